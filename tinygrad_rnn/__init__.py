@@ -1,0 +1,30 @@
+"""A recurrent network written as plain tensor operations, differentiated, drawn and questioned.
+
+import numpy as np
+import tinygrad_rnn as tg
+"""
+
+from . import ops
+from .autodiff import grad, no_grad
+from .errors import DTypeError, GraphError, InputError, ShapeError, TensorError
+from .ops import *
+from .primitive import primitive
+from .tensor import Tensor
+from .timeline import scope, steps
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DTypeError",
+    "GraphError",
+    "InputError",
+    "ShapeError",
+    "Tensor",
+    "TensorError",
+    "grad",
+    "no_grad",
+    "primitive",
+    "scope",
+    "steps",
+    *ops.__all__,
+]

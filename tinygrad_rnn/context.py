@@ -1,0 +1,47 @@
+"""What the engine must know at every operation: record or not, which time step, which scope.
+
+The state lives in one `ContextVar`, so threads and async tasks do not see each other's, and
+whoever changes it puts the old record back even when an exception flies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One immutable record; changing the state means setting another record."""
+
+    recording: bool = True
+    """Record operations on tensors that require a gradient."""
+    tracing: bool = False
+    """Record every operation on a Tensor, gradient or not (the compiler's view)."""
+    step: int | None = None
+    """The time step that new tensors belong to; None outside any `steps` loop."""
+    scope: str = ""
+    """The scope that new tensors belong to, outermost first, joined by `/`."""
+    watch: Callable[[Tensor, Any], None] | None = None
+    """Called with every new result and None, and with every result and the gradient it sends back."""
+
+
+current: ContextVar[Context] = ContextVar("tinygrad_rnn", default=Context())
+
+
+@contextmanager
+def context(**changes: Any) -> Iterator[Context]:
+    """Run the body under the current context with `changes` applied."""
+    outer = current.get()
+    inner = replace(outer, **changes)
+    current.set(inner)
+    try:
+        yield inner
+    finally:
+        current.set(outer)

@@ -1,0 +1,26 @@
+"""The framework's own errors: each says what was given, what was expected and what to do.
+
+Every class also inherits the built-in it refines, so `except ValueError` keeps working.
+"""
+
+from __future__ import annotations
+
+
+class TensorError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ShapeError(TensorError, ValueError):
+    """Operands, axes or indices do not fit each other's shapes."""
+
+
+class DTypeError(TensorError, TypeError):
+    """An operand is of a kind or dtype that the operation cannot take."""
+
+
+class GraphError(TensorError, RuntimeError):
+    """The graph cannot answer: no gradient path, a changed leaf, a non-scalar loss."""
+
+
+class InputError(TensorError, ValueError):
+    """A file, an option or an argument of a public function is unusable."""

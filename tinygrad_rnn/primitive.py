@@ -1,0 +1,281 @@
+"""Primitive: a NumPy function and, for each input, its vector-Jacobian product (vjp).
+
+A vjp is written once, in NumPy, in terms of the gradient `g` of the output, the output `y` and the
+inputs, followed by the parameters by name:
+
+    tanh = primitive(np.tanh, vjps=[lambda g, y, x: g * (1 - y * y)])
+
+On arrays that line is the backward pass; on tensors it records itself, which is double backward;
+and traced it is what the compiler optimises. Summing a gradient back over broadcast axes and
+casting it to the input's dtype is the engine's work, never a rule's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, overload
+
+import numpy as np
+
+from . import origin as _origin
+from . import tensor as _tensor
+from .context import current
+from .errors import DTypeError, ShapeError, TensorError
+from .tensor import Array, Operand, Tensor, constant, next_order, numeric, raw, registry, seal
+
+Vjp = Callable[..., Any]
+
+primitives: dict[str, Primitive] = {}
+"""Every primitive by name: the table of calculus, for tests and tools to walk."""
+
+_new = Tensor.__new__
+_getframe = sys._getframe
+_transparent = {id(_tensor.__dict__)}
+"""Modules (by their globals) whose frames stand between the user's line and the primitive."""
+
+
+class Primitive:
+    """A differentiable function; calling it computes, and records where a gradient will be wanted.
+
+    Without a tensor among the operands it is just NumPy and returns an array, so rules and users
+    can call the same function on both.
+
+    Attributes:
+        function: what computes the output from arrays, and parameters by keyword.
+        vjps: one rule `(g, y, *inputs, **params) -> gradient` per operand, or None where an operand has
+            no gradient. For a primitive that takes a sequence of operands: one rule
+            `(g, y, inputs, **params) -> gradients` for all of them.
+        arity: the number of operands, or None where they come as one sequence.
+        defaults: the parameters with their default values.
+    """
+
+    def __init__(self, function: Callable[..., Any], vjps: Sequence[Vjp | None] | Vjp, name: str, doc: str) -> None:
+        self.function = self.__wrapped__ = function
+        self.name = name
+        self.__doc__ = doc
+        self.joint: Vjp | None = vjps if callable(vjps) else None
+        self.vjps: tuple[Vjp | None, ...] = () if callable(vjps) else tuple(vjps)
+        self.arity = None if callable(vjps) else len(self.vjps)
+        self.defaults: dict[str, Any] = {}
+        self.required: tuple[str, ...] = ()
+        if not isinstance(function, np.ufunc):
+            parameters = list(inspect.signature(function).parameters.values())
+            extra = parameters[1 if self.arity is None else self.arity :]
+            self.defaults = {p.name: None if p.default is p.empty else p.default for p in extra}
+            self.required = tuple(p.name for p in extra if p.default is p.empty)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != self.arity:
+            operands, params = self._bind(args, kwargs)
+        else:
+            operands, params = args, self.defaults
+
+        arrays = []
+        found = wanted = strange = unsealed = False
+        for operand in operands:
+            if type(operand) is Tensor:
+                found = True
+                arrays.append(operand._data)
+                if operand.requires_grad:
+                    wanted = True
+                if operand.unsealed:
+                    unsealed = True
+            else:
+                arrays.append(operand)
+                if type(operand) is not float and type(operand) is not int:
+                    strange = True
+        if strange:
+            operands, arrays = self._accept(operands)
+            unsealed = True
+        try:
+            if self.joint is None:
+                y = self.function(*arrays, **params)
+            else:
+                y = self.function(arrays, **params)
+        except TensorError:
+            raise
+        except Exception as error:
+            self._explain(operands, params, error)
+        if not found:
+            return y
+        if type(y) is not np.ndarray:
+            y = np.asarray(y)
+        y.setflags(write=False)
+
+        frame = _getframe(1)
+        while id(frame.f_globals) in _transparent and frame.f_back is not None:
+            frame = frame.f_back
+        now = current.get()
+        result = _new(Tensor)
+        result._data = y
+        result.grad = None
+        result.leaf = None
+        result.unsealed = False
+        result.retains = False
+        result._name = None
+        result._context = now
+        result.order = next_order()
+        result.origin = (frame.f_code, frame.f_lasti)
+        if (wanted and now.recording) or now.tracing:
+            result.requires_grad = wanted and now.recording and y.dtype.kind == "f"
+            result.primitive = self
+            result.inputs = operands
+            result.params = params
+            if unsealed:
+                for operand in operands:
+                    if type(operand) is Tensor and operand.unsealed:
+                        seal(operand)
+        else:
+            result.requires_grad = False
+            result.primitive = None
+            result.inputs = ()
+            result.params = {}
+        if now.watch is not None:
+            now.watch(result, None)
+        return result
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Operand, ...], dict[str, Any]]:
+        """Split a call into operands and parameters, by position or by name, as NumPy would."""
+        if self.arity is None:
+            if not args or not isinstance(args[0], (list, tuple)):
+                given = "nothing" if not args else type(args[0]).__name__
+                raise DTypeError(f"{self.name}: got {given}, expected a list of tensors or arrays as first argument")
+            operands, rest = tuple(args[0]), args[1:]
+        else:
+            if len(args) < self.arity:
+                raise DTypeError(f"{self.name}: got {len(args)} operands, expected {self.arity}: {self._signature()}")
+            operands, rest = args[: self.arity], args[self.arity :]
+        params = dict(self.defaults)
+        given_params = dict(zip(params, rest, strict=False)) | kwargs
+        unknown = [name for name in kwargs if name not in params]
+        if unknown or len(rest) > len(params):
+            extra = ", ".join(f"{name}=" for name in unknown) or f"{len(args)} positional arguments"
+            raise DTypeError(f"{self.name} has no rule for {extra} on tensors; write {self._signature()}")
+        params.update(given_params)
+        missing = [name for name in self.required if name not in given_params]
+        if missing:
+            raise DTypeError(f"{self.name}: {', '.join(missing)} is missing; write {self._signature()}")
+        return operands, params
+
+    def _accept(self, operands: Sequence[Operand]) -> tuple[tuple[Operand, ...], list[Any]]:
+        """Turn arrays and lists into constant leaves, so that the graph holds every operand it used."""
+        accepted = tuple(
+            o if isinstance(o, (Tensor, bool, int, float, complex, np.generic)) else numeric(o, self.name)
+            for o in operands
+        )
+        if any(isinstance(o, Tensor) for o in accepted):
+            accepted = tuple(constant(o) if isinstance(o, np.ndarray) else o for o in accepted)
+        for operand in accepted:
+            if isinstance(operand, np.generic):
+                numeric(operand, self.name)
+        return accepted, [raw(o) for o in accepted]
+
+    def _signature(self) -> str:
+        if isinstance(self.function, np.ufunc):
+            return f"{self.name}({', '.join('ab'[: self.arity] if self.arity != 1 else 'x')})"
+        return f"{self.name}{inspect.signature(self.function)}".replace("'", "")
+
+    def _explain(self, operands: Sequence[Operand], params: dict[str, Any], error: Exception) -> NoReturn:
+        """Raise the framework's error for a NumPy one: op, operands, shapes, step, scope, origin."""
+        now = current.get()
+        where = f" at step {now.step}" if now.step is not None else ""
+        where += f" in scope {now.scope}" if now.scope else ""
+        words = [_describe(operand) for operand in operands]
+        settings = ", ".join(f"{k}={v!r}" for k, v in params.items() if v is not self.defaults.get(k))
+        message = f"{self.name}{where}: cannot take {' and '.join(words) or 'no operands'}"
+        message += f" with {settings}" if settings else ""
+        message += f": {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        if self.name == "matmul":
+            message += "; the last axis of the first must equal the last but one of the second (or its only axis)"
+        for operand in operands:
+            if isinstance(operand, Tensor) and operand.origin is not None:
+                message += f"\n  {operand.name or 'an operand'} was made at {_origin.line(operand.origin)}"
+        kind = ShapeError if isinstance(error, (ValueError, IndexError)) else DTypeError
+        raise kind(message) from error
+
+
+def _describe(operand: Operand) -> str:
+    if isinstance(operand, Tensor):
+        return operand.describe()
+    if isinstance(operand, np.ndarray):
+        return f"an array {operand.shape} of {operand.dtype}"
+    return repr(operand)
+
+
+@overload
+def primitive(
+    function: Callable[..., Any],
+    *,
+    vjps: Sequence[Vjp | None] | Vjp,
+    of: Callable[..., Any] | None = None,
+    name: str | None = None,
+    doc: str | None = None,
+) -> Primitive: ...
+
+
+@overload
+def primitive(
+    *,
+    vjps: Sequence[Vjp | None] | Vjp,
+    of: Callable[..., Any] | None = None,
+    name: str | None = None,
+    doc: str | None = None,
+) -> Callable[[Callable[..., Any]], Primitive]: ...
+
+
+def primitive(
+    function: Callable[..., Any] | None = None,
+    *,
+    vjps: Sequence[Vjp | None] | Vjp,
+    of: Callable[..., Any] | None = None,
+    name: str | None = None,
+    doc: str | None = None,
+) -> Any:
+    """Make a function differentiable: give its vjp rules, get something that works on tensors.
+
+    As a call for a ufunc, `tanh = primitive(np.tanh, vjps=[...])`; as a decorator for a function
+    with parameters, `@primitive(vjps=[...], of=np.sum)`.
+
+    Args:
+        function: computes the output from arrays; what follows the operands are parameters.
+        vjps: a rule per operand (None: no gradient), or one joint rule for a sequence of operands.
+        of: the NumPy function that it stands for on tensors; a ufunc stands for itself.
+        name: what errors and pictures call it; by default the function's name.
+        doc: its docstring; by default the function's.
+
+    Raises:
+        TensorError: another primitive has that name already.
+    """
+    if function is None:
+        return lambda decorated: primitive(decorated, vjps=vjps, of=of, name=name, doc=doc)
+    made = Primitive(function, vjps, name or function.__name__, doc or function.__doc__ or "")
+    if made.name in primitives:
+        raise TensorError(f"primitive: there is a primitive named {made.name!r} already; give another name=")
+    primitives[made.name] = made
+    stands_for = of or (function if isinstance(function, np.ufunc) else None)
+    if stands_for is not None:
+        registry[stands_for] = made
+    return made
+
+
+def implements(numpy_function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let a function composed of primitives stand for a NumPy function on tensors."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        registry[numpy_function] = function
+        return function
+
+    return register
+
+
+def transparent(module_globals: dict[str, Any]) -> None:
+    """Attribute what a module's functions record to their caller's line, as for an operator."""
+    _transparent.add(id(module_globals))
+
+
+__all__ = ["Array", "Primitive", "Vjp", "implements", "primitive", "primitives", "transparent"]
