@@ -111,6 +111,11 @@ class Primitive:
         while id(frame.f_globals) in _transparent and frame.f_back is not None:
             frame = frame.f_back
         now = current.get()
+        recorded = (wanted and now.recording) or now.tracing
+        if recorded and unsealed:  # before the result gets its number: what it saw is not a later change
+            for operand in operands:
+                if type(operand) is Tensor and operand.unsealed:
+                    seal(operand)
         result = _new(Tensor)
         result._data = y
         result.grad = None
@@ -121,15 +126,11 @@ class Primitive:
         result._context = now
         result.order = next_order()
         result.origin = (frame.f_code, frame.f_lasti)
-        if (wanted and now.recording) or now.tracing:
+        if recorded:
             result.requires_grad = wanted and now.recording and y.dtype.kind == "f"
             result.primitive = self
             result.inputs = operands
             result.params = params
-            if unsealed:
-                for operand in operands:
-                    if type(operand) is Tensor and operand.unsealed:
-                        seal(operand)
         else:
             result.requires_grad = False
             result.primitive = None

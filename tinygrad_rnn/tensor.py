@@ -125,7 +125,7 @@ class Tensor:
                 f"Tensor: requires_grad=True needs a floating dtype, and {name or 'the data'} has {array.dtype}; "
                 "pass dtype=np.float64 or write the numbers with a decimal point"
             )
-        make_leaf(self, array, _origin.caller(1), Leaf(), requires_grad, name)
+        make_leaf(self, array, _origin.maker(1), Leaf(), requires_grad, name)
 
     # ------------------------------------------------------------------ the array
     @property
