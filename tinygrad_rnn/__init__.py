@@ -7,6 +7,7 @@ import tinygrad_rnn as tg
 from . import ops
 from .autodiff import grad, no_grad
 from .errors import DTypeError, GraphError, InputError, ShapeError, TensorError
+from .flow import gradient_flow
 from .ops import *
 from .primitive import primitive
 from .tensor import Tensor
@@ -22,6 +23,7 @@ __all__ = [
     "Tensor",
     "TensorError",
     "grad",
+    "gradient_flow",
     "no_grad",
     "primitive",
     "scope",

@@ -1,0 +1,210 @@
+"""What can be said of a recurrent graph without any gradient: its steps, states, weights and cuts.
+
+Everything follows from the step and scope that each tensor carries, so it holds for any cell that was
+written with `tg.steps`: a *state* is a tensor made in one step and used in another, a *shared weight* is
+a leaf used in several steps.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from ..errors import GraphError
+from ..tensor import Tensor
+
+Use = tuple[Tensor, int]
+"""A consumer, and which of its operands is meant: one edge of the graph."""
+
+_ADDING = {"add"}
+_SCALING = {"add", "subtract", "negative", "multiply", "divide", "sum", "mean", "reshape", "stack", "concatenate"}
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """The parts of the graph behind one loss, each in creation order unless it says otherwise."""
+
+    loss: Tensor
+    nodes: list[Tensor]
+    """Results that gradients flow through."""
+    leaves: list[Tensor]
+    """Leaves that the nodes use: weights, initial states, and constants such as x_t."""
+    steps: list[int]
+    """The numbers of the time steps, ascending."""
+    states: list[Tensor]
+    """Tensors made in one step and used in another, with the last of each row; in step order."""
+    rows: list[list[Tensor]]
+    """The states again, one list for each layer and direction, each in the order it was computed."""
+    shared_weights: list[Tensor]
+    """Leaves that require a gradient and are used in several steps."""
+    initial_states: list[Tensor]
+    """Tensors from outside any step where later steps have a state, such as h_0."""
+    cuts: list[Tensor]
+    """Leaves made by `detach`; their `leaf.cut_from` is the creation number of the tensor cut off."""
+    running_totals: set[int]
+    """Creation numbers of nodes that are only ever added up into the loss: `loss = loss + l_t` is no memory."""
+    _uses: dict[int, list[Use]] = field(repr=False)
+
+    def consumers(self, tensor: Tensor) -> list[Use]:
+        """Each `(consumer, i)` with `consumer.inputs[i] is tensor`, in creation order."""
+        return self._uses.get(tensor.order, [])
+
+
+def structure(loss: Tensor) -> Structure:
+    """Read the structure of the graph behind `loss`, in time linear in its size.
+
+    Raises:
+        GraphError: `loss` is not a tensor, or there is no graph behind it.
+    """
+    if not isinstance(loss, Tensor) or loss.primitive is None:
+        given = loss.describe() if isinstance(loss, Tensor) else type(loss).__name__
+        raise GraphError(
+            f"structure: got {given}, which has no graph behind it; pass a loss computed from a Tensor with "
+            "requires_grad=True, outside no_grad()"
+        )
+    nodes, leaves = _reachable(loss)
+    uses: dict[int, list[Use]] = defaultdict(list)
+    for node in nodes:
+        for i, operand in enumerate(node.inputs):
+            if type(operand) is Tensor:
+                uses[operand.order].append((node, i))
+    sites = _sites(nodes)
+    totals = _running_totals(loss, nodes, uses)
+    rows = _rows(nodes, uses, sites, totals)
+    states = [state for row in rows for state in row]
+    return Structure(
+        loss=loss,
+        nodes=nodes,
+        leaves=leaves,
+        steps=sorted({node.step for node in nodes if node.step is not None}),
+        states=sorted(states, key=lambda state: (state.step, state.order)),
+        rows=rows,
+        shared_weights=_shared_weights(nodes, leaves, uses),
+        initial_states=_initial_states(states, nodes, leaves, uses, sites),
+        cuts=[leaf for leaf in leaves if leaf.leaf is not None and leaf.leaf.cut_from is not None],
+        running_totals=totals,
+        _uses=dict(uses),
+    )
+
+
+def _reachable(loss: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Nodes and leaves behind `loss`. Unlike the engine's own walk it asks no leaf whether it has changed."""
+    seen = {loss.order}
+    nodes, leaves, stack = [], [], [loss]
+    while stack:
+        node = stack.pop()
+        nodes.append(node)
+        for operand in node.inputs:
+            if type(operand) is Tensor and operand.order not in seen:
+                if operand.primitive is None:
+                    leaves.append(operand)
+                elif operand.requires_grad:
+                    stack.append(operand)
+                else:
+                    continue
+                seen.add(operand.order)
+    return sorted(nodes, key=_order), sorted(leaves, key=_order)
+
+
+def _order(tensor: Tensor) -> int:
+    return tensor.order
+
+
+def _sites(nodes: list[Tensor]) -> dict[int, Hashable]:
+    """Which place of the loop body each node was made at; the same for its counterparts in other steps.
+
+    A line that runs several times in a step (a loop over layers) is several sites.
+    """
+    times: dict[Hashable, int] = defaultdict(int)
+    sites: dict[int, Hashable] = {}
+    for node in nodes:
+        place = (node.origin, node.scope, node.primitive)
+        sites[node.order] = (place, times[node.step, place])
+        times[node.step, place] += 1
+    return sites
+
+
+def _rows(
+    nodes: list[Tensor], uses: dict[int, list[Use]], sites: dict[int, Hashable], totals: set[int]
+) -> list[list[Tensor]]:
+    recurrent = {
+        sites[node.order]
+        for node in nodes
+        if node.step is not None
+        and node.order not in totals
+        and any(user.step is not None and user.step != node.step for user, _ in uses[node.order])
+    }
+    rows: dict[Hashable, list[Tensor]] = defaultdict(list)
+    for node in nodes:
+        if node.step is not None and sites[node.order] in recurrent:
+            rows[sites[node.order]].append(node)
+    return list(rows.values())
+
+
+def _running_totals(loss: Tensor, nodes: list[Tensor], uses: dict[int, list[Use]]) -> set[int]:
+    totals = {loss.order}
+    for node in reversed(nodes):
+        users = uses[node.order]
+        if users and all(
+            user.order in totals
+            and user.primitive is not None
+            and user.primitive.name in (_SCALING if user.step is None else _ADDING)
+            for user, _ in users
+        ):
+            totals.add(node.order)
+    return totals
+
+
+def _shared_weights(nodes: list[Tensor], leaves: list[Tensor], uses: dict[int, list[Use]]) -> list[Tensor]:
+    used_in: dict[int, tuple[int, ...]] = {}  # up to two steps that a tensor is used in, also through such as W.T
+
+    def two_steps(tensor: Tensor) -> tuple[int, ...]:
+        found: set[int] = set()
+        for user, _ in uses[tensor.order]:
+            found.update(used_in[user.order] if user.step is None else (user.step,))
+            if len(found) > 1:
+                break
+        return tuple(found)[:2]
+
+    for node in reversed(nodes):
+        if node.step is None:
+            used_in[node.order] = two_steps(node)
+    return [
+        leaf
+        for leaf in leaves
+        if leaf.requires_grad and len(two_steps(leaf)) > 1 and not _is_sequence(uses[leaf.order])
+    ]
+
+
+def _is_sequence(uses: list[Use]) -> bool:
+    """Whether a leaf is read slice by slice, another one in every step, as `tg.steps` reads a sequence."""
+    reader: dict[int, int | None] = {}
+    for user, _ in uses:
+        key = user.params.get("key")
+        if type(key) is not int or reader.setdefault(key, user.step) != user.step:
+            return False
+    return True
+
+
+def _initial_states(
+    states: list[Tensor],
+    nodes: list[Tensor],
+    leaves: list[Tensor],
+    uses: dict[int, list[Use]],
+    sites: dict[int, Hashable],
+) -> list[Tensor]:
+    """Leaves, and results from outside the loop, that fill an operand's place which a state fills later."""
+    roles = {(sites[user.order], i) for state in states for user, i in uses[state.order] if user.step != state.step}
+
+    def begins(tensor: Tensor) -> bool:
+        cut = tensor.leaf is not None and tensor.leaf.cut_from is not None
+        outside = tensor.step is None or (tensor.is_leaf and not cut)
+        return outside and any(
+            user.step is not None and (sites[user.order], i) in roles for user, i in uses[tensor.order]
+        )
+
+    return [tensor for tensor in sorted(leaves + nodes, key=_order) if begins(tensor)]
+
+
+__all__ = ["Structure", "Use", "structure"]
