@@ -1,0 +1,27 @@
+"""Cells and layers, written only with ops, steps and scopes; names and shapes are those of `torch.nn`."""
+
+from . import init
+from .cells import Cell, GRUCell, LSTMCell, RNNCell
+from .layers import Dropout, Embedding, LayerNorm, Linear, Sequential
+from .module import Module, parameter
+from .recurrent import GRU, LSTM, RNN, Recurrent, unroll
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Cell",
+    "Dropout",
+    "Embedding",
+    "GRUCell",
+    "LSTMCell",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "RNNCell",
+    "Recurrent",
+    "Sequential",
+    "init",
+    "parameter",
+    "unroll",
+]

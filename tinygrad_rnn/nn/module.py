@@ -1,0 +1,171 @@
+"""Module: parameters with names, and nothing else.
+
+A layer is a Python object whose attributes are parameters (tensors that require a gradient), other
+modules, or lists of modules; their names are the paths to them, as in PyTorch's `state_dict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from ..errors import InputError, ShapeError
+from ..tensor import Array, Tensor, numeric, raw
+from ..timeline import scope
+
+Seed = np.random.Generator | int | None
+"""A generator to share, a seed for a new one, or None for an unpredictable one."""
+
+
+class Module:
+    """Base of every layer and model: write `__init__` and `forward`, and call the object.
+
+    A call runs `forward` in a scope named after the module, so that pictures, gradient flow and the
+    compiler know which layer a tensor belongs to. The name is the attribute of the parent that holds
+    the module, or the class's own name at the top.
+
+    Attributes:
+        training: True until `eval()`; dropout looks at it.
+    """
+
+    training: bool = True
+    scope_name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with scope(getattr(self, "scope_name", type(self).__name__.lower())):
+            return self.forward(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no forward(); write the layer's equations there")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Module) and not hasattr(value, "scope_name"):
+            value.scope_name = name
+        elif isinstance(value, Tensor) and value.requires_grad:
+            value.name = value.name or name
+        object.__setattr__(self, name, value)
+
+    # ------------------------------------------------------------------ walking the tree
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """The modules held directly, by attribute (`head`) or by position in a list (`layers.0`)."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                for i, item in enumerate(value):
+                    if isinstance(item, Module):
+                        yield f"{name}.{i}", item
+
+    def modules(self) -> Iterator[Module]:
+        """This module and every one below it."""
+        yield self
+        for _, child in self.children():
+            yield from child.modules()
+
+    def own_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """The parameters that are attributes of this very module."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor) and value.requires_grad:
+                yield name, value
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter with the path to it, `("head.weight", Tensor)`; a shared one comes once."""
+        seen: set[int] = set()
+        for name, parameter in self._walk(""):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield name, parameter
+
+    def _walk(self, prefix: str) -> Iterator[tuple[str, Tensor]]:
+        for name, parameter in self.own_parameters():
+            yield prefix + name, parameter
+        for name, child in self.children():
+            yield from child._walk(f"{prefix}{name}.")
+
+    def parameters(self) -> list[Tensor]:
+        """Every parameter, each once, in the order of `named_parameters`."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def generators(self) -> list[np.random.Generator]:
+        """The random generators that the modules hold, each once: what a checkpoint must remember."""
+        held = [v for m in self.modules() for v in vars(m).values() if isinstance(v, np.random.Generator)]
+        return list({id(generator): generator for generator in held}.values())
+
+    # ------------------------------------------------------------------ state
+    def state_dict(self) -> dict[str, Array]:
+        """A copy of every parameter's array by name: the names and shapes of `torch.nn`."""
+        return {name: parameter.data.copy() for name, parameter in self._walk("")}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike | Tensor]) -> None:
+        """Copy arrays into the parameters, cast to each parameter's dtype; all or nothing.
+
+        Args:
+            state: an array for every parameter, named as `state_dict()` names them; a PyTorch model's
+                `{name: tensor.numpy()}` fits as it is.
+
+        Raises:
+            InputError: names are missing or unknown.
+            ShapeError: an array has another shape than its parameter.
+        """
+        own = dict(self._walk(""))
+        missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
+        if missing or unknown:
+            problems = [f"{word} {', '.join(n)}" for word, n in (("missing", missing), ("unknown", unknown)) if n]
+            raise InputError(
+                f"load_state_dict: {'; '.join(problems)}; {type(self).__name__} has {', '.join(own) or 'no parameters'}"
+            )
+        arrays = {name: numeric(raw(value), f"load_state_dict: {name}") for name, value in state.items()}
+        for name, parameter in own.items():
+            if arrays[name].shape != parameter.shape:
+                raise ShapeError(
+                    f"load_state_dict: {name} has shape {arrays[name].shape}, expected {parameter.shape}; "
+                    f"build the {type(self).__name__} with the sizes that the arrays were saved from"
+                )
+        for name, parameter in own.items():
+            parameter.data[...] = arrays[name]
+
+    def zero_grad(self) -> None:
+        """Forget every parameter's gradient: `backward` adds to what is there."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch this module and all below it to training (or, with False, to evaluation)."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Switch dropout off, here and in all modules below."""
+        return self.train(False)
+
+    def summary(self) -> str:
+        """A table of every parameter: name, shape, dtype and how many numbers it holds."""
+        rows = [(n, str(p.shape), str(p.dtype), f"{p.size:,}") for n, p in self.named_parameters()]
+        total = sum(parameter.size for parameter in self.parameters())
+        rows = [("parameter", "shape", "dtype", "numbers"), *rows, (type(self).__name__, "", "", f"{total:,}")]
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def __repr__(self) -> str:
+        parts = [f"{name}={child!r}" for name, child in self.children()]
+        return f"{type(self).__name__}({', '.join(parts) or self.describe()})"
+
+    def describe(self) -> str:
+        """The sizes that tell this layer from another, for `repr`."""
+        return ""
+
+
+def parameter(array: Array, dtype: DTypeLike) -> Tensor:
+    """A leaf that training adjusts."""
+    tensor = Tensor(array, requires_grad=True, dtype=dtype)
+    tensor.origin = None  # it is named by the module that holds it, not by the variable here
+    return tensor
+
+
+__all__ = ["Module", "Seed", "parameter"]
