@@ -119,7 +119,7 @@ class Recurrent(Module):
         first = self._first_states(state, batch)
 
         xs: Any = x
-        last = []
+        last: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
             ways = []
             for way, suffix in enumerate(self._suffixes(layer)):
@@ -173,7 +173,11 @@ class Recurrent(Module):
 
 
 def unroll(
-    cell: Cell, xs: Tensor | Sequence[Tensor], state: tuple[Tensor, ...], mask: Array | None = None, reverse: bool = False
+    cell: Cell,
+    xs: Tensor | Sequence[Tensor],
+    state: tuple[Tensor, ...],
+    mask: Array | None = None,
+    reverse: bool = False,
 ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
     """One cell over a sequence, step by step.
 
