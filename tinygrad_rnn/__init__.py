@@ -4,7 +4,7 @@ import numpy as np
 import tinygrad_rnn as tg
 """
 
-from . import ops
+from . import nn, ops, optim
 from .autodiff import grad, no_grad
 from .errors import DTypeError, GraphError, InputError, ShapeError, TensorError
 from .flow import gradient_flow
@@ -24,7 +24,9 @@ __all__ = [
     "TensorError",
     "grad",
     "gradient_flow",
+    "nn",
     "no_grad",
+    "optim",
     "primitive",
     "scope",
     "steps",
