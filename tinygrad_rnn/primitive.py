@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, NoReturn, overload
 
 import numpy as np
@@ -30,9 +31,12 @@ Vjp = Callable[..., Any]
 primitives: dict[str, Primitive] = {}
 """Every primitive by name: the table of calculus, for tests and tools to walk."""
 
+composites: dict[str, Callable[..., Any]] = {}
+"""Every function of the table that is written with primitives, by name."""
+
 _new = Tensor.__new__
 _getframe = sys._getframe
-_transparent = {id(_tensor.__dict__)}
+_transparent = {id(_tensor.__dict__), id(globals())}
 """Modules (by their globals) whose frames stand between the user's line and the primitive."""
 
 
@@ -48,6 +52,8 @@ class Primitive:
             no gradient. For a primitive that takes a sequence of operands: one rule
             `(g, y, inputs, **params) -> gradients` for all of them.
         arity: the number of operands, or None where they come as one sequence.
+        differentiable: whether any operand has a rule. Without one (a comparison, a rounding) the result is
+            a plain array, as it cannot carry a gradient; the compiler's tracing records it all the same.
         defaults: the parameters with their default values.
     """
 
@@ -58,12 +64,15 @@ class Primitive:
         self.joint: Vjp | None = vjps if callable(vjps) else None
         self.vjps: tuple[Vjp | None, ...] = () if callable(vjps) else tuple(vjps)
         self.arity = None if callable(vjps) else len(self.vjps)
+        self.differentiable = self.joint is not None or any(vjp is not None for vjp in self.vjps)
         self.defaults: dict[str, Any] = {}
+        self.positional = 0
         self.required: tuple[str, ...] = ()
         if not isinstance(function, np.ufunc):
             parameters = list(inspect.signature(function).parameters.values())
             extra = parameters[1 if self.arity is None else self.arity :]
             self.defaults = {p.name: None if p.default is p.empty else p.default for p in extra}
+            self.positional = sum(p.kind is not p.KEYWORD_ONLY for p in extra)
             self.required = tuple(p.name for p in extra if p.default is p.empty)
 
     def __repr__(self) -> str:
@@ -100,17 +109,20 @@ class Primitive:
         except TensorError:
             raise
         except Exception as error:
-            self._explain(operands, params, error)
-        if not found:
+            changed = {k: v for k, v in params.items() if v is not self.defaults.get(k)}
+            explain(self.name, operands, changed, error)
+        now = current.get()
+        if not found or not (self.differentiable or now.tracing):
             return y
         if type(y) is not np.ndarray:
             y = np.asarray(y)
         y.setflags(write=False)
 
         frame = _getframe(1)
+        depth = 0
         while id(frame.f_globals) in _transparent and frame.f_back is not None:
             frame = frame.f_back
-        now = current.get()
+            depth += 1
         recorded = (wanted and now.recording) or now.tracing
         if recorded and unsealed:  # before the result gets its number: what it saw is not a later change
             for operand in operands:
@@ -122,12 +134,12 @@ class Primitive:
         result.leaf = None
         result.unsealed = False
         result.retains = False
-        result._name = None
+        result._name = None if depth < 2 else ""  # what a function of the table makes on its way has no name
         result._context = now
         result.order = next_order()
         result.origin = (frame.f_code, frame.f_lasti)
         if recorded:
-            result.requires_grad = wanted and now.recording and y.dtype.kind == "f"
+            result.requires_grad = wanted and now.recording and self.differentiable and y.dtype.kind == "f"
             result.primitive = self
             result.inputs = operands
             result.params = params
@@ -154,7 +166,7 @@ class Primitive:
         params = dict(self.defaults)
         given_params = dict(zip(params, rest, strict=False)) | kwargs
         unknown = [name for name in kwargs if name not in params]
-        if unknown or len(rest) > len(params):
+        if unknown or len(rest) > self.positional:
             extra = ", ".join(f"{name}=" for name in unknown) or f"{len(args)} positional arguments"
             raise DTypeError(f"{self.name} has no rule for {extra} on tensors; write {self._signature()}")
         params.update(given_params)
@@ -181,23 +193,24 @@ class Primitive:
             return f"{self.name}({', '.join('ab'[: self.arity] if self.arity != 1 else 'x')})"
         return f"{self.name}{inspect.signature(self.function)}".replace("'", "")
 
-    def _explain(self, operands: Sequence[Operand], params: dict[str, Any], error: Exception) -> NoReturn:
-        """Raise the framework's error for a NumPy one: op, operands, shapes, step, scope, origin."""
-        now = current.get()
-        where = f" at step {now.step}" if now.step is not None else ""
-        where += f" in scope {now.scope}" if now.scope else ""
-        words = [_describe(operand) for operand in operands]
-        settings = ", ".join(f"{k}={v!r}" for k, v in params.items() if v is not self.defaults.get(k))
-        message = f"{self.name}{where}: cannot take {' and '.join(words) or 'no operands'}"
-        message += f" with {settings}" if settings else ""
-        message += f": {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        if self.name == "matmul":
-            message += "; the last axis of the first must equal the last but one of the second (or its only axis)"
-        for operand in operands:
-            if isinstance(operand, Tensor) and operand.origin is not None:
-                message += f"\n  {operand.name or 'an operand'} was made at {_origin.line(operand.origin)}"
-        kind = ShapeError if isinstance(error, (ValueError, IndexError)) else DTypeError
-        raise kind(message) from error
+
+def explain(name: str, operands: Sequence[Operand], params: dict[str, Any], error: Exception) -> NoReturn:
+    """Raise the framework's error for a NumPy one: op, operands, shapes, step, scope, origin."""
+    now = current.get()
+    where = f" at step {now.step}" if now.step is not None else ""
+    where += f" in scope {now.scope}" if now.scope else ""
+    words = [_describe(operand) for operand in operands]
+    settings = ", ".join(f"{k}={v!r}" for k, v in params.items())
+    message = f"{name}{where}: cannot take {' and '.join(words) or 'no operands'}"
+    message += f" with {settings}" if settings else ""
+    message += f": {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    if name == "matmul":
+        message += "; the last axis of the first must equal the last but one of the second (or its only axis)"
+    for operand in operands:
+        if isinstance(operand, Tensor) and operand.origin is not None:
+            message += f"\n  {operand.name or 'an operand'} was made at {_origin.line(operand.origin)}"
+    kind = ShapeError if isinstance(error, (ValueError, IndexError)) else DTypeError
+    raise kind(message) from error
 
 
 def _describe(operand: Operand) -> str:
@@ -264,14 +277,36 @@ def primitive(
     return made
 
 
-def implements(numpy_function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a function composed of primitives stand for a NumPy function on tensors."""
+def composed(of: Callable[..., Any] | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function written with primitives part of the table: it explains its errors as they do.
 
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        registry[numpy_function] = function
-        return function
+    Args:
+        of: the NumPy function that it stands for on tensors, if any.
+    """
 
-    return register
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = function.__name__
+
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            try:
+                result = function(*args, **kwargs)
+            except TensorError:
+                raise
+            except Exception as error:
+                explain(name, args, kwargs, error)
+            if id(_getframe(1).f_globals) not in _transparent or _getframe(1).f_globals is _tensor.__dict__:
+                for each in result if type(result) is list else (result,):
+                    if type(each) is Tensor and each._name == "":
+                        each._name = None  # the variable it is assigned to names the result, not what led to it
+            return result
+
+        composites[name] = wrapped
+        if of is not None:
+            registry[of] = wrapped
+        return wrapped
+
+    return decorate
 
 
 def transparent(module_globals: dict[str, Any]) -> None:
@@ -279,4 +314,4 @@ def transparent(module_globals: dict[str, Any]) -> None:
     _transparent.add(id(module_globals))
 
 
-__all__ = ["Array", "Primitive", "Vjp", "implements", "primitive", "primitives", "transparent"]
+__all__ = ["Array", "Primitive", "Vjp", "composed", "composites", "explain", "primitive", "primitives", "transparent"]

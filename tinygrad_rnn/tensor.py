@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Operand = Any
 """What a primitive takes: a Tensor, an array, a list of numbers or a Python number."""
+Axis = int | tuple[int, ...] | None
+"""What to reduce over: one axis, several, or all."""
 
 registry: dict[Callable[..., Any], Callable[..., Any]] = {}
 """NumPy function -> the primitive or function that stands for it on tensors."""
@@ -387,22 +389,31 @@ class Tensor:
 
     # ------------------------------------------------------------------ comparisons give plain arrays
     def __eq__(self, other: object) -> Any:
-        return self._data == raw(other)
+        return registry[np.equal](self, other) if isinstance(other, _COMPARABLE) else NotImplemented
 
     def __ne__(self, other: object) -> Any:
-        return self._data != raw(other)
+        return registry[np.not_equal](self, other) if isinstance(other, _COMPARABLE) else NotImplemented
 
     def __lt__(self, other: Operand) -> Any:
-        return self._data < raw(other)
+        return registry[np.less](self, other)
 
     def __le__(self, other: Operand) -> Any:
-        return self._data <= raw(other)
+        return registry[np.less_equal](self, other)
 
     def __gt__(self, other: Operand) -> Any:
-        return self._data > raw(other)
+        return registry[np.greater](self, other)
 
     def __ge__(self, other: Operand) -> Any:
-        return self._data >= raw(other)
+        return registry[np.greater_equal](self, other)
+
+    def __and__(self, other: Operand) -> Any:
+        return registry[np.logical_and](self, other)
+
+    def __or__(self, other: Operand) -> Any:
+        return registry[np.logical_or](self, other)
+
+    def __invert__(self) -> Any:
+        return registry[np.logical_not](self)
 
     # ------------------------------------------------------------------ methods, as on an array
     @property
@@ -410,23 +421,68 @@ class Tensor:
         """The axes in reverse order."""
         return registry[np.transpose](self)
 
-    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        return registry[np.sum](self, axis, keepdims)
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return registry[np.sum](self, axis, keepdims=keepdims)
 
-    def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        return registry[np.mean](self, axis, keepdims)
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return registry[np.mean](self, axis, keepdims=keepdims)
 
-    def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
-        return registry[np.max](self, axis, keepdims)
+    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return registry[np.var](self, axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return registry[np.std](self, axis, ddof=ddof, keepdims=keepdims)
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return registry[np.prod](self, axis, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return registry[np.max](self, axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return registry[np.min](self, axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        return registry[np.argmax](self, axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        return registry[np.argmin](self, axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        return registry[np.cumsum](self, axis)
+
+    def clip(self, a_min: Operand = None, a_max: Operand = None) -> Tensor:
+        return registry[np.clip](self, a_min, a_max)
+
+    def dot(self, other: Operand) -> Tensor:
+        return registry[np.dot](self, other)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return registry[np.trace](self, offset, axis1, axis2)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return registry[np.diagonal](self, offset, axis1, axis2)
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         return registry[np.reshape](self, shape[0] if len(shape) == 1 else shape)
+
+    def ravel(self) -> Tensor:
+        return registry[np.reshape](self, -1)
 
     def transpose(self, *axes: int) -> Tensor:
         return registry[np.transpose](self, axes or None)
 
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
         return registry[np.swapaxes](self, axis1, axis2)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        return registry[np.squeeze](self, axis)
+
+    def take(self, indices: Operand, axis: int | None = None) -> Tensor:
+        return registry[np.take](self, indices, axis)
+
+    def repeat(self, repeats: Operand, axis: int | None = None) -> Tensor:
+        return registry[np.repeat](self, repeats, axis)
 
     def astype(self, dtype: DTypeLike) -> Tensor:
         return registry[np.astype](self, dtype)
@@ -459,16 +515,15 @@ def getitem_key() -> None:
     """Stands in `registry` for indexing, which NumPy has no function for."""
 
 
+_COMPARABLE = (Tensor, np.ndarray, np.generic, list, tuple, int, float, complex)
+
 plain: set[Callable[..., Any]] = {
-    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
-    *(np.isfinite, np.isnan, np.isinf, np.signbit, np.logical_and, np.logical_or, np.logical_not, np.logical_xor),
-    *(np.floor, np.ceil, np.rint, np.trunc, np.floor_divide, np.remainder),
-    *(np.argmax, np.argmin, np.argsort, np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like),
-    *(np.empty_like, np.allclose, np.isclose, np.array_equal, np.result_type, np.can_cast, np.array2string),
-    *(np.array_repr, np.array_str, np.all, np.any, np.count_nonzero, np.nonzero, np.argwhere, np.searchsorted),
-    *(np.unique, np.bincount, np.isin, np.round, np.copy, np.may_share_memory, np.shares_memory),
+    *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory),
+    *(np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.array2string, np.array_repr, np.array_str),
+    *(np.allclose, np.isclose, np.array_equal, np.all, np.any, np.count_nonzero, np.nonzero, np.argwhere),
+    *(np.argsort, np.searchsorted, np.bincount, np.isin, np.signbit),
 }
-"""NumPy functions without a gradient: on tensors they give plain arrays, as comparisons do."""
+"""NumPy functions whose results have no gradient to carry: on tensors they give plain arrays."""
 
 
 def _no_rule(function: Callable[..., Any]) -> NoReturn:

@@ -2,66 +2,34 @@
 
 from __future__ import annotations
 
-import sys
-
 from ..primitive import transparent
-from .elementwise import (
-    absolute,
-    add,
-    astype,
-    divide,
-    exp,
-    log,
-    maximum,
-    multiply,
-    negative,
-    power,
-    relu,
-    sigmoid,
-    sign,
-    sqrt,
-    subtract,
-    tanh,
-    where,
+from . import (
+    activations,
+    comparisons,
+    elementwise,
+    indexing,
+    linalg,
+    losses,
+    normalization,
+    random,
+    reductions,
+    shaping,
 )
-from .linalg import matmul
-from .losses import softmax_cross_entropy, squared_error
-from .reductions import max, mean, sum
-from .shaping import broadcast_to, concatenate, expand_dims, getitem, reshape, stack, swapaxes, transpose
+from .activations import *
+from .comparisons import *
+from .elementwise import *
+from .indexing import *
+from .linalg import *
+from .losses import *
+from .normalization import *
+from .random import *
+from .reductions import *
+from .shaping import *
 
-for _name in ("elementwise", "linalg", "losses", "reductions", "shaping"):
-    transparent(vars(sys.modules[f"{__name__}.{_name}"]))
-
-__all__ = [
-    "absolute",
-    "add",
-    "astype",
-    "broadcast_to",
-    "concatenate",
-    "divide",
-    "exp",
-    "expand_dims",
-    "getitem",
-    "log",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "multiply",
-    "negative",
-    "power",
-    "relu",
-    "reshape",
-    "sigmoid",
-    "sign",
-    "softmax_cross_entropy",
-    "sqrt",
-    "squared_error",
-    "stack",
-    "subtract",
-    "sum",
-    "swapaxes",
-    "tanh",
-    "transpose",
-    "where",
-]
+__all__: list[str] = []
+for _module in (
+    *(elementwise, comparisons, activations, reductions, normalization),
+    *(linalg, shaping, indexing, random, losses),
+):
+    transparent(vars(_module))
+    __all__ += _module.__all__

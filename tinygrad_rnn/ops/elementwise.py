@@ -1,4 +1,4 @@
-"""Elementwise operations: any shapes that broadcast; the result has the broadcast shape.
+"""Elementwise arithmetic: any shapes that broadcast; the result has the broadcast shape.
 
 In the rules `g` is the gradient of the output `y`; the engine sums it back over broadcast axes.
 """
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import primitive
-from ..tensor import Array, registry
+from ..primitive import composed, primitive
+from ..tensor import Array, Tensor, registry
 
 add = primitive(np.add, vjps=[lambda g, y, a, b: g, lambda g, y, a, b: g], doc="a + b.")
 
@@ -20,55 +20,93 @@ multiply = primitive(np.multiply, vjps=[lambda g, y, a, b: g * b, lambda g, y, a
 
 divide = primitive(np.divide, vjps=[lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b], doc="a / b.")
 
+remainder = primitive(
+    np.remainder,
+    vjps=[lambda g, y, a, b: g, lambda g, y, a, b: -g * np.floor(a / b)],
+    doc="a - b * floor(a / b).",
+)
+
 negative = primitive(np.negative, vjps=[lambda g, y, x: -g], doc="-x.")
+
+reciprocal = primitive(np.reciprocal, vjps=[lambda g, y, x: -g * y * y], doc="1 / x.")
+
+square = primitive(np.square, vjps=[lambda g, y, x: 2 * g * x], doc="x * x.")
+
+
+def _by_base(g: Any, y: Any, a: Any, b: Any) -> Any:
+    if isinstance(b, (int, float)):
+        return g * (b * a ** (b - 1)) if b else g * 0
+    return g * b * a ** np.where(b == 0, 1, b - 1)
+
 
 power = primitive(
     np.power,
-    vjps=[
-        lambda g, y, a, b: g * b * a ** np.where(b == 0, 1.0, b - 1.0),
-        lambda g, y, a, b: g * y * np.log(np.where(a > 0, a, 1.0)),
-    ],
+    vjps=[_by_base, lambda g, y, a, b: g * y * np.log(np.where(a > 0, a, 1))],
     doc="a to the power b. The gradient with respect to b is 0 where a <= 0, as the logarithm is not defined there.",
 )
 
+sqrt = primitive(np.sqrt, vjps=[lambda g, y, x: g * 0.5 / y], doc="The square root of x.")
+
 exp = primitive(np.exp, vjps=[lambda g, y, x: g * y], doc="e to the power x.")
+
+expm1 = primitive(np.expm1, vjps=[lambda g, y, x: g * (y + 1)], doc="exp(x) - 1, precise near 0.")
 
 log = primitive(np.log, vjps=[lambda g, y, x: g / x], doc="The natural logarithm of x.")
 
-sqrt = primitive(np.sqrt, vjps=[lambda g, y, x: g * 0.5 / y], doc="The square root of x.")
+log1p = primitive(np.log1p, vjps=[lambda g, y, x: g / (1 + x)], doc="log(1 + x), precise near 0.")
+
+logaddexp = primitive(
+    np.logaddexp,
+    vjps=[lambda g, y, a, b: g * np.exp(a - y), lambda g, y, a, b: g * np.exp(b - y)],
+    doc="log(exp(a) + exp(b)) without overflow.",
+)
+
+sin = primitive(np.sin, vjps=[lambda g, y, x: g * np.cos(x)], doc="The sine of x in radians.")
+
+cos = primitive(np.cos, vjps=[lambda g, y, x: -g * np.sin(x)], doc="The cosine of x in radians.")
 
 tanh = primitive(np.tanh, vjps=[lambda g, y, x: g * (1 - y * y)], doc="The hyperbolic tangent of x.")
 
-
-@primitive(vjps=[lambda g, y, x: g * y * (1 - y)])
-def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), without overflow for any x."""
-    return 0.5 * np.tanh(0.5 * x) + 0.5
-
-
-@primitive(vjps=[lambda g, y, x: g * (x > 0)])
-def relu(x: Array) -> Array:
-    """max(x, 0); the gradient at 0 is 0."""
-    return np.maximum(x, 0)
-
-
 absolute = primitive(np.absolute, vjps=[lambda g, y, x: g * np.sign(x)], name="abs", doc="|x|; the gradient at 0 is 0.")
 
-sign = primitive(np.sign, vjps=[None], doc="-1, 0 or 1; no gradient flows.")
+
+def _share(g: Any, wins: Any, ties: Any) -> Any:
+    return np.where(wins, g, np.where(ties, 0.5 * g, 0))
+
 
 maximum = primitive(
     np.maximum,
-    vjps=[lambda g, y, a, b: g * _share(a, b), lambda g, y, a, b: g * _share(b, a)],
+    vjps=[lambda g, y, a, b: _share(g, a > b, a == b), lambda g, y, a, b: _share(g, b > a, a == b)],
     doc="The larger of a and b; equal values share the gradient evenly.",
 )
 
-
-def _share(a: Any, b: Any) -> Any:
-    return (a > b) + 0.5 * (a == b)
+minimum = primitive(
+    np.minimum,
+    vjps=[lambda g, y, a, b: _share(g, a < b, a == b), lambda g, y, a, b: _share(g, b < a, a == b)],
+    doc="The smaller of a and b; equal values share the gradient evenly.",
+)
 
 
 @primitive(
-    vjps=[None, lambda g, y, mask, a, b: np.where(mask, g, 0.0), lambda g, y, mask, a, b: np.where(mask, 0.0, g)],
+    vjps=[
+        lambda g, y, x, low, high: np.where(np.logical_and(x >= low, x <= high), g, 0),
+        lambda g, y, x, low, high: np.where(np.logical_and(x < low, low <= high), g, 0),
+        lambda g, y, x, low, high: np.where(np.logical_or(x > high, low > high), g, 0),
+    ],
+    name="clip",
+)
+def _clip(x: Array, low: Array, high: Array) -> Array:
+    return np.clip(x, low, high)
+
+
+@composed(of=np.clip)
+def clip(x: Array | Tensor, a_min: Any = None, a_max: Any = None) -> Any:
+    """x limited to [a_min, a_max] (None: no limit); a limit receives the gradient of what it replaced."""
+    return _clip(x, -np.inf if a_min is None else a_min, np.inf if a_max is None else a_max)
+
+
+@primitive(
+    vjps=[None, lambda g, y, mask, a, b: np.where(mask, g, 0), lambda g, y, mask, a, b: np.where(mask, 0, g)],
     of=np.where,
 )
 def where(mask: Array, a: Array, b: Array) -> Array:
@@ -82,4 +120,38 @@ def astype(x: Array, dtype: Any) -> Array:
     return np.array(x, dtype=dtype)
 
 
+@composed(of=np.copy)
+def copy(x: Array | Tensor) -> Any:
+    """The same values in new memory."""
+    return astype(x, dtype=x.dtype)
+
+
 registry[np.abs] = absolute
+
+__all__ = [
+    "absolute",
+    "add",
+    "astype",
+    "clip",
+    "copy",
+    "cos",
+    "divide",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "logaddexp",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "power",
+    "reciprocal",
+    "remainder",
+    "sin",
+    "sqrt",
+    "square",
+    "subtract",
+    "tanh",
+    "where",
+]

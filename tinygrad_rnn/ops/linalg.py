@@ -1,12 +1,16 @@
-"""Products of vectors, matrices and stacks of matrices."""
+"""Products of vectors, matrices and stacks of matrices, and what else treats the last two axes as a matrix."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..primitive import primitive
+from ..errors import ShapeError
+from ..primitive import composed, primitive
+from ..tensor import Array, raw
+from .reductions import axes_of
 
 
 def _matrix_transpose(a: Any) -> Any:
@@ -36,3 +40,183 @@ matmul = primitive(
     vjps=[_by_left, _by_right],
     doc="a @ b: (..., n, k) @ (..., k, m) -> (..., n, m); a vector (k,) drops its axis, as in NumPy.",
 )
+
+
+@composed(of=np.outer)
+def outer(a: Any, b: Any) -> Any:
+    """a_i * b_j of two vectors (flattened if need be): (n,), (m,) -> (n, m)."""
+    return np.reshape(a, (-1, 1)) * np.reshape(b, (1, -1))
+
+
+@composed(of=np.dot)
+def dot(a: Any, b: Any) -> Any:
+    """Sum over the last axis of a and the last but one (or only) of b; a scalar multiplies."""
+    n, m = np.ndim(raw(a)), np.ndim(raw(b))
+    if n == 0 or m == 0:
+        return np.multiply(a, b)
+    return np.matmul(a, b) if m <= 2 else np.tensordot(a, b, axes=(-1, -2))
+
+
+@composed(of=np.tensordot)
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """Sum over pairs of axes of a and b; the result has the other axes of a, then those of b.
+
+    Args:
+        a, b: tensors or arrays.
+        axes: how many of a's last axes to sum with b's first, or a pair of axes (or of lists of axes).
+
+    Raises:
+        ShapeError: the paired axes differ in length or number.
+    """
+    x, z = np.shape(raw(a)), np.shape(raw(b))
+    left: Sequence[int]
+    right: Sequence[int]
+    if isinstance(axes, int):
+        left, right = range(len(x) - axes, len(x)), range(axes)
+    else:
+        left, right = ([pair] if isinstance(pair, int) else list(pair) for pair in axes)
+    if any(not -len(x) <= i < len(x) for i in left) or any(not -len(z) <= i < len(z) for i in right):
+        raise ShapeError(f"tensordot: axes={axes!r} do not exist in shapes {x} and {z}")
+    left, right = axes_of(tuple(left), len(x)), axes_of(tuple(right), len(z))
+    if [x[i] for i in left] != [z[i] for i in right]:
+        raise ShapeError(f"tensordot: cannot sum shapes {x} and {z} over axes={axes!r}: their lengths differ")
+    free_a = [i for i in range(len(x)) if i not in left]
+    free_b = [i for i in range(len(z)) if i not in right]
+    summed = int(np.prod([x[i] for i in left]))
+    rows, columns = [x[i] for i in free_a], [z[i] for i in free_b]
+    flat_a = np.reshape(np.transpose(a, (*free_a, *left)), (int(np.prod(rows)), summed))
+    flat_b = np.reshape(np.transpose(b, (*right, *free_b)), (summed, int(np.prod(columns))))
+    return np.reshape(flat_a @ flat_b, (*rows, *columns))
+
+
+def _by_einsum(g: Any, y: Any, xs: Sequence[Any], subscripts: str) -> list[Any]:
+    """The gradient of one operand is the einsum of `g` with the others, in the operand's own letters.
+
+    A letter that no other has (it was summed out) is spread with ones; a repeated one (a diagonal was
+    taken) is put back on the diagonal with an identity.
+    """
+    terms, result = subscripts.split("->")
+    letters = terms.split(",")
+    found = []
+    for i, term in enumerate(letters):
+        operands = [g, *xs[:i], *xs[i + 1 :]]
+        names = [result, *letters[:i], *letters[i + 1 :]]
+        shapes = [dict(zip(name, np.shape(x), strict=True)) for name, x in zip(names, operands, strict=True)]
+        wanted = ""
+        for letter, n in zip(term, np.shape(xs[i]), strict=True):
+            fresh = letter if letter not in wanted else next(c for c in _ALPHABET if c not in subscripts + wanted)
+            if fresh != letter:
+                operands.append(np.eye(n, dtype=g.dtype))
+                names.append(letter + fresh)
+            elif not any(shape.get(letter) == n for shape in shapes):
+                operands.append(np.ones(n, dtype=g.dtype))
+                names.append(letter)
+            wanted += fresh
+        found.append(einsum(f"{','.join(names)}->{wanted}", *operands))
+    return found
+
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@primitive(vjps=_by_einsum, name="einsum")
+def _einsum(xs: Sequence[Array], subscripts: str) -> Array:
+    return np.einsum(subscripts, *xs, optimize=len(xs) > 1)
+
+
+@composed(of=np.einsum)
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """Einstein summation, as in NumPy: einsum("bi,ij->bj", x, W); letters not in the result are summed over.
+
+    Raises:
+        ShapeError: the subscripts do not fit the operands.
+    """
+    if not isinstance(subscripts, str):
+        raise ShapeError(f"einsum: got {type(subscripts).__name__} as subscripts, expected text: 'ij,jk->ik'")
+    return _einsum(operands, _spell_out(subscripts, [np.ndim(raw(x)) for x in operands]))
+
+
+def _spell_out(subscripts: str, ndims: Sequence[int]) -> str:
+    """The subscripts with a letter for every axis and an explicit result."""
+    inputs, arrow, result = subscripts.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    given = f"einsum: subscripts {subscripts!r}"
+    if len(terms) != len(ndims):
+        raise ShapeError(f"{given} name {len(terms)} operands, and there are {len(ndims)}")
+    for term in (*terms, result):
+        if not set(term.replace("...", "", 1)) <= set(_ALPHABET):
+            raise ShapeError(f"{given}: {term!r} should hold letters, and ... at most once")
+    free = [c for c in _ALPHABET if c not in subscripts]
+    widths = [n - len(term.replace("...", "")) for term, n in zip(terms, ndims, strict=True)]
+    for term, n, width in zip(terms, ndims, widths, strict=True):
+        if width < 0 or (width > 0 and "..." not in term):
+            raise ShapeError(f"{given}: {term!r} does not fit an operand of {n} axes")
+    widest = np.max(widths, initial=0)
+    if not arrow:
+        once = sorted(c for c in set(inputs) & set(_ALPHABET) if inputs.count(c) == 1)
+        result = ("..." if "..." in inputs else "") + "".join(once)
+    spelled = [
+        term.replace("...", "".join(free[widest - width : widest])) for term, width in zip(terms, widths, strict=True)
+    ]
+    return f"{','.join(spelled)}->{result.replace('...', ''.join(free[:widest]))}"
+
+
+@primitive(vjps=[lambda g, y, x, k: np.triu(g, k)], of=np.triu)
+def triu(x: Array, k: int = 0) -> Array:
+    """The entries of each matrix on and above its k-th diagonal, zeros below."""
+    return np.triu(x, k)
+
+
+@primitive(vjps=[lambda g, y, x, k: np.tril(g, k)], of=np.tril)
+def tril(x: Array, k: int = 0) -> Array:
+    """The entries of each matrix on and below its k-th diagonal, zeros above."""
+    return np.tril(x, k)
+
+
+@composed(of=np.diagonal)
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The entries x_(i, i + offset) of the matrices along two axes, as a new last axis."""
+    matrices = np.moveaxis(x, (axis1, axis2), (-2, -1))
+    n, m = np.shape(raw(matrices))[-2:]
+    i = np.arange(np.maximum(-offset, 0), np.minimum(n, m - offset))
+    return matrices[..., i, i + offset]
+
+
+@composed(of=np.trace)
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The sum of a diagonal."""
+    return np.sum(np.diagonal(x, offset, axis1, axis2), axis=-1)
+
+
+@primitive(vjps=[lambda g, y, x: -_matrix_transpose(y) @ g @ _matrix_transpose(y)], of=np.linalg.inv)
+def inv(x: Array) -> Array:
+    """The inverse of each matrix: (..., n, n) -> (..., n, n)."""
+    return np.linalg.inv(x)
+
+
+def _by_system(g: Any, y: Any, a: Any, b: Any) -> Any:
+    back = np.linalg.solve(_matrix_transpose(a), g)
+    if b.ndim == 1:
+        return -np.expand_dims(back, -1) * np.expand_dims(y, -2)
+    return -back @ _matrix_transpose(y)
+
+
+@primitive(vjps=[_by_system, lambda g, y, a, b: np.linalg.solve(_matrix_transpose(a), g)], of=np.linalg.solve)
+def solve(a: Array, b: Array) -> Array:
+    """x with a @ x = b: (..., n, n) and (n,) or (..., n, m) -> the shape of b, broadcast."""
+    return np.linalg.solve(a, b)
+
+
+__all__ = [
+    "diagonal",
+    "dot",
+    "einsum",
+    "inv",
+    "matmul",
+    "outer",
+    "solve",
+    "tensordot",
+    "trace",
+    "tril",
+    "triu",
+]

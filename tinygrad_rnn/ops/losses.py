@@ -7,24 +7,20 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError, InputError, ShapeError
-from ..primitive import primitive
+from ..primitive import composed, primitive
 from ..tensor import Array, Tensor, raw
+from .activations import sigmoid
+from .elementwise import astype
+from .normalization import softmax
 
 _REDUCTIONS = ("mean", "sum", "none")
 
 
-def _softmax(x: Any) -> Any:
-    """Along the last axis; shifting by the maximum changes nothing but the range."""
-    e = np.exp(x - np.max(raw(x), axis=-1, keepdims=True))
-    return e / np.sum(e, axis=-1, keepdims=True)
+def _one_hot(targets: Any, like: Any) -> Any:
+    return astype(np.arange(like.shape[-1]) == np.expand_dims(targets, -1), like.dtype)
 
 
-def _one_hot(targets: Any, like: Any) -> Array:
-    classes = raw(targets)
-    return (np.arange(like.shape[-1]) == classes[..., None]).astype(like.dtype)
-
-
-@primitive(vjps=[lambda g, y, x, targets: np.expand_dims(g, -1) * (_softmax(x) - _one_hot(targets, x)), None])
+@primitive(vjps=[lambda g, y, x, targets: np.expand_dims(g, -1) * (softmax(x) - _one_hot(targets, x)), None])
 def cross_entropy_of_classes(logits: Array, targets: Array) -> Array:
     """-log softmax(logits)[target] for each row: (..., C) and integers (...) -> (...)."""
     shifted = logits - np.max(logits, axis=-1, keepdims=True)
@@ -32,6 +28,7 @@ def cross_entropy_of_classes(logits: Array, targets: Array) -> Array:
     return np.log(np.sum(np.exp(shifted), axis=-1)) - picked
 
 
+@composed()
 def softmax_cross_entropy(logits: Tensor | Array, targets: Any, reduction: str = "mean") -> Any:
     """The cross-entropy between softmax(logits) and the target classes.
 
@@ -62,6 +59,37 @@ def softmax_cross_entropy(logits: Tensor | Array, targets: Any, reduction: str =
     return _reduce(cross_entropy_of_classes(logits, targets if isinstance(targets, Tensor) else classes), reduction)
 
 
+@primitive(vjps=[lambda g, y, x, targets: g * (sigmoid(x) - targets), lambda g, y, x, targets: -g * x])
+def cross_entropy_of_logits(logits: Array, targets: Array) -> Array:
+    """-log sigmoid(logits) and -log(1 - sigmoid(logits)), weighted by targets and 1 - targets; elementwise."""
+    return np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
+
+
+@composed()
+def binary_cross_entropy_with_logits(logits: Tensor | Array, targets: Any, reduction: str = "mean") -> Any:
+    """The cross-entropy between sigmoid(logits) and targets, for classes that are there or not.
+
+    Args:
+        logits: unnormalised scores, any shape.
+        targets: 0, 1 or a probability for each, the same shape.
+        reduction: "mean", "sum", or "none".
+
+    Raises:
+        ShapeError: logits and targets have different shapes.
+        InputError: a target is not in [0, 1].
+    """
+    _check_reduction("binary_cross_entropy_with_logits", reduction)
+    _check_shapes("binary_cross_entropy_with_logits", "logits", logits, targets)
+    values = np.asarray(raw(targets))
+    if values.size and not (values.min() >= 0 and values.max() <= 1):
+        raise InputError(
+            f"binary_cross_entropy_with_logits: targets run from {values.min()} to {values.max()}, "
+            "expected probabilities between 0 and 1"
+        )
+    return _reduce(cross_entropy_of_logits(logits, targets), reduction)
+
+
+@composed()
 def squared_error(prediction: Tensor | Array, target: Any, reduction: str = "mean") -> Any:
     """(prediction - target)^2, averaged ("mean"), added ("sum"), or as it is ("none").
 
@@ -69,11 +97,30 @@ def squared_error(prediction: Tensor | Array, target: Any, reduction: str = "mea
         ShapeError: prediction and target have different shapes; broadcasting here hides mistakes.
     """
     _check_reduction("squared_error", reduction)
-    given, expected = np.shape(raw(prediction)), np.shape(raw(target))
-    if given != expected:
-        raise ShapeError(f"squared_error: prediction {given} and target {expected} differ; reshape one of them")
-    difference = prediction - target
-    return _reduce(difference * difference, reduction)
+    _check_shapes("squared_error", "prediction", prediction, target)
+    return _reduce(np.square(prediction - target), reduction)
+
+
+@primitive(vjps=[lambda g, y, x, delta: g * np.clip(x, -delta, delta)])
+def huber_of(x: Array, delta: float = 1.0) -> Array:
+    """x^2 / 2 where |x| <= delta, and delta * (|x| - delta / 2) beyond; elementwise."""
+    size = np.abs(x)
+    return np.where(size <= delta, 0.5 * x * x, delta * (size - 0.5 * delta))
+
+
+@composed()
+def huber(prediction: Tensor | Array, target: Any, delta: float = 1.0, reduction: str = "mean") -> Any:
+    """The Huber loss of prediction - target: a parabola up to `delta`, straight lines beyond (Huber, 1964).
+
+    Raises:
+        ShapeError: prediction and target have different shapes.
+        InputError: `delta` is not a positive number.
+    """
+    _check_reduction("huber", reduction)
+    _check_shapes("huber", "prediction", prediction, target)
+    if not isinstance(delta, (int, float)) or not delta > 0:
+        raise InputError(f"huber: got delta={delta!r}, expected a positive number")
+    return _reduce(huber_of(prediction - target, delta), reduction)
 
 
 def _check_reduction(caller: str, reduction: str) -> None:
@@ -81,7 +128,16 @@ def _check_reduction(caller: str, reduction: str) -> None:
         raise InputError(f"{caller}: got reduction={reduction!r}, expected one of {', '.join(map(repr, _REDUCTIONS))}")
 
 
+def _check_shapes(caller: str, name: str, given: Any, target: Any) -> None:
+    shape, expected = np.shape(raw(given)), np.shape(raw(target))
+    if shape != expected:
+        raise ShapeError(f"{caller}: {name} {shape} and target {expected} differ; reshape one of them")
+
+
 def _reduce(losses: Any, reduction: str) -> Any:
     if reduction == "none":
         return losses
     return losses.mean() if reduction == "mean" else losses.sum()
+
+
+__all__ = ["binary_cross_entropy_with_logits", "huber", "softmax_cross_entropy", "squared_error"]

@@ -7,56 +7,156 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import primitive
-from ..tensor import Array, registry
-
-Axis = int | tuple[int, ...] | None
+from ..errors import InputError
+from ..primitive import composed, primitive
+from ..tensor import Array, Axis, Tensor, raw, registry
+from .elementwise import astype
 
 
 def _stretch(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     """Give a reduced gradient its axes back, broadcast over what was reduced."""
-    return np.broadcast_to(_with_axes(g, x, axis, keepdims), x.shape)
+    return np.broadcast_to(with_axes(g, x, axis, keepdims), x.shape)
 
 
-def _with_axes(reduced: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+def with_axes(reduced: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    """Put the axes of `x` that a reduction dropped back, with length 1."""
     if keepdims or x.ndim == 0:
         return reduced
-    kept = [1 if i in _axes(axis, x.ndim) else n for i, n in enumerate(x.shape)]
+    kept = [1 if i in axes_of(axis, x.ndim) else n for i, n in enumerate(x.shape)]
     return np.reshape(reduced, kept)
 
 
-def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """`axis` as a tuple of non-negative integers."""
     if axis is None:
         return tuple(range(ndim))
     return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
 
 
 def _count(x: Any, axis: Axis) -> int:
-    return math.prod(x.shape[i] for i in _axes(axis, x.ndim))
+    return math.prod(x.shape[i] for i in axes_of(axis, x.ndim))
+
+
+def _nonzero(y: Any) -> Any:
+    """y with 1 for 0, to divide by where the dividend is 0 too."""
+    return np.where(y == 0, 1, y)
 
 
 @primitive(vjps=[lambda g, y, x, axis, keepdims: _stretch(g, x, axis, keepdims)], of=np.sum)
-def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+def sum(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The sum over `axis`."""
     return np.sum(x, axis=axis, keepdims=keepdims)
 
 
 @primitive(vjps=[lambda g, y, x, axis, keepdims: _stretch(g, x, axis, keepdims) / _count(x, axis)], of=np.mean)
-def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+def mean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
     return np.mean(x, axis=axis, keepdims=keepdims)
 
 
-def _by_max(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    hit = x == _with_axes(y, x, axis, keepdims)
-    share = hit / np.sum(hit, axis=axis, keepdims=True)
-    return _with_axes(g, x, axis, keepdims) * share.astype(x.dtype)
+def _deviations(x: Any, axis: Axis, ddof: int) -> Any:
+    """The gradient of half the variance, for each entry."""
+    return (x - np.mean(x, axis=axis, keepdims=True)) / (_count(x, axis) - ddof)
 
 
-@primitive(vjps=[_by_max], of=np.max)
-def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+@primitive(
+    vjps=[lambda g, y, x, axis, ddof, keepdims: 2 * with_axes(g, x, axis, keepdims) * _deviations(x, axis, ddof)],
+    of=np.var,
+)
+def var(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Array:
+    """The mean squared deviation from the mean over `axis`; ddof=1 divides by n - 1."""
+    return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+@primitive(
+    vjps=[
+        lambda g, y, x, axis, ddof, keepdims: with_axes(g / _nonzero(y), x, axis, keepdims) * _deviations(x, axis, ddof)
+    ],
+    of=np.std,
+)
+def std(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Array:
+    """The square root of the variance over `axis`; the gradient where it is 0 is 0."""
+    return np.std(x, axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+@primitive(
+    vjps=[lambda g, y, x, axis, keepdims: with_axes(g / _nonzero(y), x, axis, keepdims) * x],
+    name="norm",
+)
+def _norm(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
+
+
+@composed(of=np.linalg.norm)
+def norm(x: Array | Tensor, ord: int | None = None, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """The Euclidean (Frobenius) norm: the root of the sum of squares over `axis`.
+
+    The gradient where the norm is 0 is 0, one of its subgradients.
+
+    Raises:
+        InputError: another `ord`, or ord=2 of a matrix, which is NumPy's spectral norm.
+    """
+    vector = np.ndim(raw(x)) == 1 if axis is None else isinstance(axis, int) or len(axis) == 1
+    if ord is not None and not (ord == 2 and vector):
+        raise InputError(f"norm: got ord={ord!r}, expected None (the root of the sum of squares), or 2 along one axis")
+    return _norm(x, axis, keepdims=keepdims)
+
+
+def _others(x: Any) -> Any:
+    """For each entry along the first axis the product of all the others: exact at zeros, no division."""
+    n = len(x)
+    if n <= 1:
+        return np.ones_like(x)
+    even, odd = x[0 : n - n % 2 : 2], x[1::2]
+    pairs = even * odd
+    rest = _others(np.concatenate([pairs, x[n - 1 :]]) if n % 2 else pairs)
+    both = np.reshape(np.stack([rest[: n // 2] * odd, rest[: n // 2] * even], axis=1), (n - n % 2, *x.shape[1:]))
+    return np.concatenate([both, rest[n // 2 :]]) if n % 2 else both
+
+
+def _by_prod(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    axes = axes_of(axis, x.ndim)
+    first = tuple(range(len(axes)))
+    moved = np.moveaxis(x, axes, first)
+    others = np.reshape(_others(np.reshape(moved, (_count(x, axis), *moved.shape[len(axes) :]))), moved.shape)
+    return with_axes(g, x, axis, keepdims) * np.moveaxis(others, first, axes)
+
+
+@primitive(vjps=[_by_prod], of=np.prod)
+def prod(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """The product over `axis`."""
+    return np.prod(x, axis=axis, keepdims=keepdims)
+
+
+def _by_extreme(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    hit = x == with_axes(y, x, axis, keepdims)
+    return np.where(hit, with_axes(g, x, axis, keepdims) / np.sum(astype(hit, x.dtype), axis=axis, keepdims=True), 0)
+
+
+@primitive(vjps=[_by_extreme], of=np.max)
+def max(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The maximum over `axis`; equal maxima share the gradient evenly."""
     return np.max(x, axis=axis, keepdims=keepdims)
 
 
+@primitive(vjps=[_by_extreme], of=np.min)
+def min(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """The minimum over `axis`; equal minima share the gradient evenly."""
+    return np.min(x, axis=axis, keepdims=keepdims)
+
+
+def _by_cumsum(g: Any, y: Any, x: Any, axis: int | None) -> Any:
+    along = -1 if axis is None else axis
+    return np.reshape(np.flip(np.cumsum(np.flip(g, along), along), along), x.shape)
+
+
+@primitive(vjps=[_by_cumsum], of=np.cumsum)
+def cumsum(x: Array, axis: int | None = None) -> Array:
+    """The running sum along `axis`, or of the flattened array."""
+    return np.cumsum(x, axis=axis)
+
+
 registry[np.amax] = max
+registry[np.amin] = min
+
+__all__ = ["cumsum", "max", "mean", "min", "norm", "prod", "std", "sum", "var"]

@@ -1,0 +1,95 @@
+"""Questions about values: comparisons, logic, rounding. No gradient flows, so they give plain arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..primitive import primitive
+from ..tensor import Array, registry
+
+equal = primitive(np.equal, vjps=[None, None], doc="a == b.")
+
+not_equal = primitive(np.not_equal, vjps=[None, None], doc="a != b.")
+
+less = primitive(np.less, vjps=[None, None], doc="a < b.")
+
+less_equal = primitive(np.less_equal, vjps=[None, None], doc="a <= b.")
+
+greater = primitive(np.greater, vjps=[None, None], doc="a > b.")
+
+greater_equal = primitive(np.greater_equal, vjps=[None, None], doc="a >= b.")
+
+logical_and = primitive(np.logical_and, vjps=[None, None], doc="Whether both a and b.")
+
+logical_or = primitive(np.logical_or, vjps=[None, None], doc="Whether a or b or both.")
+
+logical_xor = primitive(np.logical_xor, vjps=[None, None], doc="Whether either a or b.")
+
+logical_not = primitive(np.logical_not, vjps=[None], doc="Whether not x.")
+
+isnan = primitive(np.isnan, vjps=[None], doc="Whether x is not a number.")
+
+isinf = primitive(np.isinf, vjps=[None], doc="Whether x is infinite.")
+
+isfinite = primitive(np.isfinite, vjps=[None], doc="Whether x is neither infinite nor NaN.")
+
+sign = primitive(np.sign, vjps=[None], doc="-1, 0 or 1.")
+
+floor = primitive(np.floor, vjps=[None], doc="The largest integer not above x.")
+
+ceil = primitive(np.ceil, vjps=[None], doc="The smallest integer not below x.")
+
+trunc = primitive(np.trunc, vjps=[None], doc="x without its fractional part.")
+
+rint = primitive(np.rint, vjps=[None], doc="x rounded to the nearest integer, halves to even.")
+
+floor_divide = primitive(np.floor_divide, vjps=[None, None], doc="floor(a / b).")
+
+
+@primitive(vjps=[None], of=np.round, name="round")
+def round_(x: Array, decimals: int = 0) -> Array:
+    """x rounded to `decimals` places."""
+    return np.round(x, decimals)
+
+
+@primitive(vjps=[None], of=np.argmax)
+def argmax(x: Array, axis: int | None = None, *, keepdims: bool = False) -> Array:
+    """The index of the largest entry along `axis`, of the flattened array by default; the first of equals."""
+    return np.argmax(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(vjps=[None], of=np.argmin)
+def argmin(x: Array, axis: int | None = None, *, keepdims: bool = False) -> Array:
+    """The index of the smallest entry along `axis`, of the flattened array by default; the first of equals."""
+    return np.argmin(x, axis=axis, keepdims=keepdims)
+
+
+registry[np.bitwise_and] = logical_and  # what & | ^ ~ mean on masks
+registry[np.bitwise_or] = logical_or
+registry[np.bitwise_xor] = logical_xor
+registry[np.invert] = logical_not
+
+__all__ = [
+    "argmax",
+    "argmin",
+    "ceil",
+    "equal",
+    "floor",
+    "floor_divide",
+    "greater",
+    "greater_equal",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "not_equal",
+    "rint",
+    "round_",
+    "sign",
+    "trunc",
+]

@@ -1,0 +1,74 @@
+"""Reading entries by position, by index arrays and by masks; entries read twice add their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError, ShapeError
+from ..patch import Patch, fill_key, split_key
+from ..primitive import composed, primitive
+from ..tensor import Array, Tensor, getitem_key, raw
+
+
+def _by_getitem(g: Any, y: Any, operands: Sequence[Any], key: Any) -> list[Any]:
+    return [Patch(g, key, tuple(operands[1:])), *[None] * (len(operands) - 1)]
+
+
+@primitive(vjps=_by_getitem, name="getitem")
+def _getitem(operands: Sequence[Array], key: Any) -> Array:
+    """The entries of `operands[0]` at `key`, whose arrays are the other operands."""
+    return operands[0][fill_key(key, operands[1:])]
+
+
+@composed(of=getitem_key)
+def getitem(x: Array | Tensor, key: Any) -> Any:
+    """x[key]: integers, slices, None, ..., and integer or boolean arrays."""
+    template, arrays = split_key(key)
+    return _getitem((x, *arrays), key=template)
+
+
+@composed(of=np.take)
+def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """The entries of x at `indices` along `axis` (of the flattened x by default).
+
+    The result has the shape of x with that axis replaced by the shape of `indices`.
+    """
+    if axis is None:
+        x, axis = np.reshape(x, -1), 0
+    indices = indices if isinstance(indices, Tensor) else np.asarray(indices)
+    return getitem(x, (slice(None),) * (axis % np.ndim(raw(x))) + (indices,))
+
+
+@composed(of=np.take_along_axis)
+def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Any:
+    """One entry of x for each entry of `indices`, which counts along `axis`; the result has its shape."""
+    shape = np.shape(raw(indices))
+    grid = list(np.indices(shape, sparse=True))
+    grid[axis] = indices
+    return getitem(x, tuple(grid))
+
+
+@composed()
+def embedding(indices: Any, weight: Any) -> Any:
+    """The rows of a table: integers of any shape (...) and weight (V, D) -> (..., D).
+
+    Raises:
+        DTypeError: the indices are not integers.
+        ShapeError: the weight is not a matrix, or an index is not one of its rows, 0 to V - 1.
+    """
+    rows, table = np.asarray(raw(indices)), np.shape(raw(weight))
+    if rows.dtype.kind not in "iu":
+        raise DTypeError(f"embedding: indices have dtype {rows.dtype}, expected integers")
+    if len(table) != 2:
+        raise ShapeError(f"embedding: weight has shape {table}, expected (V, D), a row for each index")
+    if rows.size and not (rows.min() >= 0 and rows.max() < table[0]):
+        raise ShapeError(
+            f"embedding: indices run from {rows.min()} to {rows.max()}, and the weight has rows 0 to {table[0] - 1}"
+        )
+    return getitem(weight, indices if isinstance(indices, Tensor) else rows)
+
+
+__all__ = ["embedding", "getitem", "take", "take_along_axis"]

@@ -1,0 +1,38 @@
+"""Operations that draw random numbers, always from a generator that the caller passes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..primitive import composed
+from ..tensor import raw
+
+
+@composed()
+def dropout(x: Any, p: float, rng: np.random.Generator, training: bool = True) -> Any:
+    """Set each entry to 0 with probability `p` and scale the others by 1 / (1 - p); same shape.
+
+    Args:
+        x: any shape.
+        p: the probability of dropping, at least 0 and below 1.
+        rng: where the random numbers come from; the same seed gives the same mask.
+        training: False returns x as it is.
+
+    Raises:
+        InputError: `p` is out of range, or `rng` is not a generator.
+    """
+    if not isinstance(p, (int, float)) or not 0 <= p < 1:
+        raise InputError(f"dropout: got p={p!r}, expected a probability, at least 0 and below 1")
+    if not isinstance(rng, np.random.Generator):
+        raise InputError(f"dropout: got {type(rng).__name__} for rng, expected np.random.default_rng(seed)")
+    if not training or p == 0:
+        return x
+    values = np.asarray(raw(x))
+    keep = rng.random(values.shape, np.float32) >= p
+    return x * (keep / (1 - p)).astype(values.dtype)
+
+
+__all__ = ["dropout"]
