@@ -4,9 +4,9 @@ import numpy as np
 import tinygrad_rnn as tg
 """
 
-from . import nn, ops, optim
+from . import bptt, nn, ops, optim
 from .autodiff import grad, no_grad
-from .errors import DTypeError, GraphError, InputError, ShapeError, TensorError
+from .errors import DTypeError, GraphError, InputError, MismatchError, ShapeError, TensorError
 from .flow import gradient_flow
 from .ops import *
 from .primitive import primitive
@@ -19,9 +19,11 @@ __all__ = [
     "DTypeError",
     "GraphError",
     "InputError",
+    "MismatchError",
     "ShapeError",
     "Tensor",
     "TensorError",
+    "bptt",
     "grad",
     "gradient_flow",
     "nn",

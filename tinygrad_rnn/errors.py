@@ -24,3 +24,7 @@ class GraphError(TensorError, RuntimeError):
 
 class InputError(TensorError, ValueError):
     """A file, an option or an argument of a public function is unusable."""
+
+
+class MismatchError(TensorError, AssertionError):
+    """Gradients that should be the same are not; the message is the table that shows where."""

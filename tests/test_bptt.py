@@ -1,0 +1,221 @@
+"""BPTT by hand, and the comparison of witnesses: it must agree, and it must be able to disagree."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.bptt import Gradients, compare, windows
+from tinygrad_rnn.bptt.problem import PARAMETERS, STATES
+from tinygrad_rnn.bptt.witnesses import autodiff
+
+CELLS = ("rnn", "lstm", "gru")
+BY_HAND = {"rnn": tg.bptt.rnn, "lstm": tg.bptt.lstm, "gru": tg.bptt.gru}
+
+
+def task(cell="rnn", T=3, B=2, inputs=3, hidden=4, outputs=5, loss="softmax_cross_entropy", seed=0):
+    """Random parameters, inputs, targets and an initial state."""
+    rng = np.random.default_rng(seed)
+    sizes = {"I": inputs, "H": hidden, "C": outputs, "3H": 3 * hidden, "4H": 4 * hidden}
+    shapes = {name: tuple(sizes[s] for s in symbols) for name, symbols in PARAMETERS[cell].items()}
+    params = {name: rng.normal(size=shape) / np.sqrt(shape[-1]) for name, shape in shapes.items()}
+    xs = rng.normal(size=(T, B, inputs))
+    ce = loss == "softmax_cross_entropy"
+    targets = rng.integers(0, outputs, size=(T, B)) if ce else rng.normal(size=(T, B, outputs))
+    initial = {f"{name}0": rng.normal(size=(B, hidden)) for name in STATES[cell]}
+    return {"params": params, "xs": xs, "targets": targets, **initial}
+
+
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error"])
+@pytest.mark.parametrize("T", [3, 100])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_witnesses_agree_over_two_sequences_with_the_state_carried_over(cell, T, loss):
+    entries = None if T == 3 else 1
+    made = task(cell, 2 * T, loss=loss)
+    table = compare(**made, cell=cell, loss=loss, sequences=2, numerical_entries=entries, show=False)
+    assert table.passed
+    assert table.worst["hand"].relative <= 1e-12
+    assert table.worst["numerical"].relative <= 1e-12
+    assert {row.sequence for row in table.rows} == {0, 1}
+    assert {row.step for row in table.rows} == {None, *range(T)}
+    first, second = table.gradients["hand"]
+    again = BY_HAND[cell](
+        made["params"],
+        made["xs"][T:],
+        made["targets"][T:],
+        **{f"{name}0": h for name, h in first.final.items()},
+        loss=loss,
+    )
+    for name, g in second.parameters.items():
+        np.testing.assert_allclose(again.parameters[name], g, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize(("k1", "k2"), [(None, 4), (1, 3), (2, 5), (1, 1), (3, 50)])
+@pytest.mark.parametrize("cell", CELLS)
+def test_truncated(cell, k1, k2):
+    made = task(cell, T=11)
+    assert compare(**made, cell=cell, k1=k1, k2=k2, numerical_entries=2, show=False).passed
+    truncated = BY_HAND[cell](**made, k1=k1, k2=k2)
+    full = BY_HAND[cell](**made)
+    assert truncated.loss == full.loss
+    equal = np.allclose(truncated.parameters["W_hy"], full.parameters["W_hy"], rtol=1e-12)
+    assert equal, "the readout does not look back"
+    recurrent = "W_hh" if cell == "rnn" else "weight_hh_l0"
+    difference = np.abs(truncated.parameters[recurrent] - full.parameters[recurrent]).max()
+    assert (difference < 1e-15) if k2 >= 11 else (difference > 1e-6)
+
+
+def test_windows_cover_every_loss_once():
+    assert windows(5) == [(0, 0, 5)]
+    assert windows(5, k2=2) == [(0, 0, 2), (2, 2, 4), (4, 4, 5)]
+    assert windows(4, k1=1, k2=2) == [(0, 0, 1), (0, 1, 2), (1, 2, 3), (2, 3, 4)]
+    for T, k1, k2 in [(7, 2, 3), (6, 3, 6), (1, 4, 4)]:
+        covered = [t for w in windows(T, k1, k2) for t in range(w.first, w.end)]
+        assert covered == list(range(T))
+    for k1, k2 in [(0, 3), (3, 2), (1, -1), (1.5, 3)]:
+        with pytest.raises(tg.InputError):
+            windows(5, k1, k2)
+
+
+def test_by_hand_against_numbers_that_one_can_check_with_a_pencil():
+    one = np.ones((1, 1))
+    params = {"W_xh": one, "W_hh": 0.5 * one, "b_h": [0.0], "W_hy": one, "b_y": [0.0]}
+    found = tg.bptt.rnn(params, np.ones((2, 1, 1)), np.zeros((2, 1, 1)), loss="squared_error", reduction="sum")
+    h1 = np.tanh(1.0)
+    h2 = np.tanh(1.0 + 0.5 * h1)
+    dz2 = 2 * h2 * (1 - h2**2)
+    dz1 = (2 * h1 + 0.5 * dz2) * (1 - h1**2)
+    assert found.loss == pytest.approx(h1**2 + h2**2, rel=1e-14)
+    np.testing.assert_allclose(found.per_step["W_hh"].ravel(), [0.0, h1 * dz2], rtol=1e-14)
+    np.testing.assert_allclose(found.per_step["W_xh"].ravel(), [dz1, dz2], rtol=1e-14)
+    np.testing.assert_allclose(found.states["h"].ravel(), [2 * h1 + 0.5 * dz2, 2 * h2], rtol=1e-14)
+    np.testing.assert_allclose(found.initial["h0"], [[0.5 * dz1]], rtol=1e-14)
+    assert not found.per_step["W_hh"][0].any(), "with h_0 = 0 the first step adds nothing to W_hh, exactly"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_contributions_sum_to_the_gradient(cell):
+    found = BY_HAND[cell](**task(cell, T=9))
+    for name, g in found.parameters.items():
+        np.testing.assert_allclose(found.per_step[name].sum(0), g, rtol=1e-12, atol=1e-15)
+
+
+def test_forms_of_the_input_that_mean_the_same():
+    made = task(T=4, B=1)
+    ids = np.array([0, 2, 1, 2])
+    batched = tg.bptt.rnn(made["params"], np.eye(3)[ids][:, None], made["targets"])
+    tensors = {name: tg.Tensor(array, requires_grad=True) for name, array in made["params"].items()}
+    for xs, params in ((ids, made["params"]), (ids[:, None], tensors), (np.eye(3)[ids], tensors)):
+        found = tg.bptt.rnn(params, xs, made["targets"][:, 0])
+        assert found.loss == batched.loss
+    assert compare(tensors, ids, made["targets"], numerical_entries=0, show=False).passed
+    assert all(tensor.grad is None for tensor in tensors.values())
+
+
+# ------------------------------------------------------------------ it can disagree
+def spoil(part, name, change):
+    def witness(problem) -> Gradients:
+        right = autodiff(problem)
+        found = {key: array.copy() for key, array in getattr(right, part).items()}
+        change(found[name])
+        return dataclasses.replace(right, **{part: found})
+
+    return witness
+
+
+def times(factor, at=...):
+    def change(array):
+        array[at] *= factor
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "change", "where"),
+    [
+        ("parameters", "W_hh", times(1.001), "dL/dW_hh"),
+        ("parameters", "b_y", times(1 + 1e-9, 0), "dL/db_y"),
+        ("per_step", "W_xh", times(0.0, 1), "G_t(W_xh) at t = 1"),
+        ("states", "h", times(np.nan, (2, 0, 0)), "dL/dh_t at t = 2"),
+        ("initial", "h0", times(-1.0), "dL/dh0"),
+        ("final", "h", times(2.0), "h_T"),
+    ],
+)
+def test_a_planted_error_is_found_and_named(part, name, change, where):
+    witnesses = {"spoiled": spoil(part, name, change)}
+    options = {"numerical_entries": 0, "witnesses": witnesses}
+    table = compare(**task(), **options, show=False, raises=False)
+    assert not table.passed
+    assert table.verdict.startswith("FAILED: 1 rows disagree with autodiff; worst is spoiled on " + where)
+    assert "FAILED" in str(table)
+    with pytest.raises(tg.MismatchError, match="FAILED"):
+        compare(**task(), **options, show=False)
+
+
+@pytest.mark.parametrize("primitive", ["tanh", "matmul", "add"])
+def test_a_wrong_rule_in_the_engine_is_found(primitive, monkeypatch):
+    rule = tg.ops.__dict__[primitive]
+    wrong = tuple((lambda *a, f=f: 1.001 * f(*a)) for f in rule.vjps)
+    monkeypatch.setattr(rule, "vjps", wrong)
+    table = compare(**task(), show=False, raises=False)
+    assert not table.passed
+    assert {"hand", "numerical"} <= {witness for _, witness in table.failures}
+
+
+def test_a_witness_may_leave_parts_out():
+    def only_parameters(problem):
+        found = autodiff(problem)
+        return Gradients(loss=found.loss, parameters=found.parameters)
+
+    assert compare(**task(), numerical_entries=0, witnesses={"few": only_parameters}, show=False).passed
+
+
+# ------------------------------------------------------------------ the table
+def test_the_table_in_terminal_and_notebook(capsys):
+    table = compare(**task(T=40), numerical_entries=1, sequences=2)
+    printed = capsys.readouterr().out
+    assert printed.strip() == str(table).strip()
+    assert "sequence 2 of 2, step by step" in printed
+    assert "4..7" in printed, "steps in the middle of a long sequence are one line"
+    assert printed.count("dL/dW_hh") == 2
+    assert max(map(len, printed.splitlines())) <= 160
+    html = table._repr_html_()
+    assert html.count("<table>") == html.count("</table>") == 4
+    assert html.count("<tr>") == 2 * (1 + 8) + 2 * (1 + 20)
+    assert "PASSED" in html
+
+
+def test_errors_say_what_is_wrong():
+    made = task()
+    for change, message in [
+        ({"params": {**made["params"], "W_hx": 0}}, "with W_hx"),
+        ({"params": {k: v for k, v in made["params"].items() if k != "b_h"}}, "without b_h"),
+        ({"params": {**made["params"], "W_hh": np.zeros((4, 3))}}, r"W_hh has shape \(4, 3\)"),
+        ({"xs": np.zeros((3, 2, 9))}, "xs has shape"),
+        ({"xs": np.array([0, 1, 3])}, "class numbers in xs"),
+        ({"targets": np.full((3, 2), 5)}, "class numbers 0 to 4"),
+        ({"targets": np.zeros((3, 2))}, "class numbers 0 to 4"),
+        ({"h0": np.zeros(7)}, "h0 has shape"),
+        ({"loss": "hinge"}, "got loss='hinge'"),
+        ({"reduction": "max"}, "got reduction='max'"),
+        ({"cell": "elman"}, "got cell='elman'"),
+        ({"sequences": 4}, "sequences=4"),
+        ({"loss": "squared_error"}, "targets have shape"),
+    ]:
+        with pytest.raises((tg.InputError, tg.ShapeError), match=message):
+            compare(**{**made, **change}, show=False)
+
+
+def test_the_derivations_know_nothing_of_autodiff():
+    room = Path(tg.bptt.__file__).parent
+    for name in ("rnn", "lstm", "gru", "problem", "losses", "cells"):
+        for node in ast.walk(ast.parse((room / f"{name}.py").read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                assert node.module in {"errors", "problem", "losses", "lstm"}, f"{name}.py imports {node.module}"
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                assert node.module.split(".")[0] != "tinygrad_rnn"

@@ -1,0 +1,226 @@
+"""What every witness is asked, and what it answers: one sequence, its gradients, step by step. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, ShapeError
+from .losses import LOSSES, Loss
+
+Array = NDArray[Any]
+
+READOUT = {"W_hy": ("H", "C"), "b_y": ("C",)}
+PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "rnn": {"W_xh": ("I", "H"), "W_hh": ("H", "H"), "b_h": ("H",), **READOUT},
+    "lstm": {
+        "weight_ih_l0": ("4H", "I"),
+        "weight_hh_l0": ("4H", "H"),
+        "bias_ih_l0": ("4H",),
+        "bias_hh_l0": ("4H",),
+        **READOUT,
+    },
+    "gru": {
+        "weight_ih_l0": ("3H", "I"),
+        "weight_hh_l0": ("3H", "H"),
+        "bias_ih_l0": ("3H",),
+        "bias_hh_l0": ("3H",),
+        **READOUT,
+    },
+}
+"""The parameters of each cell with their shapes: I inputs, H hidden units, C outputs."""
+
+STATES = {"rnn": ("h",), "lstm": ("h", "c"), "gru": ("h",)}
+"""What each cell hands to the next step."""
+
+
+class Window(NamedTuple):
+    """Backpropagation from step `end - 1` down to `start`, for the losses of steps `first` to `end - 1`."""
+
+    start: int
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One sequence to differentiate; every array float64 and with a batch axis."""
+
+    cell: str
+    params: Mapping[str, Array]
+    xs: Array
+    """Inputs (T, B, I)."""
+    targets: Array
+    """Class numbers (T, B), or values (T, B, C)."""
+    initial: Mapping[str, Array]
+    """The state before the first step, by name, each (B, H)."""
+    loss: Loss
+    scale: float
+    """What the sum of all losses is multiplied by: 1, or one over their number."""
+    windows: tuple[Window, ...]
+    """One over all steps, or several when BPTT is truncated."""
+
+    @property
+    def T(self) -> int:
+        """The number of time steps."""
+        return len(self.xs)
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """What a witness found for one sequence; a part that it cannot give stays empty.
+
+    A masked entry of a masked array was not computed.
+    """
+
+    loss: float
+    parameters: dict[str, Array]
+    """dL/dW of every parameter."""
+    per_step: dict[str, Array] = field(default_factory=dict)
+    """The contribution of each step's use of every parameter: (T, *shape); it sums to `parameters`."""
+    states: dict[str, Array] = field(default_factory=dict)
+    """dL/dh_t of every state: (T, B, H)."""
+    initial: dict[str, Array] = field(default_factory=dict)
+    """dL/dh_0 of every initial state: (B, H)."""
+    final: dict[str, Array] = field(default_factory=dict)
+    """The state after the last step, to carry into the next sequence: (B, H)."""
+
+
+def problem(
+    cell: str,
+    params: Mapping[str, Any],
+    xs: Any,
+    targets: Any,
+    initial: Mapping[str, Any | None],
+    loss: str = "softmax_cross_entropy",
+    reduction: str = "mean",
+    k1: int | None = None,
+    k2: int | None = None,
+) -> Problem:
+    """Check the arguments that all cells share and bring them into one form.
+
+    Args:
+        cell: "rnn", "lstm" or "gru".
+        params: the arrays of `PARAMETERS[cell]`, by name.
+        xs: inputs (T, B, I), or (T, I) for a batch of one, or class numbers (T, B) or (T,), read as one-hot vectors.
+        targets: for cross-entropy class numbers (T, B) or (T,); for squared error values (T, B, C) or (T, C).
+        initial: the initial state by name, each (B, H) or (H,); None stands for zeros.
+        loss: "softmax_cross_entropy" or "squared_error", at every step.
+        reduction: "mean" over all steps, rows and components, or "sum".
+        k1, k2: truncated BPTT: every k1 steps go back k2 steps, for the losses of the last k1. By default all the
+            way; with only `k2`, k1 = k2, the sequence is cut into pieces of that length.
+
+    Raises:
+        InputError: an unknown cell, loss, reduction or parameter name, or k1, k2 below 1, or k2 below k1.
+        ShapeError: an array does not fit the others.
+    """
+    for given, what, known in (
+        (cell, "cell", PARAMETERS),
+        (loss, "loss", LOSSES),
+        (reduction, "reduction", _REDUCTIONS),
+    ):
+        if given not in known:
+            raise InputError(f"bptt: got {what}={given!r}, expected one of {', '.join(map(repr, known))}")
+    expected = PARAMETERS[cell]
+    if set(params) != set(expected):
+        missing, unknown = sorted(set(expected) - set(params)), sorted(map(str, set(params) - set(expected)))
+        words = [f"without {', '.join(missing)}"] * bool(missing) + [f"with {', '.join(unknown)}"] * bool(unknown)
+        raise InputError(f"bptt: got parameters {' and '.join(words)}; a {cell} has {', '.join(expected)}")
+    arrays = {name: np.array(_plain(params[name]), np.float64) for name in expected}
+
+    H, C = arrays["W_hy"].shape if arrays["W_hy"].ndim == 2 else (0, 0)
+    into = arrays[next(iter(expected))]
+    width = into.shape[0 if cell == "rnn" else -1] if into.ndim else 0
+    sizes = {"I": width, "H": H, "C": C, "3H": 3 * H, "4H": 4 * H}
+    for name, symbols in expected.items():
+        shape = tuple(sizes[symbol] for symbol in symbols)
+        if arrays[name].shape != shape:
+            raise ShapeError(
+                f"bptt: {name} has shape {arrays[name].shape}, expected ({', '.join(symbols)}) = {shape}, "
+                f"with I = {width} inputs, H = {H} hidden units and C = {C} outputs"
+            )
+    inputs = _inputs(_plain(xs), width)
+    T, B = inputs.shape[:2]
+    wanted = _targets(_plain(targets), loss, (T, B, C))
+    states = {}
+    for name in STATES[cell]:
+        value = initial.get(name)
+        start = np.zeros((B, H)) if value is None else np.array(_plain(value), np.float64)
+        if start.shape not in ((B, H), (H,)):
+            raise ShapeError(f"bptt: {name}0 has shape {start.shape}, expected (B, H) = {(B, H)} or (H,)")
+        states[name] = np.array(np.broadcast_to(start, (B, H)))
+    return Problem(
+        cell=cell,
+        params=arrays,
+        xs=inputs,
+        targets=wanted,
+        initial=states,
+        loss=LOSSES[loss],
+        scale=1.0 if reduction == "sum" else 1.0 / wanted.size,
+        windows=tuple(windows(T, k1, k2)),
+    )
+
+
+_REDUCTIONS = ("mean", "sum")
+
+
+def _plain(value: Any) -> Any:
+    """A tensor's array; anything else as it is."""
+    return getattr(value, "data", value) if not isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _inputs(xs: Any, width: int) -> Array:
+    array = np.asarray(xs)
+    if array.dtype.kind in "iu" and array.ndim in (1, 2):
+        if array.size and not (array.min() >= 0 and array.max() < width):
+            raise ShapeError(
+                f"bptt: the class numbers in xs run from {array.min()} to {array.max()}, expected 0 to {width - 1}"
+            )
+        array = np.eye(width)[array if array.ndim == 2 else array[:, None]]
+    array = np.array(array, np.float64)
+    array = array[:, None] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[-1] != width or not array.size:
+        raise ShapeError(
+            f"bptt: xs has shape {np.shape(xs)}, expected (T, B, I), (T, I) or class numbers, with I = {width} inputs"
+        )
+    return array
+
+
+def _targets(targets: Any, loss: str, shape: tuple[int, int, int]) -> Array:
+    T, B, C = shape
+    array = np.asarray(targets)
+    if loss == "squared_error":
+        array = np.array(array, np.float64)
+        array = array[:, None] if array.ndim == 2 else array
+        if array.shape != shape:
+            raise ShapeError(f"bptt: targets have shape {np.shape(targets)}, expected (T, B, C) = {shape}")
+        return array
+    array = array[:, None] if array.ndim == 1 else array
+    if array.dtype.kind not in "iu" or array.shape != (T, B) or not (array.min() >= 0 and array.max() < C):
+        raise ShapeError(
+            f"bptt: targets have shape {np.shape(targets)} and dtype {array.dtype}, "
+            f"expected class numbers 0 to {C - 1} of shape (T, B) = {(T, B)}"
+        )
+    return array
+
+
+def windows(T: int, k1: int | None = None, k2: int | None = None) -> Sequence[Window]:
+    """The stretches that truncated BPTT goes back over; without k1 and k2 one, over all T steps.
+
+    Raises:
+        InputError: k1 or k2 is not an integer of at least 1, or k2 is below k1, which would drop losses.
+    """
+    back = T if k2 is None else k2
+    every = (T if k2 is None else k2) if k1 is None else k1
+    for name, k in (("k1", every), ("k2", back)):
+        if not isinstance(k, (int, np.integer)) or k < 1:
+            raise InputError(f"bptt: got {name}={k!r}, expected a number of steps, 1 or more")
+    if back < every:
+        raise InputError(f"bptt: got k1={every} and k2={back}; k2 below k1 would drop losses, so choose k2 >= k1")
+    ends = [*range(every, T, every), T]
+    firsts = [0, *ends[:-1]]
+    return [Window(max(0, first - (back - every)), first, end) for first, end in zip(firsts, ends, strict=True)]
