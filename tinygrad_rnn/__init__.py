@@ -7,7 +7,14 @@ import tinygrad_rnn as tg
 from . import bptt, nn, ops, optim
 from .autodiff import grad, no_grad
 from .errors import DTypeError, GraphError, InputError, MismatchError, ShapeError, TensorError
+from . import ops
+from .anomaly import detect_anomaly
+from .autodiff import grad, no_grad
+from .checkpoint import checkpoint, checkpoint_steps
+from .errors import DTypeError, GradientError, GraphError, InputError, ShapeError, TensorError
 from .flow import gradient_flow
+from .gradcheck import gradcheck
+from .jacobian import hvp, jacobian, jvp
 from .ops import *
 from .primitive import primitive
 from .tensor import Tensor
@@ -17,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DTypeError",
+    "GradientError",
     "GraphError",
     "InputError",
     "MismatchError",
@@ -24,9 +32,16 @@ __all__ = [
     "Tensor",
     "TensorError",
     "bptt",
+    "checkpoint",
+    "checkpoint_steps",
+    "detect_anomaly",
     "grad",
+    "gradcheck",
     "gradient_flow",
     "nn",
+    "hvp",
+    "jacobian",
+    "jvp",
     "no_grad",
     "optim",
     "primitive",

@@ -112,12 +112,13 @@ def seed_of(output: Tensor, gradient: Any, caller: str, create_graph: bool = Fal
     return Tensor(seed) if create_graph and not isinstance(seed, Tensor) else seed
 
 
-def graph_nodes(outputs: Iterable[Tensor], wanted: set[int] | None = None) -> list[Tensor]:
+def graph_nodes(outputs: Iterable[Tensor], wanted: set[int] | None = None, since: int = 0) -> list[Tensor]:
     """The results that `outputs` depend on and gradients flow through, in creation order.
 
     Args:
         outputs: where the graph ends.
         wanted: creation numbers of tensors; then only nodes between them and the outputs.
+        since: a creation number; nothing older is visited.
 
     Raises:
         GraphError: a leaf's array was changed after the graph used it.
@@ -125,7 +126,7 @@ def graph_nodes(outputs: Iterable[Tensor], wanted: set[int] | None = None) -> li
     seen: set[int] = set()
     nodes: list[Tensor] = []
     leaves: dict[int, tuple[Tensor, int]] = {}
-    stack = [output for output in outputs if output.primitive is not None]
+    stack = [output for output in outputs if output.primitive is not None and output.order > since]
     for output in stack:
         seen.add(output.order)
     while stack:
@@ -141,7 +142,7 @@ def graph_nodes(outputs: Iterable[Tensor], wanted: set[int] | None = None) -> li
                     first = leaves.get(owner.order)
                     if first is None or node.order < first[1]:
                         leaves[owner.order] = (operand, node.order)
-            elif operand.requires_grad and operand.order not in seen:
+            elif operand.requires_grad and operand.order > since and operand.order not in seen:
                 seen.add(operand.order)
                 stack.append(operand)
     for leaf_tensor, first_use in leaves.values():
@@ -168,6 +169,7 @@ def backprop(
     create_graph: bool = False,
     keep: Callable[[Tensor], bool] = lambda node: False,
     wanted: set[int] | None = None,
+    since: int = 0,
 ) -> list[tuple[Tensor, Any]]:
     """Sweep the graph once and hand back the gradients that matter.
 
@@ -176,11 +178,12 @@ def backprop(
         create_graph: run the rules on tensors, so that they are recorded.
         keep: which interior results to report; leaves that require a gradient always are.
         wanted: creation numbers to go back to; only what leads to them is computed.
+        since: a creation number; the sweep ends at older tensors as it does at leaves.
 
     Returns:
         Pairs of tensor and gradient; a gradient array is the caller's own.
     """
-    nodes = graph_nodes(outputs, wanted)
+    nodes = graph_nodes(outputs, wanted, since)
     useful = None if wanted is None else wanted.union(node.order for node in nodes)
     pending: dict[int, Any] = {}
     owned: set[int] = set()
@@ -200,11 +203,11 @@ def backprop(
 
     for output, seed in zip(outputs, seeds, strict=True):
         _accumulate(pending, owned, output.order, seed)
-        if output.primitive is None:
+        if output.primitive is None or output.order <= since:
             leaves[output.order] = output
 
     outer = current.get()
-    watch = None if create_graph else outer.watch
+    watch = outer.watch
     inherited: Context | None = None
     try:
         while nodes:
@@ -216,13 +219,13 @@ def backprop(
                 report(node, g)
             if create_graph and node._context is not inherited:
                 inherited = node._context  # a backward operation belongs to the step that it differentiates
-                current.set(replace(outer, recording=True, step=inherited.step, scope=inherited.scope))
+                current.set(replace(outer, recording=True, step=inherited.step, scope=inherited.scope, watch=None))
             for operand, message in zip(node.inputs, messages(node, g, create_graph, useful), strict=True):
                 if message is None:
                     continue
-                if watch is not None:
-                    watch(node, message.value if type(message) is Patch else message)
-                if operand.primitive is None:
+                if watch is not None and node.primitive is not None:
+                    watch(node.primitive.name, node, message.value if type(message) is Patch else message)
+                if operand.primitive is None or operand.order <= since:
                     leaves[operand.order] = operand
                 _accumulate(pending, owned, operand.order, message)
     finally:

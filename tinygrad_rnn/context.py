@@ -28,8 +28,8 @@ class Context:
     """The time step that new tensors belong to; None outside any `steps` loop."""
     scope: str = ""
     """The scope that new tensors belong to, outermost first, joined by `/`."""
-    watch: Callable[[Tensor, Any], None] | None = None
-    """Called with every new result and None, and with every result and the gradient it sends back."""
+    watch: Callable[[str, Tensor, Any], None] | None = None
+    """Called with the name of the operation, its result, and None or the gradient that it sends back."""
 
 
 current: ContextVar[Context] = ContextVar("tinygrad_rnn", default=Context())

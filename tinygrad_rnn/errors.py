@@ -28,3 +28,5 @@ class InputError(TensorError, ValueError):
 
 class MismatchError(TensorError, AssertionError):
     """Gradients that should be the same are not; the message is the table that shows where."""
+class GradientError(TensorError, AssertionError):
+    """A gradient is not what the function does when its inputs move."""

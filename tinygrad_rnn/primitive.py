@@ -149,7 +149,7 @@ class Primitive:
             result.inputs = ()
             result.params = {}
         if now.watch is not None:
-            now.watch(result, None)
+            now.watch(self.name, result, None)
         return result
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Operand, ...], dict[str, Any]]:
