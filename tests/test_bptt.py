@@ -153,7 +153,7 @@ def test_a_planted_error_is_found_and_named(part, name, change, where):
     assert not table.passed
     assert table.verdict.startswith("FAILED: 1 rows disagree with autodiff; worst is spoiled on " + where)
     assert "FAILED" in str(table)
-    with pytest.raises(tg.MismatchError, match="FAILED"):
+    with pytest.raises(tg.GradientError, match="FAILED"):
         compare(**task(), **options, show=False)
 
 

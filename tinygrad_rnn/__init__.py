@@ -5,9 +5,6 @@ import tinygrad_rnn as tg
 """
 
 from . import bptt, nn, ops, optim
-from .autodiff import grad, no_grad
-from .errors import DTypeError, GraphError, InputError, MismatchError, ShapeError, TensorError
-from . import ops
 from .anomaly import detect_anomaly
 from .autodiff import grad, no_grad
 from .checkpoint import checkpoint, checkpoint_steps
@@ -27,7 +24,6 @@ __all__ = [
     "GradientError",
     "GraphError",
     "InputError",
-    "MismatchError",
     "ShapeError",
     "Tensor",
     "TensorError",

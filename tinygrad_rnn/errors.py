@@ -26,7 +26,5 @@ class InputError(TensorError, ValueError):
     """A file, an option or an argument of a public function is unusable."""
 
 
-class MismatchError(TensorError, AssertionError):
-    """Gradients that should be the same are not; the message is the table that shows where."""
 class GradientError(TensorError, AssertionError):
-    """A gradient is not what the function does when its inputs move."""
+    """Gradients that should be the same are not; the message says where, and by how much."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, MismatchError
+from ..errors import GradientError, InputError
 from .gru import gru
 from .lstm import lstm
 from .problem import STATES, Array, Gradients, Problem, problem
@@ -217,7 +217,7 @@ def compare(
         The table: `rows`, `worst`, `passed`, `verdict`, and all `gradients`.
 
     Raises:
-        MismatchError: the witnesses disagree.
+        GradientError: the witnesses disagree.
         InputError, ShapeError: the arguments do not fit; see `bptt.problem`.
     """
     whole = problem(cell, params, xs, targets, {"h": h0, "c": c0}, loss, reduction, k1, k2)
@@ -266,7 +266,7 @@ def compare(
     if show:
         print(comparison)
     if raises and not comparison.passed:
-        raise MismatchError(f"compare: {comparison.verdict}" if show else str(comparison))
+        raise GradientError(f"compare: {comparison.verdict}" if show else str(comparison))
     return comparison
 
 
