@@ -22,7 +22,7 @@ from .. import ops
 from ..errors import InputError, ShapeError
 from ..tensor import Operand, Tensor, raw
 from . import init
-from .functional import chunk, linear
+from .functional import linear
 from .module import Module, Seed, parameter
 
 
@@ -133,7 +133,7 @@ class LSTMCell(Cell):
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         h, c = state
         z = linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh)
-        i, f, g, o = chunk(z, 4)
+        i, f, g, o = ops.split(z, 4, axis=-1)
         c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
         h = ops.sigmoid(o) * ops.tanh(c)
         return h, c
@@ -150,8 +150,8 @@ class GRUCell(Cell):
 
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         (h,) = state
-        r_x, z_x, n_x = chunk(linear(x, self.weight_ih, self.bias_ih), 3)
-        r_h, z_h, n_h = chunk(linear(h, self.weight_hh, self.bias_hh), 3)
+        r_x, z_x, n_x = ops.split(linear(x, self.weight_ih, self.bias_ih), 3, axis=-1)
+        r_h, z_h, n_h = ops.split(linear(h, self.weight_hh, self.bias_hh), 3, axis=-1)
         r = ops.sigmoid(r_x + r_h)
         z = ops.sigmoid(z_x + z_h)
         n = ops.tanh(n_x + r * n_h)

@@ -1,22 +1,18 @@
-"""The two expressions that every cell is made of; what they record belongs to the caller's line."""
+"""The one expression that every layer is made of; what it records belongs to the caller's line."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..primitive import transparent
-from ..tensor import Tensor
+from ..tensor import Operand, Tensor
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(x: Operand, weight: Tensor, bias: Tensor | None = None) -> Any:
     """x W^T + b: (..., in) with a weight (out, in) and a bias (out,) -> (..., out)."""
     return x @ weight.T if bias is None else x @ weight.T + bias
 
 
-def chunk(x: Tensor, n: int) -> list[Tensor]:
-    """x cut into n equal parts along its last axis."""
-    width = x.shape[-1] // n
-    return [x[..., k * width : (k + 1) * width] for k in range(n)]
-
-
 transparent(globals())
 
-__all__ = ["chunk", "linear"]
+__all__ = ["linear"]
