@@ -16,6 +16,7 @@ from .ops import *
 from .primitive import primitive
 from .tensor import Tensor
 from .timeline import scope, steps
+from .truncation import truncate
 
 __version__ = "0.1.0"
 
@@ -43,5 +44,6 @@ __all__ = [
     "primitive",
     "scope",
     "steps",
+    "truncate",
     *ops.__all__,
 ]

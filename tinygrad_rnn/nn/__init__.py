@@ -5,6 +5,7 @@ from .cells import Cell, GRUCell, LSTMCell, RNNCell
 from .layers import Dropout, Embedding, LayerNorm, Linear, Sequential
 from .module import Module, parameter
 from .recurrent import GRU, LSTM, RNN, Recurrent, unroll
+from .weights import load_weights, save_weights
 
 __all__ = [
     "GRU",
@@ -22,6 +23,8 @@ __all__ = [
     "Recurrent",
     "Sequential",
     "init",
+    "load_weights",
     "parameter",
+    "save_weights",
     "unroll",
 ]
