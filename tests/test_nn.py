@@ -226,6 +226,42 @@ def test_a_seed_decides_the_weights():
     assert model.generators() == [generator]
 
 
+def test_dropout_follows_its_generator_and_rests_in_evaluation():
+    drop, again = nn.Dropout(0.25, rng=3), nn.Dropout(0.25, rng=3)
+    x = tg.Tensor(np.ones((100, 100)), requires_grad=True)
+    y = drop(x)
+    assert np.array_equal(y.data, again(x).data)
+    assert set(np.unique(y.data)) == {0.0, 1 / 0.75}
+    assert y.data.mean() == pytest.approx(1, abs=0.03)
+    y.sum().backward()
+    assert np.array_equal(x.grad, y.data)
+    assert not np.array_equal(y.data, drop(x).data)
+    drop.eval()
+    assert np.array_equal(drop(x).data, x.data)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_dropout_lies_between_layers_only(kind):
+    x = np.random.default_rng(0).standard_normal((4, 3, 2))
+    plain, dropped = kind(2, 5, num_layers=2, rng=0), kind(2, 5, num_layers=2, dropout=0.5, rng=0)
+    (y, last), (y_dropped, last_dropped) = plain(x), dropped(x)
+    h, h_dropped = (last[0], last_dropped[0]) if kind is nn.LSTM else (last, last_dropped)
+    assert np.array_equal(h.data[0], h_dropped.data[0])
+    assert not np.array_equal(y.data, y_dropped.data)
+    assert np.all(y_dropped.data)
+    dropped.eval()
+    assert np.array_equal(y.data, dropped(x)[0].data)
+    with pytest.raises(tg.InputError):
+        nn.Sequential(nn.Dropout(-0.1))
+
+
+def test_layer_norm_centres_and_scales():
+    norm = nn.LayerNorm(4)
+    y = norm(np.random.default_rng(0).normal(3, 5, (6, 4)))
+    np.testing.assert_allclose(y.data.mean(-1), 0, atol=1e-12)
+    np.testing.assert_allclose(y.data.std(-1), 1, rtol=1e-4)
+
+
 def test_initialisers_have_the_spectrum_they_promise():
     init, rng = nn.init, np.random.default_rng(0)
     for shape in [(20, 20), (30, 10), (10, 30)]:
