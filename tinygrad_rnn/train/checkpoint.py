@@ -39,8 +39,9 @@ def save(path: str | Path, checkpoint: Checkpoint) -> Path:
     """
     arrays = {name: np.array(array, order="C") for name, array in checkpoint.arrays.items()}
     record = json.dumps(checkpoint.record, sort_keys=True)
-    content = safetensors.numpy.save(arrays, metadata={"record": record, "digest": _digest(arrays, record)})
-    return write_file(path, content)
+    # One entry only: safetensors writes several in random order, and equal runs should give equal files.
+    both = json.dumps({"digest": _digest(arrays, record), "record": record})
+    return write_file(path, safetensors.numpy.save(arrays, metadata={"checkpoint": both}))
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -53,15 +54,15 @@ def load(path: str | Path) -> Checkpoint:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        record = metadata["record"]
-        if metadata["digest"] != _digest(arrays, record):
+        both = json.loads(metadata["checkpoint"])
+        if both["digest"] != _digest(arrays, both["record"]):
             raise InputError(f"checkpoint {path} is damaged: its contents do not match its digest; use an older one")
-        return Checkpoint(arrays, json.loads(record))
+        return Checkpoint(arrays, json.loads(both["record"]))
     except OSError as error:
         raise InputError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
     except KeyError as error:
         raise InputError(f"{path} is not a checkpoint of a training run (it has no {error.args[0]})") from error
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, TypeError) as error:
         raise InputError(f"checkpoint {path} is damaged or not one: {error}; use an older one") from error
 
 
