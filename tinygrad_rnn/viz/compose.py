@@ -1,0 +1,325 @@
+"""The whole picture: lanes, boxes and edges, the strips below them, and the legend that says how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from ..flow.gradient_flow import GradientFlow
+from ..flow.structure import Structure
+from . import style
+from .arrange import Arrangement, arrange
+from .diagram import Box, Diagram, Link, diagram
+from .measure import BAR_HEIGHT, Face, Gradients, face, link_words
+from .route import Router
+from .scene import Edge, Label, Lane, Rect, Scene
+from .text import Run, clean, line, name_runs, number, shorten
+
+GUTTER = 22.0
+GUTTER_WITH_GAINS = 44.0
+HIDDEN_WIDTH = 92.0
+STRIP_HEIGHT = 17.0
+MARGIN = 14.0
+
+
+def compose(
+    structure: Structure,
+    flow: GradientFlow | None,
+    detail: Literal["op", "cell"] = "op",
+    weights: Literal["strip", "nodes"] = "strip",
+    max_steps: int | None = 16,
+    title: str | None = None,
+    tokens: Sequence[str] | None = None,
+    shapes: bool = False,
+    values: bool = False,
+    reference: float | None = None,
+) -> Scene:
+    """Make the picture of an unrolled graph; see `unrolled` for the arguments."""
+    drawn = diagram(structure, detail, weights, max_steps)
+    gradients = Gradients(flow, reference)
+    faces = {box: face(box, gradients, shapes, values) for box in drawn.boxes}
+    _level(drawn, faces)
+    gutter = GUTTER_WITH_GAINS if gradients.computed and structure.states else GUTTER
+    placed = arrange(drawn, faces, gutter, HIDDEN_WIDTH if drawn.hidden else 0.0)
+    scene = Scene(title=title if title is not None else _title(drawn, gradients))
+    _lanes(scene, drawn, placed, gradients, tokens)
+    _edges(scene, drawn, placed, gradients, gutter)
+    _boxes(scene, drawn, placed, faces)
+    below = _bottom(scene) + 16
+    if gradients.computed and structure.shared_weights:
+        below = _strips(scene, drawn, placed, gradients, below)
+    _legend(scene, placed, gradients, below)
+    _heading(scene)
+    scene.fit(MARGIN)
+    scene.description = _description(drawn, gradients)
+    return scene
+
+
+def _level(drawn: Diagram, faces: dict[Box, Face]) -> None:
+    """Boxes of one row of states are equally large, whatever the digits in them."""
+    rows: dict[object, list[Face]] = {}
+    for box, looks in faces.items():
+        if box.kind in ("state", "cell"):
+            rows.setdefault(box.align, []).append(looks)
+    for group in rows.values():
+        width, height = max(looks.width for looks in group), max(looks.height for looks in group)
+        for looks in group:
+            looks.width, looks.height = width, height
+
+
+def _title(drawn: Diagram, gradients: Gradients) -> str:
+    count = len(drawn.structure.steps)
+    steps = "no time steps" if not count else "one step" if count == 1 else f"{count} steps"
+    loss = shorten(drawn.structure.loss.name or "L", 24)
+    return f"{steps} unrolled: the gradient of {loss}" if gradients.computed else f"{steps} unrolled"
+
+
+def _description(drawn: Diagram, gradients: Gradients) -> str:
+    structure = drawn.structure
+    words = [f"Unrolled computation graph of {len(structure.steps)} time steps, {len(structure.nodes)} operations."]
+    names = ", ".join(dict.fromkeys(clean(state.name or "h")[:40] for state in structure.states))
+    if names:
+        words.append(f"States: {names}.")
+    if not gradients.computed:
+        words.append("Gradients are not computed.")
+    for record in list(gradients.states.values())[:200]:
+        gain = "" if record.gain is None else f", gain from the next step {number(record.gain)}"
+        words.append(f"{clean(record.name)[:40]} at step {record.step}: gradient norm {number(record.norm)}{gain}.")
+    return " ".join(words)
+
+
+def _bottom(scene: Scene) -> float:
+    return max([lane.y + lane.height for lane in scene.lanes] + [box.bottom for box in scene.boxes])
+
+
+# ---------------------------------------------------------------------- lanes
+def _lanes(
+    scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, tokens: Sequence[str] | None
+) -> None:
+    height = placed.bottom - placed.top
+    for column in placed.columns:
+        if column.step is None:
+            first, last = drawn.hidden[0], drawn.hidden[-1]
+            words = f"{len(drawn.hidden)} steps hidden"
+            lane = Lane("hidden", column.x, placed.top, column.width, height, line(f"t = {first} … {last}"), True, words)
+            scene.lanes.append(lane)
+            _hidden(scene, drawn, placed, gradients, lane)
+            continue
+        label = f"t = {column.step}" if drawn.structure.steps else "no time steps"
+        if tokens is not None and column.step in drawn.structure.steps:
+            at = drawn.structure.steps.index(column.step)
+            label += f"  {shorten(repr(tokens[at]), 10)}" if at < len(tokens) else ""
+        scene.lanes.append(Lane(f"lane_{column.step}", column.x, placed.top, column.width, height, line(label)))
+    _scopes(scene, drawn, placed)
+
+
+def _hidden(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, lane: Lane) -> None:
+    """The lane that stands for many: how many, and how much gradient gets through all of them."""
+    x = lane.x + lane.width / 2
+    y = lane.y + 24
+    for at, words in enumerate((f"{len(drawn.hidden)} steps", "not drawn")):
+        scene.labels.append(Label(f"hidden_{at}", x, y + 13 * at, line(words, size=10.0), background="#FFFFFF"))
+    for row in range(len(drawn.structure.rows)):
+        level = placed.align_row.get(("state", row))
+        gain = gradients.hidden_gain(drawn, row)
+        if level is not None and gain is not None:
+            words = line("×" + number(gain), size=11.0, bold=True)
+            tip = f"cumulative gain over the {len(drawn.hidden)} hidden steps: {gain:.3g}"
+            scene.labels.append(Label(f"hidden_gain_{row}", x, placed.row_y[level], words, "middle", "#FFFFFF", tip))
+
+
+def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
+    """A backdrop behind the rows of each layer or direction, where there are several."""
+    extent: dict[tuple[str, int], tuple[float, float]] = {}
+    for box in drawn.boxes:
+        if box.zone == "lane" and box.scope and box.kind not in ("input", "total", "loss"):
+            place = placed.places[box]
+            top, bottom = extent.get((box.scope, place.lane), (place.top, place.bottom))
+            extent[box.scope, place.lane] = (min(top, place.top), max(bottom, place.bottom))
+    rows: dict[str, tuple[float, float]] = {}
+    for (scope, _), (top, bottom) in extent.items():
+        low, high = rows.get(scope, (top, bottom))
+        rows[scope] = (min(low, top), max(high, bottom))
+    if len(rows) < 2:
+        return
+    for scope, lane in extent:
+        top, bottom = rows[scope]
+        column = placed.columns[lane]
+        scene.backdrops.append(
+            Rect(
+                f"scope_{len(scene.backdrops)}", column.x + 3, top - 6, column.width - 6, bottom - top + 12,
+                fill="#F0F3F5", radius=6.0, kind="scope", tooltip=clean(scope)[:200],
+            )  # fmt: skip
+        )
+    left = placed.columns[0].x
+    beside = [place.left for box, place in placed.places.items() if place.lane < 0]
+    for at, (scope, (top, _)) in enumerate(rows.items()):
+        words = line(shorten(scope, 22), size=9.0, color=style.MUTED)
+        x = min([left - 30, *beside])
+        scene.labels.append(Label(f"scope_name_{at}", x, top + 2, words, "end", tooltip=clean(scope)[:200]))
+
+
+# ---------------------------------------------------------------------- boxes and edges
+def _boxes(scene: Scene, drawn: Diagram, placed: Arrangement, faces: dict[Box, Face]) -> None:
+    for box in drawn.boxes:
+        place, looks = placed.places[box], faces[box]
+        rect = Rect(
+            box.id, place.left, place.top, place.width, place.height, looks.fill, looks.stroke, looks.stroke_width,
+            "dashed" if box.kind in ("initial", "cut") else "solid",
+            place.height / 2 if box.kind == "total" else 5.0,
+            looks.lines, looks.tooltip, box.kind,
+        )  # fmt: skip
+        scene.boxes.append(rect)
+        if looks.bar is not None:
+            rect.text_shift = (BAR_HEIGHT + 3) / 2
+            _bar(scene, rect, looks.bar)
+
+
+def _bar(scene: Scene, rect: Rect, parts: tuple[float, float]) -> None:
+    """Injected at this step | arriving from the future, as shares of a bar."""
+    injected, future = parts
+    whole = injected + future
+    share = injected / whole if 0 < whole < float("inf") else 0.0
+    x, y, width = rect.x + 6, rect.bottom - BAR_HEIGHT - 4, rect.width - 12
+    tip = f"injected at this step {number(injected)} | from the future {number(future)}"
+    pieces = [("injected", x, width * share, style.INJECTED), ("future", x + width * share, width * (1 - share), style.FROM_FUTURE)]
+    for name, left, extent, fill in pieces:
+        if extent > 0.4 and whole:
+            scene.boxes.append(
+                Rect(f"{rect.id}_{name}", round(left, 2), y, round(extent, 2), BAR_HEIGHT, fill, "#FFFFFF", 0.5,
+                     tooltip=tip, kind="bar")
+            )  # fmt: skip
+
+
+def _edges(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, gutter: float) -> None:
+    router = Router(drawn, placed, gutter)
+    said: set[tuple[int, int]] = set()
+    for at, link in enumerate(drawn.links):
+        norm = gradients.link(link)
+        points = router.path(link)
+        color, width, dash = _stroke(link, norm, gradients)
+        edge = Edge(
+            f"e{at}", link.source.id, link.target.id, points, color, width, dash,
+            backward=norm is not None,
+            tooltip=link_words(link, norm, gradients), kind=link.kind,
+        )  # fmt: skip
+        scene.edges.append(edge)
+        if link.kind == "cut":
+            x, y = points[len(points) // 2 // 3 * 3]
+            scene.labels.append(
+                Label(f"cut_{at}", x, y, line("✂", size=13.0, color=style.STROKE["cut"]), background="#FFFFFF",
+                      tooltip=edge.tooltip, kind="cut")
+            )  # fmt: skip
+        key = (id(link.source), link.tensor.order)
+        gain = gradients.gain(link.tensor)
+        if link.kind == "state" and gain is not None and key in router.label_at and key not in said:
+            said.add(key)
+            x, y = router.label_at[key]
+            tip = f"gain: the gradient arriving here is {gain:.3g} times that of the next state"
+            scene.labels.append(Label(f"gain_{at}", x, y, line("×" + number(gain), size=9.0), "middle", "#FFFFFF", tip, "gain"))
+
+
+def _stroke(link: Link, norm: float | None, gradients: Gradients) -> tuple[str, float, Literal["solid", "dashed", "dotted", "double"]]:
+    if link.kind == "cut":
+        return style.STROKE["cut"], 1.2, "dashed"
+    if not gradients.computed:
+        return (style.PLAIN if link.kind != "weight" else "#B5B5B5"), 1.1, "solid"
+    if norm is None:
+        return "#B5B5B5", 0.9, "dashed"
+    if not np.isfinite(norm):
+        return style.NOT_FINITE, 3.0, "double"
+    level = style.decades(norm, gradients.reference)
+    if level is None:
+        return style.PLAIN, 0.9, "dotted"
+    return style.colour(level), style.stroke_width(level), "solid"
+
+
+# ---------------------------------------------------------------------- strips
+def _strips(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, top: float) -> float:
+    """For each shared weight a cell per step with the norm of its contribution; at the end the total."""
+    assert gradients.flow is not None
+    flow, structure = gradients.flow, drawn.structure
+    left, right = placed.columns[0].x, placed.columns[-1].right
+    row_of = {step: at for at, step in enumerate(structure.steps)}
+    y = top
+    scene.labels.append(
+        Label("strips", left - 10, y, line("contributed by each step", size=8.0, color=style.MUTED), "end")
+    )
+    scene.labels.append(
+        Label("strips_total", right + 12, y, line("sum; |sum| / sum of |·|", size=8.0, color=style.MUTED), "start")
+    )
+    y += 12
+    for number_of, weight in enumerate(structure.shared_weights):
+        parts = flow.per_step(weight)
+        norms = np.linalg.norm(parts.reshape(len(parts), -1), axis=1)
+        name = weight.name or "weight"
+        middle = y + STRIP_HEIGHT / 2
+        runs = (Run("∂L/∂"), *name_runs(name, length=16))
+        tip = clean(name)[:200]
+        scene.labels.append(Label(f"strip_{number_of}", left - 10, middle, line(*runs, size=10.0), "end", tooltip=tip))
+        for column in placed.columns:
+            if column.step is None:
+                hidden = [row_of[step] for step in drawn.hidden]
+                norm = float(np.linalg.norm(parts[hidden].sum(axis=0)))
+                words, tip = f"Σ {number(norm)}", f"steps {drawn.hidden[0]} to {drawn.hidden[-1]} together: |ΣG| = {norm:.4g}"
+            else:
+                norm = float(norms[row_of[column.step]])
+                words, tip = number(norm), f"step {column.step} contributes |G| = {norm:.4g}"
+            fill = style.tint(norm, gradients.reference)
+            scene.boxes.append(
+                Rect(f"g{number_of}_{column.step if column.step is not None else 'hidden'}", column.x, y, column.width,
+                     STRIP_HEIGHT, fill, "#D0D0D0", 0.5, lines=(line(words, size=9.0),), tooltip=tip, kind="share")
+            )  # fmt: skip
+        total = float(np.linalg.norm(parts.sum(axis=0)))
+        apart = float(norms.sum())
+        words = f"{number(total)};  {total / apart:.0%}" if apart and np.isfinite(apart) else number(total)
+        tip = f"|sum of G_t| = {total:.4g}, sum of |G_t| = {apart:.4g}: the smaller the share, the more the steps cancel"
+        scene.labels.append(Label(f"total_{number_of}", right + 12, middle, line(words, size=10.0), "start", tooltip=tip))
+        y += STRIP_HEIGHT + 4
+    return y + 12
+
+
+# ---------------------------------------------------------------------- legend
+def _legend(scene: Scene, placed: Arrangement, gradients: Gradients, y: float) -> None:
+    left = placed.columns[0].x
+    if not gradients.computed:
+        words = "gradients: not computed (call loss.backward(), or pass tg.gradient_flow(loss)); arrows follow the data"
+        scene.labels.append(Label("legend", left, y + 6, line(words, size=9.0, color=style.MUTED), "start"))
+        return
+    x = left
+    for level in range(-3, 4):
+        fill = style.colour(level)
+        words = "reference" if level == 0 else f"{10.0**level:g}×"
+        cell = Rect(
+            f"scale_{level + 3}", x, y, 52.0, 15.0, fill, "#FFFFFF", 0.5, tooltip=f"10^{level} of the reference",
+            lines=(line(words, size=9.0, color=style.ink_on(fill)),), kind="legend",
+        )  # fmt: skip
+        scene.boxes.append(cell)
+        width = style.stroke_width(level)
+        scene.boxes.append(Rect(f"width_{level + 3}", x + 4, y + 21 - width / 2, 44.0, width, fill, kind="legend"))
+        x += 52.0
+    notes = [
+        f"edge colour and width: norm of the gradient sent back, relative to {gradients.reference_words} (clipped to ±3 decades)",
+        "×g on a recurrent edge: gain, |message| / |gradient of the next state|; dotted: zero; magenta double: not finite; dashed: no gradient flows",
+    ]
+    for at, words in enumerate(notes):
+        scene.labels.append(
+            Label(f"legend_{at}", left, y + 36 + 13 * at, line(words, size=9.0, color=style.MUTED), "start")
+        )
+    at_y = y + 36 + 13 * 2
+    bar_x = left
+    scene.boxes.append(Rect("key_injected", bar_x, at_y - 3, 16, 6, style.INJECTED, kind="legend"))
+    scene.boxes.append(Rect("key_future", bar_x + 16, at_y - 3, 16, 6, style.FROM_FUTURE, kind="legend"))
+    words = "in a state: its gradient injected by its own step | arriving from the future; the number is |∂L/∂h|"
+    scene.labels.append(Label("legend_2", bar_x + 38, at_y, line(words, size=9.0, color=style.MUTED), "start"))
+
+
+def _heading(scene: Scene) -> None:
+    if not scene.title:
+        return
+    left = min([lane.x for lane in scene.lanes] + [box.x for box in scene.boxes])
+    top = min([lane.y for lane in scene.lanes] + [box.y for box in scene.boxes])
+    words = line(shorten(scene.title, 120), size=13.0, bold=True)
+    scene.labels.append(Label("title", left, top - 20, words, "start", kind="title"))

@@ -1,0 +1,299 @@
+"""How edges run between placed boxes: straight where they can, else along the free space between lanes and rows.
+
+Every path is a chain of cubic Bézier curves, which SVG and DOT both take as they are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+from .arrange import ROW_GAP, TRACK, Arrangement, Place
+from .diagram import Box, Diagram, Link
+from .scene import Point
+
+CORNER = 7.0
+
+
+class Router:
+    """Paths for all links of one arrangement, and the places of the labels on them."""
+
+    def __init__(self, diagram: Diagram, arrangement: Arrangement, gutter: float) -> None:
+        self.diagram = diagram
+        self.at = arrangement
+        self.gutter = gutter
+        self.tracks: dict[int, dict[Hashable, int]] = defaultdict(dict)
+        self.channels: dict[int, dict[Hashable, int]] = defaultdict(dict)
+        self.entries: dict[tuple[Box, str], list[tuple[float, Link]]] = defaultdict(list)
+        self.label_at: dict[tuple[int, int], Point] = {}
+        """(source box, tensor) -> where the gain of the edges from there is written."""
+        for link in sorted(self._crossing(), key=self._height):
+            self._claim(link)
+        for link in diagram.links:
+            self._announce(link)
+        self.ports: dict[Link, float] = {}
+        for (box, side), wanted in self.entries.items():
+            self._spread(box, side, wanted)
+
+    # ------------------------------------------------------------------ who needs what
+    def _crossing(self) -> list[Link]:
+        return [link for link in self.diagram.links if self._is_crossing(link)]
+
+    def _is_crossing(self, link: Link) -> bool:
+        a, b = self.at.places[link.source], self.at.places[link.target]
+        return self._zone(link.source) and self._zone(link.target) and a.lane != b.lane
+
+    @staticmethod
+    def _zone(box: Box) -> bool:
+        return box.zone in ("lane", "before", "after")
+
+    def _height(self, link: Link) -> tuple[float, float]:
+        return -self._source_y(link), -self.at.places[link.target].y
+
+    def _source_y(self, link: Link) -> float:
+        if link.source.kind == "gap":
+            return self._row_of(link)
+        place = self.at.places[link.source]
+        spread = [t.order for t in link.source.tensors] if link.source.kind == "cell" else []
+        if len(spread) > 1 and link.tensor.order in spread:
+            return place.y + (spread.index(link.tensor.order) - (len(spread) - 1) / 2) * 12
+        return place.y
+
+    def _row_of(self, link: Link) -> float:
+        """The height at which an edge meets the hidden steps: that of the row of its state."""
+        row = self.diagram.row_of.get(link.tensor.order)
+        align: Hashable = "total" if row is None else ("state", row)
+        place = self.at.align_row.get(align)
+        if place is not None:
+            return self.at.row_y[place]
+        other = link.target if link.source.kind == "gap" else link.source
+        return self.at.places[other].y
+
+    def _direction(self, link: Link) -> int:
+        return 1 if self.at.places[link.source].lane < self.at.places[link.target].lane else -1
+
+    def _is_adjacent(self, link: Link) -> bool:
+        return abs(self.at.places[link.source].lane - self.at.places[link.target].lane) == 1
+
+    def _leaves_sideways(self, link: Link) -> bool:
+        place = self.at.places[link.source]
+        return link.source.kind == "gap" or place.free[1 if self._direction(link) > 0 else 0]
+
+    def _enters_sideways(self, link: Link) -> bool:
+        place = self.at.places[link.target]
+        if link.target.kind == "gap" or link.target.zone == "after":
+            return True
+        return self._is_adjacent(link) and place.free[0 if self._direction(link) > 0 else 1]
+
+    def _key(self, link: Link) -> Hashable:
+        return (link.source, link.tensor.order)
+
+    def _gutters(self, link: Link) -> tuple[int, int]:
+        """The space beside the source, and that beside the target; gutter g is left of lane g."""
+        a, b = self.at.places[link.source].lane, self.at.places[link.target].lane
+        return (a + 1, b) if a < b else (a, b + 1)
+
+    def _claim(self, link: Link) -> None:
+        for gutter in dict.fromkeys(self._gutters(link)):
+            self.tracks[gutter].setdefault(self._key(link), len(self.tracks[gutter]))
+        if not self._enters_sideways(link):
+            row = self.at.places[link.target].row
+            key = (link.source.align, link.source.kind) if link.source.align else self._key(link)
+            self.channels[row].setdefault(key, len(self.channels[row]))
+
+    def _announce(self, link: Link) -> None:
+        """Note where each edge meets its target, so that edges share a side evenly."""
+        if link.target.kind == "gap" or link.target.zone not in ("lane", "after", "before"):
+            return
+        if not self._is_crossing(link):
+            if link.target.zone == "lane":
+                bends = self.at.bends.get(link)
+                x = bends[-1][0] if bends else self._start_x(link)
+                self.entries[link.target, "bottom"].append((x, link))
+            return
+        if self._enters_sideways(link):
+            side = "left" if self._direction(link) > 0 else "right"
+            self.entries[link.target, side].append((self._source_y(link), link))
+        else:
+            self.entries[link.target, "bottom"].append((self._track_x(link, self._gutters(link)[1]), link))
+
+    def _start_x(self, link: Link) -> float:
+        return self.at.ports[link][0] if link in self.at.ports else self.at.places[link.source].x
+
+    def _spread(self, box: Box, side: str, wanted: list[tuple[float, Link]]) -> None:
+        place = self.at.places[box]
+        wanted.sort(key=lambda entry: entry[0])
+        middle, extent = (place.x, place.width) if side == "bottom" else (place.y, place.height)
+        low, high = middle - extent / 2 + 7, middle + extent / 2 - 7
+        if low > high:
+            low = high = middle
+        points = [min(max(value, low), high) for value, _ in wanted]
+        least = min(8.0, (high - low) / max(len(points) - 1, 1))
+        for i in range(1, len(points)):
+            points[i] = max(points[i], points[i - 1] + least)
+        if points and points[-1] > high:
+            points[-1] = high
+            for i in range(len(points) - 2, -1, -1):
+                points[i] = min(points[i], points[i + 1] - least)
+        if side != "bottom" and len(points) == 1:
+            points = [middle]
+        for point, (_, link) in zip(points, wanted, strict=True):
+            self.ports[link] = point
+
+    def _track_x(self, link: Link, gutter: int) -> float:
+        tracks = self.tracks[gutter]
+        number, count = tracks[self._key(link)], len(tracks)
+        columns = self.at.columns
+        if gutter <= 0:
+            middle = columns[0].x - 18.0
+        elif gutter >= len(columns):
+            middle = columns[-1].right + 18.0
+        else:
+            middle = (columns[gutter - 1].right + columns[gutter].x) / 2
+        return middle + (number - (count - 1) / 2) * TRACK * (1 if self._direction(link) < 0 else -1)
+
+    def _channel_y(self, link: Link) -> float:
+        row = self.at.places[link.target].row
+        key = (link.source.align, link.source.kind) if link.source.align else self._key(link)
+        count = len(self.channels[row])
+        spread = min(5.0, (ROW_GAP - 8) / max(count, 1))
+        return self.at.channel(row) + (self.channels[row][key] - (count - 1) / 2) * spread
+
+    # ------------------------------------------------------------------ paths
+    def path(self, link: Link) -> list[Point]:
+        """The Bézier points of a link, from source to target."""
+        if link.target.zone == "top":
+            return self._to_bar(link)
+        if link.source.zone in ("bottom", "weights"):
+            return self._from_bar(link)
+        return self._across(link) if self._is_crossing(link) else self._within(link)
+
+    def _within(self, link: Link) -> list[Point]:
+        source, target = self.at.places[link.source], self.at.places[link.target]
+        if link.source.zone != "lane" or link.target.zone != "lane":  # both beside the lanes
+            start, end = (source.right, source.y), (target.left, target.y)
+            half = (end[0] - start[0]) / 2
+            return [start, (start[0] + half, start[1]), (end[0] - half, end[1]), end]
+        if source.row >= target.row:  # closes a circle within the lane
+            return rounded([(source.x, source.top), (source.x, source.top - 8), (target.right + 8, source.top - 8),
+                            (target.right + 8, target.y), (target.right, target.y)])  # fmt: skip
+        end_x = self.ports[link]
+        start_x = source.x
+        if not self.at.bends.get(link) and abs(end_x - source.x) < source.width / 2 - 5:
+            start_x = end_x  # straight up
+        return smooth([(start_x, source.top), *self.at.bends.get(link, []), (end_x, target.bottom)])
+
+    def _across(self, link: Link) -> list[Point]:
+        way = self._direction(link)
+        source, target = self.at.places[link.source], self.at.places[link.target]
+        exit_gutter, entry_gutter = self._gutters(link)
+        out_x = self._track_x(link, exit_gutter)
+        y = self._source_y(link)
+        edge_x = source.right if way > 0 else source.left
+        if self._leaves_sideways(link):
+            points: list[Point] = [(edge_x, y)]
+        else:
+            above = self.at.row_y[source.row] - self.at.row_height[source.row] / 2 - ROW_GAP / 2
+            points = [(source.x, source.top), (source.x, above)]
+            y = above
+        if self._enters_sideways(link):
+            end_y = self._row_of(link) if link.target.kind == "gap" else self.ports[link]
+            end_x = target.left if way > 0 else target.right
+            if self._is_adjacent(link):
+                points += [(out_x, y), (out_x, end_y), (end_x, end_y)]
+            else:
+                channel = self.at.channel(source.row)
+                in_x = self._track_x(link, entry_gutter)
+                points += [(out_x, y), (out_x, channel), (in_x, channel), (in_x, end_y), (end_x, end_y)]
+        else:
+            channel, end_x = self._channel_y(link), self.ports[link]
+            points += [(out_x, y), (out_x, channel), (end_x, channel), (end_x, target.bottom)]
+        self._place_label(link, points, out_x, y)
+        return rounded(points)
+
+    def _place_label(self, link: Link, points: Sequence[Point], x: float, y: float) -> None:
+        straight = all(abs(py - y) < 1 for _, py in points)
+        downward = 1 if points[-1][1] > y else -1
+        where = (x, y - 9.0) if straight else (x, y + downward * 16.0)
+        if link.source.kind in ("initial", "cut") or link.target.kind == "gap":
+            x = (points[0][0] + points[-1][0]) / 2 if straight else x
+            where = (x, where[1])
+        self.label_at.setdefault((id(link.source), link.tensor.order), where)
+
+    def _to_bar(self, link: Link) -> list[Point]:
+        bar = self.at.places[link.target]
+        if link not in self.at.ports:
+            source = self.at.places[link.source]
+            if source.y < bar.y:  # bars above bars
+                return straight((source.x, source.bottom), (source.x, bar.top))
+            return straight((source.x, source.top), (source.x, bar.bottom))
+        source, x = self.at.places[link.source], self.at.ports[link][0]
+        start_x = x if abs(x - source.x) < source.width / 2 - 5 and not self.at.bends[link] else source.x
+        points = smooth([(start_x, source.top), *self.at.bends[link], (x, self.at.row_y[-1])])
+        return points + straight((x, self.at.row_y[-1]), (x, bar.bottom))[1:]
+
+    def _from_bar(self, link: Link) -> list[Point]:
+        bar, target = self.at.places[link.source], self.at.places[link.target]
+        if link not in self.at.ports:
+            return straight((target.x, bar.top), (target.x, target.bottom))
+        x, y = self.at.ports[link]
+        if link.source.zone == "weights":
+            start = (bar.x, bar.top)
+            foot = self.at.bottom
+            first = [start, (start[0], (start[1] + foot) / 2), (x, (start[1] + foot) / 2), (x, foot)]
+        else:
+            first = straight((x, bar.top), (x, self.at.bottom))
+        return first + smooth([(x, self.at.bottom), *self.at.bends[link], (self.ports[link], target.bottom)])[1:]
+
+
+def straight(start: Point, end: Point) -> list[Point]:
+    """A line as one Bézier curve."""
+    (x0, y0), (x1, y1) = start, end
+    return [start, (x0 + (x1 - x0) / 3, y0 + (y1 - y0) / 3), (x1 - (x1 - x0) / 3, y1 - (y1 - y0) / 3), end]
+
+
+def smooth(points: Sequence[Point]) -> list[Point]:
+    """A curve upward through all points, vertical in each of them."""
+    path = [points[0]]
+    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        half = (y1 - y0) / 2
+        path += straight((x0, y0), (x1, y1))[1:] if x0 == x1 else [(x0, y0 + half), (x1, y1 - half), (x1, y1)]
+    return path
+
+
+def rounded(points: Sequence[Point]) -> list[Point]:
+    """Horizontal and vertical lines with round corners."""
+    kept = [points[0]]
+    for point in points[1:]:
+        if abs(point[0] - kept[-1][0]) > 0.01 or abs(point[1] - kept[-1][1]) > 0.01:
+            kept.append(point)
+    lean = [kept[0]]
+    for before, here, after in zip(kept, kept[1:], kept[2:], strict=False):
+        in_line = abs(before[0] - here[0]) < 0.01 and abs(here[0] - after[0]) < 0.01
+        in_line |= abs(before[1] - here[1]) < 0.01 and abs(here[1] - after[1]) < 0.01
+        if not in_line:
+            lean.append(here)
+    lean.append(kept[-1])
+    path = [lean[0]]
+    for before, here, after in zip(lean, lean[1:], lean[2:], strict=False):
+        first, second = _toward(here, before), _toward(here, after)
+        path += straight(path[-1], first)[1:]
+        path += [_between(first, here), _between(second, here), second]
+    path += straight(path[-1], lean[-1])[1:]
+    return path
+
+
+def _toward(corner: Point, other: Point) -> Point:
+    """The point on the way from a corner where its rounding begins."""
+    dx, dy = other[0] - corner[0], other[1] - corner[1]
+    length = abs(dx) + abs(dy)
+    share = min(CORNER, length / 2) / length
+    return corner[0] + dx * share, corner[1] + dy * share
+
+
+def _between(end: Point, corner: Point) -> Point:
+    """The control point that makes a quarter of a circle (0.5523, as usual)."""
+    return end[0] + (corner[0] - end[0]) * 0.5523, end[1] + (corner[1] - end[1]) * 0.5523
+
+
+__all__ = ["Place", "Router", "rounded", "smooth", "straight"]

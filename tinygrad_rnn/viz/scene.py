@@ -1,0 +1,138 @@
+"""A picture as a list of shapes with coordinates: what every renderer is given, so all draw the same.
+
+Units are points; x to the right and y down, as in SVG. Shapes are drawn in the order of the fields
+of `Scene`: lanes, then edges, then boxes, then labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .text import Line
+
+Point = tuple[float, float]
+Stroke = Literal["solid", "dashed", "dotted", "double"]
+
+
+@dataclass(slots=True)
+class Rect:
+    """A rectangle with lines of text centred in it."""
+
+    id: str
+    x: float
+    y: float
+    width: float
+    height: float
+    fill: str = "none"
+    stroke: str = "none"
+    stroke_width: float = 1.0
+    dash: Stroke = "solid"
+    radius: float = 0.0
+    lines: tuple[Line, ...] = ()
+    tooltip: str = ""
+    kind: str = "box"
+    text_shift: float = 0.0
+    """How far the text sits above the middle, where something else is drawn below it."""
+
+    @property
+    def right(self) -> float:
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height
+
+    @property
+    def middle(self) -> Point:
+        return self.x + self.width / 2, self.y + self.height / 2
+
+
+@dataclass(slots=True)
+class Lane:
+    """The column of one time step."""
+
+    id: str
+    x: float
+    y: float
+    width: float
+    height: float
+    label: Line
+    hatched: bool = False
+    tooltip: str = ""
+
+    @property
+    def right(self) -> float:
+        return self.x + self.width
+
+
+@dataclass(slots=True)
+class Edge:
+    """A curve between two boxes: cubic Bézier points p0, c, c, p1, c, c, p2, ... in the direction of the data."""
+
+    id: str
+    source: str
+    target: str
+    points: list[Point]
+    color: str
+    width: float
+    dash: Stroke = "solid"
+    backward: bool = False
+    """Whether the arrow points against the data, the way the gradient runs."""
+    tooltip: str = ""
+    kind: str = "flow"
+
+
+@dataclass(slots=True)
+class Label:
+    """A line of text outside any box; `x` is its left end, middle or right end by `anchor`."""
+
+    id: str
+    x: float
+    y: float
+    line: Line
+    anchor: Literal["start", "middle", "end"] = "middle"
+    background: str = "none"
+    tooltip: str = ""
+    kind: str = "label"
+
+    @property
+    def left(self) -> float:
+        return self.x - {"start": 0.0, "middle": 0.5, "end": 1.0}[self.anchor] * self.line.width
+
+    @property
+    def height(self) -> float:
+        return self.line.size * 1.25
+
+
+@dataclass(slots=True)
+class Scene:
+    """Everything in a picture, with its size."""
+
+    width: float = 0.0
+    height: float = 0.0
+    title: str = ""
+    description: str = ""
+    lanes: list[Lane] = field(default_factory=list)
+    backdrops: list[Rect] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)
+    boxes: list[Rect] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+
+    def shift(self, dx: float, dy: float) -> None:
+        """Move everything."""
+        for shape in [*self.lanes, *self.backdrops, *self.boxes, *self.labels]:
+            shape.x += dx
+            shape.y += dy
+        for edge in self.edges:
+            edge.points = [(x + dx, y + dy) for x, y in edge.points]
+
+    def fit(self, margin: float) -> None:
+        """Move everything so that it starts at `margin`, and set the size to hold it all."""
+        areas = [(s.x, s.y, s.x + s.width, s.y + s.height) for s in [*self.lanes, *self.backdrops, *self.boxes]]
+        areas += [(b.left, b.y - b.height / 2, b.left + b.line.width, b.y + b.height / 2) for b in self.labels]
+        areas += [(x, y, x, y) for edge in self.edges for x, y in edge.points]
+        left, top = min(a[0] for a in areas), min(a[1] for a in areas)
+        self.shift(margin - left, margin - top)
+        self.width = max(a[2] for a in areas) - left + 2 * margin
+        self.height = max(a[3] for a in areas) - top + 2 * margin

@@ -1,0 +1,156 @@
+"""A scene as SVG, from Python alone: no Graphviz, no browser, the same bytes everywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from .measure import LINE_SPACING
+from .scene import Edge, Label, Lane, Point, Rect, Scene
+from .text import SUBSCRIPT, Line, xml
+
+FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
+
+
+def svg(scene: Scene) -> str:
+    """The picture as a complete SVG document."""
+    width, height = _n(scene.width), _n(scene.height)
+    parts = [
+        '<?xml version="1.0" encoding="UTF-8"?>\n',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}" '
+        f'font-family="{FONT}" role="img" aria-labelledby="picture-title picture-description">\n',
+        f'<title id="picture-title">{xml(scene.title)}</title>\n',
+        f'<desc id="picture-description">{xml(scene.description)}</desc>\n',
+        '<defs><pattern id="hatch" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+        '<rect width="7" height="7" fill="#F4F4F4"/><path d="M0 0V7" stroke="#D6D6D6" stroke-width="2"/></pattern></defs>\n',
+        f'<rect width="{width}" height="{height}" fill="#FFFFFF" class="paper"/>\n',
+    ]
+    parts.extend(body(scene))
+    parts.append("</svg>\n")
+    return "".join(parts)
+
+
+def body(scene: Scene) -> Iterator[str]:
+    """The shapes, in drawing order."""
+    yield from map(_lane, scene.lanes)
+    yield from map(_rect, scene.backdrops)
+    yield from map(_edge, scene.edges)
+    yield from map(_rect, scene.boxes)
+    yield from map(_label, scene.labels)
+
+
+def _n(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _tip(text: str) -> str:
+    return f"<title>{xml(text)}</title>" if text else ""
+
+
+def _lane(lane: Lane) -> str:
+    fill = "url(#hatch)" if lane.hatched else "#FAFAFA"
+    return (
+        f'<g id="{lane.id}" class="lane">{_tip(lane.tooltip)}'
+        f'<rect x="{_n(lane.x)}" y="{_n(lane.y)}" width="{_n(lane.width)}" height="{_n(lane.height)}" rx="9" '
+        f'fill="{fill}" stroke="#C4C4C4"/>'
+        + _text(lane.label, lane.x + lane.width / 2, lane.y + lane.height - 10, "middle")
+        + "</g>\n"
+    )
+
+
+def _dash(kind: str) -> str:
+    return {"dashed": ' stroke-dasharray="4 3"', "dotted": ' stroke-dasharray="1 3"'}.get(kind, "")
+
+
+def _rect(rect: Rect) -> str:
+    x, y = rect.middle
+    stroke = "" if rect.stroke == "none" else f' stroke="{rect.stroke}" stroke-width="{_n(rect.stroke_width)}"'
+    shape = (
+        f'<rect x="{_n(rect.x)}" y="{_n(rect.y)}" width="{_n(rect.width)}" height="{_n(rect.height)}" '
+        f'rx="{_n(rect.radius)}" fill="{rect.fill}"{stroke}{_dash(rect.dash)}/>'
+    )
+    total = sum(line.size for line in rect.lines) * LINE_SPACING
+    at = y - rect.text_shift - total / 2
+    words = []
+    for line in rect.lines:
+        at += line.size * LINE_SPACING
+        words.append(_text(line, x, at - line.size * LINE_SPACING / 2, "middle"))
+    return f'<g id="{rect.id}" class="{rect.kind}">{_tip(rect.tooltip)}{shape}{"".join(words)}</g>\n'
+
+
+def _label(label: Label) -> str:
+    back = ""
+    if label.background != "none":
+        back = (
+            f'<rect x="{_n(label.left - 2)}" y="{_n(label.y - label.height / 2)}" width="{_n(label.line.width + 4)}" '
+            f'height="{_n(label.height)}" rx="3" fill="{label.background}" fill-opacity=".85"/>'
+        )
+    words = _text(label.line, label.x, label.y, label.anchor)
+    return f'<g id="{label.id}" class="{label.kind}">{_tip(label.tooltip)}{back}{words}</g>\n'
+
+
+def _text(line: Line, x: float, y: float, anchor: str) -> str:
+    """One line, vertically centred on `y`."""
+    baseline = y + line.size * 0.35
+    pieces, shifted = [], False
+    for run in line.runs:
+        if run.subscript:
+            drop = line.size * 0.22
+            pieces.append(
+                f'<tspan dy="{_n(0 if shifted else drop)}" font-size="{_n(line.size * SUBSCRIPT)}">{xml(run.text)}</tspan>'
+            )
+            shifted = True
+        elif shifted:
+            pieces.append(f'<tspan dy="{_n(-line.size * 0.22)}">{xml(run.text)}</tspan>')
+            shifted = False
+        else:
+            pieces.append(xml(run.text))
+    weight = ' font-weight="bold"' if line.bold else ""
+    align = "" if anchor == "start" else f' text-anchor="{anchor}"'
+    return (
+        f'<text x="{_n(x)}" y="{_n(baseline)}" font-size="{_n(line.size)}" fill="{line.color}"{align}{weight}>'
+        f"{''.join(pieces)}</text>"
+    )
+
+
+def _edge(edge: Edge) -> str:
+    points, tip = with_arrow(edge)
+    path = f"M{_n(points[0][0])} {_n(points[0][1])}C" + " ".join(f"{_n(x)} {_n(y)}" for x, y in points[1:])
+    if edge.dash == "double":
+        line = (
+            f'<path d="{path}" fill="none" stroke="{edge.color}" stroke-width="{_n(edge.width)}"/>'
+            f'<path d="{path}" fill="none" stroke="#FFFFFF" stroke-width="{_n(edge.width / 3)}"/>'
+        )
+    else:
+        line = f'<path d="{path}" fill="none" stroke="{edge.color}" stroke-width="{_n(edge.width)}"{_dash(edge.dash)}/>'
+    corners = " ".join(f"{_n(x)},{_n(y)}" for x, y in tip)
+    head = f'<polygon points="{corners}" fill="{edge.color}"/>'
+    return (
+        f'<g id="{edge.id}" class="edge {edge.kind}" data-from="{edge.source}" data-to="{edge.target}">'
+        f"{_tip(edge.tooltip)}{line}{head}</g>\n"
+    )
+
+
+def arrow_size(edge: Edge) -> float:
+    """Length of the arrow head in points."""
+    return 5.0 + 0.7 * edge.width
+
+
+def with_arrow(edge: Edge) -> tuple[list[Point], list[Point]]:
+    """The path shortened by its arrow head, and the head's corners, the tip first."""
+    points = edge.points[::-1] if edge.backward else list(edge.points)
+    length = arrow_size(edge)
+    (x, y), (cx, cy) = points[-1], points[-2]
+    distance = math.hypot(x - cx, y - cy) or 1.0
+    ux, uy = (x - cx) / distance, (y - cy) / distance
+    base = (x - ux * length, y - uy * length)
+    half = 2.0 + 0.75 * edge.width
+    head = [(x, y), (base[0] - uy * half, base[1] + ux * half), (base[0] + uy * half, base[1] - ux * half)]
+    back = min(length, distance * 0.75)  # the curve keeps its direction where the head begins
+    points[-2:] = [(cx - ux * back, cy - uy * back), base]
+    if edge.backward:
+        points.reverse()
+    return points, head
+
+
+__all__ = ["body", "svg", "with_arrow"]

@@ -1,0 +1,134 @@
+"""Text in pictures: how wide it is, how it is shortened, and subscripts as the textbooks set them.
+
+A picture must know the width of its words before any renderer has seen them, so the widths of
+DejaVu Sans (the widest of the usual sans-serif fonts) are tabulated here: what fits in it fits in the others.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from html import escape as _escape
+
+SUBSCRIPT = 0.72
+"""Size of a subscript relative to its line."""
+
+_WIDTHS = {
+    character: width
+    for width, characters in {
+        0.29: "'ijlIJ",
+        0.34: " ,./:;\\|",
+        0.41: "f-()[]t!r·",
+        0.53: "\"*_`sz?∂",
+        0.61: "cLFkvxyPTYao",
+        0.64: "eESbdghnpqu$0123456789{}σΣ√",
+        0.70: "KAVBRXZC",
+        0.79: "UHNDG&OQ",
+        0.86: "w#+<=>^~M×−⊙∞",
+        1.00: "%mW@…→",
+    }.items()
+    for character in characters
+}
+_INDEXED = re.compile(r"([^\W\d_]{1,2})_([^\W_]{1,4})")
+_BOLD = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A piece of a line in one style."""
+
+    text: str
+    subscript: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of text, centred where it is put unless a shape says otherwise."""
+
+    runs: tuple[Run, ...]
+    size: float = 10.0
+    bold: bool = False
+    color: str = "#1A1A1A"
+
+    @property
+    def text(self) -> str:
+        """The line without its styles, as a screen reader would say it."""
+        return "".join(f"[{run.text}]" if run.subscript and run.text[:1].isdigit() else run.text for run in self.runs)
+
+    @property
+    def width(self) -> float:
+        """A safe estimate in points."""
+        return sum(width(run.text, self.size * (SUBSCRIPT if run.subscript else 1), self.bold) for run in self.runs)
+
+
+def line(*parts: str | Run, size: float = 10.0, bold: bool = False, color: str = "#1A1A1A") -> Line:
+    """A line of plain strings and runs."""
+    runs = tuple(Run(part) if isinstance(part, str) else part for part in parts)
+    return Line(tuple(run for run in runs if run.text), size, bold, color)
+
+
+def width(text: str, size: float, bold: bool = False) -> float:
+    """How wide `text` is at most, in points, at font size `size`."""
+    return size * (_BOLD if bold else 1.0) * sum(_WIDTHS.get(c) or _unusual(c) for c in text)
+
+
+def _unusual(character: str) -> float:
+    if unicodedata.combining(character):
+        return 0.0
+    return 1.05 if unicodedata.east_asian_width(character) in "WFA" else 0.85
+
+
+def clean(text: str) -> str:
+    """Text without line breaks and control characters, which neither XML nor a box can hold."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def shorten(text: str, length: int = 18) -> str:
+    """At most `length` characters; the middle gives way, as names differ at their ends."""
+    text = clean(text)
+    if len(text) <= length:
+        return text
+    tail = length // 3
+    return text[: length - tail - 1] + "…" + text[-tail:]
+
+
+def name_runs(name: str, step: int | None = None, length: int = 18) -> tuple[Run, ...]:
+    """A variable as a textbook sets it: `W_hh` is W with a subscript, `h` at step 3 is h with subscript 3."""
+    name = shorten(name, length)
+    found = _INDEXED.fullmatch(name)
+    below = [found[2]] if found else []
+    if step is not None:
+        below.append(str(step).replace("-", "−"))
+    base = found[1] if found else name
+    return (Run(base), Run(", ".join(below), subscript=True)) if below else (Run(base),)
+
+
+def words_runs(words: str) -> tuple[Run, ...]:
+    """Several words, each set as a name: "@ W_hh", "W_xh, W_hh"."""
+    runs: list[Run] = []
+    for word in re.split(r"([\s,ᵀ]+)", words):
+        runs += name_runs(word, length=40) if _INDEXED.fullmatch(word) else (Run(word),)
+    return tuple(runs)
+
+
+def xml(text: str) -> str:
+    """`text` made safe for an XML document, in content and in attributes."""
+    return _escape("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
+def number(value: float | None) -> str:
+    """A norm or a gain in few characters: 0.44, 12, 3.1e-8, 0, NaN, inf; "?" for what was not computed."""
+    if value is None:
+        return "?"
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "∞" if value > 0 else "−∞"
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if 0.01 <= size < 1000:
+        return f"{value:.2f}" if size < 10 else f"{value:.1f}" if size < 100 else f"{value:.0f}"
+    mantissa, exponent = f"{value:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
