@@ -80,6 +80,8 @@ class Arrangement:
     bottom: float
     """Upper and lower end of the lanes."""
     align_row: dict[Hashable, int]
+    head: bool
+    """Whether the lanes are labelled at their upper end, as edges leave through the lower one."""
     ports: dict[Link, tuple[float, float]] = field(default_factory=dict)
     """Where an edge from or to a bar leaves its lane."""
 
@@ -132,15 +134,17 @@ def arrange(diagram: Diagram, faces: dict[Box, Face], gutter: float, hidden_widt
     for row in range(count):
         row_y[row] = y - height[row] / 2
         y -= height[row] + ROW_GAP
+    head = any(direction < 0 for lane in lanes.values() for _, direction in lane.ports)
     arrangement = Arrangement(
         columns=[],
         places={},
         bends={},
         row_y=row_y,
         row_height=height,
-        top=y + ROW_GAP - 12,
-        bottom=LANE_FOOT + 4,
+        top=y + ROW_GAP - 12 - (LANE_FOOT - 6 if head else 0),
+        bottom=8 if head else LANE_FOOT + 4,
         align_row=align_row,
+        head=head,
     )
     _place_lanes(diagram, lanes, faces, arrangement, gutter, hidden_width)
     _place_sides(diagram, faces, arrangement)
@@ -177,9 +181,9 @@ def _lanes(diagram: Diagram) -> dict[int, _Lane]:
             lane.pulls[lane.boxes.index(target)] = pull
     for lane in lanes.values():
         for link, direction in lane.ports:
-            number = len(lane.pulls)
-            box = lane.boxes.index(link.source if direction > 0 else link.target)
-            lane.edges.append((box, number) if direction > 0 else (number, box))
+            port = len(lane.pulls)
+            end = lane.boxes.index(link.source if direction > 0 else link.target)
+            lane.edges.append((end, port) if direction > 0 else (port, end))
             lane.links.append(link)
             lane.pulls.append(0)
     return lanes
@@ -203,7 +207,7 @@ def _side_of(diagram: Diagram, box: Box) -> int:
 
 def _lane(boxes: list[Box], links: list[Link]) -> _Lane:
     """Number the boxes with inputs first; a link that closes a circle is left to the router."""
-    waiting = {box: 0 for box in boxes}
+    waiting = dict.fromkeys(boxes, 0)
     after: dict[Box, list[Box]] = defaultdict(list)
     for link in links:
         waiting[link.target] += 1
@@ -269,7 +273,7 @@ def _rows(diagram: Diagram, lanes: dict[int, _Lane], kinds: dict[Hashable, list[
             break
     for lane, rows in zip(samples, found, strict=True):
         _raise_sources(lane, rows, bottom)
-    top = max((row for rows in found for row in rows), default=0)
+    top = max((max(rows[: len(lane.boxes)], default=0) for lane, rows in zip(samples, found, strict=True)), default=0)
     for lane, rows in zip(samples, found, strict=True):
         for (_, direction), at in zip(lane.ports, range(len(lane.boxes), len(rows)), strict=True):
             rows[at] = top + 1 if direction > 0 else 0
@@ -414,9 +418,14 @@ def _place_lane(lane: _Lane, faces: dict[Box, Face], arrangement: Arrangement, a
         row = lane.rows[number]
         looks = faces[box]
         arrangement.places[box] = Place(
-            x + made.xs[number], arrangement.row_y[row], looks.width, looks.height, at, row,
+            x + made.xs[number],
+            arrangement.row_y[row],
+            looks.width,
+            looks.height,
+            at,
+            row,
             (number in ends[0], number in ends[1]),
-        )  # fmt: skip
+        )
     for link, edge, bends in zip(lane.links, lane.edges, made.bends, strict=True):
         first = lane.rows[edge[0]] + 1
         arrangement.bends[link] = [(x + bend, arrangement.row_y[first + k]) for k, bend in enumerate(bends)]

@@ -14,7 +14,7 @@ from .arrange import Arrangement, arrange
 from .diagram import Box, Diagram, Link, diagram
 from .measure import BAR_HEIGHT, Face, Gradients, face, link_words
 from .route import Router
-from .scene import Edge, Label, Lane, Rect, Scene
+from .scene import Edge, Label, Lane, Rect, Scene, Stroke
 from .text import Run, clean, line, name_runs, number, shorten
 
 GUTTER = 22.0
@@ -103,31 +103,33 @@ def _lanes(
         if column.step is None:
             first, last = drawn.hidden[0], drawn.hidden[-1]
             words = f"{len(drawn.hidden)} steps hidden"
-            lane = Lane("hidden", column.x, placed.top, column.width, height, line(f"t = {first} … {last}"), True, words)
+            label = line(f"t = {first} … {last}")
+            lane = Lane("hidden", column.x, placed.top, column.width, height, label, True, placed.head, words)
             scene.lanes.append(lane)
             _hidden(scene, drawn, placed, gradients, lane)
             continue
-        label = f"t = {column.step}" if drawn.structure.steps else "no time steps"
+        words = f"t = {column.step}" if drawn.structure.steps else "no time steps"
         if tokens is not None and column.step in drawn.structure.steps:
             at = drawn.structure.steps.index(column.step)
-            label += f"  {shorten(repr(tokens[at]), 10)}" if at < len(tokens) else ""
-        scene.lanes.append(Lane(f"lane_{column.step}", column.x, placed.top, column.width, height, line(label)))
+            words += f"  {shorten(repr(tokens[at]), 10)}" if at < len(tokens) else ""
+        name = f"lane_{column.step}"
+        scene.lanes.append(Lane(name, column.x, placed.top, column.width, height, line(words), head=placed.head))
     _scopes(scene, drawn, placed)
 
 
 def _hidden(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, lane: Lane) -> None:
     """The lane that stands for many: how many, and how much gradient gets through all of them."""
     x = lane.x + lane.width / 2
-    y = lane.y + 24
+    y = lane.y + lane.height * 0.2
     for at, words in enumerate((f"{len(drawn.hidden)} steps", "not drawn")):
         scene.labels.append(Label(f"hidden_{at}", x, y + 13 * at, line(words, size=10.0), background="#FFFFFF"))
     for row in range(len(drawn.structure.rows)):
         level = placed.align_row.get(("state", row))
         gain = gradients.hidden_gain(drawn, row)
         if level is not None and gain is not None:
-            words = line("×" + number(gain), size=11.0, bold=True)
+            said = line("×" + number(gain), size=11.0, bold=True)
             tip = f"cumulative gain over the {len(drawn.hidden)} hidden steps: {gain:.3g}"
-            scene.labels.append(Label(f"hidden_gain_{row}", x, placed.row_y[level], words, "middle", "#FFFFFF", tip))
+            scene.labels.append(Label(f"hidden_gain_{row}", x, placed.row_y[level], said, "middle", "#FFFFFF", tip))
 
 
 def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
@@ -149,16 +151,23 @@ def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
         column = placed.columns[lane]
         scene.backdrops.append(
             Rect(
-                f"scope_{len(scene.backdrops)}", column.x + 3, top - 6, column.width - 6, bottom - top + 12,
-                fill="#F0F3F5", radius=6.0, kind="scope", tooltip=clean(scope)[:200],
-            )  # fmt: skip
+                f"scope_{len(scene.backdrops)}",
+                column.x + 3,
+                top - 6,
+                column.width - 6,
+                bottom - top + 12,
+                fill="#F0F3F5",
+                radius=6.0,
+                kind="scope",
+                tooltip=clean(scope)[:200],
+            )
         )
     left = placed.columns[0].x
     beside = [place.left for box, place in placed.places.items() if place.lane < 0]
-    for at, (scope, (top, _)) in enumerate(rows.items()):
+    for at, (scope, (top, bottom)) in enumerate(rows.items()):
         words = line(shorten(scope, 22), size=9.0, color=style.MUTED)
-        x = min([left - 30, *beside])
-        scene.labels.append(Label(f"scope_name_{at}", x, top + 2, words, "end", tooltip=clean(scope)[:200]))
+        x = min([left - 30, *beside]) - 8
+        scene.labels.append(Label(f"scope_name_{at}", x, (top + bottom) / 2, words, "end", tooltip=clean(scope)[:200]))
 
 
 # ---------------------------------------------------------------------- boxes and edges
@@ -166,11 +175,20 @@ def _boxes(scene: Scene, drawn: Diagram, placed: Arrangement, faces: dict[Box, F
     for box in drawn.boxes:
         place, looks = placed.places[box], faces[box]
         rect = Rect(
-            box.id, place.left, place.top, place.width, place.height, looks.fill, looks.stroke, looks.stroke_width,
+            box.id,
+            place.left,
+            place.top,
+            place.width,
+            place.height,
+            looks.fill,
+            looks.stroke,
+            looks.stroke_width,
             "dashed" if box.kind in ("initial", "cut") else "solid",
             place.height / 2 if box.kind == "total" else 5.0,
-            looks.lines, looks.tooltip, box.kind,
-        )  # fmt: skip
+            looks.lines,
+            looks.tooltip,
+            box.kind,
+        )
         scene.boxes.append(rect)
         if looks.bar is not None:
             rect.text_shift = (BAR_HEIGHT + 3) / 2
@@ -184,13 +202,24 @@ def _bar(scene: Scene, rect: Rect, parts: tuple[float, float]) -> None:
     share = injected / whole if 0 < whole < float("inf") else 0.0
     x, y, width = rect.x + 6, rect.bottom - BAR_HEIGHT - 4, rect.width - 12
     tip = f"injected at this step {number(injected)} | from the future {number(future)}"
-    pieces = [("injected", x, width * share, style.INJECTED), ("future", x + width * share, width * (1 - share), style.FROM_FUTURE)]
-    for name, left, extent, fill in pieces:
-        if extent > 0.4 and whole:
+    middle = x + width * share
+    pieces = [("injected", x, middle, style.INJECTED), ("future", middle, x + width, style.FROM_FUTURE)]
+    for name, left, right, fill in pieces:
+        if right - left > 0.4 and whole:
             scene.boxes.append(
-                Rect(f"{rect.id}_{name}", round(left, 2), y, round(extent, 2), BAR_HEIGHT, fill, "#FFFFFF", 0.5,
-                     tooltip=tip, kind="bar")
-            )  # fmt: skip
+                Rect(
+                    f"{rect.id}_{name}",
+                    round(left, 2),
+                    y,
+                    round(right - left, 2),
+                    BAR_HEIGHT,
+                    fill,
+                    "#FFFFFF",
+                    0.5,
+                    tooltip=tip,
+                    kind="bar",
+                )
+            )
 
 
 def _edges(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, gutter: float) -> None:
@@ -201,27 +230,42 @@ def _edges(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradien
         points = router.path(link)
         color, width, dash = _stroke(link, norm, gradients)
         edge = Edge(
-            f"e{at}", link.source.id, link.target.id, points, color, width, dash,
+            f"e{at}",
+            link.source.id,
+            link.target.id,
+            points,
+            color,
+            width,
+            dash,
             backward=norm is not None,
-            tooltip=link_words(link, norm, gradients), kind=link.kind,
-        )  # fmt: skip
+            tooltip=link_words(link, norm, gradients),
+            kind=link.kind,
+        )
         scene.edges.append(edge)
         if link.kind == "cut":
             x, y = points[len(points) // 2 // 3 * 3]
             scene.labels.append(
-                Label(f"cut_{at}", x, y, line("✂", size=13.0, color=style.STROKE["cut"]), background="#FFFFFF",
-                      tooltip=edge.tooltip, kind="cut")
-            )  # fmt: skip
+                Label(
+                    f"cut_{at}",
+                    x,
+                    y,
+                    line("✂", size=13.0, color=style.STROKE["cut"]),
+                    background="#FFFFFF",
+                    tooltip=edge.tooltip,
+                    kind="cut",
+                )
+            )
         key = (id(link.source), link.tensor.order)
-        gain = gradients.gain(link.tensor)
-        if link.kind == "state" and gain is not None and key in router.label_at and key not in said:
+        gain = gradients.link_gain(link) if link.kind == "state" else None
+        if gain is not None and key in router.label_at and key not in said:
             said.add(key)
             x, y = router.label_at[key]
             tip = f"gain: the gradient arriving here is {gain:.3g} times that of the next state"
-            scene.labels.append(Label(f"gain_{at}", x, y, line("×" + number(gain), size=9.0), "middle", "#FFFFFF", tip, "gain"))
+            words = line("×" + number(gain), size=9.0)
+            scene.labels.append(Label(f"gain_{at}", x, y, words, "middle", "#FFFFFF", tip, "gain"))
 
 
-def _stroke(link: Link, norm: float | None, gradients: Gradients) -> tuple[str, float, Literal["solid", "dashed", "dotted", "double"]]:
+def _stroke(link: Link, norm: float | None, gradients: Gradients) -> tuple[str, float, Stroke]:
     if link.kind == "cut":
         return style.STROKE["cut"], 1.2, "dashed"
     if not gradients.computed:
@@ -263,20 +307,36 @@ def _strips(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradie
             if column.step is None:
                 hidden = [row_of[step] for step in drawn.hidden]
                 norm = float(np.linalg.norm(parts[hidden].sum(axis=0)))
-                words, tip = f"Σ {number(norm)}", f"steps {drawn.hidden[0]} to {drawn.hidden[-1]} together: |ΣG| = {norm:.4g}"
+                words = f"Σ {number(norm)}"
+                tip = f"steps {drawn.hidden[0]} to {drawn.hidden[-1]} together: |ΣG| = {norm:.4g}"
             else:
                 norm = float(norms[row_of[column.step]])
                 words, tip = number(norm), f"step {column.step} contributes |G| = {norm:.4g}"
             fill = style.tint(norm, gradients.reference)
             scene.boxes.append(
-                Rect(f"g{number_of}_{column.step if column.step is not None else 'hidden'}", column.x, y, column.width,
-                     STRIP_HEIGHT, fill, "#D0D0D0", 0.5, lines=(line(words, size=9.0),), tooltip=tip, kind="share")
-            )  # fmt: skip
+                Rect(
+                    f"g{number_of}_{column.step if column.step is not None else 'hidden'}",
+                    column.x,
+                    y,
+                    column.width,
+                    STRIP_HEIGHT,
+                    fill,
+                    "#D0D0D0",
+                    0.5,
+                    lines=(line(words, size=9.0),),
+                    tooltip=tip,
+                    kind="share",
+                )
+            )
         total = float(np.linalg.norm(parts.sum(axis=0)))
         apart = float(norms.sum())
         words = f"{number(total)};  {total / apart:.0%}" if apart and np.isfinite(apart) else number(total)
-        tip = f"|sum of G_t| = {total:.4g}, sum of |G_t| = {apart:.4g}: the smaller the share, the more the steps cancel"
-        scene.labels.append(Label(f"total_{number_of}", right + 12, middle, line(words, size=10.0), "start", tooltip=tip))
+        tip = (
+            f"|sum of G_t| = {total:.4g}, sum of |G_t| = {apart:.4g}: the smaller the share, the more the steps cancel"
+        )
+        scene.labels.append(
+            Label(f"total_{number_of}", right + 12, middle, line(words, size=10.0), "start", tooltip=tip)
+        )
         y += STRIP_HEIGHT + 4
     return y + 12
 
@@ -293,16 +353,27 @@ def _legend(scene: Scene, placed: Arrangement, gradients: Gradients, y: float) -
         fill = style.colour(level)
         words = "reference" if level == 0 else f"{10.0**level:g}×"
         cell = Rect(
-            f"scale_{level + 3}", x, y, 52.0, 15.0, fill, "#FFFFFF", 0.5, tooltip=f"10^{level} of the reference",
-            lines=(line(words, size=9.0, color=style.ink_on(fill)),), kind="legend",
-        )  # fmt: skip
+            f"scale_{level + 3}",
+            x,
+            y,
+            52.0,
+            15.0,
+            fill,
+            "#FFFFFF",
+            0.5,
+            tooltip=f"10^{level} of the reference",
+            lines=(line(words, size=9.0, color=style.ink_on(fill)),),
+            kind="legend",
+        )
         scene.boxes.append(cell)
         width = style.stroke_width(level)
         scene.boxes.append(Rect(f"width_{level + 3}", x + 4, y + 21 - width / 2, 44.0, width, fill, kind="legend"))
         x += 52.0
     notes = [
-        f"edge colour and width: norm of the gradient sent back, relative to {gradients.reference_words} (clipped to ±3 decades)",
-        "×g on a recurrent edge: gain, |message| / |gradient of the next state|; dotted: zero; magenta double: not finite; dashed: no gradient flows",
+        "edge colour and width: norm of the gradient sent back, relative to "
+        f"{gradients.reference_words} (clipped to ±3 decades)",
+        "×g on a recurrent edge: gain, |message| / |gradient of the next state|; dotted: zero; "
+        "magenta double: not finite; dashed: no gradient flows",
     ]
     for at, words in enumerate(notes):
         scene.labels.append(

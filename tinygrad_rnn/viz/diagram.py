@@ -175,19 +175,22 @@ class _Builder:
 
     def _is_running_sum(self, node: Tensor) -> bool:
         """Whether `node` is one `loss = loss + l_t` of a loop."""
-        if node.primitive is None or node.primitive.name != "add" or node.order in self.row_of:
+        if not _is_addition(node) or node.order in self.row_of:
             return False
         crosses = any(user.step is not None and user.step != node.step for user, _ in self._uses(node))
         continues = any(
-            isinstance(x, Tensor) and x.order in self.is_node and x.step is not None and x.step != node.step
+            isinstance(x, Tensor)
+            and x.order in self.is_node
+            and x.step is not None
+            and x.step != node.step
             and x.order not in self.row_of
             for x in node.inputs
-        )  # fmt: skip
+        )
         return crosses or continues
 
     def _continues_sum(self, node: Tensor) -> bool:
         """Whether `node` is one addition of `sum(losses)`, written after the loop."""
-        if node.primitive is None or node.primitive.name != "add" or node.size != 1:
+        if not _is_addition(node) or node.size != 1:
             return False
         inside = [x for x in node.inputs if isinstance(x, Tensor) and x.step is not None and x.order in self.is_node]
         rest = [x for x in node.inputs if not any(x is each for each in inside)]
@@ -197,7 +200,7 @@ class _Builder:
             return bool(rest) or len(inside) == 2
         starts = all(not isinstance(x, Tensor) for x in rest)
         followers = [user for user, _ in self._uses(node)]
-        return starts and any(user.step is None and user.primitive and user.primitive.name == "add" for user in followers)
+        return starts and any(_is_addition(user) and user.step is None for user in followers)
 
     def _bands(self) -> dict[int, Zone]:
         """What is drawn as a bar across the lanes: sequences that all steps read, and results of many steps."""
@@ -207,9 +210,7 @@ class _Builder:
             home = self.homes.get(tensor.order)
             if home == "before" and len(self.structure.steps) > 1:
                 readers = {user.step for user, _ in self._uses(tensor) if user.step is not None and _reads_slice(user)}
-                if len(readers) > 1 and all(
-                    user.step is None or _reads_slice(user) for user, _ in self._uses(tensor)
-                ):
+                if len(readers) > 1 and all(user.step is None or _reads_slice(user) for user, _ in self._uses(tensor)):
                     found[tensor.order] = "bottom"
             elif home == "after":
                 steps = {self.step_of(x) for x in tensor.inputs if isinstance(x, Tensor)} - {None}
@@ -323,17 +324,21 @@ class _Builder:
     def _initial_words(self, tensor: Tensor) -> tuple[tuple[Run, ...], str]:
         """Name an initial state by the role that it plays: h at the step before the first."""
         for user, i in self._uses(tensor):
-            for row in self.structure.rows:
-                for state in row:
-                    for other, j in self._uses(state):
-                        if (other.origin, other.scope, other.primitive, j) == (user.origin, user.scope, user.primitive, i):
-                            if other.step == state.step or user.step is None:
-                                continue
-                            back = (other.step or 0) - (state.step or 0)
-                            return name_runs(state.name or "h", user.step - back), tensor.name or "initial"
-                    if len(row) > 4 and state is row[3]:
-                        break
+            found = self._role(user, i)
+            if found is not None and user.step is not None:
+                state, later = found
+                return name_runs(state.name or "h", user.step - later), "initial"
         return name_runs(tensor.name or "initial state"), ""
+
+    def _role(self, user: Tensor, i: int) -> tuple[Tensor, int] | None:
+        """A state that is operand `i` of another step's `user`, and how many steps later that is."""
+        site = (user.origin, user.scope, user.primitive, i)
+        for row in self.structure.rows:
+            for state in row[:4]:
+                for other, j in self._uses(state):
+                    if (other.origin, other.scope, other.primitive, j) == site and other.step != state.step:
+                        return state, (other.step or 0) - (state.step or 0)
+        return None
 
     def _node_box(self, node: Tensor) -> Box:
         step = self.step_of(node)
@@ -441,9 +446,8 @@ class _Builder:
         for step, nodes in by_step.items():
             here = {node.order: node for node in nodes}
             heads = [node for node in nodes if node.order in self.row_of]
-            heads += [
-                node for node in nodes if node.order not in self.row_of and not _reads_slice(node) and self.name_of(node)
-            ]
+            plain = [node for node in nodes if node.order not in self.row_of and not _reads_slice(node)]
+            heads += [node for node in plain if self.name_of(node)]
             heads += nodes[::-1]
             for head in heads:
                 row = self.row_of.get(head.order)
@@ -464,7 +468,7 @@ class _Builder:
     def _cell_of_row(self) -> list[int]:
         """Rows that depend on each other in both directions share a cell: the strong components."""
         count = len(self.structure.rows)
-        needs = [set() for _ in range(count)]  # type: list[set[int]]
+        needs: list[set[int]] = [set() for _ in range(count)]
         for at, row in enumerate(self.structure.rows):
             for state in row[1:3]:
                 seen, stack = {state.order}, [state]
@@ -509,7 +513,7 @@ class _Builder:
         if said:
             box.caption = shorten(", ".join(dict.fromkeys(said)), 22)
         elif len(box.members) <= 3:
-            box.caption = shorten(" ".join(self.caption(node) for node in box.members), 22)
+            box.caption = shorten(" → ".join(self.caption(node) for node in box.members), 26)
         else:
             box.caption = ""
 
@@ -532,9 +536,7 @@ class _Builder:
                         source = self.gap
                     if source is None or source is box:
                         continue
-                    if x.order in self.row_of and source.step != box.step:
-                        kind = "state"
-                    elif source.kind == "initial":
+                    if source.kind == "initial" or (x.order in self.row_of and source.step != box.step):
                         kind = "state"
                     elif x.order in self.sums or node.order in self.sums:
                         kind = "total"
@@ -577,6 +579,10 @@ class _Builder:
             boxes.append(box)
             links += [Link(box, target, weight, found, "weight") for target, found in uses.values()]
         return boxes, links
+
+
+def _is_addition(node: Tensor) -> bool:
+    return node.primitive is not None and node.primitive.name == "add"
 
 
 def _reads_slice(node: Tensor) -> bool:

@@ -13,6 +13,7 @@ from .svg import arrow_size, with_arrow
 from .text import Line, Run
 
 FONT = "Helvetica,Arial,sans-serif"
+_SUBSCRIPTS = str.maketrans("0123456789−", "₀₁₂₃₄₅₆₇₈₉₋")
 
 
 def dot(scene: Scene) -> str:
@@ -23,6 +24,7 @@ def dot(scene: Scene) -> str:
 class _Writer:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
+        self.names = {rect.id for rect in scene.boxes}
 
     def text(self) -> str:
         scene = self.scene
@@ -38,12 +40,11 @@ class _Writer:
         for rect in [*scene.backdrops, *scene.boxes]:
             lane = self._lane_of(rect)
             (outside if lane is None else inside.setdefault(lane, [])).append(rect)
-        for at, lane in enumerate(scene.lanes):
-            lines += self._lane(lane, inside.get(at, []))
+        for at, column in enumerate(scene.lanes):
+            lines += self._lane(column, inside.get(at, []))
         lines += [f"  {self._rect(rect)}" for rect in outside]
         lines += [f"  {self._label(label)}" for label in scene.labels]
-        ids = {rect.id for rect in scene.boxes}
-        lines += self._anchors(ids)
+        lines += self._anchors()
         lines += [f"  {self._edge(edge)}" for edge in scene.edges]
         return "\n".join([*lines, "}", ""])
 
@@ -59,13 +60,14 @@ class _Writer:
 
     def _lane(self, lane: Lane, rects: list[Rect]) -> list[str]:
         box = f"{self._flip(lane.x, lane.y + lane.height)},{self._flip(lane.right, lane.y)}"
-        place = self._flip(lane.x + lane.width / 2, lane.y + lane.height - 11)
+        place = self._flip(*lane.label_at)
         look = "rounded,filled,dashed" if lane.hatched else "rounded,filled"
         tip = f" tooltip={quoted(lane.tooltip)}" if lane.tooltip else ""
         head = (
             f"  subgraph cluster_{lane.id} {{\n"
             f'    graph [id="{lane.id}" class="lane" label={label([lane.label])} style="{look}" '
-            f'fillcolor="{"#F1F1F1" if lane.hatched else "#FAFAFA"}" color="#C4C4C4" fontsize=10 bb="{box}" lp="{place}"{tip}];'
+            f'fillcolor="{"#F1F1F1" if lane.hatched else "#FAFAFA"}" color="#C4C4C4" fontsize=10 '
+            f'bb="{box}" lp="{place}"{tip}];'
         )
         return [head, *(f"    {self._rect(rect)}" for rect in rects), "  }"]
 
@@ -89,16 +91,18 @@ class _Writer:
         x = item.left + item.line.width / 2
         width = item.line.width
         just = {"start": "l", "middle": "", "end": "r"}[item.anchor]
-        fill = f' style=filled color=transparent fillcolor="{item.background}D9"' if item.background != "none" else " style=solid color=transparent"
+        filled = item.background != "none"
+        look = f'style=filled fillcolor="{item.background}D9"' if filled else "style=solid"
         place = f"{label([item.line])}" if not just else _justified(item.line, width, just)
         return (
             f'{item.id} [id="{item.id}" class="{item.kind}" label={place} pos="{self._flip(x, item.y)}" '
-            f"width={_inches(width + 4)} height={_inches(item.height)}{fill} tooltip={quoted(item.tooltip or item.line.text)}];"
+            f"width={_inches(width + 4)} height={_inches(item.height)} {look} color=transparent "
+            f"tooltip={quoted(item.tooltip or item.line.text)}];"
         )
 
-    def _anchors(self, ids: set[str]) -> list[str]:
+    def _anchors(self) -> list[str]:
         """Edges need nodes at both ends; the hidden lane is none, so an invisible point stands for it."""
-        missing = {end for edge in self.scene.edges for end in (edge.source, edge.target)} - ids
+        missing = {end for edge in self.scene.edges for end in (edge.source, edge.target)} - self.names
         places = {lane.id: (lane.x + lane.width / 2, lane.y) for lane in self.scene.lanes}
         return [
             f'  {end}_anchor [style=invis shape=point width=0.01 pos="{self._flip(*places.get(end, (0.0, 0.0)))}"];'
@@ -106,8 +110,6 @@ class _Writer:
         ]
 
     def _edge(self, edge: Edge) -> str:
-        names = {rect.id for rect in self.scene.boxes} if not hasattr(self, "_names") else self._names
-        self._names = names
         points, head = with_arrow(edge)
         tip = self._flip(*head[0])
         path = " ".join(self._flip(*point) for point in points)
@@ -115,10 +117,11 @@ class _Writer:
         color = f"{edge.color}:white:{edge.color}" if edge.dash == "double" else edge.color
         look = f" style={edge.dash}" if edge.dash in ("dashed", "dotted") else ""
         way = " dir=back" if edge.backward else ""
-        ends = [end if end in names else f"{end}_anchor" for end in (edge.source, edge.target)]
+        ends = [end if end in self.names else f"{end}_anchor" for end in (edge.source, edge.target)]
         return (
             f'{ends[0]} -> {ends[1]} [id="{edge.id}" class="{edge.kind}" pos="{place}" color="{color}" '
-            f"penwidth={_n(edge.width)} arrowsize={_n(arrow_size(edge) / 10)}{way}{look} tooltip={quoted(edge.tooltip)}];"
+            f"penwidth={_n(edge.width)} arrowsize={_n(arrow_size(edge) / 10)}{way}{look} "
+            f"tooltip={quoted(edge.tooltip)}];"
         )
 
 
@@ -156,14 +159,16 @@ def _line(line: Line) -> str:
 def _run(run: Run) -> str:
     words = _escape("".join(c if c.isprintable() else " " for c in run.text), quote=True)
     words = words.replace(" ", "&#160;") if words.strip() != words else words
-    return f"<SUB>{words}</SUB>" if run.subscript else words
+    if run.subscript:  # digits have subscripts of their own, which keep clear of the line below
+        return words.translate(_SUBSCRIPTS) if set(words) <= set("0123456789−") else f"<SUB>{words}</SUB>"
+    return words
 
 
 def _justified(line: Line, width: float, side: str) -> str:
     """A line at the left or right end of its node."""
     align = "LEFT" if side == "l" else "RIGHT"
-    cell = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0" FIXEDSIZE="FALSE"><TR><TD ALIGN="{align}" WIDTH="{round(width)}">{_line(line)}</TD></TR></TABLE>'
-    return f"<{cell}>"
+    cell = f'<TR><TD ALIGN="{align}" WIDTH="{round(width)}">{_line(line)}</TD></TR>'
+    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{cell}</TABLE>>'
 
 
 __all__ = ["Point", "dot", "label", "quoted"]

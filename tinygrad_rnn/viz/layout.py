@@ -11,6 +11,7 @@ from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 BEND_WIDTH = 6.0
 """What an edge that passes a row needs of it."""
@@ -79,7 +80,7 @@ def tile(
         above[previous].append(target)
         below[target].append(previous)
         chains.append(chain)
-    layers = [[] for _ in range(max(row, default=-1) + 1)]  # type: list[list[int]]
+    layers: list[list[int]] = [[] for _ in range(max(row, default=-1) + 1)]
     for vertex, level in enumerate(row):
         layers[level].append(vertex)
     layers = _order(layers, below, above, pull)
@@ -117,9 +118,7 @@ def _order(
     return _switch(best, below, pull, cost) if len(pull) < 120 else best
 
 
-def _switch(
-    layers: list[list[int]], below: dict[int, list[int]], pull: list[int], cost: float
-) -> list[list[int]]:
+def _switch(layers: list[list[int]], below: dict[int, list[int]], pull: list[int], cost: float) -> list[list[int]]:
     """Exchange neighbours as long as that helps."""
     improved = True
     while improved and cost:
@@ -138,7 +137,7 @@ def _switch(
 def _cost(layers: list[list[int]], below: dict[int, list[int]], pull: list[int]) -> float:
     """Crossings, and a little for every box that stands between a pulled one and its side."""
     total = 0.0
-    for lower, upper in zip(layers, layers[1:], strict=False):
+    for lower, upper in pairwise(layers):
         place = {vertex: at for at, vertex in enumerate(lower)}
         seen: list[int] = []
         for vertex in upper:
@@ -190,8 +189,8 @@ def _aligned(layers: list[list[int]], neighbours: dict[int, list[int]], count: i
             near = sorted(neighbours[vertex], key=place.__getitem__)
             if not near:
                 continue
-            middle = (len(near) - 1) / 2
-            for candidate in dict.fromkeys((near[int(middle)], near[-(-len(near) // 2) if len(near) % 2 == 0 else int(middle)])):
+            middle = len(near) // 2
+            for candidate in near[middle - 1 + len(near) % 2 : middle + 1]:
                 if place[candidate] > reached and candidate not in taken:
                     root[vertex] = root[candidate]
                     reached = place[candidate]
@@ -205,10 +204,10 @@ def _compact(layers: list[list[int]], root: list[int], size: list[float], gap: f
     after: dict[int, list[tuple[int, float]]] = defaultdict(list)
     waiting: dict[int, int] = defaultdict(int)
     for layer in layers:
-        for left, right in zip(layer, layer[1:], strict=False):
+        for left, right in pairwise(layer):
             after[root[left]].append((root[right], (size[left] + size[right]) / 2 + gap))
             waiting[root[right]] += 1
-    at = {block: -1e9 for block in set(root)}
+    at = dict.fromkeys(root, -1e9)
     ready = sorted(block for block in at if not waiting[block])
     for block in ready:
         at[block] = 0.0

@@ -61,6 +61,16 @@ class Gradients:
         record = self.states.get(tensor.order)
         return None if record is None else record.gain
 
+    def link_gain(self, link: Link) -> float | None:
+        """The gain along a recurrent edge; also where it leads into another row, as from encoder to decoder."""
+        gain = self.gain(link.tensor)
+        if gain is not None or self.flow is None or link.tensor.order not in self.states:
+            return gain
+        step = link.uses[0][0].step
+        there = [record for record in self.states.values() if record.step == step]
+        sent = self.link(link)
+        return sent / there[0].norm if len(there) == 1 and sent is not None and there[0].norm else None
+
     def hidden_gain(self, diagram: Diagram, row: int) -> float | None:
         """The product of the gains along a row over the hidden steps and into the step after them."""
         first, last = diagram.hidden[0], diagram.hidden[-1]

@@ -26,7 +26,7 @@ _LARGEST_PNG = 32_000
 _FORMATS = ("svg", "png", "pdf", "dot")
 
 
-class _Unavailable(Exception):
+class _UnavailableError(Exception):
     """This renderer cannot do it, for the reason given."""
 
 
@@ -52,37 +52,37 @@ class Picture:
         """The picture as SVG, made by Python alone."""
         return svg(self.scene)
 
-    def pipe(self, format: str = "svg", renderer: str | None = None) -> bytes:
+    def pipe(self, kind: str = "svg", renderer: str | None = None) -> bytes:
         """The picture as bytes.
 
         Args:
-            format: "svg", "png", "pdf" or "dot".
+            kind: "svg", "png", "pdf" or "dot".
             renderer: "dot", "pygraphviz" or "builtin" (SVG only); by default the first that works.
 
         Raises:
-            InputError: an unknown format or renderer, or no renderer can make this format here.
+            InputError: an unknown kind or renderer, or no renderer can make this kind here.
         """
-        if format not in _FORMATS:
-            raise InputError(f"picture: got format {format!r}, expected one of {', '.join(_FORMATS)}")
-        if format == "dot":
+        if kind not in _FORMATS:
+            raise InputError(f"picture: got kind {kind!r}, expected one of {', '.join(_FORMATS)}")
+        if kind == "dot":
             return self.source.encode()
         renderers: dict[str, Callable[[str], bytes]] = {"dot": self._by_dot, "pygraphviz": self._by_pygraphviz}
-        if format == "svg":
+        if kind == "svg":
             renderers["builtin"] = lambda _: self.svg().encode()
         if renderer is not None:
             if renderer not in renderers:
                 raise InputError(
-                    f"picture: got renderer {renderer!r} for {format}, expected one of {', '.join(renderers)}"
+                    f"picture: got renderer {renderer!r} for {kind}, expected one of {', '.join(renderers)}"
                 )
             renderers = {renderer: renderers[renderer]}
         reasons = []
         for name, make in renderers.items():
             try:
-                return make(format)
-            except _Unavailable as reason:
+                return make(kind)
+            except _UnavailableError as reason:
                 reasons.append(f"{name}: {reason}")
         raise InputError(
-            f"picture: nothing here can make {format.upper()} ({'; '.join(reasons)}); install Graphviz "
+            f"picture: nothing here can make {kind.upper()} ({'; '.join(reasons)}); install Graphviz "
             "(`apt install graphviz`, `brew install graphviz`), or `pip install pygraphviz`, or save as .svg"
         )
 
@@ -97,13 +97,13 @@ class Picture:
                 no renderer can make it; then .svg and .dot are written beside and named.
         """
         path = Path(path)
-        format = path.suffix[1:].lower()
-        if format not in _FORMATS:
+        kind = path.suffix[1:].lower()
+        if kind not in _FORMATS:
             raise InputError(f"save: got {str(path)!r}, expected a file name that ends in .{', .'.join(_FORMATS)}")
         try:
-            data = self.pipe(format, renderer)
+            data = self.pipe(kind, renderer)
         except InputError as error:
-            if format not in ("png", "pdf") or "nothing here can make" not in str(error):
+            if kind not in ("png", "pdf") or "nothing here can make" not in str(error):
                 raise
             instead = [path.with_suffix(".svg"), path.with_suffix(".dot")]
             write_whole(instead[0], self.svg().encode())
@@ -112,35 +112,37 @@ class Picture:
         write_whole(path, data)
         return path
 
-    def _by_dot(self, format: str) -> bytes:
+    def _by_dot(self, kind: str) -> bytes:
         program = shutil.which("dot")
         if program is None:
-            raise _Unavailable("not on the PATH")
-        command = [program, f"-T{format}", *([f"-Gdpi={self._dpi()}"] if format == "png" else [])]
+            raise _UnavailableError("not on the PATH")
+        command = [program, f"-T{kind}", *([f"-Gdpi={self._dpi()}"] if kind == "png" else [])]
         try:
-            done = subprocess.run(command, input=self.source.encode(), capture_output=True, timeout=TIMEOUT, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise _Unavailable(f"{type(error).__name__} after {TIMEOUT:g} s" if "Timeout" in type(error).__name__ else str(error)) from error
+            done = subprocess.run(command, input=self.source.encode(), capture_output=True, timeout=TIMEOUT)
+        except subprocess.TimeoutExpired as error:
+            raise _UnavailableError(f"gave up after {TIMEOUT:g} seconds") from error
+        except OSError as error:
+            raise _UnavailableError(str(error)) from error
         if done.returncode or not done.stdout:
             words = done.stderr.decode(errors="replace").strip().splitlines()
-            raise _Unavailable(words[0] if words else f"exit code {done.returncode}")
+            raise _UnavailableError(words[0] if words else f"exit code {done.returncode}")
         return done.stdout
 
-    def _by_pygraphviz(self, format: str) -> bytes:
+    def _by_pygraphviz(self, kind: str) -> bytes:
         try:
             import pygraphviz
         except ImportError as error:
-            raise _Unavailable("not installed") from error
+            raise _UnavailableError("not installed") from error
         try:
             graph = pygraphviz.AGraph(string=self.source)
-            if format == "png":
+            if kind == "png":
                 graph.graph_attr["dpi"] = str(self._dpi())
             with tempfile.TemporaryDirectory() as folder:
-                target = Path(folder) / f"picture.{format}"
-                graph.draw(str(target), format=format, prog="dot")
+                target = Path(folder) / f"picture.{kind}"
+                graph.draw(str(target), format=kind, prog="dot")
                 return target.read_bytes()
         except Exception as error:  # whatever a foreign library does, the picture still comes out another way
-            raise _Unavailable(str(error) or type(error).__name__) from error
+            raise _UnavailableError(str(error) or type(error).__name__) from error
 
     def _dpi(self) -> int:
         """144 dots per inch, or fewer where the bitmap would be larger than any viewer takes."""

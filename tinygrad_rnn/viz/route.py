@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from itertools import pairwise
 
-from .arrange import ROW_GAP, TRACK, Arrangement, Place
+from .arrange import ROW_GAP, TRACK, Arrangement
 from .diagram import Box, Diagram, Link
 from .scene import Point
 
@@ -54,10 +55,14 @@ class Router:
         if link.source.kind == "gap":
             return self._row_of(link)
         place = self.at.places[link.source]
-        spread = [t.order for t in link.source.tensors] if link.source.kind == "cell" else []
-        if len(spread) > 1 and link.tensor.order in spread:
-            return place.y + (spread.index(link.tensor.order) - (len(spread) - 1) / 2) * 12
-        return place.y
+        number, count = self._share(link)
+        return place.y + (number - (count - 1) / 2) * 13
+
+    @staticmethod
+    def _share(link: Link) -> tuple[int, int]:
+        """Which of its box's states a link carries: a cell hands several on, one above the other."""
+        states = [tensor.order for tensor in link.source.tensors] if link.source.kind == "cell" else []
+        return (states.index(link.tensor.order), len(states)) if link.tensor.order in states else (0, 1)
 
     def _row_of(self, link: Link) -> float:
         """The height at which an edge meets the hidden steps: that of the row of its state."""
@@ -175,8 +180,15 @@ class Router:
             half = (end[0] - start[0]) / 2
             return [start, (start[0] + half, start[1]), (end[0] - half, end[1]), end]
         if source.row >= target.row:  # closes a circle within the lane
-            return rounded([(source.x, source.top), (source.x, source.top - 8), (target.right + 8, source.top - 8),
-                            (target.right + 8, target.y), (target.right, target.y)])  # fmt: skip
+            return rounded(
+                [
+                    (source.x, source.top),
+                    (source.x, source.top - 8),
+                    (target.right + 8, source.top - 8),
+                    (target.right + 8, target.y),
+                    (target.right, target.y),
+                ]
+            )
         end_x = self.ports[link]
         start_x = source.x
         if not self.at.bends.get(link) and abs(end_x - source.x) < source.width / 2 - 5:
@@ -214,7 +226,9 @@ class Router:
     def _place_label(self, link: Link, points: Sequence[Point], x: float, y: float) -> None:
         straight = all(abs(py - y) < 1 for _, py in points)
         downward = 1 if points[-1][1] > y else -1
-        where = (x, y - 9.0) if straight else (x, y + downward * 16.0)
+        number, count = self._share(link)
+        side = 0 if 0 < number < count - 1 else -1 if number == 0 else 1
+        where = (x, y + side * 9.0) if straight else (x, y + downward * 16.0)
         if link.source.kind in ("initial", "cut") or link.target.kind == "gap":
             x = (points[0][0] + points[-1][0]) / 2 if straight else x
             where = (x, where[1])
@@ -236,7 +250,7 @@ class Router:
         bar, target = self.at.places[link.source], self.at.places[link.target]
         if link not in self.at.ports:
             return straight((target.x, bar.top), (target.x, target.bottom))
-        x, y = self.at.ports[link]
+        x = self.at.ports[link][0]
         if link.source.zone == "weights":
             start = (bar.x, bar.top)
             foot = self.at.bottom
@@ -255,7 +269,7 @@ def straight(start: Point, end: Point) -> list[Point]:
 def smooth(points: Sequence[Point]) -> list[Point]:
     """A curve upward through all points, vertical in each of them."""
     path = [points[0]]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         half = (y1 - y0) / 2
         path += straight((x0, y0), (x1, y1))[1:] if x0 == x1 else [(x0, y0 + half), (x1, y1 - half), (x1, y1)]
     return path
@@ -296,4 +310,4 @@ def _between(end: Point, corner: Point) -> Point:
     return end[0] + (corner[0] - end[0]) * 0.5523, end[1] + (corner[1] - end[1]) * 0.5523
 
 
-__all__ = ["Place", "Router", "rounded", "smooth", "straight"]
+__all__ = ["Router", "rounded", "smooth", "straight"]

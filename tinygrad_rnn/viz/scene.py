@@ -59,11 +59,17 @@ class Lane:
     height: float
     label: Line
     hatched: bool = False
+    head: bool = False
+    """The label stands at the upper end."""
     tooltip: str = ""
 
     @property
     def right(self) -> float:
         return self.x + self.width
+
+    @property
+    def label_at(self) -> Point:
+        return self.x + self.width / 2, self.y + (11 if self.head else self.height - 10)
 
 
 @dataclass(slots=True)
@@ -121,7 +127,8 @@ class Scene:
 
     def shift(self, dx: float, dy: float) -> None:
         """Move everything."""
-        for shape in [*self.lanes, *self.backdrops, *self.boxes, *self.labels]:
+        shapes: list[Lane | Rect | Label] = [*self.lanes, *self.backdrops, *self.boxes, *self.labels]
+        for shape in shapes:
             shape.x += dx
             shape.y += dy
         for edge in self.edges:
@@ -129,7 +136,8 @@ class Scene:
 
     def fit(self, margin: float) -> None:
         """Move everything so that it starts at `margin`, and set the size to hold it all."""
-        areas = [(s.x, s.y, s.x + s.width, s.y + s.height) for s in [*self.lanes, *self.backdrops, *self.boxes]]
+        solid: list[Lane | Rect] = [*self.lanes, *self.backdrops, *self.boxes]
+        areas = [(s.x, s.y, s.x + s.width, s.y + s.height) for s in solid]
         areas += [(b.left, b.y - b.height / 2, b.left + b.line.width, b.y + b.height / 2) for b in self.labels]
         areas += [(x, y, x, y) for edge in self.edges for x, y in edge.points]
         left, top = min(a[0] for a in areas), min(a[1] for a in areas)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 DECADES = 3.0
 """Norms are drawn relative to a reference and clipped to this many powers of ten either way."""
@@ -54,7 +55,7 @@ def decades(norm: float | None, reference: float) -> float | None:
 
 def colour(level: float) -> str:
     """The colour of `level` decades above the reference (below: negative)."""
-    for (low, first), (high, second) in zip(_ANCHORS, _ANCHORS[1:], strict=False):
+    for (low, first), (high, second) in pairwise(_ANCHORS):
         if level <= high:
             return mix(first, second, (max(level, low) - low) / (high - low))
     return _ANCHORS[-1][1]

@@ -22,7 +22,8 @@ def svg(scene: Scene) -> str:
         f'<title id="picture-title">{xml(scene.title)}</title>\n',
         f'<desc id="picture-description">{xml(scene.description)}</desc>\n',
         '<defs><pattern id="hatch" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-        '<rect width="7" height="7" fill="#F4F4F4"/><path d="M0 0V7" stroke="#D6D6D6" stroke-width="2"/></pattern></defs>\n',
+        '<rect width="7" height="7" fill="#F4F4F4"/><path d="M0 0V7" stroke="#D6D6D6" stroke-width="2"/>'
+        "</pattern></defs>\n",
         f'<rect width="{width}" height="{height}" fill="#FFFFFF" class="paper"/>\n',
     ]
     parts.extend(body(scene))
@@ -52,9 +53,7 @@ def _lane(lane: Lane) -> str:
     return (
         f'<g id="{lane.id}" class="lane">{_tip(lane.tooltip)}'
         f'<rect x="{_n(lane.x)}" y="{_n(lane.y)}" width="{_n(lane.width)}" height="{_n(lane.height)}" rx="9" '
-        f'fill="{fill}" stroke="#C4C4C4"/>'
-        + _text(lane.label, lane.x + lane.width / 2, lane.y + lane.height - 10, "middle")
-        + "</g>\n"
+        f'fill="{fill}" stroke="#C4C4C4"/>' + _text(lane.label, *lane.label_at, "middle") + "</g>\n"
     )
 
 
@@ -94,23 +93,33 @@ def _text(line: Line, x: float, y: float, anchor: str) -> str:
     baseline = y + line.size * 0.35
     pieces, shifted = [], False
     for run in line.runs:
+        text = _spaced(xml(run.text))
         if run.subscript:
             drop = line.size * 0.22
             pieces.append(
-                f'<tspan dy="{_n(0 if shifted else drop)}" font-size="{_n(line.size * SUBSCRIPT)}">{xml(run.text)}</tspan>'
+                f'<tspan dy="{_n(0 if shifted else drop)}" font-size="{_n(line.size * SUBSCRIPT)}">{text}</tspan>'
             )
             shifted = True
         elif shifted:
-            pieces.append(f'<tspan dy="{_n(-line.size * 0.22)}">{xml(run.text)}</tspan>')
+            pieces.append(f'<tspan dy="{_n(-line.size * 0.22)}">{text}</tspan>')
             shifted = False
         else:
-            pieces.append(xml(run.text))
+            pieces.append(text)
     weight = ' font-weight="bold"' if line.bold else ""
     align = "" if anchor == "start" else f' text-anchor="{anchor}"'
     return (
         f'<text x="{_n(x)}" y="{_n(baseline)}" font-size="{_n(line.size)}" fill="{line.color}"{align}{weight}>'
         f"{''.join(pieces)}</text>"
     )
+
+
+def _spaced(text: str) -> str:
+    """Spaces at the ends of a piece of text, which XML would swallow, made firm."""
+    inner = text.strip(" ")
+    if not inner:
+        return "\u00a0" * len(text)
+    before = len(text) - len(text.lstrip(" "))
+    return "\u00a0" * before + inner + "\u00a0" * (len(text) - before - len(inner))
 
 
 def _edge(edge: Edge) -> str:

@@ -20,7 +20,7 @@ _WIDTHS = {
         0.29: "'ijlIJ",
         0.34: " ,./:;\\|",
         0.41: "f-()[]t!r·",
-        0.53: "\"*_`sz?∂",
+        0.53: '"*_`sz?∂',
         0.61: "cLFkvxyPTYao",
         0.64: "eESbdghnpqu$0123456789{}σΣ√",
         0.70: "KAVBRXZC",
@@ -118,7 +118,7 @@ def xml(text: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """A norm or a gain in few characters: 0.44, 12, 3.1e-8, 0, NaN, inf; "?" for what was not computed."""
+    """A norm or a gain to two digits: 0.44, 12.3, 3.1e-8, 0, NaN, inf; "?" for what was not computed."""
     if value is None:
         return "?"
     if value != value:
@@ -128,7 +128,8 @@ def number(value: float | None) -> str:
     size = abs(value)
     if size == 0:
         return "0"
-    if 0.01 <= size < 1000:
-        return f"{value:.2f}" if size < 10 else f"{value:.1f}" if size < 100 else f"{value:.0f}"
-    mantissa, exponent = f"{value:.0e}".split("e")
+    if 0.001 <= size < 1000:
+        digits = 4 if size < 0.00995 else 3 if size < 0.0995 else 2 if size < 9.95 else 1 if size < 99.5 else 0
+        return f"{value:.{digits}f}"
+    mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa}e{int(exponent)}"
