@@ -4,7 +4,7 @@ import numpy as np
 import tinygrad_rnn as tg
 """
 
-from . import bptt, nn, ops, optim
+from . import bptt, nn, ops, optim, viz
 from .anomaly import detect_anomaly
 from .autodiff import grad, no_grad
 from .checkpoint import checkpoint, checkpoint_steps
@@ -45,5 +45,6 @@ __all__ = [
     "scope",
     "steps",
     "truncate",
+    "viz",
     *ops.__all__,
 ]

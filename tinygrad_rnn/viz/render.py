@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import write_file
 from .dot import dot
 from .scene import Scene
 from .svg import svg
@@ -106,10 +107,10 @@ class Picture:
             if kind not in ("png", "pdf") or "nothing here can make" not in str(error):
                 raise
             instead = [path.with_suffix(".svg"), path.with_suffix(".dot")]
-            write_whole(instead[0], self.svg().encode())
-            write_whole(instead[1], self.source.encode())
+            write_file(instead[0], self.svg())
+            write_file(instead[1], self.source)
             raise InputError(f"{error}; wrote {instead[0]} and {instead[1]} instead") from None
-        write_whole(path, data)
+        write_file(path, data)
         return path
 
     def _by_dot(self, kind: str) -> bytes:
@@ -160,27 +161,4 @@ class Picture:
         return f"<Picture {self.scene.title!r}, {self.scene.width:.0f} x {self.scene.height:.0f} points>"
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file entirely or not at all.
-
-    Raises:
-        InputError: the folder is not there, or cannot be written to.
-    """
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; give a path in a folder that you may write to"
-        ) from error
-
-
-__all__ = ["Picture", "write_whole"]
+__all__ = ["Picture"]
