@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +32,8 @@ def _by_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     if a.ndim == 1:
         return np.expand_dims(a, -1) * np.expand_dims(g, -2)
     if b.ndim == 2 and a.ndim > 2:  # one product for the whole stack, instead of a stack to be summed
-        return np.reshape(a, (-1, a.shape[-1])).T @ np.reshape(g, (-1, g.shape[-1]))
+        rows = math.prod(a.shape[:-1])
+        return np.reshape(a, (rows, a.shape[-1])).T @ np.reshape(g, (rows, g.shape[-1]))
     return _matrix_transpose(a) @ g
 
 
@@ -194,14 +196,20 @@ def inv(x: Array) -> Array:
     return np.linalg.inv(x)
 
 
+def _by_sides(g: Any, y: Any, a: Any, b: Any) -> Any:
+    if b.ndim == 1:
+        return np.linalg.solve(_matrix_transpose(a), np.expand_dims(g, -1))[..., 0]
+    return np.linalg.solve(_matrix_transpose(a), g)
+
+
 def _by_system(g: Any, y: Any, a: Any, b: Any) -> Any:
-    back = np.linalg.solve(_matrix_transpose(a), g)
+    back = _by_sides(g, y, a, b)
     if b.ndim == 1:
         return -np.expand_dims(back, -1) * np.expand_dims(y, -2)
     return -back @ _matrix_transpose(y)
 
 
-@primitive(vjps=[_by_system, lambda g, y, a, b: np.linalg.solve(_matrix_transpose(a), g)], of=np.linalg.solve)
+@primitive(vjps=[_by_system, _by_sides], of=np.linalg.solve)
 def solve(a: Array, b: Array) -> Array:
     """x with a @ x = b: (..., n, n) and (n,) or (..., n, m) -> the shape of b, broadcast."""
     return np.linalg.solve(a, b)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import primitive
+from ..primitive import composed, primitive
 from ..tensor import Array, Axis, Tensor
 from .reductions import with_axes
 
@@ -57,6 +57,7 @@ def standardize(x: Array, axis: Axis = -1, eps: float = 1e-5) -> Array:
     return (x - np.mean(x, axis=axis, keepdims=True)) / np.sqrt(np.var(x, axis=axis, keepdims=True) + eps)
 
 
+@composed()
 def layer_norm(x: Array | Tensor, weight: Any = None, bias: Any = None, axis: Axis = -1, eps: float = 1e-5) -> Any:
     """Layer normalisation (Ba, Kiros and Hinton, 2016): standardize(x) * weight + bias.
 

@@ -115,7 +115,7 @@ def pad(x: Array, pad_width: Any, mode: str = "constant", *, constant_values: fl
         raise ValueError(f"mode={mode!r} has no rule, expected 'constant'")
     if np.asarray(pad_width).dtype.kind not in "iu":
         raise TypeError(f"pad_width={pad_width!r} should hold integers")
-    return np.pad(x, _widths(x, pad_width), constant_values=constant_values)
+    return np.pad(x, _widths(x, pad_width), constant_values=constant_values) if x.ndim else np.array(x)
 
 
 def _by_concatenate(g: Any, y: Any, xs: Sequence[Any], axis: int | None) -> list[Any]:

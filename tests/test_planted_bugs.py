@@ -1,0 +1,153 @@
+"""Whether the proofs prove anything: bugs planted in every rule and in the engine must each be caught.
+
+A gradient check that compares a thing with itself passes everything. So each rule of the table is made
+wrong in four ways, and the very test that walks the table has to fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from calculus import CASES
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from test_ops import FAST, prove
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import autodiff, patch
+from tinygrad_rnn.patch import Patch
+from tinygrad_rnn.primitive import Primitive, primitives
+
+
+def on_values(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Apply `change` to a message, or to the value of a patch."""
+    return lambda m: Patch(change(m.value), m.key, m.indices) if isinstance(m, Patch) else change(m)
+
+
+def transposed(message: Any) -> Any:
+    square = message.ndim >= 2 and message.shape[-1] == message.shape[-2]
+    return np.swapaxes(message, -1, -2) if square else message
+
+
+BUGS: dict[str, Callable[[Any], Any]] = {
+    "times 1.001": on_values(lambda m: m * 1.001),
+    "sign flipped": on_values(lambda m: -m),
+    "one accumulation dropped": lambda m: None,
+    "transposed": on_values(transposed),
+}
+
+
+@contextmanager
+def planted(primitive: Primitive, operand: int, bug: Callable[[Any], Any]) -> Iterator[None]:
+    """Make the rule of one operand wrong."""
+    vjps, joint = primitive.vjps, primitive.joint
+
+    def wrong(*args: Any, **params: Any) -> Any:
+        if joint is None:
+            rule = vjps[operand]
+            assert rule is not None
+            return bug(rule(*args, **params))
+        sent = list(joint(*args, **params))
+        if operand < len(sent) and sent[operand] is not None:
+            sent[operand] = bug(sent[operand])
+        return sent
+
+    try:
+        if joint is None:
+            primitive.vjps = (*vjps[:operand], wrong, *vjps[operand + 1 :])
+        else:
+            primitive.joint = wrong
+        yield
+    finally:
+        primitive.vjps, primitive.joint = vjps, joint
+
+
+RULES = [
+    (name, operand)
+    for name, p in sorted(primitives.items())
+    for operand in (range(len(p.vjps)) if p.joint is None else range(3 if name == "scatter" else 1))
+    if p.joint is not None or p.vjps[operand] is not None
+]
+
+
+def is_caught(name: str) -> bool:
+    @settings(FAST, phases=(Phase.generate,), report_multiple_bugs=False)
+    @given(data=st.data())
+    def test(data: Any) -> None:
+        prove(name, data)
+
+    try:
+        test()
+    except Exception:
+        return True
+    return False
+
+
+def test_every_rule_is_among_those_to_spoil() -> None:
+    assert {name for name, _ in RULES} == {name for name, p in primitives.items() if p.differentiable}
+    assert {name for name, _ in RULES} <= set(CASES)
+
+
+def test_every_planted_bug_is_caught(capsys: pytest.CaptureFixture[str]) -> None:
+    escaped = []
+    for name, operand in RULES:
+        for bug, change in BUGS.items():
+            with planted(primitives[name], operand, change):
+                if not is_caught(name):
+                    escaped.append(f"{name}, operand {operand}: {bug}")
+    count = len(RULES) * len(BUGS)
+    with capsys.disabled():
+        print(f"\nplanted bugs caught: {count - len(escaped)} of {count}")
+    assert not escaped, escaped
+
+
+@pytest.mark.parametrize("name", ["tanh", "matmul", "multiply", "sum", "getitem"])
+def test_a_bug_in_a_rule_of_every_kind_is_caught(name: str) -> None:
+    for operand in [i for n, i in RULES if n == name]:
+        for change in BUGS.values():
+            with planted(primitives[name], operand, change):
+                assert is_caught(name)
+    assert not is_caught(name)
+
+
+# ---------------------------------------------------------------------- bugs in the engine
+def check_a_small_network() -> None:
+    """A shared weight, a diamond, a broadcast bias, and every step read from one sequence."""
+
+    def loss(xs: Any, W: Any, b: Any) -> Any:
+        h: Any = np.zeros((2, 2))
+        total: Any = 0.0
+        for _, x in tg.steps(xs):
+            h = np.tanh(x @ W + h @ W + b)
+            total = total + (h * h).sum() + xs[0, 0, 0] * xs[0, 0, 0]
+        return total
+
+    rng = np.random.default_rng(0)
+    assert tg.gradcheck(loss, [rng.normal(size=s) for s in ((3, 2, 2), (2, 2), (2,))], order=2)
+
+
+def drop_second(pending: dict[int, Any], owned: set[int], order: int, message: Any) -> None:
+    pending.setdefault(order, [message] if isinstance(message, Patch) else message)
+
+
+def first_only(g: Any, shape: tuple[int, ...], node: Any, i: int) -> Any:
+    return np.broadcast_to(np.reshape(g, -1)[: int(np.prod(shape))].reshape(shape) * 1.0, shape)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "wrong"),
+    [
+        (autodiff, "_accumulate", drop_second),
+        (autodiff, "unbroadcast", first_only),
+        (autodiff, "gather", lambda messages, shape, create_graph: patch.gather(messages[:-1], shape, create_graph)),
+    ],
+)
+def test_a_bug_in_the_engine_is_caught(module: Any, name: str, wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_a_small_network()
+    monkeypatch.setattr(module, name, wrong)
+    with pytest.raises(Exception, match=r"."):
+        check_a_small_network()
