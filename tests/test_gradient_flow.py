@@ -12,15 +12,15 @@ import tinygrad_rnn as tg
 from tinygrad_rnn.flow import structure
 
 
-def elman(T=5, I=2, H=3, B=4, seed=0, last_only=False, transposed=False, total_in_loop=False):  # noqa: E741
+def elman(T=5, H=3, B=4, seed=0, last_only=False, transposed=False, total_in_loop=False):
     """A user's own loop; returns the loss and everything by name."""
     rng = np.random.default_rng(seed)
-    W_xh = tg.Tensor(rng.normal(size=(I, H)), requires_grad=True)
+    W_xh = tg.Tensor(rng.normal(size=(2, H)), requires_grad=True)
     W_hh = tg.Tensor(rng.normal(size=(H, H)), requires_grad=True)
     W_hy = tg.Tensor(rng.normal(size=(H, 2)), requires_grad=True)
     b_h = tg.Tensor(rng.normal(size=H), requires_grad=True)
     h0 = tg.Tensor(rng.normal(size=(B, H)), requires_grad=True)
-    xs, targets = rng.normal(size=(T, B, I)), rng.normal(size=(T, B, 2))
+    xs, targets = rng.normal(size=(T, B, 2)), rng.normal(size=(T, B, 2))
     R = W_hh.T if transposed else W_hh
     h, hs, losses, loss = h0, [], [], 0.0
     for t, x in tg.steps(xs):

@@ -9,7 +9,7 @@ from .anomaly import detect_anomaly
 from .autodiff import grad, no_grad
 from .checkpoint import checkpoint, checkpoint_steps
 from .errors import DTypeError, GradientError, GraphError, InputError, ShapeError, TensorError
-from .flow import gradient_flow
+from .flow import credit, diagnose, gradient_flow, spectrum
 from .gradcheck import gradcheck
 from .jacobian import hvp, jacobian, jvp
 from .ops import *
@@ -32,6 +32,8 @@ __all__ = [
     "checkpoint",
     "checkpoint_steps",
     "detect_anomaly",
+    "credit",
+    "diagnose",
     "grad",
     "gradcheck",
     "gradient_flow",
@@ -43,6 +45,7 @@ __all__ = [
     "optim",
     "primitive",
     "scope",
+    "spectrum",
     "steps",
     "truncate",
     "viz",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..flow import gradient_flow
+from ..flow.gradient_flow import gradient_flow
 from ..tensor import Tensor
 from ..timeline import steps
 from .cells import CELLS, readout

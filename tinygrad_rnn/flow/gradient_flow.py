@@ -8,18 +8,21 @@ weight for every step.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
 from ..autodiff import backprop, messages, seed_of
 from ..errors import GraphError
-from ..patch import Patch, gather
+from ..patch import Patch
 from ..tensor import Array, Tensor
-from .structure import Structure, structure
+from .decay import Decay
+from .injected import Injected, injected
+from .structure import State, Structure, structure
+from .sweep import Sweep, ToStates, norm, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,22 @@ class StateFlow:
     """The part that passed through other steps first: what backpropagation *through time* adds."""
     gain: float | None
     """|what the next step sends back| / |gradient of the next state|; None on the last state, or if that is 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class WeightFlow:
+    """How the steps add up to the gradient of a shared weight."""
+
+    tensor: Tensor
+    name: str
+    norms: Array
+    """|G_t|, the size of each step's contribution: (T,), as `structure.steps`."""
+    shares: Array
+    """The same as fractions of their sum."""
+    total: float
+    """|dL/dW|."""
+    cancellation: float
+    """|sum G_t| / sum |G_t|: 1 if all steps pull the same way, near 0 if they fight each other."""
 
 
 class GradientFlow:
@@ -73,7 +92,7 @@ class GradientFlow:
     def norm(self, tensor: Tensor) -> float | None:
         """The Euclidean norm of `gradient(tensor)`."""
         g = self.gradient(tensor)
-        return None if g is None else _norm(g)
+        return None if g is None else norm(g)
 
     def edge(self, consumer: Tensor, i: int) -> Array | None:
         """What `consumer` sends back to its operand `i`, before it is added to other messages.
@@ -91,8 +110,8 @@ class GradientFlow:
         """The norm of `edge(consumer, i)`, without a dense array where the operand was only read in part."""
         message = self._message(consumer, i)
         if type(message) is Patch:
-            return _norm(message.dense(consumer.inputs[i].shape) if message.indices else message.value)
-        return None if message is None else _norm(message)
+            return norm(message.dense(consumer.inputs[i].shape) if message.indices else message.value)
+        return None if message is None else norm(message)
 
     def _message(self, consumer: Tensor, i: int) -> Any:
         if consumer.primitive is None or not -len(consumer.inputs) <= i < len(consumer.inputs):
@@ -112,23 +131,60 @@ class GradientFlow:
         A use outside the loop whose result the steps read, such as `W.T`, is taken apart too: each step's share
         is pushed through it, as vjps are linear. With `outside(weight)` the rows sum to the whole gradient.
         """
-        steps = self.structure.steps
-        rows = np.zeros((len(steps), *weight.shape), weight.dtype)
-        hoisted = self._hoisted(weight)
-        seeds: dict[int | None, list[tuple[Tensor, Any]]] = defaultdict(list)
-        for tensor in (weight, *hoisted.values()):
-            for user, i in self.structure.consumers(tensor):
-                if user.step is not None and user.order in self._gradients:
-                    seeds[user.step].append((tensor, self._message(user, i)))
-        for row, step in zip(rows, steps, strict=True):
-            row[...] = _push(seeds.pop(step, []), weight, hoisted)
+        rows = np.empty((len(self.structure.steps), *weight.shape), weight.dtype)
+        for row, contribution in zip(rows, self._contributions(weight), strict=True):
+            row[...] = contribution
         return rows
 
     def outside(self, weight: Tensor) -> Array:
         """What uses of `weight` outside any step contribute to its gradient, such as a penalty on its norm."""
         hoisted = self._hoisted(weight)
-        reached = self.loss.order in hoisted
-        return _push([(self.loss, self._seed)] if reached else [], weight, hoisted)
+        seeds = [(self.loss, self._seed)] if self.loss.order in hoisted else []
+        return total(Sweep(hoisted, [weight]).run(seeds).get(weight.order, []), weight)
+
+    def weights(self) -> list[WeightFlow]:
+        """How each shared weight's gradient is made up of its steps, without holding a copy of it for every step."""
+        return self._weights
+
+    @cached_property
+    def _weights(self) -> list[WeightFlow]:
+        found = []
+        for weight in self.structure.shared_weights:
+            added = np.zeros(weight.shape, weight.dtype)
+            norms = []
+            for contribution in self._contributions(weight):
+                added += contribution
+                norms.append(norm(contribution))
+            summed = float(np.sum(norms))
+            found.append(
+                WeightFlow(
+                    tensor=weight,
+                    name=weight.name or "W",
+                    norms=np.array(norms),
+                    shares=np.array(norms) / summed if summed else np.zeros(len(norms)),
+                    total=self.norm(weight) or 0.0,
+                    cancellation=norm(added) / summed if summed else 1.0,
+                )
+            )
+        return found
+
+    def step_norms(self) -> Array:
+        """The size of each step's contribution to all shared weights, as one vector: (T,)."""
+        squares = [weight.norms**2 for weight in self.weights()]
+        return np.asarray(np.sqrt(np.sum(squares, axis=0))) if squares else np.zeros(len(self.structure.steps))
+
+    def _contributions(self, weight: Tensor) -> Iterator[Array]:
+        hoisted = self._hoisted(weight)
+        sweep = Sweep(hoisted, [weight])
+        uses: dict[int, list[tuple[Tensor, Tensor, int]]] = defaultdict(list)
+        for tensor in (weight, *hoisted.values()):
+            for user, i in self.structure.consumers(tensor):
+                if user.step is not None and user.order in self._gradients:
+                    uses[user.step].append((tensor, user, i))
+        for step in self.structure.steps:
+            seeds = ((tensor, self._message(user, i)) for tensor, user, i in uses[step])
+            arrived = sweep.run((tensor, message) for tensor, message in seeds if message is not None)
+            yield total(arrived.get(weight.order, []), weight)
 
     def _hoisted(self, weight: Tensor) -> dict[int, Tensor]:
         """The results computed from `weight` outside any step, by creation number."""
@@ -148,13 +204,12 @@ class GradientFlow:
 
     @cached_property
     def _states(self) -> list[StateFlow]:
-        injected = self._injected()
         records = {}
         for row in self.structure.rows:
             for state, following in zip(row, [*row[1:], None], strict=True):
                 g = self._gradients.get(state.order)
                 g = np.zeros(state.shape, state.dtype) if g is None else g
-                own = injected.get(state.order)
+                own = self._injected.gradients.get(state.order)
                 own = np.zeros_like(g) if own is None else own
                 assert state.step is not None
                 records[state.order] = StateFlow(
@@ -163,12 +218,53 @@ class GradientFlow:
                     step=state.step,
                     scope=state.scope,
                     gradient=g,
-                    norm=_norm(g),
+                    norm=norm(g),
                     injected=own,
                     from_future=g - own,
                     gain=None if following is None else self._gain(state, following),
                 )
         return [records[state.order] for state in self.structure.states]
+
+    @cached_property
+    def _injected(self) -> Injected:
+        return injected(self.structure, self._gradients)
+
+    def last_credit(self, layer: list[State]) -> Array:
+        """|dL_T/dh_k| for every state of a layer, in its order: what the loss of its last step says to the past.
+
+        The last step is the last, in the order of running, in which a loss enters at all.
+
+        Args:
+            layer: one of `structure.layers`.
+        """
+        entries = self._injected.entries
+        norms = np.zeros(len(layer))
+        entered = [k for k, state in enumerate(layer) if state[0].step in entries]
+        with np.errstate(all="ignore"):  # overflow is an answer here
+            while entered and not norms.any():
+                seeds = entries[layer[entered.pop()][0].step or 0]
+                for k, g in ToStates([tensor for tensor, _ in seeds], layer).gradients(seeds).items():
+                    norms[k] = norm(*g)
+        return norms
+
+    def decay(self, layer: list[State]) -> Decay:
+        """How fast the gradient of the last loss fades on its way back through a layer; see `Decay`."""
+        norms = self.last_credit(layer)[::-1]
+        reached = np.flatnonzero(norms)
+        return Decay.of(norms[reached[0] :] if len(reached) else norms[:1])
+
+    def masked(self, layer: list[State]) -> bool:
+        """Whether the layer's gradient vanishes although |dL/dh_t| looks healthy at every step."""
+        norms = [self._joint_norm(state) for state in reversed(layer)]
+        return self.decay(layer).masked_by(Decay.of(np.array(norms)))
+
+    def _joint_norm(self, state: State) -> float:
+        return norm(*(g for tensor in state if (g := self.gradient(tensor)) is not None))
+
+    def __str__(self) -> str:
+        from .table import table  # the table reads the flow
+
+        return table(self)
 
     def _gain(self, state: Tensor, following: Tensor) -> float | None:
         sent = [
@@ -177,27 +273,9 @@ class GradientFlow:
             if user.step is not None and user.step != state.step
         ]
         g = self._gradients.get(following.order)
-        reference = 0.0 if g is None else _norm(g)
+        reference = 0.0 if g is None else norm(g)
         arrived = [message for message in sent if message is not None]
-        return _norm(np.sum(arrived, axis=0)) / reference if arrived and reference else None
-
-    def _injected(self) -> dict[int, Array]:
-        """For each node within a step, its gradient along the paths that pass through no other step."""
-        found: dict[int, Any] = {}
-        totals = self.structure.running_totals
-        for node in reversed(self.structure.nodes):
-            whole = node.step is None or node.order in totals
-            g = (self._gradients if whole else found).get(node.order)
-            if g is None:
-                continue
-            for operand, message in zip(node.inputs, messages(node, g), strict=True):
-                if message is None or operand.primitive is None or operand.step is None:
-                    continue
-                if whole or node.step == operand.step:
-                    part = message.dense(operand.shape) if type(message) is Patch else message
-                    held = found.get(operand.order)
-                    found[operand.order] = part if held is None else held + part
-        return found
+        return norm(np.sum(arrived, axis=0)) / reference if arrived and reference else None
 
 
 def gradient_flow(loss: Tensor) -> GradientFlow:
@@ -215,38 +293,4 @@ def gradient_flow(loss: Tensor) -> GradientFlow:
     return GradientFlow(loss)
 
 
-def _push(seeds: list[tuple[Tensor, Any]], weight: Tensor, hoisted: dict[int, Tensor]) -> Array:
-    """Carry gradients of the results in `hoisted` back to `weight`, through nothing but those results."""
-    pending: dict[int, list[Any]] = defaultdict(list)
-    queue: list[int] = []
-    useful = {weight.order, *hoisted}
-
-    def arrive(tensor: Tensor, message: Any) -> None:
-        if message is None:
-            return
-        if tensor.order not in pending and tensor is not weight:
-            heappush(queue, -tensor.order)
-        pending[tensor.order].append(message)
-
-    for tensor, message in seeds:
-        arrive(tensor, message)
-    while queue:
-        node = hoisted[-heappop(queue)]
-        g = _total(pending.pop(node.order), node)
-        for operand, message in zip(node.inputs, messages(node, g, useful=useful), strict=True):
-            arrive(operand, message)
-    found = pending[weight.order]
-    return _total(found, weight) if found else np.zeros(weight.shape, weight.dtype)
-
-
-def _total(found: list[Any], tensor: Tensor) -> Array:
-    if len(found) == 1 and type(found[0]) is not Patch:
-        return np.asarray(found[0])
-    return np.asarray(gather(found, tensor.shape, create_graph=False))
-
-
-def _norm(g: Array) -> float:
-    return float(np.linalg.norm(g))
-
-
-__all__ = ["GradientFlow", "StateFlow", "gradient_flow"]
+__all__ = ["GradientFlow", "StateFlow", "WeightFlow", "gradient_flow"]

@@ -17,8 +17,11 @@ from ..tensor import Tensor
 Use = tuple[Tensor, int]
 """A consumer, and which of its operands is meant: one edge of the graph."""
 
+State = tuple[Tensor, ...]
+"""What a cell hands to the next step: one tensor, or several such as (c, h)."""
+
 _ADDING = {"add"}
-_SCALING = {"add", "subtract", "negative", "multiply", "divide", "sum", "mean", "reshape", "stack", "concatenate"}
+_MOVING = {"subtract", "negative", "sum", "mean", "reshape", "stack", "concatenate", "getitem"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,8 @@ class Structure:
     """Tensors made in one step and used in another, with the last of each row; in step order."""
     rows: list[list[Tensor]]
     """The states again, one list for each layer and direction, each in the order it was computed."""
+    layers: list[list[State]]
+    """The rows of one scope side by side: for each step of an LSTM its (c_t, h_t)."""
     shared_weights: list[Tensor]
     """Leaves that require a gradient and are used in several steps."""
     initial_states: list[Tensor]
@@ -43,7 +48,7 @@ class Structure:
     cuts: list[Tensor]
     """Leaves made by `detach`; their `leaf.cut_from` is the creation number of the tensor cut off."""
     running_totals: set[int]
-    """Creation numbers of nodes that are only ever added up into the loss: `loss = loss + l_t` is no memory."""
+    """Creation numbers of what steps hand on only to add it up into the loss: `loss = loss + l_t` is no memory."""
     _uses: dict[int, list[Use]] = field(repr=False)
 
     def consumers(self, tensor: Tensor) -> list[Use]:
@@ -70,7 +75,7 @@ def structure(loss: Tensor) -> Structure:
             if type(operand) is Tensor:
                 uses[operand.order].append((node, i))
     sites = _sites(nodes)
-    totals = _running_totals(loss, nodes, uses)
+    totals = _running_totals(loss, nodes, uses, sites)
     rows = _rows(nodes, uses, sites, totals)
     states = [state for row in rows for state in row]
     return Structure(
@@ -80,6 +85,7 @@ def structure(loss: Tensor) -> Structure:
         steps=sorted({node.step for node in nodes if node.step is not None}),
         states=sorted(states, key=lambda state: (state.step, state.order)),
         rows=rows,
+        layers=_layers(rows),
         shared_weights=_shared_weights(nodes, leaves, uses),
         initial_states=_initial_states(states, nodes, leaves, uses, sites),
         cuts=[leaf for leaf in leaves if leaf.leaf is not None and leaf.leaf.cut_from is not None],
@@ -128,13 +134,7 @@ def _sites(nodes: list[Tensor]) -> dict[int, Hashable]:
 def _rows(
     nodes: list[Tensor], uses: dict[int, list[Use]], sites: dict[int, Hashable], totals: set[int]
 ) -> list[list[Tensor]]:
-    recurrent = {
-        sites[node.order]
-        for node in nodes
-        if node.step is not None
-        and node.order not in totals
-        and any(user.step is not None and user.step != node.step for user, _ in uses[node.order])
-    }
+    recurrent = {sites[node.order] for node in nodes if node.order not in totals and _crosses(node, uses)}
     rows: dict[Hashable, list[Tensor]] = defaultdict(list)
     for node in nodes:
         if node.step is not None and sites[node.order] in recurrent:
@@ -142,18 +142,38 @@ def _rows(
     return list(rows.values())
 
 
-def _running_totals(loss: Tensor, nodes: list[Tensor], uses: dict[int, list[Use]]) -> set[int]:
-    totals = {loss.order}
+def _layers(rows: list[list[Tensor]]) -> list[list[State]]:
+    together: dict[Hashable, list[list[Tensor]]] = defaultdict(list)
+    for row in rows:
+        together[row[0].scope, tuple(state.step for state in row)].append(row)
+    return [list(zip(*group, strict=True)) for group in together.values()]
+
+
+def _running_totals(
+    loss: Tensor, nodes: list[Tensor], uses: dict[int, list[Use]], sites: dict[int, Hashable]
+) -> set[int]:
+    """Tensors that steps hand on only to add to them, until they are the loss."""
+    added = {loss.order}
     for node in reversed(nodes):
         users = uses[node.order]
-        if users and all(
-            user.order in totals
-            and user.primitive is not None
-            and user.primitive.name in (_SCALING if user.step is None else _ADDING)
-            for user, _ in users
-        ):
-            totals.add(node.order)
-    return totals
+        if users and all(user.order in added and _adds(user, i) for user, i in users):
+            added.add(node.order)
+    places = {sites[node.order] for node in nodes if node.order in added and _crosses(node, uses)}
+    return {node.order for node in nodes if node.order in added and sites[node.order] in places}
+
+
+def _crosses(node: Tensor, uses: dict[int, list[Use]]) -> bool:
+    return node.step is not None and any(user.step not in (None, node.step) for user, _ in uses[node.order])
+
+
+def _adds(user: Tensor, i: int) -> bool:
+    """Whether a result is its operand `i` plus something, or outside the steps also times a constant."""
+    assert user.primitive is not None
+    name = user.primitive.name
+    if user.step is not None or name not in ("multiply", "divide"):
+        return name in (_ADDING if user.step is not None else _ADDING | _MOVING)
+    other = user.inputs[1 - i]
+    return not (isinstance(other, Tensor) and other.requires_grad) and not (name == "divide" and i == 1)
 
 
 def _shared_weights(nodes: list[Tensor], leaves: list[Tensor], uses: dict[int, list[Use]]) -> list[Tensor]:

@@ -1,0 +1,334 @@
+"""Credit, spectrum, verdict and table: does the gradient reach the past, and are the numbers right?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import flow as tgflow
+
+
+def orthogonal(n, rng):
+    return np.linalg.qr(rng.normal(size=(n, n)))[0]
+
+
+def recurrent(r, T=20, H=12, B=3, linear=False, last_only=False, seed=0):
+    """h_t = tanh(x_t W_xh + h_(t-1) r Q), a squared error at every step or the last; and its arrays."""
+    rng = np.random.default_rng(seed)
+    arrays = {"W_xh": 0.3 * rng.normal(size=(5, H)), "W_hh": r * orthogonal(H, rng), "W_hy": rng.normal(size=(H, 2))}
+    W = {name: tg.Tensor(array, requires_grad=True, name=name) for name, array in arrays.items()}
+    xs, targets = rng.normal(size=(T, B, 5)), rng.normal(size=(T, B, 2))
+    h, states, losses = np.zeros((B, H)), [], []
+    for t, x in tg.steps(xs):
+        z = x @ W["W_xh"] + h @ W["W_hh"]
+        h = z if linear else np.tanh(z)
+        states.append(h)
+        if not last_only or t == T - 1:
+            losses.append(tg.squared_error(h @ W["W_hy"], targets[t]))
+    return losses, states, arrays | {"xs": xs, "targets": targets}
+
+
+def by_hand(arrays, t, k):
+    """dL_t/dh_k of `recurrent`, t and k from 1, in NumPy alone."""
+    h, hs = np.zeros((arrays["xs"].shape[1], len(arrays["W_hh"]))), []
+    for x in arrays["xs"][:t]:
+        h = np.tanh(x @ arrays["W_xh"] + h @ arrays["W_hh"])
+        hs.append(h)
+    error = h @ arrays["W_hy"] - arrays["targets"][t - 1]
+    g = 2 * error / error.size @ arrays["W_hy"].T
+    for h in reversed(hs[k:]):
+        g = (g * (1 - h**2)) @ arrays["W_hh"].T
+    return g
+
+
+def test_half_an_orthogonal_matrix_vanishes_behind_healthy_looking_norms():
+    losses, states, arrays = recurrent(0.5)
+    found = tg.diagnose(losses, states)
+    assert found.verdict == "vanishing"
+    assert found.masked
+    norms = [record.norm for record in tg.gradient_flow(sum(losses)).states()]
+    assert min(norms) > 0.1 * max(norms), "the norms on the nodes alone look healthy"
+    assert found.credit.shape == (20, 20)
+    assert found.credit[19, 0] == pytest.approx(np.linalg.norm(by_hand(arrays, 20, 1)), rel=1e-9)
+    assert found.credit[19, 0] < 1e-6 * found.credit[19, 19]
+    assert found.credit[11, 4] == pytest.approx(np.linalg.norm(by_hand(arrays, 12, 5)), rel=1e-9)
+    assert not np.triu(found.credit, 1).any()
+    assert found.gain < 0.5
+    assert found.half_life < 1
+    assert 3 < found.horizon < 10
+    assert found.credit[19, 19 - found.horizon] < 0.01 * found.credit[19, 19]
+    assert found.credit[19, 20 - found.horizon] >= 0.01 * found.credit[19, 19]
+    assert "masked" in found.summary
+    assert "LSTM" in found.remedy
+    assert "\n" not in str(found)
+
+
+def test_with_the_loss_at_the_last_step_only_nothing_is_masked():
+    losses, states, arrays = recurrent(0.5, last_only=True)
+    found = tg.diagnose(losses, states)
+    assert found.verdict == "vanishing"
+    assert not found.masked
+    assert found.credit.shape == (1, 20)
+    assert found.credit[0, 0] == pytest.approx(np.linalg.norm(by_hand(arrays, 20, 1)), rel=1e-9)
+
+
+@pytest.mark.parametrize("r", [1.0, 1.8])
+def test_larger_matrices_do_not_vanish(r):
+    losses, states, _ = recurrent(r)
+    found = tg.diagnose(losses, states)
+    assert found.verdict != "vanishing"
+    assert not found.masked
+
+
+def test_a_linear_network_explodes_by_its_factor():
+    losses, states, _ = recurrent(1.8, linear=True)
+    found = tg.diagnose(losses, states)
+    assert found.verdict == "exploding"
+    assert found.gain == pytest.approx(1.8, rel=1e-6)
+    assert found.half_life == np.inf
+    assert found.horizon is None
+    assert "clip" in found.remedy
+    vanishing = tg.diagnose(*recurrent(0.5, linear=True)[:2])
+    assert vanishing.gain == pytest.approx(0.5, rel=1e-6)
+    assert vanishing.half_life == pytest.approx(1.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("layer", ["RNN", "LSTM", "GRU"])
+def test_layers_and_directions_of_nn(layer):
+    rng = np.random.default_rng(0)
+    model = getattr(tg.nn, layer)(3, 6, num_layers=2, bidirectional=True, rng=0)
+    out, _ = model(rng.normal(size=(15, 2, 3)))
+    flow = tg.gradient_flow((out * out).mean())
+    assert [state[0].scope.split("/")[1] for state, *_ in flow.structure.layers] == [
+        "l0",
+        "l0_reverse",
+        "l1",
+        "l1_reverse",
+    ]
+    assert all(len(states) == 15 for states in flow.structure.layers)
+    losses = [(y * y).mean() for y in out]
+    for states in flow.structure.layers:
+        assert tg.diagnose(losses, states).verdict in ("vanishing", "healthy")
+        np.testing.assert_allclose(
+            flow.decay(states).norms * 15, tg.diagnose(losses, states).decay.norms, rtol=1e-9, atol=1e-18
+        )
+
+
+def test_an_open_forget_gate_keeps_what_a_tanh_network_of_the_same_size_loses():
+    rng = np.random.default_rng(0)
+    xs = rng.normal(size=(40, 2, 3))
+    found = {}
+    for layer in ("RNN", "LSTM"):
+        model = getattr(tg.nn, layer)(3, 8, rng=0)
+        if layer == "LSTM":
+            model.bias_ih_l0.data[8:16] = 6.0  # the forget gate starts open
+        out, _ = model(xs)
+        states = tg.gradient_flow((out[-1] ** 2).sum()).structure.layers[0]
+        found[layer] = tg.diagnose([(out[-1] ** 2).sum()], states)
+    assert found["RNN"].verdict == "vanishing"
+    assert found["LSTM"].verdict == "healthy"
+    assert found["LSTM"].gain > 0.95 > found["RNN"].gain
+
+
+def test_a_state_of_two_tensors_counts_them_as_independent():
+    rng = np.random.default_rng(3)
+    cell, xs, T = tg.nn.LSTMCell(2, 3, rng=1), rng.normal(size=(6, 2, 2)), 6
+    states, state = [], None
+    for _, x in tg.steps(xs):
+        state = cell(x, state)
+        states.append(state)
+    C = tg.credit([(h * h).sum() for h, _ in states], states)
+    spectrum = tg.spectrum(states)
+    for k in range(T):  # run on from the state as leaves, which have no past in common
+        h, c = restart = [tg.Tensor(part.data, requires_grad=True) for part in states[k]]
+        for t in range(k, T):
+            if t > k:
+                h, c = cell(tg.Tensor(xs[t]), (h, c))
+            if t == k + 1:
+                rows = [tg.grad(part[:, i].sum(), restart) for part in (h, c) for i in range(3)]
+                J = np.stack([np.concatenate([g.data for g in row], axis=1) for row in rows], axis=1)
+                np.testing.assert_allclose(spectrum.jacobians[k], J, rtol=1e-10, atol=1e-14)
+            gh, gc = tg.grad((h * h).sum(), restart)
+            assert C[t, k] == pytest.approx(np.sqrt((gh.data**2).sum() + (gc.data**2).sum()), rel=1e-10)
+
+
+def test_spectrum_of_a_tanh_network():
+    _, states, arrays = recurrent(0.9, T=6, H=4)
+    found = tg.spectrum(states)
+    hs = [h.data for h in states]
+    J = np.stack([[np.diag(1 - row**2) @ arrays["W_hh"].T for row in h] for h in hs[1:]])
+    np.testing.assert_allclose(found.jacobians, J, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(found.singular_values, np.linalg.svd(J, compute_uv=False), rtol=1e-9)
+    product = J[-1] @ J[-2] @ J[-3]
+    np.testing.assert_allclose(found.by_lag[2], np.linalg.svd(product, compute_uv=False), rtol=1e-8)
+    whole = J[4] @ J[3] @ J[2] @ J[1] @ J[0]
+    np.testing.assert_allclose(found.lyapunov.sum(1), np.log(np.abs(np.linalg.det(whole))) / 5, rtol=1e-9)
+    assert np.all(np.diff(found.lyapunov, axis=1) <= 0)
+    assert found.singular_values.max() <= 0.9 + 1e-12, "sigma_max(J_t) is at most sigma_max(W_hh) for tanh"
+    assert tg.spectrum(states, sequences=1).jacobians.shape == (5, 1, 4, 4)
+
+
+def test_spectrum_refuses_what_has_no_jacobian_of_its_own():
+    W = tg.Tensor(np.eye(2), requires_grad=True)
+    h, states = tg.Tensor(np.ones((3, 2))), []
+    for _, x in tg.steps(np.ones((3, 3, 2))):
+        h = np.tanh(x + h @ W)
+        h = h - h.mean(axis=0)
+        states.append(h)
+    with pytest.raises(tg.GraphError, match="influence each other"):
+        tg.spectrum(states)
+    with pytest.raises(tg.GraphError, match="does not lead to"):
+        tg.spectrum(states[::-1])
+    with pytest.raises(tg.GraphError, match="got one state"):
+        tg.spectrum(states[:1])
+    with pytest.raises(tg.InputError, match="sequences=0"):
+        tg.spectrum(states, sequences=0)
+    with pytest.raises(tg.InputError, match="shapes"):
+        tg.spectrum([states[0], (W * 1.0)])
+
+
+def test_the_first_operation_that_is_not_finite_is_named():
+    W, states, losses = tg.Tensor(np.full((1, 1), 1e200), requires_grad=True), [], []
+    h = tg.Tensor(np.ones((1, 1)))
+    with np.errstate(over="ignore"):
+        for _, x in tg.steps(np.ones((4, 1, 1))):
+            h = x + h @ W
+            states.append(h)
+            losses.append(h.sum())
+    found = tg.diagnose(losses, states)
+    assert found.verdict == "exploding"
+    assert (found.first_nonfinite.op, found.first_nonfinite.step) == ("matmul", 1)
+    assert found.first_nonfinite.direction == "forward"
+    assert "h = x + h @ W" in str(found.first_nonfinite)
+    x = tg.Tensor([0.0, 4.0], requires_grad=True)
+    states = []
+    for _, _ in tg.steps(np.zeros(2)):
+        x = np.sqrt(x)
+        states.append(x)
+    found = tg.diagnose([x.sum()], states)
+    assert found.first_nonfinite.direction == "backward"
+    assert (found.first_nonfinite.op, found.first_nonfinite.step) == ("sqrt", 1)
+    assert tg.diagnose(*recurrent(1.0)[:2]).first_nonfinite is None
+
+
+def test_what_clipping_would_do():
+    losses, states, _ = recurrent(0.8)
+    whole = sum(losses) / 20
+    clipping = tg.diagnose(losses, states, loss=whole, max_norm=0.1).clipping
+    whole.backward()
+    leaves = [leaf for leaf in tgflow.structure(whole).leaves if leaf.requires_grad]
+    total = np.sqrt(sum((leaf.grad**2).sum() for leaf in leaves))
+    assert clipping.total_norm == pytest.approx(total, rel=1e-12)
+    assert clipping.factor == pytest.approx(0.1 / (total + 1e-6), rel=1e-12)
+    assert tg.diagnose(losses, states, loss=whole, max_norm=1e9).clipping.factor == 1.0
+    assert len(clipping.dominant) == 3
+    assert clipping.dominant[0][1] >= clipping.dominant[1][1] >= clipping.dominant[2][1] > 0.05
+    assert "multiply it by" in str(clipping)
+
+
+def test_a_cut_shows_in_the_diagnosis():
+    W = tg.Tensor(np.eye(2), requires_grad=True)
+    h, states, losses = tg.Tensor(np.zeros((1, 2))), [], []
+    for t, x in tg.steps(np.ones((6, 1, 2))):
+        h = (x + (h.detach() if t == 3 else h) @ W) * 0.9
+        states.append(h)
+        losses.append((h * h).sum())
+    found = tg.diagnose(losses, states)
+    assert found.cuts == 1
+    assert found.verdict == "vanishing"
+    assert found.horizon == 3
+    assert "truncate less often" in found.remedy
+    assert not found.credit[3:, :3].any()
+
+
+def test_errors_of_credit():
+    losses, states, _ = recurrent(1.0, T=3)
+    with pytest.raises(tg.GraphError, match="no losses"):
+        tg.credit([], states)
+    with pytest.raises(tg.GraphError, match="no states"):
+        tg.credit(losses, [])
+    with pytest.raises(tg.GraphError, match="does not require a gradient"):
+        tg.credit(losses, [states[0].detach()])
+    with pytest.raises(tg.GraphError, match="not a scalar"):
+        tg.credit(states, states)
+    with pytest.raises(tg.GraphError, match="no loss depends on any"):
+        tg.diagnose(losses, recurrent(1.0, T=3)[1])
+
+
+def test_credit_touches_no_gradient_and_costs_what_it_must():
+    losses, states, _ = recurrent(0.9, T=60)
+    C = tg.credit(losses, states)
+    assert all(leaf.grad is None for leaf in tgflow.structure(losses[-1]).leaves)
+    for t, k in ((59, 0), (30, 17), (5, 5)):
+        assert C[t, k] == pytest.approx(np.linalg.norm(tg.grad(losses[t], states[k])[0].data), rel=1e-12)
+
+
+def test_norms_neither_underflow_nor_overflow():
+    assert tgflow.sweep.norm(np.full(4, 1e-200)) == pytest.approx(2e-200)
+    assert tgflow.sweep.norm(np.full(4, 1e200), np.zeros(0)) == pytest.approx(2e200)
+    losses, states, _ = recurrent(0.5, T=700, H=3, B=1, linear=True, last_only=True)
+    found = tg.diagnose(losses, states)
+    assert found.gain == pytest.approx(0.5, rel=1e-6)
+
+
+# ------------------------------------------------------------------ layers joined outside the loop
+def test_injected_is_exact_where_a_layer_reads_the_stacked_states_of_another():
+    rng = np.random.default_rng(0)
+    V, W = (tg.Tensor(rng.normal(size=(3, 3)), requires_grad=True) for _ in range(2))
+    for join in (tg.stack, lambda hs: tg.concatenate([h.reshape(1, 2, 3) for h in hs])):
+        h, lower, upper, losses = np.zeros((2, 3)), [], [], []
+        for _, x in tg.steps(rng.normal(size=(4, 2, 3))):
+            h = np.tanh(x + h @ V)
+            lower.append(h)
+        h = np.zeros((2, 3))
+        for _, x in tg.steps(join(lower)):
+            h = np.tanh(x + h @ W)
+            upper.append(h)
+            losses.append((h * h).sum())
+        flow = tg.gradient_flow(sum(losses))
+        for t, state in enumerate(flow.structure.rows[0]):
+            (own,) = tg.grad(losses[t], state)
+            record = flow.states()[2 * t]
+            assert record.tensor is state
+            np.testing.assert_allclose(record.injected, own.data, rtol=1e-12)
+            assert record.from_future.any() == (t < 3)
+
+
+# ------------------------------------------------------------------ the table
+def test_the_table_of_a_flow(monkeypatch):
+    losses, _, _ = recurrent(0.5, T=12)
+    flow = tg.gradient_flow(sum(losses))
+    text = str(flow)
+    assert "12 steps, 12 states, 3 shared weights" in text
+    assert "h: vanishing: mean gain" in text
+    assert "masked" in text
+    steps = [line.split() for line in text.splitlines()[-12:]]
+    assert [int(line[0]) for line in steps] == list(range(12))
+    for line, record in zip(steps, flow.states(), strict=True):
+        assert float(line[1]) == pytest.approx(record.norm, rel=1e-2)
+    bars = [len(line[6]) for line in steps if len(line) == 8]
+    assert bars == sorted(bars)
+    assert bars[-1] == 12
+    assert "\x1b[" not in text
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert "\x1b[34mvanishing" in str(flow)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in str(flow)
+
+
+@pytest.mark.parametrize(("layers", "T"), [(1, 300), (2, 50), (6, 40)])
+def test_the_table_has_at_most_40_lines(layers, T):
+    model = tg.nn.LSTM(2, 3, num_layers=layers, bidirectional=True, rng=0)
+    out, _ = model(np.random.default_rng(0).normal(size=(T, 1, 2)))
+    lines = str(tg.gradient_flow((out * out).mean())).splitlines()
+    assert 10 < len(lines) <= 40
+    losses, _, _ = recurrent(0.9, T=T)
+    lines = str(tg.gradient_flow(sum(losses))).splitlines()
+    assert len(lines) <= 40
+    assert any("steps  " in line and "..." in line for line in lines), "what is left out is said"
+
+
+def test_the_table_of_a_graph_without_time():
+    W = tg.Tensor(np.eye(2), requires_grad=True)
+    assert "nothing flows through time" in str(tg.gradient_flow((W * W).sum()))

@@ -1,0 +1,78 @@
+"""Who is to thank or to blame: the gradient of each step's loss with respect to each step's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ..autodiff import seed_of
+from ..errors import GraphError
+from ..tensor import Array, Tensor
+from .structure import State
+from .sweep import ToStates, norm
+
+
+def credit(losses: Sequence[Tensor], states: Sequence[Tensor | Sequence[Tensor]]) -> Array:
+    """The matrix C[t, k] = |dL_t / dh_k|: how much the loss of step t depends on the state of step k.
+
+    One backward pass for every loss, on the graph as it is, and only through what leads to the states. In a network
+    that runs forward in time C is zero above the diagonal. The norm is taken over the whole batch.
+
+    Args:
+        losses: a scalar for each step, or only one (the loss at the last step).
+        states: h_k of one layer and direction, in the order they were computed; a tuple such as (h_k, c_k) counts as
+            one state, whose tensors are treated as independent variables.
+
+    Returns:
+        (len(losses), len(states)), float64. Entries that no gradient reaches are 0.
+
+    Raises:
+        GraphError: a loss is not a scalar or has no graph; a state does not require a gradient.
+    """
+    targets = as_states(states)
+    outputs = as_losses(losses)
+    sweep = ToStates(outputs, targets)
+    found = np.zeros((len(outputs), len(targets)))
+    with np.errstate(all="ignore"):  # overflow is an answer here: the gradient explodes
+        for t, output in enumerate(outputs):
+            for k, gradients in sweep.gradients([(output, seed_of(output, None, "credit"))]).items():
+                found[t, k] = norm(*gradients)
+    return found
+
+
+def as_losses(losses: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    """The losses as a list, each checked to be a scalar with a graph.
+
+    Raises:
+        GraphError: one is not, or there is none.
+    """
+    listed = [losses] if isinstance(losses, Tensor) else list(losses)
+    if not listed:
+        raise GraphError("credit: got no losses, expected a scalar tensor for each step")
+    for loss in listed:
+        seed_of(loss, None, "credit")
+    return listed
+
+
+def as_states(states: Iterable[Tensor | Sequence[Tensor]]) -> list[State]:
+    """Each state as a tuple of tensors.
+
+    Raises:
+        GraphError: one is not a tensor that requires a gradient, or there is none.
+    """
+    listed = [(state,) if isinstance(state, Tensor) else tuple(state) for state in states]
+    if not listed:
+        raise GraphError("credit: got no states, expected the list of h_t that the loop made")
+    for state in listed:
+        for tensor in state:
+            if not isinstance(tensor, Tensor) or not tensor.requires_grad:
+                given = tensor.describe() if isinstance(tensor, Tensor) else f"an object of {type(tensor).__name__}"
+                raise GraphError(
+                    f"credit: got {given} among the states, which does not require a gradient; pass the tensors h_t "
+                    "of the loop as they are, without detach() or .data"
+                )
+    return listed
+
+
+__all__ = ["credit"]

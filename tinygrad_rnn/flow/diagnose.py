@@ -1,0 +1,205 @@
+"""A plain verdict on a recurrent network's gradient: does it reach the past, fade, or explode, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import origin
+from ..autodiff import backprop
+from ..context import context
+from ..errors import GraphError
+from ..ops import stack
+from ..tensor import Array, Tensor
+from .credit import as_losses, as_states, credit
+from .decay import MASKED, Decay
+from .gradient_flow import GradientFlow
+from .structure import State
+from .sweep import ToStates, norm
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """The first operation, in the order of execution, that made a NaN or an infinity."""
+
+    op: str
+    direction: str
+    """"forward" if its value is not finite, "backward" if what it sends to an operand is not."""
+    step: int | None
+    scope: str
+    line: str
+    """Where in the user's code it was called."""
+
+    def __str__(self) -> str:
+        where = "" if self.step is None else f" of step {self.step}"
+        where += f" in {self.scope}" if self.scope else ""
+        return f"{self.op}{where}, {self.direction}, at {self.line}"
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """What `clip_grad_norm_(parameters, max_norm)` would do to this gradient."""
+
+    max_norm: float
+    total_norm: float
+    """Of all gradients of all leaves as one vector, before clipping."""
+    factor: float
+    """What every gradient would be multiplied by; 1 if it stays as it is."""
+    dominant: list[tuple[int, float]]
+    """The steps that contribute most to the shared weights' gradients, with their share of the sum over steps."""
+
+    def __str__(self) -> str:
+        steps = ", ".join(f"t = {t} ({share:.0%})" for t, share in self.dominant)
+        does = f"multiply it by {self.factor:.3g}" if self.factor < 1 else "leave it as it is"
+        text = f"clipping to {self.max_norm:g} would {does}: the total norm is {self.total_norm:.3g}"
+        return text + (f", most of it from {steps}" if steps else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What `diagnose` found; `print` it for the sentence."""
+
+    verdict: str
+    """"vanishing", "healthy" or "exploding"."""
+    masked: bool
+    """It vanishes, and yet |dL/dh_t| looks healthy at every step, because each step's own loss hides it."""
+    gain: float
+    half_life: float
+    horizon: int | None
+    decay: Decay
+    credit: Array
+    """C[t, k] = |dL_t/dh_k|; see `credit`."""
+    node_norms: Array
+    """|dL/dh_k| of the loss as a whole: (len(states),)."""
+    first_nonfinite: NonFinite | None
+    clipping: Clipping
+    cuts: int
+    """How often the flow was cut by detach or truncation on the way."""
+
+    @property
+    def remedy(self) -> str:
+        """What usually helps."""
+        if self.first_nonfinite is not None:
+            return "lower the learning rate, clip the gradient, and look at that operation first"
+        if self.verdict == "exploding":
+            return "clip the gradient norm, or start W_hh at a spectral radius of 1 or below (orthogonal)"
+        if self.verdict == "vanishing" and self.cuts:
+            return "the gradient is cut on the way: truncate less often (a larger k2) if the task needs more past"
+        if self.verdict == "vanishing":
+            return "use an LSTM or GRU, or start W_hh orthogonal; more steps will not make it remember more"
+        if self.horizon is not None:
+            return f"if the task needs more than {self.horizon} steps of past, use an LSTM or GRU"
+        return "nothing to do"
+
+    @property
+    def summary(self) -> str:
+        """One sentence: the verdict, its numbers and a remedy."""
+        text = f"{self.verdict}: {self.decay}" + (f" ({MASKED})" if self.masked else "")
+        if self.first_nonfinite is not None:
+            text += f"; first not finite: {self.first_nonfinite}"
+        return f"{text}; {self.remedy}."
+
+    def __str__(self) -> str:
+        return self.summary
+
+
+def diagnose(
+    losses: Sequence[Tensor],
+    states: Sequence[Tensor | Sequence[Tensor]],
+    loss: Tensor | None = None,
+    max_norm: float = 1.0,
+) -> Diagnosis:
+    """Does the gradient of the last loss reach the first state?
+
+    Args:
+        losses: a scalar for each step, or only that of the last step.
+        states: h_t of one layer and direction, as for `credit`; for an LSTM best the tuples (h_t, c_t).
+        loss: what is trained on; by default the sum of the losses.
+        max_norm: of the clipping whose effect is reported.
+
+    Returns:
+        The verdict with the numbers that say so.
+
+    Raises:
+        GraphError: as `credit`; or no loss depends on any state.
+    """
+    outputs, targets = as_losses(losses), as_states(states)
+    with np.errstate(all="ignore"):
+        whole = loss if loss is not None else outputs[0] if len(outputs) == 1 else stack(outputs).sum()
+        flow = GradientFlow(whole)
+        C = credit(outputs, targets)
+        decay = Decay.of(_last_row(C, targets))
+        found = ToStates([whole], targets).gradients([(whole, np.ones(whole.shape, whole.dtype))])
+        node_norms = np.array([norm(*found[k]) if k in found else 0.0 for k in range(len(targets))])
+        order = np.argsort([state[0].order for state in targets])[::-1]
+        looks = Decay.of(node_norms[order])
+        return Diagnosis(
+            verdict=decay.verdict,
+            masked=decay.masked_by(looks),
+            gain=decay.gain,
+            half_life=decay.half_life,
+            horizon=decay.horizon,
+            decay=decay,
+            credit=C,
+            node_norms=node_norms,
+            first_nonfinite=first_nonfinite(flow),
+            clipping=clipping(flow, max_norm),
+            cuts=len(flow.cuts),
+        )
+
+
+def _last_row(C: Array, targets: list[State]) -> Array:
+    """The credit of the last loss, from the last state it depends on backwards in the order of running.
+
+    With a loss for every state it is that of the step in which the last state was made, which is step 0 for a layer
+    that reads the sequence backwards; otherwise that of the loss which looks back furthest.
+    """
+    order = np.argsort([state[0].order for state in targets])[::-1]
+    columns = C[:, order]
+    reach = (columns != 0).sum(1)
+    if not reach.any():
+        raise GraphError("diagnose: no loss depends on any of the states; pass the states that lead to the losses")
+    last = len(reach) - 1 - int(np.argmax(reach[::-1]))
+    if len(C) == len(targets):
+        steps = [state[0].step or 0 for state in targets]
+        own = sorted(steps).index(steps[order[0]])
+        last = own if reach[own] else last
+    row = columns[last]
+    return np.asarray(row[int(np.flatnonzero(row)[0]) :])
+
+
+def first_nonfinite(flow: GradientFlow) -> NonFinite | None:
+    """The first operation whose value, or else whose message backwards, is not finite."""
+    for node in flow.structure.nodes:
+        if not np.isfinite(node.data).all():
+            return _name(node, "forward")
+    culprits: list[Tensor] = []
+
+    def watch(node: Tensor, message: Array | Tensor | None) -> None:
+        if message is not None and not culprits and not np.isfinite(message).all():
+            culprits.append(node)
+
+    with context(watch=watch):
+        backprop([flow.loss], [np.ones(flow.loss.shape, flow.loss.dtype)])
+    return _name(culprits[0], "backward") if culprits else None
+
+
+def _name(node: Tensor, direction: str) -> NonFinite:
+    op = node.primitive.name if node.primitive is not None else "?"
+    line = str(origin.line(node.origin)) if node.origin is not None else "?"
+    return NonFinite(op, direction, node.step, node.scope, line)
+
+
+def clipping(flow: GradientFlow, max_norm: float, top: int = 3) -> Clipping:
+    """The effect of clipping by norm, as PyTorch does it: factor = max_norm / (norm + 1e-6), if that is below 1."""
+    leaves = [g for leaf in flow.structure.leaves if (g := flow.gradient(leaf)) is not None]
+    size = norm(*leaves)
+    shares = flow.step_norms()
+    largest = [i for i in np.argsort(-shares, kind="stable")[:top] if shares[i] > 0]
+    dominant = [(flow.structure.steps[i], float(shares[i] / shares.sum())) for i in largest]
+    return Clipping(max_norm, size, min(1.0, max_norm / (size + 1e-6)), dominant)
+
+
+__all__ = ["Clipping", "Diagnosis", "NonFinite", "clipping", "diagnose", "first_nonfinite"]

@@ -1,0 +1,129 @@
+"""The flow as a table for the terminal: a line per step, a verdict per layer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import chain
+
+import numpy as np
+
+from ..tensor import Array
+from .decay import MASKED, Decay
+from .gradient_flow import GradientFlow, StateFlow
+from .structure import State
+from .sweep import norm
+
+ROWS = 40
+"""The table never has more lines."""
+
+BAR = 12
+DECADES = 6
+"""A full bar is the last step's credit; an empty one is so many powers of ten below."""
+
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_COLOURS = {"vanishing": "34", "healthy": "32", "exploding": "33"}
+_HEAD = (
+    "t",
+    "|dL/dh_t|",
+    "injected",
+    "from future",
+    "gain",
+    "|dL_T/dh_t|",
+    f"10^-{DECADES}".ljust(BAR - 1) + "1",
+    "share",
+)
+
+
+def table(flow: GradientFlow) -> str:
+    """At most 40 lines: for each layer its verdict and its steps, of long sequences the first and the last.
+
+    Colours mark the verdicts where standard output is a terminal and NO_COLOR is not set.
+    """
+    layers = flow.structure.layers
+    lines = [f"gradient flow of {flow.loss.name or 'the loss'} = {flow.loss.item():.6g}: {_parts(flow)}"]
+    if not layers:
+        return "\n".join([*lines, "no state is handed from one step to another, so nothing flows through time"])
+    records = {record.tensor.order: record for record in flow.states()}
+    rows = sum(len(layer[0]) for layer in layers)
+    room = (ROWS - len(lines) - 3 * len(layers) - rows) // rows
+    shares = _shares(flow)
+    for layer in layers[: ROWS // 4]:
+        decay = flow.decay(layer)
+        lines += ["", _verdict(layer, decay)]
+        lines += [f"  {MASKED}"] * flow.masked(layer)
+        credit = flow.last_credit(layer)
+        if room >= 3:
+            for row in zip(*layer, strict=True):
+                lines += _steps([records[tensor.order] for tensor in row], _names(layer), credit, shares, room)
+    if len(layers) > ROWS // 4:
+        lines += ["", f"and {len(layers) - ROWS // 4} more layers; flow.decay(layer) for each of flow.structure.layers"]
+    return "\n".join(lines)
+
+
+def _parts(flow: GradientFlow) -> str:
+    s = flow.structure
+    words = [f"{len(s.steps)} steps", f"{len(s.states)} states", f"{len(s.shared_weights)} shared weights"]
+    return ", ".join([*words, f"{len(s.cuts)} cuts"] if s.cuts else words)
+
+
+def _verdict(layer: list[State], decay: Decay) -> str:
+    scope = layer[0][0].scope
+    return f"{f'{scope} ' if scope else ''}{_names(layer)}: {_coloured(decay.verdict)}: {decay}"
+
+
+def _names(layer: list[State]) -> str:
+    return ",".join(tensor.name or "h" for tensor in layer[0])
+
+
+def _coloured(verdict: str) -> str:
+    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return verdict
+    return f"\x1b[{_COLOURS[verdict]}m{verdict}\x1b[0m"
+
+
+def _shares(flow: GradientFlow) -> dict[int, float]:
+    norms = flow.step_norms()
+    whole = norms.sum()
+    return {step: float(size / whole) if whole else 0.0 for step, size in zip(flow.structure.steps, norms, strict=True)}
+
+
+def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, float], room: int) -> list[str]:
+    """The head and a line per step; `room` is how many lines there is room for."""
+    scale = f"10^-{DECADES}".ljust(BAR - 1) + "1"
+    state = f"({names})" if "," in names else names
+    cells: list[tuple[str, ...]] = [
+        ("t", f"|dL/d{row[0].name}_t|", "injected", "from future", "gain", f"|dL_T/d{state}_t|", scale, "share")
+    ]
+    reference = next((value for value in credit[::-1] if value), 0.0)
+    hidden = range(3, len(row) - room + 4) if len(row) > room else range(0)
+    for k, record in enumerate(row):
+        if k in hidden:
+            if k == hidden[0]:
+                gains = [record.gain for record in row[hidden[0] : hidden[-1] + 1] if record.gain is not None]
+                product = f"x{np.exp(np.sum(np.log(gains))):.1e}" if gains and min(gains) > 0 else "-"
+                cells.append((f"{len(hidden)} steps", "...", "...", "...", product, "...", "", ""))
+            continue
+        parts = [record.norm, norm(record.injected), norm(record.from_future)]
+        gain = "-" if record.gain is None else f"x{record.gain:.2f}"
+        numbers = [f"{part:.2e}" for part in (*parts, credit[k])]
+        bar = _bar(float(credit[k]), reference)
+        cells.append((str(record.step), *numbers[:3], gain, numbers[3], bar, f"{shares[record.step]:.0%}"))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  " + "  ".join(chain((cell.rjust(w) for cell, w in zip(line[:6], widths, strict=False)), line[6:])).rstrip()
+        for line in ((*each[:6], each[6].ljust(BAR), each[7].rjust(5)) for each in cells)
+    ]
+
+
+def _bar(value: float, reference: float) -> str:
+    if not np.isfinite(value):
+        return "not finite"
+    if value == 0 or reference == 0:
+        return ""
+    filled = float(np.clip(1 + np.log10(value / reference) / DECADES, 0, 1)) * BAR
+    eighths = round(filled * 8)
+    return _EIGHTHS[8] * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+
+
+__all__ = ["table"]
