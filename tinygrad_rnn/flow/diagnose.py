@@ -177,7 +177,7 @@ def first_nonfinite(flow: GradientFlow) -> NonFinite | None:
             return _name(node, "forward")
     culprits: list[Tensor] = []
 
-    def watch(node: Tensor, message: Array | Tensor | None) -> None:
+    def watch(op: str, node: Tensor, message: Array | Tensor | None) -> None:
         if message is not None and not culprits and not np.isfinite(message).all():
             culprits.append(node)
 
