@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="fail when any test is skipped")
+    parser.addoption("--update-golden", action="store_true", help="write the expected DOT files anew")
 
 
 @pytest.hookimpl(trylast=True)

@@ -16,7 +16,7 @@ from .measure import Face
 
 ROW_GAP = 24.0
 LANE_PADDING = 9.0
-LANE_FOOT = 22.0
+LANE_FOOT = 28.0
 SIDE_GAP = 26.0
 TRACK = 9.0
 """Distance of two edges that run side by side between lanes."""
@@ -141,7 +141,7 @@ def arrange(diagram: Diagram, faces: dict[Box, Face], gutter: float, hidden_widt
         bends={},
         row_y=row_y,
         row_height=height,
-        top=y + ROW_GAP - 12 - (LANE_FOOT - 6 if head else 0),
+        top=y + ROW_GAP - 12 - (16.0 if head else 0.0),
         bottom=8 if head else LANE_FOOT + 4,
         align_row=align_row,
         head=head,

@@ -13,7 +13,7 @@ from . import style
 from .arrange import Arrangement, arrange
 from .diagram import Box, Diagram, Link, diagram
 from .measure import BAR_HEIGHT, Face, Gradients, face, link_words
-from .route import Router
+from .route import Router, halfway
 from .scene import Edge, Label, Lane, Rect, Scene, Stroke
 from .text import Run, clean, line, name_runs, number, shorten
 
@@ -71,9 +71,9 @@ def _level(drawn: Diagram, faces: dict[Box, Face]) -> None:
 
 def _title(drawn: Diagram, gradients: Gradients) -> str:
     count = len(drawn.structure.steps)
-    steps = "no time steps" if not count else "one step" if count == 1 else f"{count} steps"
+    what = "a graph without time steps" if not count else f"{count} steps unrolled" if count > 1 else "one step"
     loss = shorten(drawn.structure.loss.name or "L", 24)
-    return f"{steps} unrolled: the gradient of {loss}" if gradients.computed else f"{steps} unrolled"
+    return f"{what}: the gradient of {loss}" if gradients.computed else what
 
 
 def _description(drawn: Diagram, gradients: Gradients) -> str:
@@ -108,7 +108,7 @@ def _lanes(
             scene.lanes.append(lane)
             _hidden(scene, drawn, placed, gradients, lane)
             continue
-        words = f"t = {column.step}" if drawn.structure.steps else "no time steps"
+        words = f"t = {column.step}" if drawn.structure.steps else ""
         if tokens is not None and column.step in drawn.structure.steps:
             at = drawn.structure.steps.index(column.step)
             words += f"  {shorten(repr(tokens[at]), 10)}" if at < len(tokens) else ""
@@ -243,7 +243,7 @@ def _edges(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradien
         )
         scene.edges.append(edge)
         if link.kind == "cut":
-            x, y = points[len(points) // 2 // 3 * 3]
+            x, y = halfway(points)
             scene.labels.append(
                 Label(
                     f"cut_{at}",
@@ -388,7 +388,7 @@ def _legend(scene: Scene, placed: Arrangement, gradients: Gradients, y: float) -
 
 
 def _heading(scene: Scene) -> None:
-    if not scene.title:
+    if not clean(scene.title):
         return
     left = min([lane.x for lane in scene.lanes] + [box.x for box in scene.boxes])
     top = min([lane.y for lane in scene.lanes] + [box.y for box in scene.boxes])

@@ -116,7 +116,7 @@ class _Builder:
         self.structure = structure
         self.detail = detail
         self.weights = weights
-        self.steps, self.hidden = visible_steps(structure.steps, max_steps)
+        self.steps, self.hidden = visible_steps(structure.steps or [0], max_steps)
         self.shown = set(self.steps)
         self.boxes: list[Box] = []
         self.box_of: dict[int, Box] = {}
@@ -140,6 +140,8 @@ class _Builder:
     def _homes(self) -> dict[int, int | str]:
         """For what was made outside the steps: "before", "after", or the step that it is drawn in."""
         nodes = self.structure.nodes
+        if not self.structure.steps:  # one lane for everything
+            return {tensor.order: 0 for tensor in [*nodes, *self.structure.leaves]}
         last: dict[int, int] = {node.order: node.step for node in nodes if node.step is not None}
         homes: dict[int, int | str] = {}
         for node in nodes:
@@ -238,7 +240,7 @@ class _Builder:
             return len(users) > 1 and users != {None}
         if x.primitive is not None:  # a result without a gradient
             return True
-        if x.step is None:
+        if x.requires_grad or self.step_of(x) is None:
             return True
         return not x.name
 
@@ -249,7 +251,7 @@ class _Builder:
             data = [
                 (i, x)
                 for i, x in enumerate(node.inputs)
-                if isinstance(x, Tensor) and x.is_leaf and x.step is not None and not x.requires_grad
+                if isinstance(x, Tensor) and x.is_leaf and self.step_of(x) is not None and not x.requires_grad
             ]
             return data[:1]
         return drawn
@@ -314,7 +316,7 @@ class _Builder:
             self.box_of[leaf.order] = data[key]  # two loops read the same x_t
             return
         zone: Zone = "before" if step is None else "lane"
-        title = name_runs(leaf.name or "input", step)
+        title = name_runs(leaf.name or "input", leaf.step)
         data[key] = self._add(Box("input", zone, [leaf], title, "", step, align=("input", leaf.name)), leaf)
 
     def _source_of_cut(self, leaf: Tensor) -> Box | None:
@@ -367,7 +369,7 @@ class _Builder:
         elif kind == "input":
             title, caption = name_runs(name or node.inputs[0].name or "x", step), ""
         elif name:
-            title = name_runs(name, step if zone == "lane" and node is not self.structure.loss else None)
+            title = name_runs(name, node.step if zone == "lane" and node is not self.structure.loss else None)
         else:
             title, caption = words_runs(caption), ""
         return Box(kind, zone, [node], title, caption, step, node.scope, align)

@@ -151,13 +151,13 @@ def label(lines: list[Line] | tuple[Line, ...], lift: float = 0.0) -> str:
 
 
 def _line(line: Line) -> str:
-    words = "".join(_run(run) for run in line.runs)
+    words = "".join(_run(run) for run in line.runs) or "&#160;"
     words = f"<B>{words}</B>" if line.bold else words
     return f'<FONT POINT-SIZE="{_n(line.size)}" COLOR="{line.color}">{words}</FONT>'
 
 
 def _run(run: Run) -> str:
-    words = _escape("".join(c if c.isprintable() else " " for c in run.text), quote=True)
+    words = _escape("".join(c if c.isprintable() else " " for c in run.text), quote=True).replace("\\", "&#92;&#92;")
     words = words.replace(" ", "&#160;") if words.strip() != words else words
     if run.subscript:  # digits have subscripts of their own, which keep clear of the line below
         return words.translate(_SUBSCRIPTS) if set(words) <= set("0123456789−") else f"<SUB>{words}</SUB>"

@@ -103,8 +103,11 @@ class Router:
             self.tracks[gutter].setdefault(self._key(link), len(self.tracks[gutter]))
         if not self._enters_sideways(link):
             row = self.at.places[link.target].row
-            key = (link.source.align, link.source.kind) if link.source.align else self._key(link)
-            self.channels[row].setdefault(key, len(self.channels[row]))
+            self.channels[row].setdefault(self._channel_key(link), len(self.channels[row]))
+
+    def _channel_key(self, link: Link) -> Hashable:
+        """Edges that end in the next lane may share a level with those of other lanes; longer ones may not."""
+        return (link.source.align or link.source.caption) if self._is_adjacent(link) else self._key(link)
 
     def _announce(self, link: Link) -> None:
         """Note where each edge meets its target, so that edges share a side evenly."""
@@ -159,10 +162,9 @@ class Router:
 
     def _channel_y(self, link: Link) -> float:
         row = self.at.places[link.target].row
-        key = (link.source.align, link.source.kind) if link.source.align else self._key(link)
         count = len(self.channels[row])
         spread = min(5.0, (ROW_GAP - 8) / max(count, 1))
-        return self.at.channel(row) + (self.channels[row][key] - (count - 1) / 2) * spread
+        return self.at.channel(row) + (self.channels[row][self._channel_key(link)] - (count - 1) / 2) * spread
 
     # ------------------------------------------------------------------ paths
     def path(self, link: Link) -> list[Point]:
@@ -229,9 +231,8 @@ class Router:
         number, count = self._share(link)
         side = 0 if 0 < number < count - 1 else -1 if number == 0 else 1
         where = (x, y + side * 9.0) if straight else (x, y + downward * 16.0)
-        if link.source.kind in ("initial", "cut") or link.target.kind == "gap":
-            x = (points[0][0] + points[-1][0]) / 2 if straight else x
-            where = (x, where[1])
+        if straight:
+            where = ((points[0][0] + points[-1][0]) / 2, where[1])
         self.label_at.setdefault((id(link.source), link.tensor.order), where)
 
     def _to_bar(self, link: Link) -> list[Point]:
@@ -258,6 +259,13 @@ class Router:
         else:
             first = straight((x, bar.top), (x, self.at.bottom))
         return first + smooth([(x, self.at.bottom), *self.at.bends[link], (self.ports[link], target.bottom)])[1:]
+
+
+def halfway(points: Sequence[Point]) -> Point:
+    """The middle of the longest piece of a path, where a mark on it is easiest to see."""
+    pieces = [(points[i], points[i + 3]) for i in range(0, len(points) - 3, 3)]
+    (x0, y0), (x1, y1) = max(pieces, key=lambda piece: abs(piece[0][0] - piece[1][0]) + abs(piece[0][1] - piece[1][1]))
+    return (x0 + x1) / 2, (y0 + y1) / 2
 
 
 def straight(start: Point, end: Point) -> list[Point]:
@@ -310,4 +318,4 @@ def _between(end: Point, corner: Point) -> Point:
     return end[0] + (corner[0] - end[0]) * 0.5523, end[1] + (corner[1] - end[1]) * 0.5523
 
 
-__all__ = ["Router", "rounded", "smooth", "straight"]
+__all__ = ["Router", "halfway", "rounded", "smooth", "straight"]

@@ -69,7 +69,10 @@ class Lane:
 
     @property
     def label_at(self) -> Point:
-        return self.x + self.width / 2, self.y + (11 if self.head else self.height - 10)
+        """The middle of the label; at the upper end it stands to the left, out of the way of edges."""
+        if self.head:
+            return self.x + 8 + self.label.width / 2, self.y + 11
+        return self.x + self.width / 2, self.y + self.height - 10
 
 
 @dataclass(slots=True)

@@ -76,6 +76,8 @@ def width(text: str, size: float, bold: bool = False) -> float:
 def _unusual(character: str) -> float:
     if unicodedata.combining(character):
         return 0.0
+    if ord(character) > 0x1F000:  # emoji
+        return 1.4
     return 1.05 if unicodedata.east_asian_width(character) in "WFA" else 0.85
 
 
@@ -95,7 +97,7 @@ def shorten(text: str, length: int = 18) -> str:
 
 def name_runs(name: str, step: int | None = None, length: int = 18) -> tuple[Run, ...]:
     """A variable as a textbook sets it: `W_hh` is W with a subscript, `h` at step 3 is h with subscript 3."""
-    name = shorten(name, length)
+    name = shorten(name, length) or "(blank)"
     found = _INDEXED.fullmatch(name)
     below = [found[2]] if found else []
     if step is not None:

@@ -1,0 +1,199 @@
+"""Small recurrent networks of every shape a picture must cope with, written as users write them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import Tensor
+
+
+def _weight(rng: np.random.Generator, name: str, *shape: int) -> Tensor:
+    return Tensor(rng.normal(size=shape) * 0.5, requires_grad=True, name=name)
+
+
+def elman(T: int = 5, H: int = 4, every: bool = True, total: str = "running", scale: float = 0.5) -> Tensor:
+    """A tanh RNN; `total` says how the losses are added: "running", "list" or "stack"."""
+    rng = np.random.default_rng(0)
+    D, K = 3, 3
+    Q = np.linalg.qr(rng.normal(size=(H, H)))[0]
+    W_xh = Tensor(rng.normal(size=(D, H)) * 0.5, requires_grad=True)
+    W_hh = Tensor(scale * Q, requires_grad=True)
+    b_h = Tensor(np.zeros(H), requires_grad=True)
+    W_hy = Tensor(rng.normal(size=(H, K)), requires_grad=True)
+    b_y = Tensor(np.zeros(K), requires_grad=True)
+    xs, targets = rng.normal(size=(T, 2, D)), rng.integers(0, K, size=(T, 2))
+    h = np.zeros((2, H))
+    loss, losses = 0.0, []
+    for t, x in tg.steps(xs):
+        h = np.tanh(x @ W_xh + h @ W_hh + b_h)
+        if every or t == T - 1:
+            y = h @ W_hy + b_y
+            l = tg.softmax_cross_entropy(y, targets[t])  # noqa: E741
+            losses.append(l)
+            if total == "running":
+                loss = loss + l
+    if total == "list":
+        return sum(losses)
+    if total == "stack":
+        return np.stack(losses).mean()
+    return loss / T
+
+
+def lstm(T: int = 3, H: int = 4, layers: int = 1) -> Tensor:
+    rng = np.random.default_rng(0)
+    D = 3
+    weights = [
+        (
+            _weight(rng, f"W_{k}", D if k == 0 else H, 4 * H),
+            _weight(rng, f"U_{k}", H, 4 * H),
+            _weight(rng, f"b_{k}", 4 * H),
+        )
+        for k in range(layers)
+    ]
+    W_hy = _weight(rng, "W_hy", H, 2)
+    xs, targets = rng.normal(size=(T, 2, D)), rng.normal(size=(T, 2, 2))
+    hs, cs = [np.zeros((2, H))] * layers, [np.zeros((2, H))] * layers
+    loss = 0.0
+    for t, x in tg.steps(xs):
+        below = x
+        for k, (W, U, b) in enumerate(weights):
+            with tg.scope(f"layer{k}"):
+                z = below @ W + hs[k] @ U + b
+                i, f = tg.sigmoid(z[:, :H]), tg.sigmoid(z[:, H : 2 * H])
+                g, o = np.tanh(z[:, 2 * H : 3 * H]), tg.sigmoid(z[:, 3 * H :])
+                c = f * cs[k] + i * g
+                h = o * np.tanh(c)
+                cs[k], hs[k], below = c, h, h
+        y = below @ W_hy
+        loss = loss + tg.squared_error(y, targets[t])
+    return loss
+
+
+def gru(T: int = 4, H: int = 3) -> Tensor:
+    """Many to one: the loss is taken after the loop."""
+    rng = np.random.default_rng(0)
+    D = 2
+    W_z, W_r, W_n = (_weight(rng, f"W_{g}", D, H) for g in "zrn")
+    U_z, U_r, U_n = (_weight(rng, f"U_{g}", H, H) for g in "zrn")
+    h = Tensor(np.zeros((2, H)), requires_grad=True)
+    for _, x in tg.steps(rng.normal(size=(T, 2, D))):
+        z = tg.sigmoid(x @ W_z + h @ U_z)
+        r = tg.sigmoid(x @ W_r + h @ U_r)
+        n = np.tanh(x @ W_n + (r * h) @ U_n)
+        h = (1 - z) * n + z * h
+    return (h * h).sum()
+
+
+def bidirectional(T: int = 4, H: int = 3) -> Tensor:
+    rng = np.random.default_rng(0)
+    xs = rng.normal(size=(T, 2, 2))
+    W_f, U_f = _weight(rng, "W_f", 2, H), _weight(rng, "U_f", H, H)
+    W_b, U_b = _weight(rng, "W_b", 2, H), _weight(rng, "U_b", H, H)
+    V = _weight(rng, "V", 2 * H, 2)
+    forward, backward = {}, {}
+    with tg.scope("forward"):
+        h = np.zeros((2, H))
+        for t, x in tg.steps(xs):
+            forward[t] = h = np.tanh(x @ W_f + h @ U_f)
+    with tg.scope("backward"):
+        h = np.zeros((2, H))
+        for t, x in tg.steps(xs, reverse=True):
+            backward[t] = h = np.tanh(x @ W_b + h @ U_b)
+    loss = 0.0
+    for t, _ in tg.steps(xs):
+        o = np.concatenate([forward[t], backward[t]], axis=1) @ V
+        loss = loss + (o * o).mean()
+    return loss
+
+
+def seq2seq(S: int = 3, T: int = 3, H: int = 3) -> Tensor:
+    rng = np.random.default_rng(0)
+    D = 2
+    W_enc, U_enc = _weight(rng, "W_enc", D, H), _weight(rng, "U_enc", H, H)
+    W_dec, U_dec, V = _weight(rng, "W_dec", D, H), _weight(rng, "U_dec", H, H), _weight(rng, "V", H, D)
+    h = np.zeros((2, H))
+    with tg.scope("encoder"):
+        for _, x in tg.steps(rng.normal(size=(S, 2, D))):
+            h = np.tanh(x @ W_enc + h @ U_enc)
+    loss = 0.0
+    targets = rng.normal(size=(T, 2, D))
+    with tg.scope("decoder"):
+        for t, y in tg.steps(rng.normal(size=(T, 2, D)), start=S):
+            h = np.tanh(y @ W_dec + h @ U_dec)
+            o = h @ V
+            loss = loss + tg.squared_error(o, targets[t - S])
+    return loss
+
+
+def attention(S: int = 4, H: int = 3) -> Tensor:
+    """Every step of a decoder looks at every step of an encoder: edges over many lanes, and steps that differ."""
+    rng = np.random.default_rng(0)
+    W, U, V = _weight(rng, "W", 2, H), _weight(rng, "U", H, H), _weight(rng, "V", H, H)
+    h, seen = np.zeros(H), []
+    for _, x in tg.steps(rng.normal(size=(S, 2))):
+        h = np.tanh(x @ W + h @ U)
+        seen.append(h)
+    loss = 0.0
+    for _, x in tg.steps(rng.normal(size=(S, 2)), start=S):
+        weights = np.exp(np.stack([h @ e for e in seen]))
+        context = sum(weights[i] / weights.sum() * e for i, e in enumerate(seen))
+        h = np.tanh(x @ W + context @ V)
+        loss = loss + (h * h).sum()
+    return loss
+
+
+def truncated(T: int = 6, window: int = 3, H: int = 3) -> Tensor:
+    rng = np.random.default_rng(0)
+    W_xh, W_hh = _weight(rng, "W_xh", 2, H), _weight(rng, "W_hh", H, H)
+    h, loss = np.zeros((2, H)), 0.0
+    for t, x in tg.steps(rng.normal(size=(T, 2, 2))):
+        if t and t % window == 0:
+            h = h.detach()
+        h = np.tanh(x @ W_xh + h @ W_hh)
+        loss = loss + (h * h).sum()
+    return loss
+
+
+def embedded(T: int = 4, H: int = 3) -> Tensor:
+    """Work before and after the loop: embeddings of the whole sequence, a transposed weight, all outputs at once."""
+    rng = np.random.default_rng(0)
+    E, W_hh, W_hy = _weight(rng, "E", 7, H), _weight(rng, "W_hh", H, H), _weight(rng, "W_hy", H, 5)
+    inputs = E[rng.integers(0, 7, size=(T, 2))]
+    back = W_hh.T
+    h, states = np.zeros((2, H)), []
+    for _, x in tg.steps(inputs):
+        h = np.tanh(x + h @ back)
+        states.append(h)
+    logits = np.stack(states) @ W_hy
+    return tg.softmax_cross_entropy(logits, rng.integers(0, 5, size=(T, 2)))
+
+
+def stepless() -> Tensor:
+    """No loop at all."""
+    rng = np.random.default_rng(0)
+    x, W, b = rng.normal(size=(2, 3)), _weight(rng, "W", 3, 4), _weight(rng, "b", 4)
+    hidden = tg.relu(x @ W + b)
+    return (hidden * hidden).mean()
+
+
+ALL = {
+    "elman": elman,
+    "elman, losses in a list": lambda: elman(total="list"),
+    "elman, losses stacked": lambda: elman(total="stack"),
+    "elman, many to one": lambda: elman(every=False),
+    "elman, one step": lambda: elman(T=1),
+    "elman, two steps": lambda: elman(T=2, total="stack"),
+    "elman, long": lambda: elman(T=40),
+    "lstm": lstm,
+    "lstm, two layers": lambda: lstm(layers=2),
+    "lstm, long": lambda: lstm(T=20),
+    "gru": gru,
+    "bidirectional": bidirectional,
+    "bidirectional, long": lambda: bidirectional(T=20),
+    "seq2seq": seq2seq,
+    "attention": attention,
+    "truncated": truncated,
+    "embedded": embedded,
+    "stepless": stepless,
+}
