@@ -11,6 +11,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.bptt import Gradients, compare, windows
+from tinygrad_rnn.bptt.cells import CELLS as EQUATIONS
 from tinygrad_rnn.bptt.problem import PARAMETERS, STATES
 from tinygrad_rnn.bptt.witnesses import autodiff
 
@@ -68,6 +69,40 @@ def test_truncated(cell, k1, k2):
     recurrent = "W_hh" if cell == "rnn" else "weight_hh_l0"
     difference = np.abs(truncated.parameters[recurrent] - full.parameters[recurrent]).max()
     assert (difference < 1e-15) if k2 >= 11 else (difference > 1e-6)
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_bias_of_truncation_fades_with_the_window(cell, sliding):
+    found = tg.bptt.truncation_bias(
+        **task(cell, T=40, loss="squared_error"), cell=cell, loss="squared_error", sliding=sliding
+    )
+    assert [bias.k2 for bias in found] == [1, 2, 4, 8, 16, 32, 40]
+    errors = [bias.relative_error for bias in found]
+    assert errors[0] > 0.05
+    assert errors[-1] < 1e-14
+    assert max(errors[4:]) < errors[0]
+    assert found[-1].cosine == pytest.approx(1.0, abs=1e-14)
+    if sliding:
+        assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_truncation_by_hand_is_what_a_cut_state_gives_the_engine(cell):
+    """The user's own loop with `tg.truncate(h)` every k steps has the gradient that k1 = k2 = k derives."""
+    made, k = task(cell, T=10, loss="squared_error"), 4
+    W = {name: tg.Tensor(array, requires_grad=True) for name, array in made["params"].items()}
+    state = {name: tg.Tensor(made[f"{name}0"]) for name in STATES[cell]}
+    losses = []
+    for t, x in tg.steps(made["xs"]):
+        if t % k == 0:
+            state = dict(zip(state, tg.truncate(tuple(state.values())), strict=True))
+        state = EQUATIONS[cell](x, state, W, lambda name, h: h)
+        losses.append(tg.squared_error(state["h"] @ W["W_hy"] + W["b_y"], made["targets"][t]))
+    tg.stack(losses).mean().backward()
+    found = BY_HAND[cell](**made, loss="squared_error", k2=k)
+    for name, g in found.parameters.items():
+        np.testing.assert_allclose(W[name].grad, g, rtol=1e-11, atol=1e-15)
 
 
 def test_windows_cover_every_loss_once():
@@ -219,3 +254,37 @@ def test_the_derivations_know_nothing_of_autodiff():
                 assert node.module in {"errors", "problem", "losses", "lstm"}, f"{name}.py imports {node.module}"
             if isinstance(node, ast.ImportFrom) and not node.level:
                 assert node.module.split(".")[0] != "tinygrad_rnn"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("T", [3, 100])
+@pytest.mark.parametrize("cell", CELLS)
+def test_by_hand_against_pytorch(cell, T):
+    torch = pytest.importorskip("torch")
+    made = task(cell, T=T, B=4, inputs=3, hidden=5)
+    params = {name: torch.tensor(array) for name, array in made["params"].items()}
+    layer = getattr(torch.nn, cell.upper())(3, 5, dtype=torch.float64)
+    own = ["W_xh", "W_hh", "b_h"] if cell == "rnn" else list(made["params"])[:4]
+    theirs = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0"] if cell == "rnn" else own
+    with torch.no_grad():
+        layer.bias_hh_l0.zero_()
+        for a, b in zip(own, theirs, strict=True):
+            getattr(layer, b).copy_(params[a].T if cell == "rnn" and params[a].ndim == 2 else params[a])
+    W_hy, b_y = (params[name].requires_grad_() for name in ("W_hy", "b_y"))
+    h0 = torch.tensor(made["h0"][None], requires_grad=True)
+    start = (h0, torch.tensor(made["c0"][None])) if cell == "lstm" else h0
+    hs, _ = layer(torch.tensor(made["xs"]), start)
+    hs.retain_grad()
+    logits = hs @ W_hy + b_y
+    loss = torch.nn.functional.cross_entropy(logits.reshape(-1, 5), torch.tensor(made["targets"]).reshape(-1))
+    loss.backward()
+    found = BY_HAND[cell](**made)
+    assert found.loss == pytest.approx(loss.item(), rel=1e-12)
+    for a, b in zip(own, theirs, strict=True):
+        g = getattr(layer, b).grad.numpy()
+        np.testing.assert_allclose(
+            found.parameters[a], g.T if cell == "rnn" and g.ndim == 2 else g, rtol=1e-10, atol=1e-15
+        )
+    for name, tensor in {"W_hy": W_hy, "b_y": b_y}.items():
+        np.testing.assert_allclose(found.parameters[name], tensor.grad.numpy(), rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(found.initial["h0"], h0.grad.numpy()[0], rtol=1e-10, atol=1e-18)

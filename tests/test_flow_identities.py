@@ -137,7 +137,7 @@ def check_identities(network: Network) -> None:
 
 
 quick = settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-thorough = settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @given(networks)

@@ -34,8 +34,10 @@ class Decay:
 
     @staticmethod
     def of(norms: Array) -> Decay:
-        """Fit the norms at lags 0, 1, ..."""
+        """Fit norms that start at the last state; lag 0 is the first of them that anything reaches."""
         norms = np.asarray(norms, np.float64)
+        reached = np.flatnonzero(norms)
+        norms = norms[reached[0] :] if len(reached) else norms[:1]
         finite = bool(np.isfinite(norms).all())
         lags = np.flatnonzero(np.isfinite(norms) & (norms > 0))
         gain = float("nan")

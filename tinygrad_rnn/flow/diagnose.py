@@ -69,8 +69,6 @@ class Diagnosis:
     half_life: float
     horizon: int | None
     decay: Decay
-    credit: Array
-    """C[t, k] = |dL_t/dh_k|; see `credit`."""
     node_norms: Array
     """|dL/dh_k| of the loss as a whole: (len(states),)."""
     first_nonfinite: NonFinite | None
@@ -111,11 +109,12 @@ def diagnose(
     loss: Tensor | None = None,
     max_norm: float = 1.0,
 ) -> Diagnosis:
-    """Does the gradient of the last loss reach the first state?
+    """Does the gradient of the last loss reach the first state? In time linear in the number of steps.
 
     Args:
-        losses: a scalar for each step, or only that of the last step.
-        states: h_t of one layer and direction, as for `credit`; for an LSTM best the tuples (h_t, c_t).
+        losses: a scalar for each step, in the order of the steps, or only that of the last step.
+        states: h_t of one layer and direction, as for `credit`; for an LSTM best the tuples (h_t, c_t). Every layer
+            of `gradient_flow(loss).structure.layers` will do.
         loss: what is trained on; by default the sum of the losses.
         max_norm: of the clipping whose effect is reported.
 
@@ -129,8 +128,7 @@ def diagnose(
     with np.errstate(all="ignore"):
         whole = loss if loss is not None else outputs[0] if len(outputs) == 1 else stack(outputs).sum()
         flow = GradientFlow(whole)
-        C = credit(outputs, targets)
-        decay = Decay.of(_last_row(C, targets))
+        decay = Decay.of(_last_credit(outputs, targets))
         found = ToStates([whole], targets).gradients([(whole, np.ones(whole.shape, whole.dtype))])
         node_norms = np.array([norm(*found[k]) if k in found else 0.0 for k in range(len(targets))])
         order = np.argsort([state[0].order for state in targets])[::-1]
@@ -142,7 +140,6 @@ def diagnose(
             half_life=decay.half_life,
             horizon=decay.horizon,
             decay=decay,
-            credit=C,
             node_norms=node_norms,
             first_nonfinite=first_nonfinite(flow),
             clipping=clipping(flow, max_norm),
@@ -150,24 +147,22 @@ def diagnose(
         )
 
 
-def _last_row(C: Array, targets: list[State]) -> Array:
-    """The credit of the last loss, from the last state it depends on backwards in the order of running.
+def _last_credit(losses: list[Tensor], states: list[State]) -> Array:
+    """What the last loss says to each state, from the last it depends on backwards in the order of running.
 
     With a loss for every state it is that of the step in which the last state was made, which is step 0 for a layer
-    that reads the sequence backwards; otherwise that of the loss which looks back furthest.
+    that reads the sequence backwards; otherwise the first or the last loss, whichever looks back further.
     """
-    order = np.argsort([state[0].order for state in targets])[::-1]
-    columns = C[:, order]
-    reach = (columns != 0).sum(1)
+    running = sorted(states, key=lambda state: state[0].order, reverse=True)
+    candidates = [losses[-1], losses[0]]
+    if len(losses) == len(states):
+        steps = [state[0].step or 0 for state in states]
+        candidates.insert(0, losses[sorted(steps).index(running[0][0].step or 0)])
+    rows = credit(candidates, running)
+    reach = (rows != 0).sum(1)
     if not reach.any():
         raise GraphError("diagnose: no loss depends on any of the states; pass the states that lead to the losses")
-    last = len(reach) - 1 - int(np.argmax(reach[::-1]))
-    if len(C) == len(targets):
-        steps = [state[0].step or 0 for state in targets]
-        own = sorted(steps).index(steps[order[0]])
-        last = own if reach[own] else last
-    row = columns[last]
-    return np.asarray(row[int(np.flatnonzero(row)[0]) :])
+    return np.asarray(rows[int(np.argmax(reach))])
 
 
 def first_nonfinite(flow: GradientFlow) -> NonFinite | None:

@@ -249,9 +249,7 @@ class GradientFlow:
 
     def decay(self, layer: list[State]) -> Decay:
         """How fast the gradient of the last loss fades on its way back through a layer; see `Decay`."""
-        norms = self.last_credit(layer)[::-1]
-        reached = np.flatnonzero(norms)
-        return Decay.of(norms[reached[0] :] if len(reached) else norms[:1])
+        return Decay.of(self.last_credit(layer)[::-1])
 
     def masked(self, layer: list[State]) -> bool:
         """Whether the layer's gradient vanishes although |dL/dh_t| looks healthy at every step."""
