@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
-
 import numpy as np
 
-from ..flow.gradient_flow import GradientFlow
-from ..flow.structure import Structure
 from . import style
 from .arrange import Arrangement, arrange
-from .diagram import Box, Diagram, Link, diagram
+from .diagram import Box, Diagram, Link
 from .measure import BAR_HEIGHT, Face, Gradients, face, link_words
 from .route import Router, halfway
 from .scene import Edge, Label, Lane, Rect, Scene, Stroke
@@ -25,20 +21,15 @@ MARGIN = 14.0
 
 
 def compose(
-    structure: Structure,
-    flow: GradientFlow | None,
-    detail: Literal["op", "cell"] = "op",
-    weights: Literal["strip", "nodes"] = "strip",
-    max_steps: int | None = 16,
+    drawn: Diagram,
+    gradients: Gradients,
     title: str | None = None,
     tokens: Sequence[str] | None = None,
     shapes: bool = False,
     values: bool = False,
-    reference: float | None = None,
 ) -> Scene:
     """Make the picture of an unrolled graph; see `unrolled` for the arguments."""
-    drawn = diagram(structure, detail, weights, max_steps)
-    gradients = Gradients(flow, reference)
+    structure = drawn.structure
     faces = {box: face(box, gradients, shapes, values) for box in drawn.boxes}
     _level(drawn, faces)
     gutter = GUTTER_WITH_GAINS if gradients.computed and structure.states else GUTTER

@@ -117,7 +117,7 @@ def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = Fa
         norms = [gradients.norm(tensor) for tensor in box.tensors]
         known = [norm for norm in norms if norm is not None]
         if known:
-            lines.append(line(" · ".join(number(norm) for norm in known), size=9.0))
+            lines.append(line(" · ".join(number(norm) for norm in known), size=9.0, role="norm"))
             fill = style.tint(known[-1], gradients.reference)
             bar = gradients.split(box) if prominent else None
     if box.kind == "total":

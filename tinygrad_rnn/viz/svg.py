@@ -106,6 +106,7 @@ def _text(line: Line, x: float, y: float, anchor: str) -> str:
         else:
             pieces.append(text)
     weight = ' font-weight="bold"' if line.bold else ""
+    weight += f' class="{line.role}"' if line.role else ""
     align = "" if anchor == "start" else f' text-anchor="{anchor}"'
     return (
         f'<text x="{_n(x)}" y="{_n(baseline)}" font-size="{_n(line.size)}" fill="{line.color}"{align}{weight}>'

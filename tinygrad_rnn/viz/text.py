@@ -50,6 +50,8 @@ class Line:
     size: float = 10.0
     bold: bool = False
     color: str = "#1A1A1A"
+    role: str = ""
+    """What a page may hide it by, such as "norm"."""
 
     @property
     def text(self) -> str:
@@ -62,10 +64,10 @@ class Line:
         return sum(width(run.text, self.size * (SUBSCRIPT if run.subscript else 1), self.bold) for run in self.runs)
 
 
-def line(*parts: str | Run, size: float = 10.0, bold: bool = False, color: str = "#1A1A1A") -> Line:
+def line(*parts: str | Run, size: float = 10.0, bold: bool = False, color: str = "#1A1A1A", role: str = "") -> Line:
     """A line of plain strings and runs."""
     runs = tuple(Run(part) if isinstance(part, str) else part for part in parts)
-    return Line(tuple(run for run in runs if run.text), size, bold, color)
+    return Line(tuple(run for run in runs if run.text), size, bold, color, role)
 
 
 def width(text: str, size: float, bold: bool = False) -> float:

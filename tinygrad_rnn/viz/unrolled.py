@@ -10,6 +10,8 @@ from ..flow.gradient_flow import GradientFlow, gradient_flow
 from ..flow.structure import Structure, structure
 from ..tensor import Tensor
 from .compose import compose
+from .diagram import diagram
+from .measure import Gradients
 from .render import Picture
 
 
@@ -52,19 +54,8 @@ def unrolled(
     if reference is not None and not 0 < reference < float("inf"):
         raise InputError(f"unrolled: got reference={reference!r}, expected a positive norm")
     graph, flow = resolve(loss_or_flow)
-    scene = compose(
-        graph,
-        flow,
-        detail,
-        weights,
-        max_steps=max_steps,
-        title=title,
-        tokens=tokens,
-        shapes=shapes,
-        values=values,
-        reference=reference,
-    )
-    return Picture(scene)
+    drawn = diagram(graph, detail, weights, max_steps)
+    return Picture(compose(drawn, Gradients(flow, reference), title, tokens, shapes, values))
 
 
 def resolve(loss_or_flow: Tensor | GradientFlow) -> tuple[Structure, GradientFlow | None]:

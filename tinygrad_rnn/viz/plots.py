@@ -1,0 +1,339 @@
+"""Plots of gradient flow with Matplotlib. Every function takes axes and returns them, to be restyled at will.
+
+They draw what `tg.credit`, `tg.diagnose`, `tg.gradient_flow` and `tg.spectrum` computed, and compute no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..flow.decay import HORIZON
+from ..flow.diagnose import Diagnosis
+from ..flow.gradient_flow import GradientFlow, StateFlow
+from ..flow.spectrum import Spectrum
+from ..tensor import Array
+from . import style
+from .text import number, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+
+CREDIT_DECADES = 6.0
+_TOTAL, _LAST = "#8A8A8A", "#0072B2"
+_WEIGHTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+_MARKS = "os^DvPX*"
+
+
+def colormap() -> Colormap:
+    """The scale of all pictures: blue below the reference, grey at it, orange above; magenta for not finite."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    levels = np.linspace(-style.DECADES, style.DECADES, 61)
+    made = LinearSegmentedColormap.from_list("gradient", [style.colour(float(level)) for level in levels])
+    return made.with_extremes(bad=style.NOT_FINITE)
+
+
+def credit(
+    matrix: Array | Diagnosis, ax: Axes | None = None, tokens: Sequence[str] | None = None, title: str | None = None
+) -> Axes:
+    """How much the loss of each step depends on the state of each step: log10(C[t, k] / C[t, t]).
+
+    The black line is the horizon: to its left less than 1 % is left. White: no gradient flows.
+
+    Args:
+        matrix: `tg.credit(losses, states)`, of shape (losses, states), or a diagnosis, which holds it.
+        ax: where to draw; by default a new figure.
+        tokens: a text for each step, such as the characters read, written along both axes.
+        title: by default the verdict of a diagnosis.
+
+    Raises:
+        InputError: the matrix does not have two axes.
+    """
+    from matplotlib.collections import LineCollection
+
+    C, found = _matrix(matrix)
+    ax = _axes(ax, (5.4, 4.8))
+    relative = relative_credit(C)
+    with np.errstate(all="ignore"):
+        levels = np.clip(np.log10(np.where(relative == 0, 1.0, relative)), -CREDIT_DECADES, CREDIT_DECADES)
+    levels[~np.isfinite(C)] = np.nan
+    cells = np.ones((*C.shape, 4))
+    mapped = colormap()((levels + CREDIT_DECADES) / (2 * CREDIT_DECADES))
+    cells[relative != 0] = mapped[relative != 0]
+    ax.imshow(cells, origin="lower", aspect="auto", interpolation="nearest")
+    ax.add_collection(LineCollection(_outline(relative >= HORIZON, relative != 0), colors="black", linewidths=1.4))
+    ax.set_xlabel("k: step receiving the gradient")
+    ax.set_ylabel("t: loss step")
+    _whole_steps(ax.xaxis, ax.yaxis)
+    if tokens is not None:
+        _tokens(ax, tokens, C.shape)
+    words = title if title is not None else "" if found is None else f"{found.verdict}: {found.decay}"
+    ax.set_title(_wrapped(words, 46), fontsize="medium")
+    _colorbar(ax)
+    return ax
+
+
+def relative_credit(C: Array) -> Array:
+    """C[t, k] / C[t, t]; where losses and states do not pair up, relative to the last state a loss depends on."""
+    reference = np.empty(len(C))
+    for t, row in enumerate(C):
+        reached = np.flatnonzero(row)
+        own = row[t] if C.shape[0] == C.shape[1] else 0.0
+        reference[t] = own if own else (row[reached[-1]] if len(reached) else 1.0)
+    with np.errstate(all="ignore"):
+        return np.asarray(np.where(C == 0, 0.0, C / reference[:, None]))
+
+
+def profile(
+    flow: GradientFlow,
+    last: Array | Diagnosis | None = None,
+    spectrum: Spectrum | None = None,
+    W_hh: Any = None,
+    axes: Sequence[Axes] | None = None,
+    row: int = 0,
+) -> tuple[Axes, Axes]:
+    """The gradient along time: of all losses, of the last loss alone, and the gain from step to step.
+
+    Args:
+        flow: whose |dL/dh_k|, injected parts and gains are drawn.
+        last: C[-1], the row |dL_T/dh_k| of the credit matrix, or a diagnosis, which holds it and its sentence.
+        spectrum: gives the mean of the largest singular value of dh_t/dh_(t-1), drawn as a bound.
+        W_hh: the recurrent weight, a tensor or array; gives its largest singular value, drawn as a bound.
+        axes: two axes, for norms and gains; by default a new figure.
+        row: which layer or direction, as in `flow.structure.rows`.
+
+    Raises:
+        InputError: there is no such row of states.
+    """
+    rows = flow.structure.rows
+    if not 0 <= row < len(rows):
+        raise InputError(
+            f"profile: got row={row}, expected 0 to {len(rows) - 1}: the graph has {len(rows)} rows of states"
+        )
+    upper, lower = _pair(axes)
+    records = _records(flow, row)
+    steps = [record.step for record in records]
+    injected = [float(np.linalg.norm(record.injected)) for record in records]
+    upper.plot(steps, _positive([r.norm for r in records]), color=_TOTAL, lw=2, label="|∂L/∂h_k|, all losses")
+    upper.plot(steps, _positive(injected), color=_TOTAL, ls="--", lw=1.2, label="of it injected at step k")
+    found = last if isinstance(last, Diagnosis) else None
+    line = None if last is None else (last.credit[-1] if isinstance(last, Diagnosis) else np.asarray(last).ravel())
+    if line is not None and len(line) == len(steps):
+        upper.plot(steps, _positive(line), color=_LAST, lw=2, marker="o", ms=3, label="|∂L_T/∂h_k|, the last loss")
+    upper.set_yscale("log")
+    upper.set_ylabel("gradient norm")
+    upper.legend(fontsize="small", loc="best")
+    upper.set_title(_wrapped("" if found is None else str(found.decay), 60), fontsize="medium")
+    gains = [(record.step, record.gain) for record in records if record.gain is not None]
+    lower.plot(
+        [t for t, _ in gains],
+        [g for _, g in gains],
+        color=_LAST,
+        marker="s",
+        ms=3,
+        lw=1.2,
+        label="gain from k + 1 to k",
+    )
+    lower.axhline(1.0, color="black", lw=0.8)
+    if W_hh is not None:
+        bound = float(np.linalg.norm(np.asarray(getattr(W_hh, "_data", W_hh)), 2))
+        lower.axhline(bound, color="#D55E00", ls="--", lw=1, label=f"σ_max(W_hh) = {number(bound)}")
+    if spectrum is not None:
+        mean = float(spectrum.singular_values[..., 0].mean())
+        lower.axhline(mean, color="#009E73", ls=":", lw=1.4, label=f"mean σ_max(J_t) = {number(mean)}")
+    lower.set_xlabel("k: time step")
+    _whole_steps(lower.xaxis)
+    lower.set_ylabel("gain")
+    lower.set_ylim(bottom=0)
+    lower.legend(fontsize="small", loc="best")
+    return upper, lower
+
+
+def shares(flow: GradientFlow, ax: Axes | None = None) -> Axes:
+    """What each step contributes to each shared weight's gradient: |G_t| as a share of the sum over the steps.
+
+    The legend gives |sum G_t| / sum |G_t|: how much is left after the steps have cancelled each other.
+
+    Raises:
+        InputError: the graph has no shared weights.
+    """
+    weights = flow.weights()
+    if not weights:
+        raise InputError("shares: no weight is used in several steps; write the loop with tg.steps")
+    ax = _axes(ax, (7.0, 3.4))
+    steps = flow.structure.steps
+    for at, weight in enumerate(weights):
+        color, mark = _WEIGHTS[at % len(_WEIGHTS)], _MARKS[at % len(_MARKS)]
+        label = f"{shorten(weight.name, 14)}: {weight.cancellation:.0%} left"
+        ax.plot(steps, weight.shares, color=color, marker=mark, ms=4 if len(steps) <= 60 else 0, lw=1.2, label=label)
+    ax.set_xlabel("t: time step")
+    _whole_steps(ax.xaxis)
+    ax.set_ylabel("share of Σ |G_t|")
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_formatter("{x:.0%}")
+    ax.legend(fontsize="small", ncols=2 if len(weights) > 4 else 1)
+    return ax
+
+
+def spectrum(found: Spectrum, ax: Axes | None = None, start: int = 1) -> Axes:
+    """The singular values of the step Jacobians dh_t/dh_(t-1) over time, with a line at 1.
+
+    Args:
+        found: `tg.spectrum(states)`.
+        ax: where to draw; by default a new figure.
+        start: the number of the second state's step.
+    """
+    ax = _axes(ax, (7.0, 3.4))
+    values = found.singular_values.mean(axis=1)
+    steps = np.arange(start, start + len(values))
+    low, high = values[:, -1], values[:, 0]
+    quarter, middle, three = np.quantile(values, [0.25, 0.5, 0.75], axis=1)
+    ax.fill_between(steps, _positive(low), _positive(high), color="#D5E4F0", label="all singular values", step=None)
+    ax.fill_between(steps, _positive(quarter), _positive(three), color="#8FB9D9", label="the middle half")
+    ax.plot(steps, _positive(middle), color="#053061", lw=1.4, label="median")
+    ax.plot(steps, _positive(high), color="#D55E00", lw=1.6, label="largest")
+    ax.axhline(1.0, color="black", lw=0.8)
+    ax.set_yscale("log")
+    ax.set_xlabel("t: time step")
+    _whole_steps(ax.xaxis)
+    ax.set_ylabel("singular values of ∂h_t/∂h_(t−1)")
+    ax.legend(fontsize="small", loc="best")
+    ax.set_title(f"growth in the long run ×{number(found.gain)} a step (Lyapunov)", fontsize="medium")
+    return ax
+
+
+def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), axes: Any = None) -> Any:
+    """Two models side by side on one scale: credit above, the last loss's gradient along time below.
+
+    Args:
+        a, b: what `tg.diagnose` found for each, such as a tanh RNN and an LSTM, or before and after training.
+        labels: their names.
+        axes: an array of axes, (2, 2); by default a new figure.
+
+    Returns:
+        The (2, 2) array of axes: a column for each model.
+    """
+    import matplotlib.pyplot as plt
+
+    if axes is None:
+        _, axes = plt.subplots(2, 2, figsize=(10, 7.2), gridspec_kw={"height_ratios": [3, 2]}, layout="constrained")
+    axes = np.asarray(axes)
+    if axes.shape != (2, 2):
+        raise InputError(f"compare: got axes of shape {axes.shape}, expected (2, 2)")
+    lowest, highest = [], []
+    for column, (found, name) in enumerate(zip((a, b), labels, strict=True)):
+        credit(found, axes[0, column], title=f"{name}\n{found.verdict}: {found.decay}")
+        ax = axes[1, column]
+        node, line = _positive(found.node_norms), _positive(found.credit[-1])
+        ax.plot(node, color=_TOTAL, lw=2, label="|∂L/∂h_k|, all losses")
+        ax.plot(line, color=_LAST, lw=2, marker="o", ms=3, label="|∂L_T/∂h_k|, the last loss")
+        ax.set_yscale("log")
+        ax.set_xlabel("k: step receiving the gradient")
+        _whole_steps(ax.xaxis)
+        ax.set_ylabel("gradient norm")
+        known = np.concatenate([node, line])
+        known = known[np.isfinite(known)]
+        if len(known):
+            lowest.append(known.min())
+            highest.append(known.max())
+    if lowest:
+        for ax in axes[1]:
+            ax.set_ylim(min(lowest) / 2, max(highest) * 2)
+    axes[1, 0].legend(fontsize="small", loc="best")
+    return axes
+
+
+# ---------------------------------------------------------------------- helpers
+def _matrix(matrix: Array | Diagnosis) -> tuple[Array, Diagnosis | None]:
+    found = matrix if isinstance(matrix, Diagnosis) else None
+    C = np.asarray(found.credit if found is not None else matrix, np.float64)
+    if C.ndim != 2 or not C.size:
+        raise InputError(f"credit: got an array of shape {C.shape}, expected (losses, states) as tg.credit gives it")
+    return C, found
+
+
+def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=size, layout="constrained")[1]
+
+
+def _pair(axes: Sequence[Axes] | None) -> tuple[Axes, Axes]:
+    if axes is not None:
+        if len(axes) != 2:
+            raise InputError(f"profile: got {len(axes)} axes, expected two, for norms and for gains")
+        return axes[0], axes[1]
+    import matplotlib.pyplot as plt
+
+    shape = {"height_ratios": [3, 2]}
+    made = plt.subplots(2, 1, figsize=(7, 5.4), sharex=True, gridspec_kw=shape, layout="constrained")[1]
+    return made[0], made[1]
+
+
+def _records(flow: GradientFlow, row: int) -> list[StateFlow]:
+    wanted = {state.order for state in flow.structure.rows[row]}
+    return sorted((s for s in flow.states() if s.tensor.order in wanted), key=lambda s: s.step)
+
+
+def _positive(values: Any) -> Array:
+    """For a logarithmic axis: what is zero or not finite leaves a gap."""
+    array = np.asarray(values, np.float64)
+    return np.where(np.isfinite(array) & (array > 0), array, np.nan)
+
+
+def _whole_steps(*axes: Any) -> None:
+    """There is no step 2.5."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _outline(inside: Array, known: Array) -> list[list[tuple[float, float]]]:
+    """The edges between cells of which one is inside and the other, known too, is not."""
+    lines = []
+    rows, columns = inside.shape
+    for t in range(rows):
+        for k in range(columns):
+            if k + 1 < columns and known[t, k] and known[t, k + 1] and inside[t, k] != inside[t, k + 1]:
+                lines.append([(k + 0.5, t - 0.5), (k + 0.5, t + 0.5)])
+            if t + 1 < rows and known[t, k] and known[t + 1, k] and inside[t, k] != inside[t + 1, k]:
+                lines.append([(k - 0.5, t + 0.5), (k + 0.5, t + 0.5)])
+    return lines
+
+
+def _tokens(ax: Axes, tokens: Sequence[str], shape: tuple[int, ...]) -> None:
+    words = [shorten(repr(token)[1:-1] if token.isspace() or not token else token, 8) for token in tokens]
+    every = max(1, len(words) // 40)
+    if len(words) == shape[1]:
+        ax.set_xticks(range(0, len(words), every), words[::every], parse_math=False)
+    if len(words) == shape[0]:
+        ax.set_yticks(range(0, len(words), every), words[::every], parse_math=False)
+
+
+def _colorbar(ax: Axes) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    mappable = ScalarMappable(Normalize(-CREDIT_DECADES, CREDIT_DECADES), colormap())
+    bar = ax.figure.colorbar(mappable, ax=ax, fraction=0.046, pad=0.02)
+    ticks = np.arange(-CREDIT_DECADES, CREDIT_DECADES + 1, 2)
+    bar.set_ticks(list(ticks), labels=["1" if tick == 0 else f"1e{tick:+.0f}" for tick in ticks])
+    bar.set_label("C[t, k] / C[t, t]")
+
+
+def _wrapped(words: str, length: int) -> str:
+    """Lines of about `length` characters."""
+    from textwrap import fill
+
+    return "\n".join(fill(part, length) for part in words.split("\n"))
+
+
+__all__ = ["colormap", "compare", "credit", "profile", "relative_credit", "shares", "spectrum"]
