@@ -25,6 +25,7 @@ HELP: dict[str, str] = {
     "layers": "number of recurrent layers",
     "embedding": "char: size of a character's vector",
     "dropout": "probability of dropping an entry between layers",
+    "keep": "starting bias of the gate that keeps the state: f of an LSTM, z of a GRU",
     "steps": "number of updates",
     "batch": "sequences, or for char streams, per update",
     "k1": "char: characters per update",

@@ -44,7 +44,7 @@ class Log:
         csv.writer(text, lineterminator="\n").writerow("" if v is None else v for v in ordered.values())
         return text.getvalue()
 
-    def write(self, **record: Any) -> None:
+    def write(self, record: dict[str, Any]) -> None:
         """Append one line, as a whole."""
         try:
             with open(self.path, "a", encoding="utf-8") as file:

@@ -28,6 +28,8 @@ class SequenceModel(Module):
         hidden, layers: size and number of the recurrent layers.
         embedding: the size of a class's vector, or 0 where x holds numbers, (T, batch, inputs).
         dropout: probability on the embedding, between layers and before the head.
+        keep: what the bias of the gate that keeps the state (f of an LSTM, z of a GRU) starts with; 0 leaves
+            it as it is. A gate that starts open remembers from the first update on (Gers et al., 2000).
         dtype: of the parameters.
         rng: generator or seed, for the weights and for dropout.
     """
@@ -41,6 +43,7 @@ class SequenceModel(Module):
         layers: int = 1,
         embedding: int = 0,
         dropout: float = 0.0,
+        keep: float = 0.0,
         *,
         dtype: DTypeLike = np.float64,
         rng: Seed = None,
@@ -51,6 +54,9 @@ class SequenceModel(Module):
         if embedding:
             self.embed = Embedding(inputs, embedding, dtype=dtype, rng=rng)
         self.rnn = CELLS[cell](embedding or inputs, hidden, layers, dropout=dropout, dtype=dtype, rng=rng)
+        for name, parameter in self.rnn.named_parameters():
+            if keep and cell != "rnn" and name.startswith("bias_hh"):
+                parameter.data[hidden : 2 * hidden] = keep
         self.head = Linear(hidden, outputs, dtype=dtype, rng=rng)
         self.drop = Dropout(dropout, rng=rng)
 

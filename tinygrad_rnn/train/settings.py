@@ -33,6 +33,8 @@ class Settings:
     embedding: int = 64
     """Size of a character's vector."""
     dropout: float = 0.0
+    keep: float = 0.0
+    """Starting bias of the gate that keeps the state, f of an LSTM and z of a GRU."""
     steps: int = 2000
     """Number of updates."""
     batch: int = 64
@@ -120,6 +122,7 @@ class Settings:
             self.layers,
             embedding=self.embedding if classes_in else 0,
             dropout=self.dropout,
+            keep=self.keep,
             dtype=np.dtype(self.dtype),
             rng=self.seed,
         )

@@ -49,6 +49,7 @@ class Trainer:
         model, task, optimizer: what the settings stand for.
         step: the number of updates made.
         best: the best score so far.
+        history: a record of each evaluation of this process, as in the log.
     """
 
     def __init__(self, settings: Settings, folder: str | Path | None = None) -> None:
@@ -59,6 +60,7 @@ class Trainer:
         self.schedule = settings.build_schedule()
         self.folder = None if folder is None else Path(folder)
         self.log: Log | None = None
+        self.history: list[dict[str, Any]] = []
         self.state: Any = None
         self.step = 0
         self.best = -math.inf if self.task.higher_is_better else math.inf
@@ -167,15 +169,18 @@ class Trainer:
                     score = self.task.score(self.model)
                     self._judge(score)
                     mean = losses / (self.step - since)
+                    self.history.append(
+                        {
+                            "step": self.step,
+                            "loss": mean,
+                            "gradient_norm": norm,
+                            "score": score,
+                            "learning_rate": self.optimizer.lr,
+                            "tokens_per_second": round(rate),
+                        }
+                    )
                     if self.log is not None:
-                        self.log.write(
-                            step=self.step,
-                            loss=mean,
-                            gradient_norm=norm,
-                            score=score,
-                            learning_rate=self.optimizer.lr,
-                            tokens_per_second=round(rate),
-                        )
+                        self.log.write(self.history[-1])
                     with tqdm.external_write_mode():
                         say(f"step {self.step}: loss {mean:.4f}, {self.task.details(score)}, {rate:,.0f} tokens/s")
                     tokens, losses, since, began = 0, 0.0, self.step, time.perf_counter()
