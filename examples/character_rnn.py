@@ -1,0 +1,46 @@
+"""A character RNN: reads a text letter by letter, learns what follows, and writes more of it.
+
+python character_rnn.py [TEXT_FILE [STEPS]]
+"""
+
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import train
+
+path = sys.argv[1] if len(sys.argv) > 1 else None  # None: the help topics that every Python carries
+steps = int(sys.argv[2]) if len(sys.argv) > 2 else 600
+settings = train.Settings.of("char", text=path, cell="gru", hidden=128, steps=steps, eval_every=max(1, steps // 12))
+trainer = train.Trainer(settings)
+vocabulary = trainer.task.vocabulary
+
+
+def write():
+    """Some text in the model's own words."""
+    return train.sample(trainer.model, vocabulary, 160, prime=vocabulary.characters[-1], temperature=0.7, rng=0)
+
+
+print(trainer.model.summary(), "\n\nbefore training:\n", write(), "\n", sep="")
+start = trainer.task.score(trainer.model)
+trainer.run()
+print("\nafter training:\n", write(), sep="")
+
+ids = trainer.task.held_ids[:12]  # one loss per character, on a piece of text that it has not seen
+y, _ = trainer.model(ids[:-1, None])
+loss = sum(tg.softmax_cross_entropy(y_t, ids[t + 1, None]) for t, y_t in tg.steps(y))
+loss.backward()
+tokens = [repr(c)[1:-1] for c in vocabulary.decode(ids[:-1])]
+tg.viz.unrolled(loss, detail="cell", tokens=tokens).save("character_rnn.svg")
+
+figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+bits = [start] + [record["score"] for record in trainer.history]
+axes.plot([0] + [record["step"] for record in trainer.history], bits, "o-", color="#993404")
+axes.axhline(np.log2(len(vocabulary)), color="#BBBBBB", label="guessing evenly")
+axes.set(
+    xlabel="update", ylabel="bits per character, held-out text", title="A character RNN learns to read", ylim=(0, None)
+)
+axes.legend(frameon=False)
+figure.savefig("character_rnn.png", dpi=150)
