@@ -28,12 +28,14 @@ start = trainer.task.score(trainer.model)
 trainer.run()
 print("\nafter training:\n", write(), sep="")
 
-ids = trainer.task.held_ids[:12]  # one loss per character, on a piece of text that it has not seen
-y, _ = trainer.model(ids[:-1, None])
-loss = sum(tg.softmax_cross_entropy(y_t, ids[t + 1, None]) for t, y_t in tg.steps(y))
+model, cell = trainer.model, trainer.model.rnn.cells["l0"]
+ids = trainer.task.held_ids[:9]  # a piece of text that it has not seen
+h, loss = None, 0.0
+for t, i in tg.steps(ids[:-1, None]):  # the model's own loop, written out: one loss per character
+    h = cell(model.embed(i), h)
+    loss = loss + tg.softmax_cross_entropy(model.head(h), ids[t + 1, None])
 loss.backward()
-tokens = [repr(c)[1:-1] for c in vocabulary.decode(ids[:-1])]
-tg.viz.unrolled(loss, detail="cell", tokens=tokens).save("character_rnn.svg")
+tg.viz.unrolled(loss, detail="cell", tokens=vocabulary.decode(ids[:-1])).save("character_rnn.svg")
 
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
 bits = [start] + [record["score"] for record in trainer.history]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -118,13 +118,14 @@ class Sequential(Module):
     A recurrent layer's output sequence goes on; its state does not.
     """
 
-    def __init__(self, *layers: Callable[..., Any]) -> None:
-        self.layers = list(layers)
-        for i, layer in enumerate(layers):
-            if isinstance(layer, Module) and not hasattr(layer, "scope_name"):
-                layer.scope_name = str(i)
+    layers: list[Callable[..., Any]]
 
-    def children(self) -> Any:
+    def __init__(self, *layers: Callable[..., Any]) -> None:
+        object.__setattr__(self, "layers", list(layers))
+        for path, layer in self.children():
+            layer.attach(path)
+
+    def children(self) -> Iterator[tuple[str, Module]]:
         return ((str(i), layer) for i, layer in enumerate(self.layers) if isinstance(layer, Module))
 
     def forward(self, x: Operand) -> Any:

@@ -42,22 +42,24 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward(); write the layer's equations there")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, Module) and not hasattr(value, "scope_name"):
-            value.scope_name = name
-        elif isinstance(value, Tensor) and value.requires_grad:
-            value.name = value.name or name
         object.__setattr__(self, name, value)
+        if isinstance(value, Tensor) and value.requires_grad:
+            value.name = value.name or name
+        for path, module in modules_in(name, value):
+            module.attach(path)
+
+    def attach(self, path: str) -> None:
+        """Take the name under which a parent holds this module: for its scope and its parameters' names."""
+        if not hasattr(self, "scope_name"):
+            object.__setattr__(self, "scope_name", path)
+            for name, parameter in self.named_parameters():
+                parameter.name = f"{path}.{name}"
 
     # ------------------------------------------------------------------ walking the tree
     def children(self) -> Iterator[tuple[str, Module]]:
         """The modules held directly, by attribute (`head`) or by position in a list (`layers.0`)."""
         for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                for i, item in enumerate(value):
-                    if isinstance(item, Module):
-                        yield f"{name}.{i}", item
+            yield from modules_in(name, value)
 
     def modules(self) -> Iterator[Module]:
         """This module and every one below it."""
@@ -159,6 +161,14 @@ class Module:
     def describe(self) -> str:
         """The sizes that tell this layer from another, for `repr`."""
         return ""
+
+
+def modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
+    """The modules that an attribute holds, with the paths to them."""
+    if isinstance(value, Module):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Module))
 
 
 def parameter(array: Array, dtype: DTypeLike) -> Tensor:

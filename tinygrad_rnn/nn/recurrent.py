@@ -35,6 +35,7 @@ class Recurrent(Module):
         rng: generator or seed, for the initial weights and for dropout.
 
     Attributes:
+        cells: the cell of each layer and direction, by suffix: "l0", "l0_reverse", "l1", ...
         weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, ..., and the same with `_reverse`.
     """
 
@@ -62,11 +63,11 @@ class Recurrent(Module):
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
         self.rng = np.random.default_rng(rng)
         self.states = self.cell_type.states
-        self._cells: dict[str, Cell] = {}
+        self.cells: dict[str, Cell] = {}
         for layer in range(num_layers):
             size = input_size if layer == 0 else hidden_size * self.directions
             for suffix in self._suffixes(layer):
-                self._cells[suffix] = cell = self.cell_type(
+                self.cells[suffix] = cell = self.cell_type(
                     size, hidden_size, bias, dtype=dtype, rng=self.rng, **cell_options
                 )
                 for name, parameter in cell.own_parameters():
@@ -82,12 +83,12 @@ class Recurrent(Module):
 
     def own_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """The cells' parameters under PyTorch's names, such as `weight_hh_l1_reverse`."""
-        for suffix, cell in self._cells.items():
+        for suffix, cell in self.cells.items():
             for name, parameter in cell.own_parameters():
                 yield f"{name}_{suffix}", parameter
 
     def __getattr__(self, name: str) -> Tensor:
-        for own, parameter in self.own_parameters() if "_cells" in vars(self) else ():
+        for own, parameter in self.own_parameters() if "cells" in vars(self) else ():
             if own == name:
                 return parameter
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
@@ -124,7 +125,7 @@ class Recurrent(Module):
             ways = []
             for way, suffix in enumerate(self._suffixes(layer)):
                 with scope(suffix):
-                    hs, end = unroll(self._cells[suffix], xs, first[len(last)], mask, reverse=way == 1)
+                    hs, end = unroll(self.cells[suffix], xs, first[len(last)], mask, reverse=way == 1)
                 ways.append(hs)
                 last.append(end)
             with scope(f"l{layer}"):
@@ -149,10 +150,10 @@ class Recurrent(Module):
     def _first_states(self, state: Any, batch: tuple[int, ...]) -> list[tuple[Tensor, ...]]:
         """The initial state of every layer and direction."""
         if state is None:
-            return [cell.zeros(batch) for cell in self._cells.values()]
+            return [cell.zeros(batch) for cell in self.cells.values()]
         given = (state,) if len(self.states) == 1 else state
-        given = check_state(self, given, (len(self._cells), *batch, self.hidden_size))
-        return [tuple(s[k] for s in given) for k in range(len(self._cells))]
+        given = check_state(self, given, (len(self.cells), *batch, self.hidden_size))
+        return [tuple(s[k] for s in given) for k in range(len(self.cells))]
 
     def _mask(self, lengths: ArrayLike, T: int, batch: tuple[int, ...]) -> Array:
         """(T, batch, 1): whether a step is within its sequence."""

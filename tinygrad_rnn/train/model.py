@@ -27,7 +27,7 @@ class SequenceModel(Module):
         outputs: how many numbers a step of y has.
         hidden, layers: size and number of the recurrent layers.
         embedding: the size of a class's vector, or 0 where x holds numbers, (T, batch, inputs).
-        dropout: probability on the embedding, between layers and before the head.
+        dropout: probability between layers and before the head.
         keep: what the bias of the gate that keeps the state (f of an LSTM, z of a GRU) starts with; 0 leaves
             it as it is. A gate that starts open remembers from the first update on (Gers et al., 2000).
         dtype: of the parameters.
@@ -63,7 +63,7 @@ class SequenceModel(Module):
     def forward(self, x: Operand, state: Any = None, last: bool = False) -> tuple[Tensor, Any]:
         """(T, batch, inputs), or classes (T, batch), to (T, batch, outputs), or (batch, outputs) if `last`."""
         if hasattr(self, "embed"):
-            x = self.drop(self.embed(x))
+            x = self.embed(x)
         hs, state = self.rnn(x, state)
         return self.head(self.drop(hs[-1] if last else hs)), state
 
