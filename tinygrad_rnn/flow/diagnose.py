@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -75,6 +76,13 @@ class Diagnosis:
     clipping: Clipping
     cuts: int
     """How often the flow was cut by detach or truncation on the way."""
+    losses: list[Tensor] = field(repr=False)
+    states: list[State] = field(repr=False)
+
+    @cached_property
+    def credit(self) -> Array:
+        """C[t, k] = |dL_t/dh_k|, computed when first asked for: it takes a backward pass for each loss."""
+        return credit(self.losses, self.states)
 
     @property
     def remedy(self) -> str:
@@ -144,6 +152,8 @@ def diagnose(
             first_nonfinite=first_nonfinite(flow),
             clipping=clipping(flow, max_norm),
             cuts=len(flow.cuts),
+            losses=outputs,
+            states=targets,
         )
 
 

@@ -111,6 +111,16 @@ class Recurrent(Module):
             ShapeError: x, the state or the lengths do not fit.
         """
         x = check_input(self, x, (2, 3))
+        hs, final = self.unrolled(x, state, lengths=lengths)
+        y = ops.stack(hs)
+        return (y.swapaxes(0, 1) if x.ndim == 3 and self.batch_first else y), final
+
+    def unrolled(self, x: Operand, state: Any = None, *, lengths: ArrayLike | None = None) -> tuple[list[Tensor], Any]:
+        """Like calling the layer, but with the top layer's h as a list: one tensor for each step, in time order.
+
+        What is then computed from each within `tg.steps(hs)`, such as a loss, belongs to its step.
+        """
+        x = check_input(self, x, (2, 3))
         if x.ndim == 3 and self.batch_first:
             x = x.swapaxes(0, 1)
         T, batch = x.shape[0], x.shape[1:-1]
@@ -130,11 +140,8 @@ class Recurrent(Module):
                 last.append(end)
             with scope(f"l{layer}"):
                 xs = self._handed_on(ways, layer)
-        y = ops.stack(xs)
-        if x.ndim == 3 and self.batch_first:
-            y = y.swapaxes(0, 1)
         final = tuple(ops.stack(each) for each in zip(*last, strict=True))
-        return y, final if len(final) > 1 else final[0]
+        return xs, final if len(final) > 1 else final[0]
 
     def _handed_on(self, ways: list[list[Tensor]], layer: int) -> list[Tensor]:
         """What a layer gives to the next at each step: both directions joined, then dropout."""
