@@ -1,0 +1,40 @@
+"""The demo's report: one self-contained page, every picture inside it."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ..bptt import Comparison
+
+PICTURES = ("training", "unrolled_cell", "unrolled_op", "gradient_flow")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page shows beside the pictures."""
+
+    source: str
+    facts: list[tuple[str, str]]
+    bits_before: float
+    bits_after: float
+    sample_before: str
+    sample_after: str
+    comparison: Comparison
+    flow_table: str
+    verdict: str
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write `report.html` into `folder`, where the pictures are already."""
+    environment = Environment(loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined)
+    pictures = {name: _data_uri(folder / f"{name}.svg") for name in PICTURES}
+    page = environment.get_template("report.html").render(report=report, **pictures)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _data_uri(svg: Path) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()}"
