@@ -64,11 +64,11 @@ def line(origin: Origin) -> Line:
 
 
 @lru_cache(maxsize=4096)
-def assigned_names(origin: Origin) -> tuple[str, ...]:
-    """The variables that the value made at `origin` is stored to, in order, or an empty tuple.
+def assigned_name(origin: Origin) -> str | None:
+    """The variable that the value made at `origin` is stored to, or None.
 
-    `h = np.tanh(...)` gives ("h",); the head of `for t, x in ...` gives ("t", "x"). A value that
-    is used inside a larger expression has no name of its own.
+    `h = np.tanh(...)` gives "h"; the head of `for t, x in ...` gives "x". A value that is used inside a
+    larger expression, or is one of several that are unpacked, has no name of its own.
     """
     names: list[str] = []
     wanted = 1
@@ -80,15 +80,22 @@ def assigned_names(origin: Origin) -> tuple[str, ...]:
         elif instruction.opname.startswith("STORE_") and instruction.opname != "STORE_SUBSCR":
             stored = instruction.argval
             if isinstance(stored, tuple):  # 3.13 fuses two instructions into one
-                second_is_store = instruction.opname.count("STORE_FAST") == 2
-                names.extend(stored if second_is_store else stored[:1])
+                names.extend(stored if instruction.opname.count("STORE_FAST") == 2 else stored[:1])
             else:
                 names.append(str(stored))
             if len(names) >= wanted:
-                return tuple(names[:wanted])
+                break
         else:
-            break
-    return ()
+            return None
+    if len(names) < wanted:
+        return None
+    return names[wanted - 1] if wanted == 1 or _is_loop_head(origin) else None
+
+
+def _is_loop_head(origin: Origin) -> bool:
+    code, offset = origin
+    running = [each for each in _instructions(code) if each.offset <= offset]
+    return bool(running) and running[-1].opname == "FOR_ITER"
 
 
 def _following(origin: Origin) -> list[dis.Instruction]:

@@ -203,8 +203,7 @@ class Tensor:
     def name(self) -> str | None:
         """The name it was given, else the variable it was assigned to, else None."""
         if self._name is None and self.origin is not None:
-            stored = _origin.assigned_names(self.origin)
-            self._name = stored[-1] if stored else ""
+            self._name = _origin.assigned_name(self.origin) or ""
         return self._name or None
 
     @name.setter

@@ -1,0 +1,39 @@
+"""Tensors are named after the variables of the user's code, on every Python."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import tinygrad_rnn as tg
+
+
+def make(*shape: int) -> tg.Tensor:
+    return tg.Tensor(np.ones(shape), requires_grad=True)
+
+
+def test_a_weight_is_named_where_it_is_kept() -> None:
+    W_direct = tg.Tensor(np.eye(2), requires_grad=True)
+    W_made = make(2, 2)
+    assert W_direct.name == "W_direct"
+    assert W_made.name == "W_made"
+    assert tg.Tensor(1.0, name="given").name == "given"
+    assert [make(2), make(2)][0].name is None
+
+
+def test_results_are_named_in_every_step_and_parts_of_expressions_are_not() -> None:
+    W = make(3, 3)
+    for _ in range(3):  # again and again: the interpreter specialises loops as they warm up
+        for _t, x in tg.steps(np.ones((5, 3))):
+            h = np.tanh(x @ W)
+            y = h * 2.0
+            assert x.name == "x"
+            assert h.name == "h"
+            assert y.name == "y"
+            assert h.inputs[0].name is None
+
+
+def test_unpacked_results_have_no_name_of_their_own() -> None:
+    W = make(4)
+    i, f = (W[k] for k in range(2))
+    assert i.name is None
+    assert f.name is None
