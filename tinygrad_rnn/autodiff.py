@@ -7,9 +7,9 @@ result after all of its consumers: no recursion, and time linear in the number o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def no_grad() -> AbstractContextManager[Context]:
 def backward(output: Tensor, gradient: ArrayLike | None = None) -> None:
     """Add d output / d leaf to `.grad` of every leaf that requires it; see `Tensor.backward`."""
     seed = seed_of(output, gradient, "backward")
-    for tensor, g in backprop([output], [seed], keep=lambda node: node.retains):
+    for tensor, g in backprop([output], [seed]):
         tensor.grad = g if tensor.grad is None else tensor.grad + g
 
 
@@ -69,7 +69,7 @@ def grad(
     seeds = [seed_of(o, g, "grad", create_graph) for o, g in zip(outputs, given, strict=True)]
     wanted = {target.order for target in targets}
     found: dict[int, Any] = {}
-    for node, value in backprop(outputs, seeds, create_graph, lambda node: node.order in wanted, wanted):
+    for node, value in backprop(outputs, seeds, create_graph, wanted):
         found[node.order] = value
     return [_as_gradient(found.get(target.order), target) for target in targets]
 
@@ -135,19 +135,19 @@ def graph_nodes(outputs: Iterable[Tensor], wanted: set[int] | None = None, since
         for operand in node.inputs:
             if type(operand) is not Tensor:
                 continue
-            if operand.primitive is None:
-                leaf = operand.leaf
-                if leaf is not None:
-                    owner = operand if leaf.base is None else leaf.base
-                    first = leaves.get(owner.order)
-                    if first is None or node.order < first[1]:
-                        leaves[owner.order] = (operand, node.order)
-            elif operand.requires_grad and operand.order > since and operand.order not in seen:
-                seen.add(operand.order)
-                stack.append(operand)
+            if operand.primitive is not None:
+                order = operand.order
+                if operand.requires_grad and order > since and order not in seen:
+                    seen.add(order)
+                    stack.append(operand)
+            elif operand.leaf is not None:
+                owner = operand if operand.leaf.base is None else operand.leaf.base
+                first = leaves.get(owner.order)
+                if first is None or node.order < first[1]:
+                    leaves[owner.order] = (operand, node.order)
     for leaf_tensor, first_use in leaves.values():
         check_seal(leaf_tensor, first_use)
-    nodes.sort(key=_order)
+    nodes.sort(key=attrgetter("order"))
     if wanted is None:
         return nodes
     useful: set[int] = set(wanted)
@@ -159,16 +159,12 @@ def graph_nodes(outputs: Iterable[Tensor], wanted: set[int] | None = None, since
     return between
 
 
-def _order(node: Tensor) -> int:
-    return node.order
-
-
 def backprop(
     outputs: Sequence[Tensor],
     seeds: Sequence[Any],
     create_graph: bool = False,
-    keep: Callable[[Tensor], bool] = lambda node: False,
     wanted: set[int] | None = None,
+    every: bool = False,
     since: int = 0,
 ) -> list[tuple[Tensor, Any]]:
     """Sweep the graph once and hand back the gradients that matter.
@@ -176,8 +172,9 @@ def backprop(
     Args:
         outputs, seeds: where to start and with which gradients (tensors if `create_graph`).
         create_graph: run the rules on tensors, so that they are recorded.
-        keep: which interior results to report; leaves that require a gradient always are.
-        wanted: creation numbers to go back to; only what leads to them is computed.
+        wanted: creation numbers to go back to and report; only what leads to them is computed. By
+            default all leaves, and the results that were asked to retain theirs.
+        every: report every result on the way.
         since: a creation number; the sweep ends at older tensors as it does at leaves.
 
     Returns:
@@ -190,13 +187,12 @@ def backprop(
     leaves: dict[int, Tensor] = {}
     kept: list[tuple[Tensor, Any]] = []
 
-    def arrived(tensor: Tensor) -> Any:
-        """The whole gradient of `tensor`, all messages added."""
-        g = pending.pop(tensor.order)
-        if type(g) is list:
-            g = gather(g, tensor.shape, create_graph)
-            owned.add(tensor.order)
-        return g
+    def whole(tensor: Tensor, g: Any) -> Any:
+        """The gradient of `tensor`, once all messages arrived."""
+        if type(g) is not list:
+            return g
+        owned.add(tensor.order)
+        return gather(g, tensor.shape, create_graph)
 
     def report(tensor: Tensor, g: Any) -> None:
         kept.append((tensor, g if create_graph or tensor.order in owned else np.array(g)))
@@ -212,26 +208,32 @@ def backprop(
     try:
         while nodes:
             node = nodes.pop()
-            if node.order not in pending:
+            g = pending.pop(node.order, None)
+            if g is None:
                 continue
-            g = arrived(node)
-            if keep(node):
+            if type(g) is list:
+                g = whole(node, g)
+            if every or (node.retains if wanted is None else node.order in wanted):
                 report(node, g)
             if create_graph and node._context is not inherited:
                 inherited = node._context  # a backward operation belongs to the step that it differentiates
-                current.set(replace(outer, recording=True, step=inherited.step, scope=inherited.scope, watch=None))
+                current.set(outer._replace(recording=True, step=inherited.step, scope=inherited.scope, watch=None))
             for operand, message in zip(node.inputs, messages(node, g, create_graph, useful), strict=True):
                 if message is None:
                     continue
                 if watch is not None and node.primitive is not None:
                     watch(node.primitive.name, node, message.value if type(message) is Patch else message)
-                if operand.primitive is None or operand.order <= since:
-                    leaves[operand.order] = operand
-                _accumulate(pending, owned, operand.order, message)
+                order = operand.order
+                if operand.primitive is None or order <= since:
+                    leaves[order] = operand
+                if order in pending or type(message) is Patch:
+                    _accumulate(pending, owned, order, message)
+                else:
+                    pending[order] = message
     finally:
         current.set(outer)
     for leaf in leaves.values():
-        report(leaf, arrived(leaf))
+        report(leaf, whole(leaf, pending.pop(leaf.order)))
     return kept
 
 
@@ -262,8 +264,8 @@ def messages(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] 
         y, inputs = node, operands
     else:
         y, inputs = node._data, [x._data if type(x) is Tensor else x for x in operands]
-    rules = primitive.vjps
-    sent = None if primitive.joint is None else primitive.joint(g, y, inputs, **node.params)
+    rules, params = primitive.vjps, node.params
+    sent = None if primitive.joint is None else primitive.joint(g, y, inputs, **params)
     found: list[Any] = []
     for i, x in enumerate(operands):
         if type(x) is not Tensor or not x.requires_grad or (useful is not None and x.order not in useful):
@@ -271,7 +273,7 @@ def messages(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] 
             continue
         if sent is None:
             rule = rules[i]
-            message = None if rule is None else rule(g, y, *inputs, **node.params)
+            message = None if rule is None else rule(g, y, *inputs, **params)
         else:
             message = sent[i]
         if message is not None and type(message) is not Patch:
@@ -292,11 +294,12 @@ def unbroadcast(g: Any, shape: tuple[int, ...], node: Tensor, i: int) -> Any:
     """
     given = g.shape
     extra = len(given) - len(shape)
+    total = np.add.reduce if type(g) is np.ndarray else np.sum  # np.sum is a wrapper that costs more than a small sum
     if extra > 0:
-        g = np.sum(g, axis=tuple(range(extra)))
-    stretched = tuple(axis for axis, n in enumerate(shape) if n == 1 and extra >= 0 and g.shape[axis] != 1)
-    if stretched:
-        g = np.sum(g, axis=stretched, keepdims=True)
+        g = total(g, axis=0 if extra == 1 else tuple(range(extra)))
+    if g.shape != shape and extra >= 0:
+        stretched = tuple(axis for axis, n in enumerate(shape) if n == 1 and g.shape[axis] != 1)
+        g = total(g, axis=stretched, keepdims=True)
     if g.shape != shape:
         name = node.primitive.name if node.primitive else "?"
         raise TensorError(
@@ -319,7 +322,7 @@ def _accumulate(pending: dict[int, Any], owned: set[int], order: int, message: A
     elif type(held) is list:
         held.append(message)
     elif order in owned:
-        np.add(held, message, out=held)
+        held += message
     else:
         total = pending[order] = held + message
         if type(total) is np.ndarray:

@@ -130,9 +130,7 @@ def _by_running_again(g: Any, y: Any, operands: Sequence[Any], segment: _Segment
     pairs = [(o, seed) for o, seed in zip(outputs, seeds, strict=True) if o.requires_grad]
     wanted = {tensor.order for tensor in segment.reached}
     found = dict.fromkeys(wanted)
-    for tensor, gradient in backprop(
-        [o for o, _ in pairs], [s for _, s in pairs], create_graph, lambda t: t.order in wanted, wanted, since=started
-    ):
+    for tensor, gradient in backprop([o for o, _ in pairs], [s for _, s in pairs], create_graph, wanted, since=started):
         found[tensor.order] = gradient
     return [found[tensor.order] for tensor in segment.reached]
 

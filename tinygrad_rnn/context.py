@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """One immutable record; changing the state means setting another record."""
 
     recording: bool = True
@@ -39,7 +37,7 @@ current: ContextVar[Context] = ContextVar("tinygrad_rnn", default=Context())
 def context(**changes: Any) -> Iterator[Context]:
     """Run the body under the current context with `changes` applied."""
     outer = current.get()
-    inner = replace(outer, **changes)
+    inner = outer._replace(**changes)
     current.set(inner)
     try:
         yield inner

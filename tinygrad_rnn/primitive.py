@@ -85,27 +85,30 @@ class Primitive:
             operands, params = args, self.defaults
 
         arrays = []
-        found = wanted = strange = unsealed = False
+        found = wanted = unsealed = strange = False
         for operand in operands:
-            if type(operand) is Tensor:
+            kind = type(operand)
+            if kind is Tensor:
                 found = True
                 arrays.append(operand._data)
                 if operand.requires_grad:
                     wanted = True
                 if operand.unsealed:
                     unsealed = True
-            else:
+            elif kind is float or kind is int:
                 arrays.append(operand)
-                if type(operand) is not float and type(operand) is not int:
-                    strange = True
+            else:
+                strange = True
         if strange:
             operands, arrays = self._accept(operands)
             unsealed = True
         try:
-            if self.joint is None:
+            if self.joint is not None:
+                y = self.function(arrays, **params)
+            elif params:
                 y = self.function(*arrays, **params)
             else:
-                y = self.function(arrays, **params)
+                y = self.function(*arrays)
         except TensorError:
             raise
         except Exception as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,9 +60,10 @@ def _entry(x: Any) -> Any:
 def _walk(source: Any, numbers: Any, start: int, outer: Context) -> Iterator[tuple[int, Any]]:
     # A generator has no context of its own: what it sets is what the loop body sees.
     slices = isinstance(source, Tensor)
+    recording, tracing, _, place, watch = outer
     try:
         for i in numbers:
-            current.set(replace(outer, step=start + i))
+            current.set(Context(recording, tracing, start + i, place, watch))
             x = source[i] if not slices or source.requires_grad or outer.tracing else _slice(source, i)
             if isinstance(x, Tensor):
                 x.origin = _origin.caller(1) if slices else x.origin

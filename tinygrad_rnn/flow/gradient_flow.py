@@ -70,9 +70,7 @@ class GradientFlow:
     def __init__(self, loss: Tensor) -> None:
         seed = seed_of(loss, None, "gradient_flow")
         self.structure: Structure = structure(loss)
-        self._gradients: dict[int, Array] = {
-            tensor.order: g for tensor, g in backprop([loss], [seed], keep=lambda node: True)
-        }
+        self._gradients: dict[int, Array] = {tensor.order: g for tensor, g in backprop([loss], [seed], every=True)}
         self._seed = seed
 
     @property

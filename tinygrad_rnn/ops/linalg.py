@@ -19,6 +19,8 @@ def _matrix_transpose(a: Any) -> Any:
 
 
 def _by_left(g: Any, y: Any, a: Any, b: Any) -> Any:
+    if a.ndim == b.ndim == 2:
+        return g @ b.T
     if b.ndim == 1:
         return np.expand_dims(g, -1) * b
     if a.ndim == 1:
@@ -27,6 +29,8 @@ def _by_left(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 
 def _by_right(g: Any, y: Any, a: Any, b: Any) -> Any:
+    if a.ndim == b.ndim == 2:
+        return a.T @ g
     if b.ndim == 1:
         return np.expand_dims(g, -1) * a
     if a.ndim == 1:
