@@ -75,6 +75,15 @@ def test_with_the_loss_at_the_last_step_only_nothing_is_masked():
     assert C[0, 0] == pytest.approx(np.linalg.norm(by_hand(arrays, 20, 1)), rel=1e-9)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_the_verdict_is_of_the_slope_and_not_of_the_scale_of_the_loss(scale):
+    for r, linear in ((0.5, False), (1.0, True), (1.8, True)):
+        losses, states, _ = recurrent(r, linear=linear)
+        one, other = tg.diagnose(losses, states), tg.diagnose([scale * loss for loss in losses], states)
+        assert (one.verdict, one.masked, one.horizon) == (other.verdict, other.masked, other.horizon)
+        assert one.gain == pytest.approx(other.gain, rel=1e-9)
+
+
 @pytest.mark.parametrize("r", [1.0, 1.8])
 def test_larger_matrices_do_not_vanish(r):
     losses, states, _ = recurrent(r)
@@ -295,6 +304,28 @@ def test_injected_is_exact_where_a_layer_reads_the_stacked_states_of_another():
             assert record.tensor is state
             np.testing.assert_allclose(record.injected, own.data, rtol=1e-12)
             assert record.from_future.any() == (t < 3)
+
+
+def test_a_layer_that_reads_the_step_before_sends_nothing_to_the_step_itself():
+    W = tg.Tensor(np.random.default_rng(0).normal(size=(3, 3)), requires_grad=True)
+    h, lower, losses = np.zeros((2, 3)), [], []
+    for _, x in tg.steps(np.ones((5, 2, 3))):
+        h = np.tanh(x + h @ W)
+        lower.append(h)
+    for join in (tg.stack, lambda hs: tg.concatenate([h.reshape(1, 2, 3) for h in hs])):
+        losses = [(x * x).sum() for _, x in tg.steps(join(lower[:-1]), start=1)]
+        flow = tg.gradient_flow(sum(losses))
+        for record in flow.states()[:4]:
+            assert not record.injected.any()
+            assert record.from_future.any()
+
+
+def test_a_loss_that_is_linear_in_the_last_state_is_injected_there():
+    out, _ = tg.nn.GRU(2, 3, rng=0)(np.random.default_rng(0).normal(size=(4, 1, 2)))
+    flow = tg.gradient_flow(out[-1].sum())
+    *earlier, last = flow.states()
+    np.testing.assert_array_equal(last.injected, np.ones((1, 3)))
+    assert not any(record.injected.any() for record in earlier)
 
 
 # ------------------------------------------------------------------ the table
