@@ -56,6 +56,7 @@ def test_half_an_orthogonal_matrix_vanishes_behind_healthy_looking_norms():
     assert C[11, 4] == pytest.approx(np.linalg.norm(by_hand(arrays, 12, 5)), rel=1e-9)
     assert not np.triu(C, 1).any()
     np.testing.assert_allclose(found.decay.norms, C[19, ::-1], rtol=1e-12)
+    np.testing.assert_array_equal(found.credit, C)
     assert found.gain < 0.5
     assert found.half_life < 1
     assert 3 < found.horizon < 10

@@ -104,10 +104,11 @@ class Comparison:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        parts = [f"<p>{escape(self.title)}</p>"]
+        title, legend = self.title.splitlines()
+        parts = [f"<p><strong>{escape(title)}</strong><br>{escape(legend)}</p>"]
         for heading, (head, *body) in self._tables(None):
             cells = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
-            rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body)
+            rows = "".join(f"<tr>{_html_cells(row)}</tr>" for row in body)
             table = f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>"
             opened = " open" if len(body) <= SHOWN_STEPS else ""
             parts.append(f"<details{opened}><summary>{escape(heading)}</summary>{table}</details>")
@@ -325,6 +326,12 @@ def _worst(errors: Any) -> Error:
 
 def _badness(value: float) -> float:
     return np.inf if np.isnan(value) else value
+
+
+def _html_cells(row: list[str]) -> str:
+    first, *others = map(escape, row)
+    cells = "".join(f'<td style="text-align: right">{cell}</td>' for cell in others)
+    return f'<th scope="row" style="text-align: left">{first}</th>{cells}'
 
 
 def _number(value: float) -> str:
