@@ -1,6 +1,8 @@
 """Pictures of recurrent graphs and of the gradient that flows through them. Nothing here computes a gradient."""
 
+from . import plots
+from .page import Page, page
 from .render import Picture
 from .unrolled import unrolled
 
-__all__ = ["Picture", "unrolled"]
+__all__ = ["Page", "Picture", "page", "plots", "unrolled"]

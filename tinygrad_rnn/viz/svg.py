@@ -136,7 +136,7 @@ def _edge(edge: Edge) -> str:
     corners = " ".join(f"{_n(x)},{_n(y)}" for x, y in tip)
     head = f'<polygon points="{corners}" fill="{edge.color}"/>'
     return (
-        f'<g id="{edge.id}" class="edge {edge.kind}" data-from="{edge.source}" data-to="{edge.target}">'
+        f'<g id="{edge.id}" class="edge edge-{edge.kind}" data-from="{edge.source}" data-to="{edge.target}">'
         f"{_tip(edge.tooltip)}{line}{head}</g>\n"
     )
 

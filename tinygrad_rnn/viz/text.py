@@ -132,7 +132,7 @@ def number(value: float | None) -> str:
     size = abs(value)
     if size == 0:
         return "0"
-    if 0.001 <= size < 1000:
+    if 0.001 <= size < 99_999.5:
         digits = 4 if size < 0.00995 else 3 if size < 0.0995 else 2 if size < 9.95 else 1 if size < 99.5 else 0
         return f"{value:.{digits}f}"
     mantissa, exponent = f"{value:.1e}".split("e")

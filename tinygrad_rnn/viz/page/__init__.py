@@ -1,0 +1,160 @@
+"""The page in which one steps through BPTT: one file, offline, readable with scripts off."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from ... import __name__ as _package
+from ...bptt import Gradients as ByHand
+from ...errors import InputError
+from ...files import write_file
+from ...flow.diagnose import Diagnosis
+from ...flow.gradient_flow import GradientFlow, gradient_flow
+from ...tensor import Array, Tensor
+from ..compose import compose
+from ..diagram import diagram
+from ..measure import Gradients
+from ..svg import svg
+from ..text import clean, number, shorten
+from .charts import credit_chart, profile_chart
+from .events import Story, story
+
+
+class Page:
+    """The stepping page. `save` writes it; a notebook shows it in a frame."""
+
+    def __init__(self, html: str, title: str) -> None:
+        self._html = html
+        self.title = title
+
+    def html(self) -> str:
+        """The whole page as one text, which needs nothing else."""
+        return self._html
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page.
+
+        Raises:
+            InputError: the name does not end in .html, or the place cannot be written to.
+        """
+        if Path(path).suffix.lower() not in (".html", ".htm"):
+            raise InputError(f"save: got {str(path)!r}, expected a file name that ends in .html")
+        return write_file(Path(path), self._html)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f'<iframe srcdoc="{escape(self._html)}" width="100%" height="760" title="{escape(self.title)}"></iframe>'
+
+    def __repr__(self) -> str:
+        return f"<Page {self.title!r}, {len(self._html) / 1e6:.1f} MB>"
+
+
+def page(
+    loss_or_flow: Tensor | GradientFlow,
+    diagnosis: Diagnosis | None = None,
+    hand: ByHand | Mapping[str, Array] | None = None,
+    *,
+    title: str | None = None,
+    tokens: Sequence[str] | None = None,
+    max_steps: int | None = 100,
+) -> Page:
+    """A page in which one steps through the forward pass and then, backwards in time, through the backward pass.
+
+    The active operation is lit and explained with its actual shapes (and numbers, where they are few); messages
+    arrive at states; dL/dW fills up as the sum over the steps that it is.
+
+    Args:
+        loss_or_flow: a loss, or `tg.gradient_flow(loss)`.
+        diagnosis: adds its sentence and the credit matrix, and the last loss's gradient to the profile.
+        hand: the same gradients derived by hand, written beside: what `tg.bptt.rnn(...)` returns, or a mapping from a
+            weight's name to its contribution of every step, (T, *weight.shape), or to its whole gradient.
+        title: of the page.
+        tokens: a text for each step, such as the characters read.
+        max_steps: of more steps than that the middle ones are passed over in one go; None shows all.
+
+    Raises:
+        InputError: an array in `hand` has another shape than its weight, or fewer than 4 `max_steps`.
+        GraphError: there is no graph behind the loss, or a weight changed since the forward pass.
+    """
+    if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 4):
+        raise InputError(f"page: got max_steps={max_steps!r}, expected 4 or more, or None to show all steps")
+    flow = loss_or_flow if isinstance(loss_or_flow, GradientFlow) else gradient_flow(loss_or_flow)
+    drawn = diagram(flow.structure, "op", "strip", max_steps)
+    gradients = Gradients(flow)
+    scene = compose(drawn, gradients, title="", tokens=tokens)
+    scene.title = "The unrolled graph"
+    told = story(drawn, flow, _by_hand(hand, flow))
+    count = len(flow.structure.steps)
+    words = clean(title) if title is not None else f"Backpropagation through {count} time steps"
+    picture = svg(scene)
+    html = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=shorten(words, 160),
+            picture=Markup(picture[picture.index("<svg") :]),
+            style=Markup(_read("page.css")),
+            script=Markup(_read("page.js")),
+            data=Markup(_json(told)),
+            diagnosis=None if diagnosis is None else str(diagnosis),
+            profile=Markup(profile_chart(flow, diagnosis)),
+            credit=None if diagnosis is None else Markup(credit_chart(diagnosis.credit)),
+            weights=told.weights,
+            states=[
+                (s.name, s.step, s.scope, number(s.norm), number(s.gain) if s.gain is not None else "")
+                for s in flow.states()[:400]
+            ],
+            count=len(told.events),
+            hand=hand is not None,
+            number=number,
+        )
+    )
+    return Page(html, words)
+
+
+def _by_hand(hand: ByHand | Mapping[str, Array] | None, flow: GradientFlow) -> dict[int, Array]:
+    """By the creation number of the weight."""
+    if hand is None:
+        return {}
+    given: Mapping[str, Array] = (hand.per_step or hand.parameters) if isinstance(hand, ByHand) else hand
+    found = {}
+    count = len(flow.structure.steps)
+    for weight in flow.structure.shared_weights:
+        array = given.get(weight.name or "")
+        if array is None:
+            continue
+        if array.shape not in (weight.shape, (count, *weight.shape)):
+            raise InputError(
+                f"page: hand[{weight.name!r}] has shape {array.shape}, expected {(count, *weight.shape)}, "
+                f"the contribution of every step, or {weight.shape}, their sum"
+            )
+        found[weight.order] = array
+    return found
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader(f"{_package}.viz", "page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def _read(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _json(told: Story) -> str:
+    """Data inside a script element: nothing in it may end the element."""
+    data: dict[str, Any] = {"events": told.events, "weights": [weight.data() for weight in told.weights]}
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+__all__ = ["Page", "page"]

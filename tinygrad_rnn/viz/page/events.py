@@ -1,0 +1,319 @@
+"""What happens, in order: every operation of the forward pass, and then of the backward pass, with its numbers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...flow.gradient_flow import GradientFlow
+from ...patch import Slot
+from ...tensor import Array, Tensor
+from ..diagram import Box, Diagram, Link
+from ..text import clean, number, shorten
+
+SMALL = 16
+"""Arrays of up to this many numbers are written out."""
+
+_FORWARD = {
+    "add": "{0} + {1}",
+    "subtract": "{0} − {1}",
+    "multiply": "{0} ⊙ {1}",
+    "divide": "{0} / {1}",
+    "power": "{0} ^ {1}",
+    "matmul": "{0} @ {1}",
+    "negative": "−{0}",
+    "sigmoid": "σ({0})",
+}
+_BACKWARD = {
+    "add": ["g", "g"],
+    "subtract": ["g", "−g"],
+    "multiply": ["g ⊙ {1}", "g ⊙ {0}"],
+    "divide": ["g / {1}", "−g ⊙ y / {1}"],
+    "negative": ["−g"],
+    "matmul": ["g @ {1}ᵀ", "{0}ᵀ @ g"],
+    "tanh": ["g ⊙ (1 − y²)"],
+    "sigmoid": ["g ⊙ y ⊙ (1 − y)"],
+    "relu": ["g where {0} > 0, else 0"],
+    "exp": ["g ⊙ y"],
+    "log": ["g / {0}"],
+    "sqrt": ["g / (2 y)"],
+    "sum": ["g, repeated"],
+    "mean": ["g / n, repeated"],
+    "reshape": ["g, reshaped"],
+    "transpose": ["gᵀ"],
+    "getitem": ["g at that place, 0 elsewhere"],
+    "cross_entropy_of_classes": ["g · (softmax({0}) − one-hot(target))"],
+    "stack": ["the slice of g"],
+    "concatenate": ["the part of g"],
+}
+"""For each operand the rule that its gradient follows, with g = ∂L/∂y; before it is summed over broadcast axes."""
+
+
+@dataclass
+class Filling:
+    """How the gradient of one shared weight adds up along the way back."""
+
+    name: str
+    shape: str
+    total: float
+    """|dL/dW|."""
+    steps: list[int | str] = field(default_factory=list)
+    """In the order in which they arrive; "hidden" for those that are not drawn."""
+    norms: list[float] = field(default_factory=list)
+    running: list[float] = field(default_factory=list)
+    """The norm of the sum so far, starting with what comes from outside the steps."""
+    values: list[Any] = field(default_factory=list)
+    """The sum so far itself, where it is small."""
+    hand: list[float] = field(default_factory=list)
+    """The same sum from the derivation by hand; only the last entry where no steps are given."""
+    error: float | None = None
+    """The largest difference between the two at the end."""
+
+    def data(self) -> dict[str, Any]:
+        return {
+            "steps": self.steps,
+            "norms": [number(n) for n in self.norms],
+            "running": [number(n) for n in self.running],
+            "share": [
+                round(n / self.total, 4) if 0 < self.total < np.inf and np.isfinite(n) else 0 for n in self.running
+            ],
+            "values": self.values,
+            "hand": [number(n) for n in self.hand],
+        }
+
+
+@dataclass
+class Story:
+    """All events, and how the weights' gradients fill."""
+
+    events: list[dict[str, Any]]
+    weights: list[Filling]
+
+
+def story(drawn: Diagram, flow: GradientFlow, hand: dict[int, Array]) -> Story:
+    """Tell the forward and the backward pass.
+
+    Args:
+        drawn: the boxes and links of the picture, in `op` detail.
+        flow: the gradients.
+        hand: by creation number of a weight its gradient derived by hand, per step or whole.
+    """
+    return _Teller(drawn, flow, hand).tell()
+
+
+class _Teller:
+    def __init__(self, drawn: Diagram, flow: GradientFlow, hand: dict[int, Array]) -> None:
+        self.drawn = drawn
+        self.flow = flow
+        self.hand = hand
+        self.box_of: dict[int, Box] = {member.order: box for box in drawn.boxes for member in box.members}
+        self.into: dict[int, list[tuple[int, Link]]] = defaultdict(list)
+        self.out_of: dict[int, list[tuple[int, Link]]] = defaultdict(list)
+        for at, link in enumerate(drawn.links):
+            self.out_of[link.tensor.order].append((at, link))
+            for user, _ in link.uses if link.target.kind != "gap" else ():
+                self.into[user.order].append((at, link))
+
+    def tell(self) -> Story:
+        nodes = self.flow.structure.nodes
+        events = [self._forward(node) for node in nodes if node.order in self.box_of]
+        fillings, due = self._fillings()
+        passing: dict[str, Any] | None = None
+        for node in reversed(nodes):
+            arrived = due.get(node.order, [])
+            if node.order in self.box_of and self.flow.gradient(node) is not None:
+                events.append(self._backward(node, arrived))
+            elif arrived:  # an operation that is not drawn: tell all that are not drawn in one go
+                if passing is None or events[-1] is not passing:
+                    passing = {"p": "b", "t": None, "eq": self._passing(), "fill": [], "e": []}
+                    events.append(passing)
+                passing["fill"] += arrived
+        return Story(events, fillings)
+
+    def _passing(self) -> str:
+        hidden = self.drawn.hidden
+        return f"through steps {hidden[-1]} to {hidden[0]}, which are not drawn" if hidden else "work outside the steps"
+
+    # ------------------------------------------------------------------ one operation
+    def _forward(self, node: Tensor) -> dict[str, Any]:
+        assert node.primitive is not None
+        words = [self._mention(x) for x in node.inputs]
+        form = _FORWARD.get(node.primitive.name)
+        if node.primitive.name == "getitem":
+            right = f"{words[0]}{_key(node.params.get('key'), words[1:])}"
+        elif form is not None and form.count("{") == len(words):
+            right = form.format(*words)
+        else:
+            right = f"{node.primitive.name.replace('_', ' ')}({', '.join(words[:6])}{', …' if len(words) > 6 else ''})"
+        shapes = " , ".join(_shape(x) for x in node.inputs[:6])
+        event: dict[str, Any] = {
+            "p": "f",
+            "b": self.box_of[node.order].id,
+            "t": self.box_of[node.order].step,
+            "eq": f"{self._mention(node)} = {right}",
+            "sh": f"{shapes} → {_shape(node)}",
+            "e": [f"e{at}" for at, _ in self.into[node.order]],
+        }
+        values = _values(node._data)
+        if values is not None:
+            event["v"] = [[self._mention(node), values]]
+        return event
+
+    def _backward(self, node: Tensor, arrived: list[list[Any]]) -> dict[str, Any]:
+        assert node.primitive is not None
+        g = self.flow.gradient(node)
+        rules = _BACKWARD.get(node.primitive.name, [])
+        words = [self._mention(x) for x in node.inputs]
+        said: list[list[str]] = []
+        values: list[list[Any]] = []
+        g_values = _values(g)
+        if g_values is not None:
+            values.append([f"∂L/∂{self._mention(node)}", g_values])
+        for i, x in enumerate(node.inputs[:6]):
+            if not isinstance(x, Tensor) or not x.requires_grad:
+                continue
+            rule = rules[i].format(*words) if i < len(rules) else f"the {node.primitive.name} rule, operand {i}"
+            norm = self.flow.edge_norm(node, i)
+            said.append([f"to {words[i]}: {rule}", _shape(x), number(norm)])
+            message = self.flow.edge(node, i) if x.size <= SMALL else None
+            if message is not None and x.is_leaf:
+                values.append([f"to {words[i]}", _values(message)])
+        box = self.box_of[node.order]
+        event: dict[str, Any] = {
+            "p": "b",
+            "b": box.id,
+            "t": box.step,
+            "eq": f"g = ∂L/∂{self._mention(node)}, norm {number(self.flow.norm(node))}",
+            "sh": _shape(node),
+            "out": said,
+            "in": self._incoming(node),
+            "e": [f"e{at}" for at, link in self.into[node.order] if link.kind != "cut"],
+        }
+        if values:
+            event["v"] = values
+        if arrived:
+            event["fill"] = arrived
+        return event
+
+    def _incoming(self, node: Tensor) -> list[list[str]]:
+        """The messages that were added up to this node's gradient."""
+        found = []
+        for user, i in self.flow.structure.consumers(node)[:8]:
+            norm = self.flow.edge_norm(user, i) if self.flow.gradient(user) is not None else None
+            if norm is not None:
+                step = "" if user.step is None or user.step == node.step else f" of step {user.step}"
+                found.append([f"{self._mention(user)}{step}", number(norm)])
+        return found
+
+    def _mention(self, x: object) -> str:
+        if not isinstance(x, Tensor):
+            value = np.asarray(x)
+            return f"{value:.4g}" if value.ndim == 0 and value.dtype.kind in "iuf" else "…"
+        name = shorten(x.name or "", 20) if not self._is_interior(x) else ""
+        box = self.box_of.get(x.order)
+        if not name and box is not None and box.kind in ("state", "initial", "loss", "input"):
+            return "".join(f"[{run.text}]" if run.subscript else run.text for run in box.title)
+        if name:
+            return f"{name}[{x.step}]" if x.step is not None and x is not self.flow.loss else name
+        if x.primitive is not None:
+            return f"({x.primitive.name.replace('_', ' ')})"
+        return "const"
+
+    def _is_interior(self, x: Tensor) -> bool:
+        return x.primitive is not None and any(u.origin == x.origin for u, _ in self.flow.structure.consumers(x))
+
+    # ------------------------------------------------------------------ sums over time
+    def _fillings(self) -> tuple[list[Filling], dict[int, list[list[Any]]]]:
+        """For each weight its sum, and at which operation each step's share is complete: [[weight, place], ...]."""
+        structure = self.flow.structure
+        hidden = set(self.drawn.hidden)
+        row_of = {step: at for at, step in enumerate(structure.steps)}
+        fillings: list[Filling] = []
+        due: dict[int, list[list[Any]]] = defaultdict(list)
+        for number_of, weight in enumerate(structure.shared_weights):
+            parts = self.flow.per_step(weight)
+            by_hand = self.hand.get(weight.order)
+            filling = Filling(shorten(weight.name or "weight", 24), _shape(weight), self.flow.norm(weight) or 0.0)
+            done: dict[int | str, int] = {}
+            for step, order in self._completions(weight).items():
+                place = "hidden" if step in hidden else step
+                done[place] = min(order, done.get(place, order))
+            total = np.array(self.flow.outside(weight), copy=True)
+            derived = np.zeros_like(total)
+            self._note(filling, total, derived, by_hand)
+            for place, order in sorted(done.items(), key=lambda item: -item[1]):
+                rows = [row_of[step] for step in self.drawn.hidden] if place == "hidden" else [row_of[int(place)]]
+                part = parts[rows].sum(axis=0)
+                total += part
+                if by_hand is not None and by_hand.ndim > weight.ndim:
+                    derived += by_hand[rows].sum(axis=0)
+                filling.steps.append(place)
+                filling.norms.append(float(np.linalg.norm(part)))
+                self._note(filling, total, derived, by_hand)
+                due[order].append([number_of, place])
+            if by_hand is not None:
+                whole = by_hand if by_hand.ndim == weight.ndim else by_hand.sum(axis=0)
+                g = self.flow.gradient(weight)
+                filling.hand = filling.hand if by_hand.ndim > weight.ndim else [float(np.linalg.norm(whole))]
+                filling.error = float(np.max(np.abs(whole - g), initial=0.0)) if g is not None else None
+            fillings.append(filling)
+        return fillings, due
+
+    @staticmethod
+    def _note(filling: Filling, total: Array, derived: Array, by_hand: Array | None) -> None:
+        filling.running.append(float(np.linalg.norm(total)))
+        values = _values(total)
+        if values is not None:
+            filling.values.append(values)
+        if by_hand is not None and by_hand.ndim > total.ndim:
+            filling.hand.append(float(np.linalg.norm(derived)))
+
+    def _completions(self, weight: Tensor) -> dict[int, int]:
+        """For each step the creation number of the last operation, going back, that uses the weight in it."""
+        found: dict[int, int] = {}
+        seen, stack = {weight.order}, [weight]
+        while stack:
+            for user, _ in self.flow.structure.consumers(stack.pop()):
+                if user.step is None:
+                    if user.order not in seen:
+                        seen.add(user.order)
+                        stack.append(user)
+                elif self.flow.gradient(user) is not None:
+                    found[user.step] = min(user.order, found.get(user.step, user.order))
+        return found
+
+
+def _shape(x: object) -> str:
+    shape = x.shape if isinstance(x, Tensor) else np.shape(np.asarray(x))
+    return "(" + "×".join(map(str, shape)) + ")" if shape else "scalar"
+
+
+def _values(array: Array | None) -> list[list[str]] | None:
+    """Rows of short numbers, or None where there are too many."""
+    if array is None or not 0 < array.size <= SMALL or array.ndim > 2:
+        return None
+    return [[_short(v) for v in row] for row in np.atleast_2d(array).tolist()]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _key(key: Any, words: list[str]) -> str:
+    entries = key if type(key) is tuple else (key,)
+    names = iter(words)
+    said = []
+    for entry in entries:
+        if isinstance(entry, slice):
+            said.append(f"{'' if entry.start is None else entry.start}:{'' if entry.stop is None else entry.stop}")
+        elif type(entry) is Slot:
+            said.append(next(names, "…"))
+        else:
+            said.append("…" if entry is Ellipsis else str(entry))
+    return clean(f"[{', '.join(said)}]")
+
+
+__all__ = ["Filling", "Story", "story"]
