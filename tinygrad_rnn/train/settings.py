@@ -148,7 +148,7 @@ TASKS: dict[str, Callable[[Settings], Task]] = {
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "char": {"hidden": 256, "steps": 3000, "schedule": "cosine", "warmup": 50},
-    "adding": {"hidden": 64, "steps": 6000, "batch": 64, "lr": 2e-3, "target": 0.001},
+    "adding": {"hidden": 64, "steps": 6000, "lr": 1e-2, "target": 0.001},
     "copying": {"hidden": 128, "steps": 6000, "lr": 1e-3},
     "order": {"hidden": 64, "steps": 4000, "target": 0.999},
     "digits": {"hidden": 64, "steps": 1200, "lr": 3e-3, "schedule": "cosine"},
