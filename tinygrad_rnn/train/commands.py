@@ -90,10 +90,10 @@ def add_commands(subparsers: Any) -> None:
 
 
 def _options() -> dict[str, Any]:
+    """The settings that have an option of their own, with the function that reads its text."""
+    kinds = {int: int, float: float, str: str, int | None: int, float | None: float, str | None: str}
     hints = get_type_hints(Settings)
-    kinds = {"int": int, "float": float, "str": str, "int | None": int, "float | None": float, "str | None": str}
-    names = {f.name: hints[f.name] for f in fields(Settings) if f.name != "task"}
-    return {name: kinds[getattr(hint, "__name__", None) or str(hint)] for name, hint in names.items()}
+    return {f.name: kinds[hints[f.name]] for f in fields(Settings) if f.name != "task"}
 
 
 def _default(name: str) -> str:
