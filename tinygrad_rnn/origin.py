@@ -93,16 +93,22 @@ def assigned_name(origin: Origin) -> str | None:
 
 
 def _is_loop_head(origin: Origin) -> bool:
-    code, offset = origin
-    running = [each for each in _instructions(code) if each.offset <= offset]
-    return bool(running) and running[-1].opname == "FOR_ITER"
+    return _instructions(origin[0])[_running(origin)].opname == "FOR_ITER"
 
 
 def _following(origin: Origin) -> list[dis.Instruction]:
+    at = _running(origin) + 1
+    return _instructions(origin[0])[at : at + 16]
+
+
+def _running(origin: Origin) -> int:
+    """The index of the instruction at `origin`; the offset may lie in its cache, or on its prefix."""
     code, offset = origin
     instructions = _instructions(code)
-    at = next((i for i, each in enumerate(instructions) if each.offset > offset), len(instructions))
-    return instructions[at : at + 16]
+    at = max(i for i, each in enumerate(instructions) if each.offset <= offset)
+    while instructions[at].opname == "EXTENDED_ARG":
+        at += 1
+    return at
 
 
 @lru_cache(maxsize=512)
