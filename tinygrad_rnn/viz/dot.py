@@ -10,7 +10,7 @@ from html import escape as _escape
 
 from .scene import Edge, Label, Lane, Point, Rect, Scene
 from .svg import arrow_size, with_arrow
-from .text import Line, Run
+from .text import SUBSCRIPT, Line, Run
 
 FONT = "Helvetica,Arial,sans-serif"
 _SUBSCRIPTS = str.maketrans("0123456789−", "₀₁₂₃₄₅₆₇₈₉₋")
@@ -37,11 +37,12 @@ class _Writer:
         ]
         inside: dict[int, list[Rect]] = {}
         outside: list[Rect] = []
-        for rect in [*scene.backdrops, *scene.boxes]:
+        for rect in scene.boxes:
             lane = self._lane_of(rect)
             (outside if lane is None else inside.setdefault(lane, [])).append(rect)
         for at, column in enumerate(scene.lanes):
-            lines += self._lane(column, inside.get(at, []))
+            backdrops = [backdrop for backdrop in scene.backdrops if self._lane_of(backdrop) == at]
+            lines += self._lane(column, backdrops, inside.get(at, []))
         lines += [f"  {self._rect(rect)}" for rect in outside]
         lines += [f"  {self._label(label)}" for label in scene.labels]
         lines += self._anchors()
@@ -58,8 +59,20 @@ class _Writer:
     def _flip(self, x: float, y: float) -> str:
         return f"{_n(x)},{_n(self.scene.height - y)}"
 
-    def _lane(self, lane: Lane, rects: list[Rect]) -> list[str]:
-        box = f"{self._flip(lane.x, lane.y + lane.height)},{self._flip(lane.right, lane.y)}"
+    def _box(self, x: float, y: float, right: float, bottom: float) -> str:
+        return f"{self._flip(x, bottom)},{self._flip(right, y)}"
+
+    def _backdrop(self, rect: Rect, rects: list[Rect]) -> list[str]:
+        """A cluster and not a node: nodes are drawn over the edges, clusters under them."""
+        head = (
+            f"    subgraph cluster_{rect.id} {{\n"
+            f'      graph [id="{rect.id}" class="{rect.kind}" label="" style="rounded,filled" fillcolor="{rect.fill}" '
+            f'color=transparent bb="{self._box(rect.x, rect.y, rect.right, rect.bottom)}" tooltip={quoted(rect.tooltip)}];'
+        )
+        return [head, *(f"      {self._rect(each)}" for each in rects), "    }"]
+
+    def _lane(self, lane: Lane, backdrops: list[Rect], rects: list[Rect]) -> list[str]:
+        box = self._box(lane.x, lane.y, lane.right, lane.y + lane.height)
         place = self._flip(*lane.label_at)
         look = "rounded,filled,dashed" if lane.hatched else "rounded,filled"
         tip = f" tooltip={quoted(lane.tooltip)}" if lane.tooltip else ""
@@ -69,7 +82,12 @@ class _Writer:
             f'fillcolor="{"#F1F1F1" if lane.hatched else "#FAFAFA"}" color="#C4C4C4" fontsize=10 '
             f'bb="{box}" lp="{place}"{tip}];'
         )
-        return [head, *(f"    {self._rect(rect)}" for rect in rects), "  }"]
+        lines = [head]
+        for backdrop in backdrops:
+            covered = [rect for rect in rects if backdrop.y <= rect.middle[1] <= backdrop.bottom]
+            rects = [rect for rect in rects if rect not in covered]
+            lines += self._backdrop(backdrop, covered)
+        return [*lines, *(f"    {self._rect(rect)}" for rect in rects), "  }"]
 
     def _rect(self, rect: Rect) -> str:
         style = "filled" if rect.fill != "none" else "solid"
@@ -151,16 +169,18 @@ def label(lines: list[Line] | tuple[Line, ...], lift: float = 0.0) -> str:
 
 
 def _line(line: Line) -> str:
-    words = "".join(_run(run) for run in line.runs) or "&#160;"
+    words = "".join(_run(run, line.size) for run in line.runs) or "&#160;"
     words = f"<B>{words}</B>" if line.bold else words
     return f'<FONT POINT-SIZE="{_n(line.size)}" COLOR="{line.color}">{words}</FONT>'
 
 
-def _run(run: Run) -> str:
+def _run(run: Run, size: float) -> str:
     words = _escape("".join(c if c.isprintable() else " " for c in run.text), quote=True).replace("\\", "&#92;&#92;")
     words = words.replace(" ", "&#160;") if words.strip() != words else words
     if run.subscript:  # digits have subscripts of their own, which keep clear of the line below
-        return words.translate(_SUBSCRIPTS) if set(words) <= set("0123456789−") else f"<SUB>{words}</SUB>"
+        if set(words) <= set("0123456789−"):
+            return words.translate(_SUBSCRIPTS)
+        return f'<FONT POINT-SIZE="{_n(size * SUBSCRIPT)}">{words}</FONT>'  # <SUB> falls onto the line below
     return words
 
 
