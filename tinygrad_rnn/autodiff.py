@@ -54,9 +54,13 @@ def grad(
     Raises:
         GraphError: no graph, a non-scalar output without `grad_output`, or a changed leaf.
     """
-    outputs = [output] if isinstance(output, Tensor) else list(output)
-    targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    given = [grad_output] if isinstance(output, Tensor) else list(grad_output or [None] * len(outputs))  # type: ignore[arg-type]
+    outputs: list[Any] = list(output) if isinstance(output, (list, tuple)) else [output]
+    targets: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    given: Any = grad_output
+    if not isinstance(output, (list, tuple)):
+        given = [grad_output]
+    elif grad_output is None:
+        given = [None] * len(outputs)
     if len(given) != len(outputs):
         raise ShapeError(f"grad: got {len(given)} grad_output for {len(outputs)} outputs, expected one each")
     for each in targets:

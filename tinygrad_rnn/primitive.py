@@ -19,6 +19,7 @@ from functools import wraps
 from typing import Any, NoReturn, overload
 
 import numpy as np
+from numpy.exceptions import AxisError
 
 from . import origin as _origin
 from . import tensor as _tensor
@@ -113,7 +114,7 @@ class Primitive:
             raise
         except Exception as error:
             changed = {k: v for k, v in params.items() if v is not self.defaults.get(k)}
-            explain(self.name, operands, changed, error)
+            explain(self.name, operands, changed, error, self._signature())
         now = current.get()
         if not found or not (self.differentiable or now.tracing):
             return y
@@ -194,11 +195,11 @@ class Primitive:
     def _signature(self) -> str:
         if isinstance(self.function, np.ufunc):
             return f"{self.name}({', '.join('ab'[: self.arity] if self.arity != 1 else 'x')})"
-        return f"{self.name}{inspect.signature(self.function)}".replace("'", "")
+        return _usage(self.name, self.function)
 
 
-def explain(name: str, operands: Sequence[Operand], params: dict[str, Any], error: Exception) -> NoReturn:
-    """Raise the framework's error for a NumPy one: op, operands, shapes, step, scope, origin."""
+def explain(name: str, operands: Sequence[Operand], params: dict[str, Any], error: Exception, usage: str) -> NoReturn:
+    """Raise the framework's error for a NumPy one: op, operands, shapes, step, scope, what to do, origin."""
     now = current.get()
     where = f" at step {now.step}" if now.step is not None else ""
     where += f" in scope {now.scope}" if now.scope else ""
@@ -206,14 +207,29 @@ def explain(name: str, operands: Sequence[Operand], params: dict[str, Any], erro
     settings = ", ".join(f"{k}={v!r}" for k, v in params.items())
     message = f"{name}{where}: cannot take {' and '.join(words) or 'no operands'}"
     message += f" with {settings}" if settings else ""
-    message += f": {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-    if name == "matmul":
-        message += "; the last axis of the first must equal the last but one of the second (or its only axis)"
+    message += f": {str(error).splitlines()[0] if str(error) else type(error).__name__}; {_remedy(name, error, usage)}"
     for operand in operands:
         if isinstance(operand, Tensor) and operand.origin is not None:
             message += f"\n  {operand.name or 'an operand'} was made at {_origin.line(operand.origin)}"
     kind = ShapeError if isinstance(error, (ValueError, IndexError)) else DTypeError
     raise kind(message) from error
+
+
+def _usage(name: str, function: Callable[..., Any]) -> str:
+    """How to call it: names and defaults, without the type hints."""
+    parameters = inspect.signature(function).parameters.values()
+    plain = inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
+    return f"{name}{plain}"
+
+
+def _remedy(name: str, error: Exception, usage: str) -> str:
+    if name == "matmul":
+        return "the last axis of the first must equal the last but one of the second (or its only axis)"
+    if isinstance(error, AxisError):
+        return "axes are counted from 0, or from -1 backwards"
+    if "broadcast" in str(error):
+        return "axes must be equal or 1, counted from the last: reshape or transpose one operand"
+    return f"write {usage}"
 
 
 def _describe(operand: Operand) -> str:
@@ -297,7 +313,7 @@ def composed(of: Callable[..., Any] | None = None) -> Callable[[Callable[..., An
             except TensorError:
                 raise
             except Exception as error:
-                explain(name, args, kwargs, error)
+                explain(name, args, kwargs, error, _usage(name, function))
             if id(_getframe(1).f_globals) not in _transparent or _getframe(1).f_globals is _tensor.__dict__:
                 for each in result if type(result) is list else (result,):
                     if type(each) is Tensor and each._name == "":
