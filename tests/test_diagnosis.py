@@ -139,6 +139,12 @@ def test_an_open_forget_gate_keeps_what_a_tanh_network_of_the_same_size_loses():
         states = tg.gradient_flow((out[-1] ** 2).sum()).structure.layers[0]
         found[layer] = tg.diagnose([(out[-1] ** 2).sum()], states)
     assert found["RNN"].verdict == "vanishing"
+    assert "use an LSTM or GRU" in found["RNN"].remedy
+    closed, _ = tg.nn.LSTM(3, 8, rng=0)(xs)
+    last = (closed[-1] ** 2).sum()
+    advice = tg.diagnose([last], tg.gradient_flow(last).structure.layers[0]).remedy
+    assert "forget gate" in advice
+    assert "use an LSTM" not in advice
     assert found["LSTM"].verdict == "healthy"
     assert found["LSTM"].gain > 0.95 > found["RNN"].gain
 

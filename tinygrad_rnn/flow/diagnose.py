@@ -76,6 +76,8 @@ class Diagnosis:
     clipping: Clipping
     cuts: int
     """How often the flow was cut by detach or truncation on the way."""
+    gated: bool
+    """Whether the steps use a sigmoid, as the gates of an LSTM or GRU do."""
     losses: list[Tensor] = field(repr=False)
     states: list[State] = field(repr=False)
 
@@ -94,10 +96,16 @@ class Diagnosis:
         if self.verdict == "vanishing" and self.cuts:
             return "the gradient is cut on the way: truncate less often (a larger k2) if the task needs more past"
         if self.verdict == "vanishing":
-            return "use an LSTM or GRU, or start W_hh orthogonal; more steps will not make it remember more"
+            return f"{self._keep}; more steps will not make it remember more"
         if self.horizon is not None:
-            return f"if the task needs more than {self.horizon} steps of past, use an LSTM or GRU"
+            return f"if the task needs more than {self.horizon} steps of past, {self._keep}"
         return "nothing to do"
+
+    @property
+    def _keep(self) -> str:
+        if self.gated:
+            return "start with the gates open, by a larger bias of the forget gate (LSTM) or update gate (GRU)"
+        return "use an LSTM or GRU, or start W_hh orthogonal"
 
     @property
     def summary(self) -> str:
@@ -152,6 +160,7 @@ def diagnose(
             first_nonfinite=first_nonfinite(flow),
             clipping=clipping(flow, max_norm),
             cuts=len(flow.cuts),
+            gated=any(_is_gate(node) for node in flow.structure.nodes),
             losses=outputs,
             states=targets,
         )
@@ -173,6 +182,10 @@ def _last_credit(losses: list[Tensor], states: list[State]) -> Array:
     if not reach.any():
         raise GraphError("diagnose: no loss depends on any of the states; pass the states that lead to the losses")
     return np.asarray(rows[int(np.argmax(reach))])
+
+
+def _is_gate(node: Tensor) -> bool:
+    return node.step is not None and node.primitive is not None and node.primitive.name == "sigmoid"
 
 
 def first_nonfinite(flow: GradientFlow) -> NonFinite | None:

@@ -100,9 +100,8 @@ def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, fl
     for k, record in enumerate(row):
         if k in hidden:
             if k == hidden[0]:
-                gains = [record.gain for record in row[hidden[0] : hidden[-1] + 1] if record.gain is not None]
-                product = f"x{np.exp(np.sum(np.log(gains))):.1e}" if gains and min(gains) > 0 else "-"
-                cells.append((f"{len(hidden)} steps", "...", "...", "...", product, "...", "", ""))
+                left = f"x{_cumulative(row, hidden):.1e}" if names == row[0].name else "..."
+                cells.append((f"{len(hidden)} steps", "...", "...", "...", left, "...", "", ""))
             continue
         parts = [record.norm, norm(record.injected), norm(record.from_future)]
         gain = "-" if record.gain is None else f"x{record.gain:.2f}"
@@ -114,6 +113,11 @@ def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, fl
         "  " + "  ".join(chain((cell.rjust(w) for cell, w in zip(line[:6], widths, strict=False)), line[6:])).rstrip()
         for line in ((*each[:6], each[6].ljust(BAR), each[7].rjust(5)) for each in cells)
     ]
+
+
+def _cumulative(row: list[StateFlow], hidden: range) -> float:
+    """The gain over the hidden steps; only where one tensor is the whole state is it the product of theirs."""
+    return float(np.prod([row[k].gain or 0.0 for k in hidden]))
 
 
 def _bar(value: float, reference: float) -> str:
