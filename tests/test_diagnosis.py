@@ -76,6 +76,29 @@ def test_with_the_loss_at_the_last_step_only_nothing_is_masked():
     assert C[0, 0] == pytest.approx(np.linalg.norm(by_hand(arrays, 20, 1)), rel=1e-9)
 
 
+def test_the_loss_of_the_whole_sequence_is_enough():
+    for last_only in (False, True):
+        losses, states, _ = recurrent(0.5, last_only=last_only)
+        each, whole = tg.diagnose(losses, states), tg.diagnose([sum(losses)], states)
+        assert (whole.verdict, whole.masked, whole.horizon) == ("vanishing", not last_only, each.horizon)
+        np.testing.assert_allclose(whole.decay.norms, each.decay.norms, rtol=1e-10)
+    h = tg.Tensor(np.ones((1, 2)))
+    W, states = tg.Tensor(0.5 * np.eye(2), requires_grad=True), []
+    for _ in range(12):  # without tg.steps there is no time to take the loss apart by
+        h = h @ W
+        states.append(h)
+    assert tg.diagnose([h.sum()], states).gain == pytest.approx(0.5, rel=1e-9)
+
+
+def test_sequences_of_several_lengths_keep_the_two_tensors_of_a_state_together():
+    out, _ = tg.nn.LSTM(3, 4, rng=0)(np.random.default_rng(0).normal(size=(6, 2, 3)), lengths=[6, 3])
+    flow = tg.gradient_flow((out * out).mean())
+    (layer,) = flow.structure.layers
+    assert [len(state) for state in layer] == [2, 2, 2, 2, 2, 1], "the last c is in no use"
+    assert len(str(flow).splitlines()) == 3 + (1 + 6) + (1 + 5)
+    assert tg.diagnose([(out * out).mean()], layer).credit.shape == (1, 6)
+
+
 @pytest.mark.parametrize("scale", [1e-9, 1e9])
 def test_the_verdict_is_of_the_slope_and_not_of_the_scale_of_the_loss(scale):
     for r, linear in ((0.5, False), (1.0, True), (1.8, True)):

@@ -203,6 +203,12 @@ def test_errors_say_what_to_do():
         tg.gradient_flow(parts["hs"][0])
     with pytest.raises(tg.GraphError, match="none numbered 7"):
         tg.gradient_flow(loss).edge(loss, 7)
+    flow = tg.gradient_flow(loss)
+    stranger = tg.Tensor(np.zeros(3), requires_grad=True, name="stranger")
+    for weight in (stranger, stranger.detach(), "W_hh"):
+        for ask in (flow.per_step, flow.outside):
+            with pytest.raises(tg.GraphError, match="share are W_xh, W_hh, W_hy, b_h"):
+                ask(weight)
     with pytest.raises(tg.GraphError, match="pass a loss"):
         structure(parts["W_hh"])
 

@@ -128,7 +128,7 @@ def diagnose(
     """Does the gradient of the last loss reach the first state? In time linear in the number of steps.
 
     Args:
-        losses: a scalar for each step, in the order of the steps, or only that of the last step.
+        losses: a scalar for each step, in the order of the steps; or one, of the last step or of the whole sequence.
         states: h_t of one layer and direction, as for `credit`; for an LSTM best the tuples (h_t, c_t). Every layer
             of `gradient_flow(loss).structure.layers` will do.
         loss: what is trained on; by default the sum of the losses.
@@ -144,7 +144,7 @@ def diagnose(
     with np.errstate(all="ignore"):
         whole = loss if loss is not None else outputs[0] if len(outputs) == 1 else stack(outputs).sum()
         flow = GradientFlow(whole)
-        decay = Decay.of(_last_credit(outputs, targets))
+        decay = Decay.of(_last_credit(outputs, targets, flow if whole is outputs[0] else None))
         found = ToStates([whole], targets).gradients([(whole, np.ones(whole.shape, whole.dtype))])
         node_norms = np.array([norm(*found[k]) if k in found else 0.0 for k in range(len(targets))])
         order = np.argsort([state[0].order for state in targets])[::-1]
@@ -166,22 +166,27 @@ def diagnose(
         )
 
 
-def _last_credit(losses: list[Tensor], states: list[State]) -> Array:
+def _last_credit(losses: list[Tensor], states: list[State], flow: GradientFlow | None) -> Array:
     """What the last loss says to each state, from the last it depends on backwards in the order of running.
 
     With a loss for every state it is that of the step in which the last state was made, which is step 0 for a layer
-    that reads the sequence backwards; otherwise the first or the last loss, whichever looks back further.
+    that reads the sequence backwards. Of a single loss it is the part that enters at the last step. Otherwise it is the
+    first or the last loss, whichever looks back further.
     """
-    running = sorted(states, key=lambda state: state[0].order, reverse=True)
+    running = sorted(states, key=lambda state: state[0].order)
+    if len(losses) == 1:
+        norms = (flow or GradientFlow(losses[0])).last_credit(running)
+        if norms.any():
+            return norms[::-1]
     candidates = [losses[-1], losses[0]]
     if len(losses) == len(states):
         steps = [state[0].step or 0 for state in states]
-        candidates.insert(0, losses[sorted(steps).index(running[0][0].step or 0)])
+        candidates.insert(0, losses[sorted(steps).index(running[-1][0].step or 0)])
     rows = credit(candidates, running)
     reach = (rows != 0).sum(1)
     if not reach.any():
         raise GraphError("diagnose: no loss depends on any of the states; pass the states that lead to the losses")
-    return np.asarray(rows[int(np.argmax(reach))])
+    return np.asarray(rows[int(np.argmax(reach)), ::-1])
 
 
 def _is_gate(node: Tensor) -> bool:

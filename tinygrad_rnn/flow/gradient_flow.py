@@ -128,17 +128,35 @@ class GradientFlow:
 
         A use outside the loop whose result the steps read, such as `W.T`, is taken apart too: each step's share
         is pushed through it, as vjps are linear. With `outside(weight)` the rows sum to the whole gradient.
+
+        Raises:
+            GraphError: no gradient flows to `weight`.
         """
+        self._check(weight, "per_step")
         rows = np.empty((len(self.structure.steps), *weight.shape), weight.dtype)
         for row, contribution in zip(rows, self._contributions(weight), strict=True):
             row[...] = contribution
         return rows
 
     def outside(self, weight: Tensor) -> Array:
-        """What uses of `weight` outside any step contribute to its gradient, such as a penalty on its norm."""
+        """What uses of `weight` outside any step contribute to its gradient, such as a penalty on its norm.
+
+        Raises:
+            GraphError: no gradient flows to `weight`.
+        """
+        self._check(weight, "outside")
         hoisted = self._hoisted(weight)
         seeds = [(self.loss, self._seed)] if self.loss.order in hoisted else []
         return total(Sweep(hoisted, [weight]).run(seeds).get(weight.order, []), weight)
+
+    def _check(self, weight: Tensor, caller: str) -> None:
+        if not isinstance(weight, Tensor) or weight.order not in self._gradients:
+            given = weight.describe() if isinstance(weight, Tensor) else f"an object of {type(weight).__name__}"
+            known = ", ".join(each.name or "W" for each in self.structure.shared_weights) or "none"
+            raise GraphError(
+                f"{caller}: no gradient of {self.loss.describe()} flows to {given}; the weights that several steps "
+                f"share are {known}"
+            )
 
     def weights(self) -> list[WeightFlow]:
         """How each shared weight's gradient is made up of its steps, without holding a copy of it for every step."""

@@ -40,7 +40,7 @@ class Structure:
     rows: list[list[Tensor]]
     """The states again, one list for each layer and direction, each in the order it was computed."""
     layers: list[list[State]]
-    """The rows of one scope side by side: for each step of an LSTM its (c_t, h_t)."""
+    """The rows of one scope and direction side by side: for each step of an LSTM its (c_t, h_t)."""
     shared_weights: list[Tensor]
     """Leaves that require a gradient and are used in several steps."""
     initial_states: list[Tensor]
@@ -143,10 +143,14 @@ def _rows(
 
 
 def _layers(rows: list[list[Tensor]]) -> list[list[State]]:
+    """Rows of one scope that run through the same steps; the last tensor of one may be in no use, and missing."""
     together: dict[Hashable, list[list[Tensor]]] = defaultdict(list)
     for row in rows:
-        together[row[0].scope, tuple(state.step for state in row)].append(row)
-    return [list(zip(*group, strict=True)) for group in together.values()]
+        together[row[0].scope, row[0].step, row[1].step if len(row) > 1 else None].append(row)
+    return [
+        [tuple(row[k] for row in group if k < len(row)) for k in range(max(map(len, group)))]
+        for group in together.values()
+    ]
 
 
 def _running_totals(

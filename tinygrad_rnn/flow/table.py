@@ -54,8 +54,9 @@ def table(flow: GradientFlow) -> str:
         lines += [f"  {MASKED}"] * flow.masked(layer)
         credit = flow.last_credit(layer)
         if room >= 3:
-            for row in zip(*layer, strict=True):
-                lines += _steps([records[tensor.order] for tensor in row], _names(layer), credit, shares, room)
+            for row in flow.structure.rows:
+                if any(row[0] is tensor for tensor in layer[0]):
+                    lines += _steps([records[tensor.order] for tensor in row], _names(layer), credit, shares, room)
     if len(layers) > ROWS // 4:
         lines += ["", f"and {len(layers) - ROWS // 4} more layers; flow.decay(layer) for each of flow.structure.layers"]
     return "\n".join(lines)
