@@ -3,6 +3,7 @@
 from . import plots
 from .page import Page, page
 from .render import Picture
+from .rolled import rolled
 from .unrolled import unrolled
 
-__all__ = ["Page", "Picture", "page", "plots", "unrolled"]
+__all__ = ["Page", "Picture", "page", "plots", "rolled", "unrolled"]

@@ -37,13 +37,13 @@ def compose(
     placed = arrange(drawn, faces, gutter, HIDDEN_WIDTH if drawn.hidden else 0.0)
     scene = Scene(title=title if title is not None else _title(drawn, gradients))
     _lanes(scene, drawn, placed, gradients, tokens)
-    _edges(scene, drawn, placed, gradients, gutter)
-    _boxes(scene, drawn, placed, faces)
+    add_edges(scene, drawn, placed, gradients, gutter)
+    add_boxes(scene, drawn, placed, faces)
     below = _bottom(scene) + 16
     if gradients.computed and structure.shared_weights:
         below = _strips(scene, drawn, placed, gradients, below)
     _legend(scene, placed, gradients, below)
-    _heading(scene)
+    add_heading(scene)
     scene.fit(MARGIN)
     scene.description = _description(drawn, gradients)
     return scene
@@ -163,7 +163,7 @@ def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
 
 
 # ---------------------------------------------------------------------- boxes and edges
-def _boxes(scene: Scene, drawn: Diagram, placed: Arrangement, faces: dict[Box, Face]) -> None:
+def add_boxes(scene: Scene, drawn: Diagram, placed: Arrangement, faces: dict[Box, Face]) -> None:
     for box in drawn.boxes:
         place, looks = placed.places[box], faces[box]
         rect = Rect(
@@ -214,13 +214,13 @@ def _bar(scene: Scene, rect: Rect, parts: tuple[float, float]) -> None:
             )
 
 
-def _edges(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, gutter: float) -> None:
+def add_edges(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, gutter: float) -> None:
     router = Router(drawn, placed, gutter)
     said: set[tuple[int, int]] = set()
     for at, link in enumerate(drawn.links):
         norm = gradients.link(link)
         points = router.path(link)
-        color, width, dash = _stroke(link, norm, gradients)
+        color, width, dash = stroke_of(link, norm, gradients)
         edge = Edge(
             f"e{at}",
             link.source.id,
@@ -257,7 +257,7 @@ def _edges(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradien
             scene.labels.append(Label(f"gain_{at}", x, y, words, "middle", "#FFFFFF", tip, "gain"))
 
 
-def _stroke(link: Link, norm: float | None, gradients: Gradients) -> tuple[str, float, Stroke]:
+def stroke_of(link: Link, norm: float | None, gradients: Gradients) -> tuple[str, float, Stroke]:
     if link.kind == "cut":
         return style.STROKE["cut"], 1.2, "dashed"
     if not gradients.computed:
@@ -379,7 +379,7 @@ def _legend(scene: Scene, placed: Arrangement, gradients: Gradients, y: float) -
     scene.labels.append(Label("legend_2", bar_x + 38, at_y, line(words, size=9.0, color=style.MUTED), "start"))
 
 
-def _heading(scene: Scene) -> None:
+def add_heading(scene: Scene) -> None:
     if not clean(scene.title):
         return
     left = min([lane.x for lane in scene.lanes] + [box.x for box in scene.boxes])
