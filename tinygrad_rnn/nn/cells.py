@@ -123,8 +123,8 @@ class RNNCell(Cell):
 class LSTMCell(Cell):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997; forget gate by Gers et al., 2000).
 
-    i, f, g, o = W_ih x + b_ih + W_hh h + b_hh, each (batch, H), then
-    c' = sigmoid(f) c + sigmoid(i) tanh(g) and h' = sigmoid(o) tanh(c'). The state is (h, c).
+    The gates i, f, o = sigmoid(...) and the candidate g = tanh(...) are the four parts, each (batch, H), of
+    z = W_ih x + b_ih + W_hh h + b_hh; then c' = f c + i g and h' = o tanh(c'). The state is (h, c).
     """
 
     gates = 4
@@ -133,28 +133,33 @@ class LSTMCell(Cell):
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         h, c = state
         z = linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh)
-        i, f, g, o = ops.split(z, 4, axis=-1)
-        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
-        h = ops.sigmoid(o) * ops.tanh(c)
+        H = self.hidden_size
+        i = ops.sigmoid(z[..., :H])
+        f = ops.sigmoid(z[..., H : 2 * H])
+        g = ops.tanh(z[..., 2 * H : 3 * H])
+        o = ops.sigmoid(z[..., 3 * H :])
+        c = f * c + i * g
+        h = o * ops.tanh(c)
         return h, c
 
 
 class GRUCell(Cell):
     """Gated recurrent unit (Cho et al., 2014), with PyTorch's place for the reset gate.
 
-    r, z, n from W_ih x + b_ih and W_hh h + b_hh, each (batch, H), then
-    h' = (1 - z) n + z h with n = tanh(n_x + r n_h).
+    With the three parts of a = W_ih x + b_ih and of u = W_hh h + b_hh, each (batch, H):
+    r = sigmoid(a_r + u_r), z = sigmoid(a_z + u_z), n = tanh(a_n + r u_n), and h' = (1 - z) n + z h.
     """
 
     gates = 3
 
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         (h,) = state
-        r_x, z_x, n_x = ops.split(linear(x, self.weight_ih, self.bias_ih), 3, axis=-1)
-        r_h, z_h, n_h = ops.split(linear(h, self.weight_hh, self.bias_hh), 3, axis=-1)
-        r = ops.sigmoid(r_x + r_h)
-        z = ops.sigmoid(z_x + z_h)
-        n = ops.tanh(n_x + r * n_h)
+        from_x = linear(x, self.weight_ih, self.bias_ih)
+        from_h = linear(h, self.weight_hh, self.bias_hh)
+        H = self.hidden_size
+        r = ops.sigmoid(from_x[..., :H] + from_h[..., :H])
+        z = ops.sigmoid(from_x[..., H : 2 * H] + from_h[..., H : 2 * H])
+        n = ops.tanh(from_x[..., 2 * H :] + r * from_h[..., 2 * H :])
         h = (1 - z) * n + z * h
         return (h,)
 

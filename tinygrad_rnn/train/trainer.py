@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,7 +141,7 @@ class Trainer:
         self.step += 1
         return loss.item(), norm, tokens
 
-    def run(self, say: Callable[[str], None] = print, progress: bool | None = None) -> Result:
+    def run(self, say: Callable[[str], None] = partial(print, flush=True), progress: bool | None = None) -> Result:
         """Train to the end, or until the score stops improving.
 
         Args:
