@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,11 @@ from .model import SequenceModel
 from .settings import Settings
 
 BEST = "best.safetensors"
+
+
+def _say(line: str) -> None:
+    """Print at once, also into a file that someone is watching."""
+    print(line, flush=True)
 
 
 class Result(NamedTuple):
@@ -141,7 +145,7 @@ class Trainer:
         self.step += 1
         return loss.item(), norm, tokens
 
-    def run(self, say: Callable[[str], None] = partial(print, flush=True), progress: bool | None = None) -> Result:
+    def run(self, say: Callable[[str], None] = _say, progress: bool | None = None) -> Result:
         """Train to the end, or until the score stops improving.
 
         Args:
