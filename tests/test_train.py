@@ -244,13 +244,17 @@ def test_a_lag_longer_than_the_window_gives_no_gradient_to_learn_from():
 
 
 # ---------------------------------------------------------------------- stopping and logging
-def test_early_stopping_and_target(text):
+def test_early_stopping_and_target(text, tmp_path):
     stuck = train.Trainer(settings(text, steps=500, lr=0.0, eval_every=5, patience=3))
     assert stuck.run(quiet, progress=False)[0::3] == (20, "early")
     easy = train.Trainer(settings(text, steps=500, eval_every=5, target=4.5))
     result = easy.run(quiet, progress=False)
     assert result.stopped == "target"
     assert result.best <= 4.5
+    folder = tmp_path / "run"
+    train.Trainer(settings(text, steps=500, lr=0.0, eval_every=5, patience=3), folder).run(quiet, progress=False)
+    assert train.Trainer.resume(folder).run(quiet, progress=False)[0::3] == (20, "early")
+    assert train.Trainer.resume(folder, steps=24).run(quiet, progress=False).step > 20
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])

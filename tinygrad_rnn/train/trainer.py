@@ -93,6 +93,8 @@ class Trainer:
         trainer = cls(settings if steps is None else settings.with_steps(steps), folder)
         trainer._restore(saved)
         trainer.refused = refused
+        if steps is not None:
+            trainer.stopped = "done"  # asked to go on
         return trainer
 
     def _snapshot(self) -> Checkpoint:
