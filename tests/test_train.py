@@ -326,6 +326,19 @@ def test_damaged_checkpoints_are_refused_and_the_previous_one_is_used(text, tmp_
         train.Trainer.resume(folder)
 
 
+def test_what_a_kill_left_half_written_is_cleared_away(text, tmp_path):
+    folder = tmp_path / "run"
+    train.Trainer(settings(text), folder).run(quiet, progress=False)
+    (folder / ".step-000000025.safetensors.x1y2z3").write_bytes(b"half")
+    train.Trainer.resume(folder, steps=25).run(quiet, progress=False)
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "best.safetensors",
+        "log.jsonl",
+        "step-000000020.safetensors",
+        "step-000000025.safetensors",
+    ]
+
+
 def test_a_checkpoint_holds_no_pickle_and_changed_data_is_refused(text, tmp_path):
     folder = tmp_path / "run"
     train.Trainer(settings(text), folder).run(quiet, progress=False)
@@ -425,6 +438,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_very_same_weights(text, tm
     whole = checkpoint.load_newest(tmp_path / "whole")[0]
     assert_same(whole.arrays, survived.arrays)
     assert whole.record == survived.record
+    assert not list((tmp_path / "killed").glob(".*"))  # nothing half-written stays behind
     steps_logged = [[r["step"] for r in train.read_log(tmp_path / name / "log.jsonl")] for name in ("whole", "killed")]
     assert steps_logged[0] == steps_logged[1]
 

@@ -209,6 +209,8 @@ class Trainer:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {self.folder}: {error.strerror}; choose another folder") from error
+        for half_written in self.folder.glob(".*.safetensors.*"):  # what a kill left of a temporary file
+            half_written.unlink(missing_ok=True)
         self.log = Log(self.folder, self.settings.log, upto=self.step)
         if self.step == 0:
             self.save()
