@@ -173,23 +173,9 @@ class Trainer:
                 bar.update()
                 last = self.step == settings.steps
                 if self.step % settings.eval_every == 0 or last:
-                    score = self.task.score(self.model)
-                    self._judge(score)
-                    mean = losses / (self.step - since)
-                    self.history.append(
-                        {
-                            "step": self.step,
-                            "loss": mean,
-                            "gradient_norm": norm,
-                            "score": score,
-                            "learning_rate": self.optimizer.lr,
-                            "tokens_per_second": round(rate),
-                        }
-                    )
-                    if self.log is not None:
-                        self.log.write(self.history[-1])
+                    score = self._evaluate(losses / (self.step - since), norm, rate)
                     with tqdm.external_write_mode():
-                        say(f"step {self.step}: loss {mean:.4f}, {self.task.details(score)}, {rate:,.0f} tokens/s")
+                        say(self._line())
                     tokens, losses, since, began = 0, 0.0, self.step, time.perf_counter()
                 if self.step % settings.save_every == 0 or last or self.stopped != "done":
                     self.save()
@@ -214,6 +200,30 @@ class Trainer:
         self.log = Log(self.folder, self.settings.log, upto=self.step)
         if self.step == 0:
             self.save()
+
+    def _evaluate(self, loss: float, norm: float, rate: float) -> float:
+        """Score the model, keep it if it is the best so far, and put a record into history and log."""
+        score = self.task.score(self.model)
+        self._judge(score)
+        self.history.append(
+            {
+                "step": self.step,
+                "loss": loss,
+                "gradient_norm": norm,
+                "score": score,
+                "learning_rate": self.optimizer.lr,
+                "tokens_per_second": round(rate),
+            }
+        )
+        if self.log is not None:
+            self.log.write(self.history[-1])
+        return score
+
+    def _line(self) -> str:
+        """The last record in words."""
+        last = self.history[-1]
+        words = self.task.details(last["score"])
+        return f"step {last['step']}: loss {last['loss']:.4f}, {words}, {last['tokens_per_second']:,} tokens/s"
 
     def _judge(self, score: float) -> None:
         """Keep the weights if they are the best so far, and see whether to stop here."""
