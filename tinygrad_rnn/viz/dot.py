@@ -64,10 +64,11 @@ class _Writer:
 
     def _backdrop(self, rect: Rect, rects: list[Rect]) -> list[str]:
         """A cluster and not a node: nodes are drawn over the edges, clusters under them."""
+        box = self._box(rect.x, rect.y, rect.right, rect.bottom)
         head = (
             f"    subgraph cluster_{rect.id} {{\n"
             f'      graph [id="{rect.id}" class="{rect.kind}" label="" style="rounded,filled" fillcolor="{rect.fill}" '
-            f'color=transparent bb="{self._box(rect.x, rect.y, rect.right, rect.bottom)}" tooltip={quoted(rect.tooltip)}];'
+            f'color=transparent bb="{box}" tooltip={quoted(rect.tooltip)}];'
         )
         return [head, *(f"      {self._rect(each)}" for each in rects), "    }"]
 
