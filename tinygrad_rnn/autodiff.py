@@ -230,10 +230,11 @@ def backprop(
                 order = operand.order
                 if operand.primitive is None or order <= since:
                     leaves[order] = operand
-                if order in pending or type(message) is Patch:
-                    _accumulate(pending, owned, order, message)
-                else:
+                held = pending.get(order)
+                if held is None and type(message) is not Patch:
                     pending[order] = message
+                else:
+                    _accumulate(pending, owned, order, message)
     finally:
         current.set(outer)
     for leaf in leaves.values():
@@ -270,6 +271,7 @@ def messages(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] 
         y, inputs = node._data, [x._data if type(x) is Tensor else x for x in operands]
     rules, params = primitive.vjps, node.params
     sent = None if primitive.joint is None else primitive.joint(g, y, inputs, **params)
+    args = (g, y, *inputs)
     found: list[Any] = []
     for i, x in enumerate(operands):
         if type(x) is not Tensor or not x.requires_grad or (useful is not None and x.order not in useful):
@@ -277,7 +279,7 @@ def messages(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] 
             continue
         if sent is None:
             rule = rules[i]
-            message = None if rule is None else rule(g, y, *inputs, **params)
+            message = None if rule is None else rule(*args, **params) if params else rule(*args)
         else:
             message = sent[i]
         if message is not None and type(message) is not Patch:

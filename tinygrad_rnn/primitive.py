@@ -35,6 +35,7 @@ primitives: dict[str, Primitive] = {}
 composites: dict[str, Callable[..., Any]] = {}
 """Every function of the table that is written with primitives, by name."""
 
+_NONE: dict[str, Any] = {}
 _new = Tensor.__new__
 _getframe = sys._getframe
 _transparent = {id(_tensor.__dict__), id(globals())}
@@ -81,10 +82,14 @@ class Primitive:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != self.arity:
-            operands, params = self._bind(args, kwargs)
-        else:
-            operands, params = args, self.defaults
+            return self.apply(*self._bind(args, kwargs))
+        return self.apply(args, self.defaults)
 
+    def apply(self, operands: tuple[Operand, ...], params: dict[str, Any] = _NONE) -> Any:
+        """Compute, and record where a gradient is wanted: what a call and an operator come down to.
+
+        The user's line is two frames above, or further if functions of the table stand between.
+        """
         arrays = []
         found = wanted = unsealed = strange = False
         for operand in operands:
@@ -116,18 +121,21 @@ class Primitive:
             changed = {k: v for k, v in params.items() if v is not self.defaults.get(k)}
             explain(self.name, operands, changed, error, self._signature())
         now = current.get()
-        if not found or not (self.differentiable or now.tracing):
+        recording, tracing, _, _, watch = now
+        if not found or not (self.differentiable or tracing):
             return y
         if type(y) is not np.ndarray:
             y = np.asarray(y)
         y.setflags(write=False)
 
-        frame = _getframe(1)
-        depth = 0
+        frame = _getframe(2)
+        name = None
         while id(frame.f_globals) in _transparent and frame.f_back is not None:
+            if frame.f_globals is not _tensor.__dict__:
+                name = ""  # what a function of the table makes on its way has no name
             frame = frame.f_back
-            depth += 1
-        recorded = (wanted and now.recording) or now.tracing
+        wanted = wanted and recording and self.differentiable
+        recorded = wanted or tracing
         if recorded and unsealed:  # before the result gets its number: what it saw is not a later change
             for operand in operands:
                 if type(operand) is Tensor and operand.unsealed:
@@ -138,12 +146,12 @@ class Primitive:
         result.leaf = None
         result.unsealed = False
         result.retains = False
-        result._name = None if depth < 2 else ""  # what a function of the table makes on its way has no name
+        result._name = name
         result._context = now
         result.order = next_order()
         result.origin = (frame.f_code, frame.f_lasti)
         if recorded:
-            result.requires_grad = wanted and now.recording and self.differentiable and y.dtype.kind == "f"
+            result.requires_grad = wanted and y.dtype.kind == "f"
             result.primitive = self
             result.inputs = operands
             result.params = params
@@ -152,8 +160,8 @@ class Primitive:
             result.primitive = None
             result.inputs = ()
             result.params = {}
-        if now.watch is not None:
-            now.watch(self.name, result, None)
+        if watch is not None:
+            watch(self.name, result, None)
         return result
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Operand, ...], dict[str, Any]]:

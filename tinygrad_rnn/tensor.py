@@ -30,7 +30,7 @@ Operand = Any
 Axis = int | tuple[int, ...] | None
 """What to reduce over: one axis, several, or all."""
 
-registry: dict[Callable[..., Any], Callable[..., Any]] = {}
+registry: dict[Callable[..., Any], Any] = {}
 """NumPy function -> the primitive or function that stands for it on tensors."""
 
 next_order = count(1).__next__
@@ -308,49 +308,49 @@ class Tensor:
 
     # ------------------------------------------------------------------ operators
     def __add__(self, other: Operand) -> Tensor:
-        return registry[np.add](self, other)
+        return registry[np.add].apply((self, other))
 
     def __radd__(self, other: Operand) -> Tensor:
-        return registry[np.add](other, self)
+        return registry[np.add].apply((other, self))
 
     def __sub__(self, other: Operand) -> Tensor:
-        return registry[np.subtract](self, other)
+        return registry[np.subtract].apply((self, other))
 
     def __rsub__(self, other: Operand) -> Tensor:
-        return registry[np.subtract](other, self)
+        return registry[np.subtract].apply((other, self))
 
     def __mul__(self, other: Operand) -> Tensor:
-        return registry[np.multiply](self, other)
+        return registry[np.multiply].apply((self, other))
 
     def __rmul__(self, other: Operand) -> Tensor:
-        return registry[np.multiply](other, self)
+        return registry[np.multiply].apply((other, self))
 
     def __truediv__(self, other: Operand) -> Tensor:
-        return registry[np.divide](self, other)
+        return registry[np.divide].apply((self, other))
 
     def __rtruediv__(self, other: Operand) -> Tensor:
-        return registry[np.divide](other, self)
+        return registry[np.divide].apply((other, self))
 
     def __pow__(self, other: Operand) -> Tensor:
-        return registry[np.power](self, other)
+        return registry[np.power].apply((self, other))
 
     def __rpow__(self, other: Operand) -> Tensor:
-        return registry[np.power](other, self)
+        return registry[np.power].apply((other, self))
 
     def __matmul__(self, other: Operand) -> Tensor:
-        return registry[np.matmul](self, other)
+        return registry[np.matmul].apply((self, other))
 
     def __rmatmul__(self, other: Operand) -> Tensor:
-        return registry[np.matmul](other, self)
+        return registry[np.matmul].apply((other, self))
 
     def __neg__(self) -> Tensor:
-        return registry[np.negative](self)
+        return registry[np.negative].apply((self,))
 
     def __pos__(self) -> Tensor:
         return self
 
     def __abs__(self) -> Tensor:
-        return registry[np.absolute](self)
+        return registry[np.absolute].apply((self,))
 
     def __getitem__(self, key: Any) -> Tensor:
         return registry[getitem_key](self, key)
@@ -496,8 +496,9 @@ class Tensor:
             raise GraphError(
                 f"np.{ufunc.__name__}: out= would change a tensor or leave the graph; take the result instead"
             )
-        if ufunc in registry:
-            return registry[ufunc](*inputs, **kwargs)
+        primitive = registry.get(ufunc)
+        if primitive is not None:
+            return primitive(*inputs, **kwargs) if kwargs else primitive.apply(inputs)
         if ufunc in plain:
             return ufunc(*map(raw, inputs), **kwargs)
         return _no_rule(ufunc)
@@ -583,9 +584,9 @@ def make_leaf(
     return tensor
 
 
-def constant(array: Array, origin: Origin | None = None, base: Tensor | None = None, name: str | None = None) -> Tensor:
+def constant(array: Array, origin: Origin | None = None) -> Tensor:
     """A leaf without a gradient that shares `array`'s memory (the constructor copies instead)."""
-    return make_leaf(Tensor.__new__(Tensor), array, origin, Leaf(base=base), False, name)
+    return make_leaf(Tensor.__new__(Tensor), array, origin, Leaf(), False, None)
 
 
 # ---------------------------------------------------------------------- noticing changed leaves

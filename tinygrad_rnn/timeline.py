@@ -16,7 +16,7 @@ import numpy as np
 from . import origin as _origin
 from .context import Context, context, current
 from .errors import InputError, ShapeError
-from .tensor import Array, Tensor, constant, numeric
+from .tensor import Array, Leaf, Tensor, constant, make_leaf, numeric
 
 
 def steps(xs: Tensor | Array | Sequence[Any], *, reverse: bool = False, start: int = 0) -> Iterator[tuple[int, Any]]:
@@ -60,26 +60,27 @@ def _entry(x: Any) -> Any:
 def _walk(source: Any, numbers: Any, start: int, outer: Context) -> Iterator[tuple[int, Any]]:
     # A generator has no context of its own: what it sets is what the loop body sees.
     slices = isinstance(source, Tensor)
+    viewed = slices and not source.requires_grad and not outer.tracing
+    leaf = Leaf(base=source if slices and source.leaf is not None else None)  # one for all views
     recording, tracing, _, place, watch = outer
     try:
         for i in numbers:
             current.set(Context(recording, tracing, start + i, place, watch))
-            x = source[i] if not slices or source.requires_grad or outer.tracing else _slice(source, i)
-            if isinstance(x, Tensor):
-                x.origin = _origin.caller(1) if slices else x.origin
+            x = _slice(source, i, leaf) if viewed else source[i]
+            if slices:
+                x.origin = _origin.caller(1)
             yield start + i, x
     finally:
         current.set(outer)
 
 
-def _slice(source: Tensor, i: int) -> Tensor:
+def _slice(source: Tensor, i: int, leaf: Leaf) -> Tensor:
     """One step of a sequence without a gradient: a read-only view under its owner's seal."""
     view = source._data[i]
     view = view if isinstance(view, np.ndarray) else np.asarray(view)
     view.setflags(write=False)
-    owner = source if source.leaf is not None else None
-    x = constant(view, base=owner)
-    x.unsealed = owner is not None
+    x = make_leaf(Tensor.__new__(Tensor), view, None, leaf, False, None)
+    x.unsealed = leaf.base is not None
     return x
 
 
