@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.bptt import Gradients, compare, windows
@@ -54,6 +56,24 @@ def test_the_witnesses_agree_over_two_sequences_with_the_state_carried_over(cell
     )
     for name, g in second.parameters.items():
         np.testing.assert_allclose(again.parameters[name], g, rtol=1e-11, atol=1e-14)
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_the_witnesses_agree_on_any_size(data):
+    draw = data.draw
+    cell, loss = draw(st.sampled_from(CELLS)), draw(st.sampled_from(["softmax_cross_entropy", "squared_error"]))
+    sizes = {name: draw(st.integers(1, 4), label=name) for name in ("T", "B", "inputs", "hidden", "outputs")}
+    k2 = draw(st.none() | st.integers(1, 5))
+    options = {
+        "loss": loss,
+        "reduction": draw(st.sampled_from(["mean", "sum"])),
+        "sequences": draw(st.integers(1, sizes["T"])),
+        "k1": None if k2 is None else draw(st.integers(1, k2)),
+        "k2": k2,
+    }
+    made = task(cell, **sizes, loss=loss, seed=draw(st.integers(0, 1000)))
+    assert compare(**made, cell=cell, **options, numerical_entries=2, show=False).passed
 
 
 @pytest.mark.parametrize(("k1", "k2"), [(None, 4), (1, 3), (2, 5), (1, 1), (3, 50)])

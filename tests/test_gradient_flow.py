@@ -85,15 +85,16 @@ def test_a_sequence_that_requires_a_gradient_is_no_weight_but_an_embedding_is():
     xs = tg.Tensor(rng.normal(size=(4, 2, 3)), requires_grad=True)
     E = tg.Tensor(rng.normal(size=(5, 3)), requires_grad=True)
     W = tg.Tensor(rng.normal(size=(3, 3)), requires_grad=True)
+    batch_first = tg.Tensor(rng.normal(size=(2, 4, 3)), requires_grad=True)
     h = tg.Tensor(np.zeros((2, 3)))
     ids = rng.integers(0, 5, size=(4, 2))
     for t, x in tg.steps(xs):
-        h = np.tanh(x + E[ids[t]] + h @ W)
+        h = np.tanh(x + batch_first[:, t] + E[ids[t]] + h @ W[:, :3])
     loss = (h * h).sum()
     flow = tg.gradient_flow(loss)
     assert [w.name for w in flow.structure.shared_weights] == ["E", "W"]
     loss.backward()
-    for weight in (E, W, xs):
+    for weight in (E, W, xs, batch_first):
         np.testing.assert_allclose(flow.per_step(weight).sum(0), weight.grad, rtol=1e-12, atol=1e-15)
 
 

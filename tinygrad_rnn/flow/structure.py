@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from ..errors import GraphError
+from ..patch import Slot
 from ..tensor import Tensor
 
 Use = tuple[Tensor, int]
@@ -125,7 +126,8 @@ def _sites(nodes: list[Tensor]) -> dict[int, Hashable]:
     times: dict[Hashable, int] = defaultdict(int)
     sites: dict[int, Hashable] = {}
     for node in nodes:
-        place = (node.origin, node.scope, node.primitive)
+        code, offset = node.origin or (None, 0)
+        place = (id(code), offset, node.scope, node.primitive)  # hashing the code itself would read all of it
         sites[node.order] = (place, times[node.step, place])
         times[node.step, place] += 1
     return sites
@@ -202,11 +204,15 @@ def _shared_weights(nodes: list[Tensor], leaves: list[Tensor], uses: dict[int, l
 
 
 def _is_sequence(uses: list[Use]) -> bool:
-    """Whether a leaf is read slice by slice, another one in every step, as `tg.steps` reads a sequence."""
-    reader: dict[int, int | None] = {}
+    """Whether each step reads a slice of its own, as `tg.steps` and `xs[:, t]` read a sequence."""
+    reader: dict[str, int | None] = {}
     for user, _ in uses:
-        key = user.params.get("key")
-        if type(key) is not int or reader.setdefault(key, user.step) != user.step:
+        if "key" not in user.params:
+            return False
+        key = user.params["key"]
+        if any(type(entry) is Slot for entry in (key if type(key) is tuple else (key,))):
+            return False  # rows looked up by number, as in an embedding
+        if reader.setdefault(repr(key), user.step) != user.step:
             return False
     return True
 
