@@ -155,9 +155,11 @@ def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
             )
         )
     left = placed.columns[0].x
+    last = {scope: scope.rpartition("/")[2] for scope in rows}
+    unique = len(set(last.values())) == len(last)
     beside = [place.left for box, place in placed.places.items() if place.lane < 0]
     for at, (scope, (top, bottom)) in enumerate(rows.items()):
-        words = line(shorten(scope, 22), size=9.0, color=style.MUTED)
+        words = line(shorten(last[scope] if unique else scope, 22), size=9.0, color=style.MUTED)
         x = min([left - 30, *beside]) - 8
         scene.labels.append(Label(f"scope_name_{at}", x, (top + bottom) / 2, words, "end", tooltip=clean(scope)[:200]))
 

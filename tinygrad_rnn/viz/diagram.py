@@ -37,6 +37,7 @@ SYMBOLS = {
     "cross_entropy_of_classes": "cross-entropy",
     "concatenate": "concat",
 }
+_VIEWS = {"transpose", "swapaxes", "reshape", "expand_dims", "broadcast_to", "astype", "negative"}
 _INFIX = {"add", "subtract", "multiply", "divide", "power", "matmul"}
 
 
@@ -128,6 +129,7 @@ class _Builder:
         """Creation number of a link of a running sum -> its step."""
         self.homes = self._homes()
         self.bands = self._bands()
+        self.views = self._views()
         self.captions: dict[int, str] = {}
         self.gap = Box("gap", "lane", [], (), id="hidden")
 
@@ -226,13 +228,27 @@ class _Builder:
             return None
         return node.name
 
+    def _views(self) -> set[int]:
+        """Weights in another form, such as W.T: as good as the weight itself, wherever they are made."""
+        found: set[int] = set()
+        for node in self.structure.nodes:
+            x = node.inputs[0]
+            if node.primitive is None or node.primitive.name not in _VIEWS or not isinstance(x, Tensor):
+                continue
+            weight = x.is_leaf and x.requires_grad and x.order not in self.initial
+            if (weight or x.order in found) and x.order not in self.bands and node is not self.structure.loss:
+                found.add(node.order)
+        return found
+
     # ------------------------------------------------------------------ drawn or said
-    def is_said(self, x: object, consumer: Tensor) -> bool:
+    def is_said(self, x: object) -> bool:
         """Whether an operand is written on its consumer instead of being drawn."""
         if not isinstance(x, Tensor):
             return True
         if x.order in self.initial or x.order in self.bands or x.order in self.cuts:
             return False
+        if x.order in self.views:
+            return True
         if x.order in self.is_node:
             if self.homes.get(x.order) != "before":
                 return False
@@ -246,7 +262,7 @@ class _Builder:
 
     def operands(self, node: Tensor) -> list[tuple[int, Tensor]]:
         """The operands that are drawn. An operation must have one, unless all it uses is said."""
-        drawn = [(i, x) for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and not self.is_said(x, node)]
+        drawn = [(i, x) for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and not self.is_said(x)]
         if not drawn:
             data = [
                 (i, x)
@@ -273,7 +289,7 @@ class _Builder:
         data: dict[Hashable, Box] = {}
         visible = [node for node in self.structure.nodes if self._is_visible(node)]
         for node in visible:
-            if self.is_said(node, node) and node.order not in self.bands:
+            if self.is_said(node) and node.order not in self.bands:
                 continue
             for _, x in self.operands(node):
                 if x.order not in self.box_of and x.order not in self.is_node and self._is_visible(x):
@@ -423,8 +439,9 @@ class _Builder:
         if not isinstance(x, Tensor):
             value = np.asarray(x)
             return f"{value:.4g}" if value.ndim == 0 and value.dtype.kind in "iuf" else str(value)[:12]
-        if x.primitive is not None and x.primitive.name in ("transpose", "swapaxes") and not x.name:
-            return f"{self.mention(x.inputs[0])}ᵀ"
+        if x.order in self.views and not x.name:
+            turned = x.primitive is not None and x.primitive.name in ("transpose", "swapaxes")
+            return self.mention(x.inputs[0]) + ("ᵀ" if turned else "")
         if x.name:
             return shorten(x.name, 14)
         if x.size == 1:
@@ -435,36 +452,35 @@ class _Builder:
     def _cells(self) -> dict[int, Hashable]:
         """Which box of its lane each node belongs to, in `cell` detail.
 
-        States of rows that need each other across steps (c and h of an LSTM) are one cell, with all that they
-        are computed from; after that, each named result takes what is left of what it is computed from.
+        Going back from the results of a step, a node joins what uses it, if that is one box only. States of rows that
+        need each other across steps (c and h of an LSTM) share a cell; a result with a name has a box of its own,
+        unless it is inside a cell.
         """
         cell_of_row = self._cell_of_row()
         groups: dict[int, Hashable] = {}
-        by_step: dict[int, list[Tensor]] = defaultdict(list)
-        for node in self.structure.nodes:
+        for node in reversed(self.structure.nodes):
             step = self.step_of(node)
-            if step is not None and step in self.shown and node.order not in self.sums:
-                by_step[step].append(node)
-        for step, nodes in by_step.items():
-            here = {node.order: node for node in nodes}
-            heads = [node for node in nodes if node.order in self.row_of]
-            plain = [node for node in nodes if node.order not in self.row_of and not _reads_slice(node)]
-            heads += [node for node in plain if self.name_of(node)]
-            heads += nodes[::-1]
-            for head in heads:
-                row = self.row_of.get(head.order)
-                group = (step, "cell", cell_of_row[row]) if row is not None else (step, "head", head.order)
-                stack = [head]
-                while stack:
-                    node = stack.pop()
-                    if node.order in groups or node.order not in here:
-                        continue
-                    if node is not head and node.order in self.row_of and row != self.row_of[node.order]:
-                        continue
-                    if _reads_slice(node) and node.inputs[0].order in self.bands:
-                        continue
-                    groups[node.order] = group
-                    stack.extend(x for x in node.inputs if isinstance(x, Tensor))
+            if step not in self.shown or node.order in self.sums:
+                continue
+            row = self.row_of.get(node.order)
+            if row is not None:
+                groups[node.order] = ("cell", step, cell_of_row[row])
+                continue
+            users = {
+                groups[user.order]
+                for user, _ in self._uses(node)
+                if self.step_of(user) == step and user.order in groups
+            }
+            outside = any(self.step_of(user) != step for user, _ in self._uses(node))
+            if _reads_slice(node) and node.inputs[0].order in self.bands:
+                continue  # x_t is no computation
+            own: Hashable = ("head", step, node.order)
+            if len(users) != 1 or outside:
+                groups[node.order] = own
+            else:
+                (group,) = users
+                inside = isinstance(group, tuple) and group[0] == "cell"
+                groups[node.order] = group if inside or not self.name_of(node) else own
         return groups
 
     def _cell_of_row(self) -> list[int]:
@@ -513,14 +529,18 @@ class _Builder:
         box.title = tuple(runs)
         said = [self.mention(x) for node in box.members for x in node.inputs if self._is_weight(x)]
         if said:
-            box.caption = shorten(", ".join(dict.fromkeys(said)), 22)
+            names = list(dict.fromkeys(said))
+            words = ", ".join(names)
+            box.caption = words if len(words) <= 26 else f"{len(names)} weights"
+        elif len(box.members) == 1 and not self.name_of(last) and box.kind == "op":
+            box.caption = ""  # its title says it
         elif len(box.members) <= 3:
             box.caption = shorten(" → ".join(self.caption(node) for node in box.members), 26)
         else:
             box.caption = ""
 
     def _is_weight(self, x: object) -> bool:
-        return isinstance(x, Tensor) and (x.requires_grad and self.is_said(x, x)) and x.order not in self.bands
+        return isinstance(x, Tensor) and (x.requires_grad and self.is_said(x)) and x.order not in self.bands
 
     # ------------------------------------------------------------------ links
     def _links(self) -> list[Link]:

@@ -233,7 +233,12 @@ class Router:
         where = (x, y + side * 9.0) if straight else (x, y + downward * 16.0)
         if straight:
             where = ((points[0][0] + points[-1][0]) / 2, where[1])
-        self.label_at.setdefault((id(link.source), link.tensor.order), where)
+        key = (id(link.source), link.tensor.order)
+        if key not in self.label_at:
+            taken = [at for at in self.label_at.values() if abs(at[0] - where[0]) < 40]
+            while any(abs(at[1] - where[1]) < 13 for at in taken):
+                where = (where[0], where[1] + 13)
+            self.label_at[key] = where
 
     def _to_bar(self, link: Link) -> list[Point]:
         bar = self.at.places[link.target]

@@ -109,6 +109,7 @@ class _Teller:
         self.drawn = drawn
         self.flow = flow
         self.hand = hand
+        self.hidden = set(drawn.hidden)
         self.box_of: dict[int, Box] = {member.order: box for box in drawn.boxes for member in box.members}
         self.into: dict[int, list[tuple[int, Link]]] = defaultdict(list)
         self.out_of: dict[int, list[tuple[int, Link]]] = defaultdict(list)
@@ -126,11 +127,11 @@ class _Teller:
             arrived = due.get(node.order, [])
             if node.order in self.box_of and self.flow.gradient(node) is not None:
                 events.append(self._backward(node, arrived))
-            elif arrived:  # an operation that is not drawn: tell all that are not drawn in one go
-                if passing is None or events[-1] is not passing:
-                    passing = {"p": "b", "t": None, "eq": self._passing(), "fill": [], "e": []}
-                    events.append(passing)
-                passing["fill"] += arrived
+            elif arrived and events[-1]["p"] == "b" and (node.step not in self.hidden or events[-1] is passing):
+                events[-1].setdefault("fill", []).extend(arrived)  # such as W.T, which is told with its user
+            elif arrived:  # tell all steps that are not drawn in one go
+                passing = {"p": "b", "t": None, "eq": self._passing(), "fill": list(arrived), "e": []}
+                events.append(passing)
         return Story(events, fillings)
 
     def _passing(self) -> str:
@@ -212,6 +213,8 @@ class _Teller:
         if not isinstance(x, Tensor):
             value = np.asarray(x)
             return f"{value:.4g}" if value.ndim == 0 and value.dtype.kind in "iuf" else "…"
+        if x.primitive is not None and x.primitive.name in ("transpose", "swapaxes") and not x.name:
+            return f"{self._mention(x.inputs[0])}ᵀ"
         name = shorten(x.name or "", 20) if not self._is_interior(x) else ""
         box = self.box_of.get(x.order)
         if not name and box is not None and box.kind in ("state", "initial", "loss", "input"):
@@ -229,7 +232,6 @@ class _Teller:
     def _fillings(self) -> tuple[list[Filling], dict[int, list[list[Any]]]]:
         """For each weight its sum, and at which operation each step's share is complete: [[weight, place], ...]."""
         structure = self.flow.structure
-        hidden = set(self.drawn.hidden)
         row_of = {step: at for at, step in enumerate(structure.steps)}
         fillings: list[Filling] = []
         due: dict[int, list[list[Any]]] = defaultdict(list)
@@ -239,7 +241,7 @@ class _Teller:
             filling = Filling(shorten(weight.name or "weight", 24), _shape(weight), self.flow.norm(weight) or 0.0)
             done: dict[int | str, int] = {}
             for step, order in self._completions(weight).items():
-                place = "hidden" if step in hidden else step
+                place = "hidden" if step in self.hidden else step
                 done[place] = min(order, done.get(place, order))
             total = np.array(self.flow.outside(weight), copy=True)
             derived = np.zeros_like(total)
