@@ -169,6 +169,15 @@ def embedded(T: int = 4, H: int = 3) -> Tensor:
     return tg.softmax_cross_entropy(logits, rng.integers(0, 5, size=(T, 2)))
 
 
+def layers() -> Tensor:
+    """The package's own layers, whose cells transpose their weights in every step."""
+    gru = tg.nn.GRU(3, 4, num_layers=2, bidirectional=True, rng=np.random.default_rng(0))
+    readout = tg.nn.Linear(8, 5, rng=np.random.default_rng(1))
+    rng = np.random.default_rng(2)
+    hidden, _ = gru(rng.normal(size=(4, 2, 3)).astype(np.float32))
+    return tg.softmax_cross_entropy(readout(hidden), rng.integers(0, 5, size=(4, 2)))
+
+
 def stepless() -> Tensor:
     """No loop at all."""
     rng = np.random.default_rng(0)
@@ -195,5 +204,6 @@ ALL = {
     "attention": attention,
     "truncated": truncated,
     "embedded": embedded,
+    "layers": layers,
     "stepless": stepless,
 }

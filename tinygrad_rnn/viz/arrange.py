@@ -288,16 +288,20 @@ def _rows(diagram: Diagram, lanes: dict[int, _Lane], kinds: dict[Hashable, list[
 
 
 def _raise_sources(lane: _Lane, rows: list[int], bottom: int) -> None:
-    """Move boxes without inputs in this lane up to what uses them; x_t stays at the bottom."""
-    has_input = {target for _, target in lane.edges}
+    """Move what does not depend on this step's inputs, such as h @ W_hh, up to what uses it; x_t stays below."""
+    held: set[int] = set()
+    for at, box in enumerate(lane.boxes):
+        if box.kind == "input" or box.align is not None:
+            held.add(at)
+    for source, target in sorted(lane.edges, key=lambda edge: edge[1]):
+        if source in held:
+            held.add(target)
     for at in reversed(range(len(lane.boxes))):
         users = [rows[target] for source, target in lane.edges if source == at]
         box = lane.boxes[at]
-        if at in has_input or not users:
-            continue
-        if box.kind == "input" and (min(users) <= bottom + 1 or not _is_target(lane, at)):
-            continue
-        rows[at] = max(rows[at], min(users) - 1)
+        late = box.kind == "input" and users and min(users) > bottom + 1 and _is_target(lane, at)
+        if users and (late or at not in held):
+            rows[at] = max(rows[at], min(users) - 1)
 
 
 def _is_target(lane: _Lane, at: int) -> bool:
