@@ -527,7 +527,7 @@ def test_the_commands_refuse_what_cannot_work(text, tmp_path):
         (["train", "adding", "--dropout", 1.5], "dropout=1.5"),
         (["train", "adding", "--threads", 0], "--threads"),
         (["sample", tmp_path], "no usable checkpoint"),
-        (["eval", tmp_path / "none.safetensors"], "cannot read checkpoint"),
+        (["eval", tmp_path / "none.safetensors"], "there is no checkpoint"),
     ]:
         out = ["--out", tmp_path / "out"] if words[0] == "train" else []
         with pytest.raises(tg.TensorError, match=says):

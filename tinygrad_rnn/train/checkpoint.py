@@ -58,6 +58,8 @@ def load(path: str | Path) -> Checkpoint:
         if both["digest"] != _digest(arrays, both["record"]):
             raise InputError(f"checkpoint {path} is damaged: its contents do not match its digest; use an older one")
         return Checkpoint(arrays, json.loads(both["record"]))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no checkpoint {path}; give a run's folder or a checkpoint in it") from error
     except OSError as error:
         raise InputError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
     except KeyError as error:
