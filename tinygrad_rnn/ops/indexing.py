@@ -27,7 +27,7 @@ def _getitem(operands: Sequence[Array], key: Any) -> Array:
 def getitem(x: Array | Tensor, key: Any) -> Any:
     """x[key]: integers, slices, None, ..., and integer or boolean arrays."""
     template, arrays = split_key(key)
-    return _getitem((x, *arrays), key=template)
+    return _getitem.apply((x, *arrays), {"key": template})
 
 
 @composed(of=np.take)

@@ -13,9 +13,13 @@ from ..tensor import Array, Axis, Tensor, raw, registry
 from .elementwise import astype
 
 
+_total: Any = np.add.reduce
+"""What np.sum and np.mean come to, without wrappers that cost more than a small sum."""
+
+
 def _stretch(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     """Give a reduced gradient its axes back, broadcast over what was reduced."""
-    return np.broadcast_to(with_axes(g, x, axis, keepdims), x.shape)
+    return np.broadcast_to(g if axis is None else with_axes(g, x, axis, keepdims), x.shape)
 
 
 def with_axes(reduced: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
@@ -34,7 +38,7 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 
 def _count(x: Any, axis: Axis) -> int:
-    return math.prod(x.shape[i] for i in axes_of(axis, x.ndim))
+    return x.size if axis is None else math.prod(x.shape[i] for i in axes_of(axis, x.ndim))
 
 
 def _nonzero(y: Any) -> Any:
@@ -45,13 +49,13 @@ def _nonzero(y: Any) -> Any:
 @primitive(vjps=[lambda g, y, x, axis, keepdims: _stretch(g, x, axis, keepdims)], of=np.sum)
 def sum(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The sum over `axis`."""
-    return np.sum(x, axis=axis, keepdims=keepdims)
+    return _total(x, axis=axis, keepdims=keepdims)
 
 
 @primitive(vjps=[lambda g, y, x, axis, keepdims: _stretch(g, x, axis, keepdims) / _count(x, axis)], of=np.mean)
 def mean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
-    return np.mean(x, axis=axis, keepdims=keepdims)
+    return _total(x, axis=axis, keepdims=keepdims) / _count(np.asarray(x), axis)
 
 
 def _deviations(x: Any, axis: Axis, ddof: int) -> Any:
