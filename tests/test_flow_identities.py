@@ -64,8 +64,13 @@ class Network:
             if self.kind == "gated":
                 z = tg.sigmoid(a[:, :H])
                 return ((1 - z) * np.tanh(a[:, H:]) + z * h,)
-            if self.kind == "penalised":
-                return (np.tanh(a + 0.1 * h * h),)
+            if self.kind == "normalised":
+                h = np.tanh(a + 0.1 * h * h)
+                return (h / np.sqrt(1 + (h * h).mean(axis=1, keepdims=True)),)
+            if self.kind == "assembled":
+                return (
+                    tg.concatenate([np.tanh(a[:, :1]), tg.relu(a[:, 1:].reshape(-1)).reshape(a[:, 1:].shape)], axis=1),
+                )
             return (a if self.kind == "linear" else np.tanh(a),)
 
         return step
@@ -73,7 +78,7 @@ class Network:
 
 networks = st.builds(
     Network,
-    kind=st.sampled_from(["tanh", "linear", "gated", "lstm", "two layers", "penalised"]),
+    kind=st.sampled_from(["tanh", "linear", "gated", "lstm", "two layers", "normalised", "assembled"]),
     T=st.integers(2, 7),
     B=st.integers(1, 3),
     H=st.integers(1, 4),

@@ -10,14 +10,14 @@ from ..autodiff import seed_of
 from ..errors import GraphError
 from ..tensor import Array, Tensor
 from .structure import State
-from .sweep import ToStates, norm
+from .sweep import ToStates
 
 
 def credit(losses: Sequence[Tensor], states: Sequence[Tensor | Sequence[Tensor]]) -> Array:
     """The matrix C[t, k] = |dL_t / dh_k|: how much the loss of step t depends on the state of step k.
 
-    One backward pass for every loss, on the graph as it is, and only through what leads to the states. In a network
-    that runs forward in time C is zero above the diagonal. The norm is taken over the whole batch.
+    One backward pass for every loss, all side by side, on the graph as it is, and only through what leads to the
+    states. In a network that runs forward in time C is zero above the diagonal. The norm is over the whole batch.
 
     Args:
         losses: a scalar for each step, or only one (the loss at the last step).
@@ -33,12 +33,8 @@ def credit(losses: Sequence[Tensor], states: Sequence[Tensor | Sequence[Tensor]]
     targets = as_states(states)
     outputs = as_losses(losses)
     sweep = ToStates(outputs, targets)
-    found = np.zeros((len(outputs), len(targets)))
     with np.errstate(all="ignore"):  # overflow is an answer here: the gradient explodes
-        for t, output in enumerate(outputs):
-            for k, gradients in sweep.gradients([(output, seed_of(output, None, "credit"))]).items():
-                found[t, k] = norm(*gradients)
-    return found
+        return sweep.norms([[(output, seed_of(output, None, "credit"))] for output in outputs])
 
 
 def as_losses(losses: Tensor | Iterable[Tensor]) -> list[Tensor]:

@@ -145,8 +145,7 @@ def diagnose(
         whole = loss if loss is not None else outputs[0] if len(outputs) == 1 else stack(outputs).sum()
         flow = GradientFlow(whole)
         decay = Decay.of(_last_credit(outputs, targets, flow if whole is outputs[0] else None))
-        found = ToStates([whole], targets).gradients([(whole, np.ones(whole.shape, whole.dtype))])
-        node_norms = np.array([norm(*found[k]) if k in found else 0.0 for k in range(len(targets))])
+        node_norms = ToStates([whole], targets).norms([[(whole, np.ones(whole.shape, whole.dtype))]])[0]
         order = np.argsort([state[0].order for state in targets])[::-1]
         looks = Decay.of(node_norms[order])
         return Diagnosis(

@@ -22,7 +22,7 @@ from ..tensor import Array, Tensor
 from .decay import Decay
 from .injected import Injected, injected
 from .structure import State, Structure, structure
-from .sweep import Sweep, ToStates, norm, total
+from .sweep import Sweep, ToStates, norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ class GradientFlow:
         self._check(weight, "outside")
         hoisted = self._hoisted(weight)
         seeds = [(self.loss, self._seed)] if self.loss.order in hoisted else []
-        return total(Sweep(hoisted, [weight]).run(seeds).get(weight.order, []), weight)
+        return Sweep(hoisted, weight).run(seeds)
 
     def _check(self, weight: Tensor, caller: str) -> None:
         if not isinstance(weight, Tensor) or weight.order not in self._gradients:
@@ -191,7 +191,7 @@ class GradientFlow:
 
     def _contributions(self, weight: Tensor) -> Iterator[Array]:
         hoisted = self._hoisted(weight)
-        sweep = Sweep(hoisted, [weight])
+        sweep = Sweep(hoisted, weight)
         uses: dict[int, list[tuple[Tensor, Tensor, int]]] = defaultdict(list)
         for tensor in (weight, *hoisted.values()):
             for user, i in self.structure.consumers(tensor):
@@ -199,8 +199,7 @@ class GradientFlow:
                     uses[user.step].append((tensor, user, i))
         for step in self.structure.steps:
             seeds = ((tensor, self._message(user, i)) for tensor, user, i in uses[step])
-            arrived = sweep.run((tensor, message) for tensor, message in seeds if message is not None)
-            yield total(arrived.get(weight.order, []), weight)
+            yield sweep.run((tensor, message) for tensor, message in seeds if message is not None)
 
     def _hoisted(self, weight: Tensor) -> dict[int, Tensor]:
         """The results computed from `weight` outside any step, by creation number."""
@@ -259,8 +258,7 @@ class GradientFlow:
         with np.errstate(all="ignore"):  # overflow is an answer here
             while entered and not norms.any():
                 seeds = entries[layer[entered.pop()][0].step or 0]
-                for k, g in ToStates([tensor for tensor, _ in seeds], layer).gradients(seeds).items():
-                    norms[k] = norm(*g)
+                norms = ToStates([tensor for tensor, _ in seeds], layer).norms([seeds])[0]
         return norms
 
     def decay(self, layer: list[State]) -> Decay:

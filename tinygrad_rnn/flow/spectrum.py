@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..errors import GraphError, InputError
 from ..tensor import Array, Tensor
@@ -65,7 +66,7 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) ->
         raise InputError(f"spectrum: got states of shapes {sorted(shapes)}, expected one shape, (B, H) or (H,)")
     if sequences < 1:
         raise InputError(f"spectrum: got sequences={sequences}, expected 1 or more")
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), threadpool_limits(1):  # many small matrices: threads would only wait for each other
         J = np.stack([_jacobian(*pair, sequences) for pair in pairwise(listed)])
         return Spectrum(J, _singular_values(J), _by_lag(J), _lyapunov(J))
 
@@ -78,19 +79,20 @@ def _jacobian(before: State, after: State, sequences: int) -> Array:
             f"spectrum: {before[0].describe()} does not lead to {after[0].describe()}; pass the states of one layer "
             "and direction in the order they were computed"
         )
-    batch = _batch(before)
-    columns = sum(_width(tensor) for tensor in before)
-    rows = []
+    seeds = []
     for tensor in after:
         for i in range(_width(tensor)):
             seed = np.zeros(tensor.shape, tensor.dtype)
             seed[..., i] = 1.0
-            found = sweep.gradients([(tensor, seed)], until=0).get(0)
-            row = np.zeros((batch, columns)) if found is None else np.concatenate(list(map(_flat, found)), axis=1)
-            rows.append(row[:sequences])
-    if batch > 1:
+            seeds.append([(tensor, seed)])
+    if _batch(before) > 1:
         _check_independence(sweep, after)
-    return np.stack(rows, axis=1)
+    n, blocks = len(seeds), []
+    for rows, tensor in zip(sweep.gradients(seeds, until=0)[0], before, strict=True):
+        block = np.zeros((n, _batch(before), _width(tensor)))
+        block[rows.first : rows.end] = rows.values.reshape(-1, *block.shape[1:])
+        blocks.append(block)
+    return np.concatenate(blocks, axis=2).swapaxes(0, 1)[:sequences]
 
 
 def _check_independence(sweep: ToStates, after: State) -> None:
@@ -99,8 +101,8 @@ def _check_independence(sweep: ToStates, after: State) -> None:
         seed = np.zeros(tensor.shape, tensor.dtype)
         seed[0] = 1.0
         seeds.append((tensor, seed))
-    found = sweep.gradients(seeds, until=0).get(0, [])
-    if any(np.any(g[1:]) for g in found):
+    found = sweep.gradients([seeds], until=0).get(0, [])
+    if any(np.any(rows.values[:, 1:]) for rows in found):
         raise GraphError(
             f"spectrum: the sequences of a batch influence each other on the way to {after[0].describe()}, so a single "
             "sequence has no Jacobian of its own; run the network on a batch of one"
@@ -113,10 +115,6 @@ def _batch(state: State) -> int:
 
 def _width(tensor: Tensor) -> int:
     return tensor.shape[-1]
-
-
-def _flat(g: Array) -> Array:
-    return np.asarray(g.reshape(-1, g.shape[-1]), np.float64)
 
 
 def _singular_values(J: Array) -> Array:

@@ -7,7 +7,7 @@ say to the state of step 3" need many passes over the same few nodes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -16,7 +16,11 @@ import numpy as np
 from ..autodiff import messages
 from ..patch import Patch, gather
 from ..tensor import Array, Tensor
+from .rows import Rows, rows_sent
 from .structure import State
+
+Seed = Sequence[tuple[Tensor, Any]]
+"""Where a pass starts: tensors, and the gradient of each."""
 
 
 def between(outputs: Iterable[Tensor], targets: Iterable[Tensor]) -> dict[int, Tensor]:
@@ -39,26 +43,14 @@ def between(outputs: Iterable[Tensor], targets: Iterable[Tensor]) -> dict[int, T
 
 
 class Sweep:
-    """Backward passes that go through `nodes` (by creation number) and nowhere else, to `targets`."""
+    """Backward passes that go through `nodes` (by creation number) and nowhere else, to one `target`."""
 
-    def __init__(self, nodes: dict[int, Tensor], targets: Iterable[Tensor]) -> None:
-        self.nodes = nodes
-        self.useful = {*nodes, *(target.order for target in targets)}
+    def __init__(self, nodes: dict[int, Tensor], target: Tensor) -> None:
+        self.nodes, self.target = nodes, target
+        self.useful = {*nodes, target.order}
 
-    def run(
-        self,
-        seeds: Iterable[tuple[Tensor, Any]],
-        at: Callable[[int, Mapping[int, list[Any]]], bool | None] = lambda order, pending: None,
-    ) -> dict[int, list[Any]]:
-        """Carry `seeds` back.
-
-        Args:
-            seeds: tensors and the gradients to start from.
-            at: called with each creation number in turn, latest first, and with what is pending; True ends the pass.
-
-        Returns:
-            What has arrived, and was not passed on, by creation number.
-        """
+    def run(self, seeds: Iterable[tuple[Tensor, Any]]) -> Array:
+        """The gradient of the target, from tensors and the gradients to start from."""
         pending: dict[int, list[Any]] = defaultdict(list)
         queue: list[int] = []
 
@@ -68,57 +60,85 @@ class Sweep:
             pending[tensor.order].append(message)
 
         for tensor, seed in seeds:
-            if tensor.order in self.useful:
-                arrive(tensor, seed)
-        while queue:
-            order = -heappop(queue)
-            if at(order, pending):
-                break
-            node = self.nodes.get(order)
-            if node is None:
-                continue
-            g = total(pending.pop(order), node)
+            arrive(tensor, seed)
+        while queue and -queue[0] != self.target.order:
+            node = self.nodes[-heappop(queue)]
+            g = total(pending.pop(node.order), node)
             for operand, message in zip(node.inputs, messages(node, g, useful=self.useful), strict=True):
                 if message is not None:
                     arrive(operand, message)
-        return pending
+        return total(pending[self.target.order], self.target)
 
 
-class ToStates(Sweep):
-    """Passes to states; the gradient of a state of several tensors treats them as independent variables.
+class ToStates:
+    """Backward passes to states, for many seeds side by side; they only go where a state can be reached.
 
-    An LSTM's h_t is computed from its c_t, so what c_t gets through h_t is left out: it is h_t's share. A state's
-    tensors are read when the pass comes to the last made of them, which is before any is passed on.
+    The gradient of a state of several tensors treats them as independent variables. An LSTM's h_t is computed from its
+    c_t, so what c_t gets through h_t is left out: it is h_t's share. A state's tensors are therefore read when the
+    pass comes to the last made of them, which is before any is passed on.
+
+    Args:
+        outputs: where passes may start.
+        states: what their gradients are wanted for.
     """
 
     def __init__(self, outputs: Iterable[Tensor], states: list[State]) -> None:
         targets = [tensor for state in states for tensor in state]
-        super().__init__(between(outputs, targets), targets)
+        self.nodes = between(outputs, targets)
+        self.useful = {*self.nodes, *(target.order for target in targets)}
         self.by_last = {max(tensor.order for tensor in state): k for k, state in enumerate(states)}
         self.states = states
 
-    def gradients(self, seeds: Iterable[tuple[Tensor, Any]], until: int | None = None) -> dict[int, list[Array]]:
-        """The gradient of every state that the seeds reach, by its number, one array for each of its tensors.
+    def gradients(
+        self, seeds: Sequence[Sequence[tuple[Tensor, Any]]], until: int | None = None
+    ) -> dict[int, list[Rows]]:
+        """The gradient of every state that a seed reaches, by its number: rows for each of its tensors.
 
         Args:
-            seeds: tensors and the gradients to start from.
+            seeds: for each row the tensors to start from, and their gradients.
             until: the number of the state to stop at.
         """
-        found: dict[int, list[Array]] = {}
-        orders = sorted(self.by_last)
+        found: dict[int, list[Rows]] = {}
+        pending: dict[int, Rows] = {}
+        queue: list[int] = []
+        ahead = sorted(self.by_last)
 
-        def read(order: int, pending: Mapping[int, list[Any]]) -> bool:
-            while orders and orders[-1] >= order:  # also states that only their earlier tensors are reached of
-                k = self.by_last[orders.pop()]
-                arrived = [pending.get(x.order, []) for x in self.states[k]]
-                if any(arrived):
-                    found[k] = [total(m, x) for m, x in zip(arrived, self.states[k], strict=True)]
+        def arrive(tensor: Tensor, rows: Rows) -> None:
+            held = pending.get(tensor.order)
+            if held is None:
+                heappush(queue, -tensor.order)
+            pending[tensor.order] = rows if held is None else held + rows
+
+        for row, starts in enumerate(seeds):
+            for tensor, seed in starts:
+                if tensor.order in self.useful:
+                    g = seed.dense(tensor.shape) if type(seed) is Patch else seed
+                    arrive(tensor, Rows(row, np.asarray(g)[None]))
+        while queue:
+            order = -heappop(queue)
+            while ahead and ahead[-1] >= order:  # also a state of which only the tensors made earlier are reached
+                k = self.by_last[ahead.pop()]
+                arrived = [pending.get(tensor.order) for tensor in self.states[k]]
+                if any(rows is not None for rows in arrived):
+                    found[k] = [
+                        Rows(0, np.zeros((1, *tensor.shape))) if rows is None else rows
+                        for rows, tensor in zip(arrived, self.states[k], strict=True)
+                    ]
                 if k == until:
-                    return True
-            return False
-
-        self.run(seeds, read)
+                    return found
+            node = self.nodes.get(order)
+            if node is not None:
+                for operand, rows in rows_sent(node, pending.pop(order), self.useful):
+                    arrive(operand, rows)
         return found
+
+    def norms(self, seeds: Sequence[Seed]) -> Array:
+        """The norm of each row's gradient at each state: (rows, states)."""
+        squares = np.zeros((len(seeds), len(self.states)))
+        for k, gradients in self.gradients(seeds).items():
+            for rows in gradients:
+                squares[rows.first : rows.end, k] = np.hypot(squares[rows.first : rows.end, k], rows.norms())
+        return squares
 
 
 def total(found: list[Any], tensor: Tensor) -> Array:

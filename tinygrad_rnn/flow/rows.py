@@ -1,0 +1,93 @@
+"""Several gradients carried back side by side: row r of every array belongs to the seed number r.
+
+Most rules of the operations between one state and the next treat each number, or each row of numbers, by itself, so
+they take a stack of gradients as readily as one; only the others are asked once for each row.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..autodiff import messages
+from ..patch import Patch, Slot
+from ..tensor import Array, Tensor
+
+_ELEMENTWISE = {
+    *("add", "subtract", "multiply", "divide", "negative", "power", "exp", "log", "sqrt", "abs"),
+    *("tanh", "sigmoid", "relu", "maximum", "where"),
+}
+
+
+class Rows(NamedTuple):
+    """Gradients for the seeds number `first`, `first` + 1, ..., each of one tensor's shape; all others are zero."""
+
+    first: int
+    values: Array
+
+    @property
+    def end(self) -> int:
+        """One more than the number of the last seed."""
+        return self.first + len(self.values)
+
+    def __add__(self, other: Rows) -> Rows:  # type: ignore[override]
+        if self.first == other.first and self.end == other.end:
+            return Rows(self.first, self.values + other.values)
+        first = min(self.first, other.first)
+        values = np.zeros((max(self.end, other.end) - first, *self.values.shape[1:]), self.values.dtype)
+        for rows in (self, other):
+            values[rows.first - first : rows.end - first] += rows.values
+        return Rows(first, values)
+
+    def norms(self) -> Array:
+        """The Euclidean norm of each gradient, without overflow or underflow on the way."""
+        flat = np.abs(self.values.reshape(len(self.values), -1)).astype(np.float64)
+        largest = flat.max(1, initial=0.0)
+        usual = (largest > 0) & np.isfinite(largest)
+        scale = np.where(usual, largest, 1.0)
+        return np.asarray(np.where(usual, largest * np.sqrt(np.square(flat / scale[:, None]).sum(1)), largest))
+
+
+def rows_sent(node: Tensor, g: Rows, useful: set[int]) -> list[tuple[Tensor, Rows]]:
+    """What `node` sends to each of its `useful` operands for every seed; compare `autodiff.messages`."""
+    found = []
+    asked: list[list[Any]] | None = None
+    for i, operand in enumerate(node.inputs):
+        if type(operand) is not Tensor or not operand.requires_grad or operand.order not in useful:
+            continue
+        values = _at_once(node, i, g.values)
+        if values is None:
+            asked = [messages(node, each, useful=useful) for each in g.values] if asked is None else asked
+            sent = [message[i] for message in asked]
+            if all(message is None for message in sent):
+                continue
+            values = np.stack([m.dense(operand.shape) if type(m) is Patch else m for m in sent])
+        found.append((operand, Rows(g.first, values.astype(operand.dtype, copy=False))))
+    return found
+
+
+def _at_once(node: Tensor, i: int, g: Array) -> Array | None:
+    """The rule of operand `i` on all rows, where it is sure to treat each row as it would treat it alone."""
+    primitive = node.primitive
+    assert primitive is not None
+    operand, name = node.inputs[i], primitive.name
+    if name in _ELEMENTWISE and operand.shape == node.shape:
+        rule = primitive.vjps[i]
+        arrays = [x._data if type(x) is Tensor else x for x in node.inputs]
+        return None if rule is None else np.asarray(rule(g, node._data, *arrays, **node.params))
+    if name == "matmul" and i == 0 and np.ndim(node.inputs[1]) == 2:
+        return np.asarray(g @ _array(node.inputs[1]).T)
+    if name == "getitem" and i == 0:
+        key = node.params["key"]
+        entries = key if type(key) is tuple else (key,)
+        if any(type(entry) is Slot for entry in entries):
+            return None
+        values = np.zeros((len(g), *operand.shape), g.dtype)
+        values[(slice(None),) + tuple(entries)] = g
+        return values
+    return None
+
+
+def _array(operand: Any) -> Array:
+    return operand._data if type(operand) is Tensor else np.asarray(operand)
