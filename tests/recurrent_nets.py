@@ -60,8 +60,10 @@ def lstm(T: int = 3, H: int = 4, layers: int = 1) -> Tensor:
         for k, (W, U, b) in enumerate(weights):
             with tg.scope(f"layer{k}"):
                 z = below @ W + hs[k] @ U + b
-                i, f = tg.sigmoid(z[:, :H]), tg.sigmoid(z[:, H : 2 * H])
-                g, o = np.tanh(z[:, 2 * H : 3 * H]), tg.sigmoid(z[:, 3 * H :])
+                i = tg.sigmoid(z[:, :H])
+                f = tg.sigmoid(z[:, H : 2 * H])
+                g = np.tanh(z[:, 2 * H : 3 * H])
+                o = tg.sigmoid(z[:, 3 * H :])
                 c = f * cs[k] + i * g
                 h = o * np.tanh(c)
                 cs[k], hs[k], below = c, h, h

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from math import fsum
 
 from .diagram import Box, Diagram, Link
 from .layout import Tile, ranks, tile
@@ -536,7 +537,7 @@ def _place_bars(diagram: Diagram, faces: dict[Box, Face], arrangement: Arrangeme
     weights = [box for box in diagram.boxes if box.zone == "weights"]
     if weights:
         y += 60
-        total = sum(faces[box].width for box in weights) + 24 * (len(weights) - 1)
+        total = fsum(faces[box].width for box in weights) + 24 * (len(weights) - 1)
         x = (left + right - total) / 2
         for box in weights:
             looks = faces[box]

@@ -6,11 +6,12 @@ graph (labels, bars, cells of the strips) are nodes too, drawn after it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from html import escape as _escape
 
 from .scene import Edge, Label, Lane, Point, Rect, Scene
 from .svg import arrow_size, with_arrow
-from .text import SUBSCRIPT, Line, Run
+from .text import SUBSCRIPT, Line, Run, printable
 
 FONT = "Helvetica,Arial,sans-serif"
 _SUBSCRIPTS = str.maketrans("0123456789−", "₀₁₂₃₄₅₆₇₈₉₋")
@@ -24,6 +25,7 @@ def dot(scene: Scene) -> str:
 class _Writer:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
+        self.lefts = [lane.x for lane in scene.lanes]
         self.names = {rect.id for rect in scene.boxes}
 
     def text(self) -> str:
@@ -40,9 +42,11 @@ class _Writer:
         for rect in scene.boxes:
             lane = self._lane_of(rect)
             (outside if lane is None else inside.setdefault(lane, [])).append(rect)
+        behind: dict[int | None, list[Rect]] = {}
+        for backdrop in scene.backdrops:
+            behind.setdefault(self._lane_of(backdrop), []).append(backdrop)
         for at, column in enumerate(scene.lanes):
-            backdrops = [backdrop for backdrop in scene.backdrops if self._lane_of(backdrop) == at]
-            lines += self._lane(column, backdrops, inside.get(at, []))
+            lines += self._lane(column, behind.get(at, []), inside.get(at, []))
         lines += [f"  {self._rect(rect)}" for rect in outside]
         lines += [f"  {self._label(label)}" for label in scene.labels]
         lines += self._anchors()
@@ -51,10 +55,10 @@ class _Writer:
 
     def _lane_of(self, rect: Rect) -> int | None:
         x, y = rect.middle
-        for at, lane in enumerate(self.scene.lanes):
-            if lane.x <= x <= lane.right and lane.y <= y <= lane.y + lane.height:
-                return at
-        return None
+        at = bisect_right(self.lefts, x) - 1
+        if at < 0 or not self.scene.lanes[at].y <= y <= self.scene.lanes[at].y + self.scene.lanes[at].height:
+            return None
+        return at if x <= self.scene.lanes[at].right else None
 
     def _flip(self, x: float, y: float) -> str:
         return f"{_n(x)},{_n(self.scene.height - y)}"
@@ -154,7 +158,7 @@ def _inches(points: float) -> str:
 
 def quoted(text: str) -> str:
     """A DOT string. Graphviz reads entities and backslashes in it, so both are escaped."""
-    text = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    text = printable(text)
     text = text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{text}"'
 
@@ -176,7 +180,7 @@ def _line(line: Line) -> str:
 
 
 def _run(run: Run, size: float) -> str:
-    words = _escape("".join(c if c.isprintable() else " " for c in run.text), quote=True).replace("\\", "&#92;&#92;")
+    words = _escape(printable(run.text), quote=True).replace("\\", "&#92;&#92;")
     words = words.replace(" ", "&#160;") if words.strip() != words else words
     if run.subscript:  # digits have subscripts of their own, which keep clear of the line below
         if set(words) <= set("0123456789−"):

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import fsum
 
 BEND_WIDTH = 6.0
 """What an edge that passes a row needs of it."""
@@ -109,7 +110,7 @@ def _order(
                 near = [place[n] for n in neighbours[vertex]] or [here]
                 if pull[vertex]:
                     near.append(0.5 + pull[vertex])
-                keys[vertex] = sum(near) / len(near)
+                keys[vertex] = fsum(near) / len(near)
             layer.sort(key=keys.__getitem__)
             place.update((vertex, (at + 0.5) / len(layer)) for at, vertex in enumerate(layer))
         now = _cost(layers, below, pull)

@@ -28,6 +28,7 @@ class Router:
         self.entries: dict[tuple[Box, str], list[tuple[float, Link]]] = defaultdict(list)
         self.label_at: dict[tuple[int, int], Point] = {}
         """(source box, tensor) -> where the gain of the edges from there is written."""
+        self.labels_near: dict[int, list[Point]] = defaultdict(list)
         for link in sorted(self._crossing(), key=self._height):
             self._claim(link)
         for link in diagram.links:
@@ -235,10 +236,12 @@ class Router:
             where = ((points[0][0] + points[-1][0]) / 2, where[1])
         key = (id(link.source), link.tensor.order)
         if key not in self.label_at:
-            taken = [at for at in self.label_at.values() if abs(at[0] - where[0]) < 40]
-            while any(abs(at[1] - where[1]) < 13 for at in taken):
+            near = int(where[0] // 40)
+            taken = [at for column in (near - 1, near, near + 1) for at in self.labels_near[column]]
+            while any(abs(at[0] - where[0]) < 40 and abs(at[1] - where[1]) < 13 for at in taken):
                 where = (where[0], where[1] + 13)
             self.label_at[key] = where
+            self.labels_near[near].append(where)
 
     def _to_bar(self, link: Link) -> list[Point]:
         bar = self.at.places[link.target]

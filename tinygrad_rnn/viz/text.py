@@ -6,6 +6,7 @@ DejaVu Sans (the widest of the usual sans-serif fonts) are tabulated here: what 
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -61,7 +62,9 @@ class Line:
     @property
     def width(self) -> float:
         """A safe estimate in points."""
-        return sum(width(run.text, self.size * (SUBSCRIPT if run.subscript else 1), self.bold) for run in self.runs)
+        return math.fsum(
+            width(run.text, self.size * (SUBSCRIPT if run.subscript else 1), self.bold) for run in self.runs
+        )
 
 
 def line(*parts: str | Run, size: float = 10.0, bold: bool = False, color: str = "#1A1A1A", role: str = "") -> Line:
@@ -72,7 +75,7 @@ def line(*parts: str | Run, size: float = 10.0, bold: bool = False, color: str =
 
 def width(text: str, size: float, bold: bool = False) -> float:
     """How wide `text` is at most, in points, at font size `size`."""
-    return size * (_BOLD if bold else 1.0) * sum(_WIDTHS.get(c) or _unusual(c) for c in text)
+    return size * (_BOLD if bold else 1.0) * math.fsum(_WIDTHS.get(c) or _unusual(c) for c in text)
 
 
 def _unusual(character: str) -> float:
@@ -85,7 +88,7 @@ def _unusual(character: str) -> float:
 
 def clean(text: str) -> str:
     """Text without line breaks and control characters, which neither XML nor a box can hold."""
-    return "".join(c if c.isprintable() else " " for c in text).strip()
+    return (text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)).strip()
 
 
 def shorten(text: str, length: int = 18) -> str:
@@ -118,7 +121,14 @@ def words_runs(words: str) -> tuple[Run, ...]:
 
 def xml(text: str) -> str:
     """`text` made safe for an XML document, in content and in attributes."""
-    return _escape("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text))
+    return _escape(printable(text))
+
+
+def printable(text: str) -> str:
+    """`text` with control characters, which neither XML nor DOT may hold, replaced; line breaks stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def number(value: float | None) -> str:
