@@ -543,3 +543,10 @@ def test_backward_operations_belong_to_the_step_they_differentiate() -> None:
     (g,) = tg.grad(total, x, create_graph=True)
     steps = {operand.step for operand in g.inputs if isinstance(operand, tg.Tensor)}
     assert {0, 1, 2} <= steps
+
+
+def test_a_result_that_is_its_operands_array_leaves_the_weight_writeable() -> None:
+    w = tg.Tensor([1.0, 2.0], requires_grad=True)
+    np.squeeze(w).sum().backward()  # NumPy hands the very array back
+    w.data -= 0.5 * w.grad
+    assert w.data.tolist() == [0.5, 1.5]

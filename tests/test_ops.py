@@ -63,6 +63,7 @@ def prove(name: str, data: Any) -> None:
 
     for x, original in zip(operands, before, strict=True):
         np.testing.assert_array_equal(x, original)
+    assert all(t.data.flags.writeable for t in tensors)  # no result is its operand's very array, made read-only
 
     single = wanting(cast(operands, np.float32))
     wanted = [t for t in single if t.requires_grad]

@@ -56,6 +56,7 @@ class Primitive:
         arity: the number of operands, or None where they come as one sequence.
         differentiable: whether any operand has a rule. Without one (a comparison, a rounding) the result is
             a plain array, as it cannot carry a gradient; the compiler's tracing records it all the same.
+        is_ufunc: whether the function is one, which takes no parameters and gives new arrays.
         defaults: the parameters with their default values.
     """
 
@@ -67,10 +68,11 @@ class Primitive:
         self.vjps: tuple[Vjp | None, ...] = () if callable(vjps) else tuple(vjps)
         self.arity = None if callable(vjps) else len(self.vjps)
         self.differentiable = self.joint is not None or any(vjp is not None for vjp in self.vjps)
+        self.is_ufunc = isinstance(function, np.ufunc)
         self.defaults: dict[str, Any] = {}
         self.positional = 0
         self.required: tuple[str, ...] = ()
-        if not isinstance(function, np.ufunc):
+        if not self.is_ufunc:
             parameters = list(inspect.signature(function).parameters.values())
             extra = parameters[1 if self.arity is None else self.arity :]
             self.defaults = {p.name: None if p.default is p.empty else p.default for p in extra}
@@ -126,6 +128,8 @@ class Primitive:
             return y
         if type(y) is not np.ndarray:
             y = np.asarray(y)
+        if not self.is_ufunc and any(y is array for array in arrays):
+            y = y.view()  # the operand's own array, such as an identity gives, must stay writeable
         y.setflags(write=False)
 
         frame = _getframe(2)

@@ -12,7 +12,6 @@ from ..primitive import composed, primitive
 from ..tensor import Array, Axis, Tensor, raw, registry
 from .elementwise import astype
 
-
 _total: Any = np.add.reduce
 """What np.sum and np.mean come to, without wrappers that cost more than a small sum."""
 
