@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import threading
 import time
@@ -215,6 +216,11 @@ def test_gradcheck_takes_the_complex_step_only_where_it_is_right() -> None:
     assert tg.gradcheck(np.tanh, x).error < 1e-14
     assert tg.gradcheck(lambda x: np.abs(x) * x, x).method == "central differences"
     assert tg.gradcheck(lambda x: tg.softplus(x), x).method == "central differences"
+
+
+def test_gradcheck_takes_functions_that_hide_their_parameters() -> None:
+    assert tg.gradcheck(functools.partial(np.power, 2.0), [np.array([0.3])])
+    assert tg.gradcheck(np.multiply, [np.array([0.3]), np.array([0.7])])
 
 
 def test_gradcheck_refuses_what_is_not_a_function() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -249,8 +250,9 @@ def _values(y: Any) -> Array:
 
 def _names(fn: Any, given: list[Any]) -> list[str]:
     parameters: list[str] = []
-    if not isinstance(fn, np.ufunc):
-        parameters = [p.name for p in inspect.signature(fn).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    with suppress(TypeError, ValueError):  # builtins, and ufuncs of older NumPy, do not tell
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = [p.name for p in inspect.signature(fn).parameters.values() if p.kind in positional]
     parameters += [f"input {i}" for i in range(len(parameters), len(given))]
     return [(x._name if isinstance(x, Tensor) else None) or name for x, name in zip(given, parameters, strict=False)]
 
