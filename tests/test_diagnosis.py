@@ -210,6 +210,19 @@ def test_spectrum_of_a_tanh_network():
     assert tg.spectrum(states, sequences=1).jacobians.shape == (5, 1, 4, 4)
 
 
+def test_a_single_sequence_of_column_vectors():
+    rng = np.random.default_rng(0)
+    W = tg.Tensor(rng.normal(size=(3, 3)), requires_grad=True)
+    h, states = np.zeros(3), []
+    for _, x in tg.steps(rng.normal(size=(4, 3))):
+        h = np.tanh(W @ h + x)
+        states.append(h)
+    J = np.stack([np.diag(1 - h.data**2) @ W.data for h in states[1:]])
+    np.testing.assert_allclose(tg.spectrum(states).jacobians, J[:, None], rtol=1e-12)
+    g = 2 * states[3].data @ J[2] @ J[1] @ J[0]
+    assert tg.credit([(states[3] ** 2).sum()], states)[0, 0] == pytest.approx(np.linalg.norm(g), rel=1e-12)
+
+
 def test_spectrum_refuses_what_has_no_jacobian_of_its_own():
     W = tg.Tensor(np.eye(2), requires_grad=True)
     h, states = tg.Tensor(np.ones((3, 2))), []

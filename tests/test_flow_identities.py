@@ -67,6 +67,8 @@ class Network:
             if self.kind == "normalised":
                 h = np.tanh(a + 0.1 * h * h)
                 return (h / np.sqrt(1 + (h * h).mean(axis=1, keepdims=True)),)
+            if self.kind == "columns":  # vectors are columns, as in W_hh h
+                return (np.tanh(x @ W + (R.T @ h.T + b.reshape(-1, 1)).T),)
             if self.kind == "assembled":
                 return (
                     tg.concatenate([np.tanh(a[:, :1]), tg.relu(a[:, 1:].reshape(-1)).reshape(a[:, 1:].shape)], axis=1),
@@ -78,7 +80,7 @@ class Network:
 
 networks = st.builds(
     Network,
-    kind=st.sampled_from(["tanh", "linear", "gated", "lstm", "two layers", "normalised", "assembled"]),
+    kind=st.sampled_from(["tanh", "linear", "gated", "lstm", "two layers", "normalised", "assembled", "columns"]),
     T=st.integers(2, 7),
     B=st.integers(1, 3),
     H=st.integers(1, 4),

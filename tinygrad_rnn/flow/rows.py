@@ -76,8 +76,11 @@ def _at_once(node: Tensor, i: int, g: Array) -> Array | None:
         rule = primitive.vjps[i]
         arrays = [x._data if type(x) is Tensor else x for x in node.inputs]
         return None if rule is None else np.asarray(rule(g, node._data, *arrays, **node.params))
-    if name == "matmul" and i == 0 and np.ndim(node.inputs[1]) == 2:
+    if name == "matmul" and i == 0 and _array(node.inputs[1]).ndim == 2:
         return np.asarray(g @ _array(node.inputs[1]).T)
+    if name == "matmul" and i == 1 and _array(node.inputs[0]).ndim == 2 and operand.ndim <= 2:
+        left = _array(node.inputs[0])
+        return np.asarray(g @ left if operand.ndim == 1 else left.T @ g)
     if name == "getitem" and i == 0:
         key = node.params["key"]
         entries = key if type(key) is tuple else (key,)
