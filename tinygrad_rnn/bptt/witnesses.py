@@ -6,7 +6,7 @@ A witness is a function from a `Problem` to its `Gradients`. `compare` takes mor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from .. import ops
 from ..flow.gradient_flow import gradient_flow
 from ..tensor import Tensor
 from ..timeline import steps
-from .cells import CELLS, readout
+from .cells import CELLS, State, readout
 from .problem import Array, Gradients, Problem, Window
 
 Witness = Callable[[Problem], Gradients]
@@ -32,18 +32,14 @@ def autodiff(problem: Problem) -> Gradients:
     """Generic backprop on the unrolled graph of tensor operations; each window is a graph of its own."""
     W = {name: Tensor(array, requires_grad=True, name=name) for name, array in problem.params.items()}
     begin = {name: Tensor(array, requires_grad=True, name=f"{name}0") for name, array in problem.initial.items()}
-    made: list[dict[str, Tensor]] = [{} for _ in problem.xs]
+    made: list[State] = [{} for _ in problem.xs]
     per_step = {name: np.zeros((problem.T, *array.shape)) for name, array in problem.params.items()}
     states = {name: np.zeros((problem.T, *array.shape)) for name, array in problem.initial.items()}
     value = 0.0
-    for start, first, end in problem.windows:
-        state: dict[str, Any] = begin if start == 0 else {name: h.detach() for name, h in made[start - 1].items()}
-        losses = []
-        for t, x in steps(problem.xs[start:end], start=start):
-            state = made[t] = CELLS[problem.cell](x, state, W, lambda name, h: h)
-            if t >= first:
-                losses.append(_loss(problem, readout(state["h"], W), problem.targets[t]))
-        loss = ops.stack(losses).sum() * problem.scale
+    for window in problem.windows:
+        start, _, end = window
+        state: State = begin if start == 0 else {name: h.detach() for name, h in made[start - 1].items()}
+        loss, made[start:end] = unroll(problem, window, W, state)
         value += float(loss)
         flow = gradient_flow(loss)
         for t in range(start, end):
@@ -62,6 +58,26 @@ def autodiff(problem: Problem) -> Gradients:
         initial={f"{name}0": _grad(tensor) for name, tensor in begin.items()},
         final={name: h.data for name, h in made[-1].items()},
     )
+
+
+def unroll(problem: Problem, window: Window, W: Mapping[str, Tensor], state: State) -> tuple[Tensor, list[State]]:
+    """The network written with tensor operations over one window of steps.
+
+    Args:
+        W: the parameters, by the names in `problem.params`.
+        state: what the window starts from, by the names in `problem.initial`.
+
+    Returns:
+        The loss of the window, scaled, and the state after each of its steps. Whoever differentiates the loss in a way
+        of his own, such as by compiling it, has another witness for `compare`.
+    """
+    losses, states = [], []
+    for t, x in steps(problem.xs[window.start : window.end], start=window.start):
+        state = CELLS[problem.cell](x, state, W, lambda name, h: h)
+        states.append(state)
+        if t >= window.first:
+            losses.append(_loss(problem, readout(state["h"], W), problem.targets[t]))
+    return ops.stack(losses).sum() * problem.scale, states
 
 
 def _loss(problem: Problem, y: Tensor, target: Array) -> Tensor:
@@ -182,4 +198,4 @@ def _nudged(nudge: Callable[[str, int], Any], t: int, name: str, h: Any) -> Any:
     return h + nudge(name, t)
 
 
-__all__ = ["Witness", "autodiff", "numerical"]
+__all__ = ["Witness", "autodiff", "numerical", "unroll"]
