@@ -113,6 +113,7 @@ def page(
                 for s in flow.states()[:400]
             ],
             count=len(told.events),
+            natural=round(scene.height),
             hand=hand is not None,
             number=number,
         )

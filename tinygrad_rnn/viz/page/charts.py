@@ -69,7 +69,7 @@ def credit_chart(C: Array) -> str:
     """The credit matrix, with the row and the column of the current step framed."""
     relative = relative_credit(C)
     rows, columns = C.shape
-    size = min(12.0, 300.0 / max(rows, columns))
+    size = min(30.0, 320.0 / max(rows, columns))
     every = max(1, -(-max(rows, columns) // 100))
     cells = []
     for t in range(0, rows, every):

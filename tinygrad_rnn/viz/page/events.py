@@ -74,6 +74,7 @@ class Filling:
 
     def data(self) -> dict[str, Any]:
         return {
+            "name": self.name,
             "steps": self.steps,
             "norms": [number(n) for n in self.norms],
             "running": [number(n) for n in self.running],
@@ -140,27 +141,20 @@ class _Teller:
 
     # ------------------------------------------------------------------ one operation
     def _forward(self, node: Tensor) -> dict[str, Any]:
-        assert node.primitive is not None
-        words = [self._mention(x) for x in node.inputs]
-        form = _FORWARD.get(node.primitive.name)
-        if node.primitive.name == "getitem":
-            right = f"{words[0]}{_key(node.params.get('key'), words[1:])}"
-        elif form is not None and form.count("{") == len(words):
-            right = form.format(*words)
-        else:
-            right = f"{node.primitive.name.replace('_', ' ')}({', '.join(words[:6])}{', …' if len(words) > 6 else ''})"
+        right = self._expression(node)
+        name = self._name(node)
         shapes = " , ".join(_shape(x) for x in node.inputs[:6])
         event: dict[str, Any] = {
             "p": "f",
             "b": self.box_of[node.order].id,
             "t": self.box_of[node.order].step,
-            "eq": f"{self._mention(node)} = {right}",
+            "eq": f"{name} = {right}" if name else right,
             "sh": f"{shapes} → {_shape(node)}",
             "e": [f"e{at}" for at, _ in self.into[node.order]],
         }
         values = _values(node._data)
         if values is not None:
-            event["v"] = [[self._mention(node), values]]
+            event["v"] = [[name or "the result", values]]
         return event
 
     def _backward(self, node: Tensor, arrived: list[list[Any]]) -> dict[str, Any]:
@@ -209,21 +203,38 @@ class _Teller:
                 found.append([f"{self._mention(user)}{step}", number(norm)])
         return found
 
-    def _mention(self, x: object) -> str:
+    def _expression(self, node: Tensor, depth: int = 2) -> str:
+        """What a node computes, in terms of its operands."""
+        assert node.primitive is not None
+        words = [self._mention(x, depth) for x in node.inputs]
+        form = _FORWARD.get(node.primitive.name)
+        if node.primitive.name == "getitem":
+            return f"{words[0]}{_key(node.params.get('key'), words[1:])}"
+        if form is not None and form.count("{") == len(words):
+            return form.format(*words)
+        return f"{node.primitive.name.replace('_', ' ')}({', '.join(words[:6])}{', …' if len(words) > 6 else ''})"
+
+    def _mention(self, x: object, depth: int = 2) -> str:
+        """An operand: its name, or else what it is computed from."""
         if not isinstance(x, Tensor):
             value = np.asarray(x)
             return f"{value:.4g}" if value.ndim == 0 and value.dtype.kind in "iuf" else "…"
+        name = self._name(x)
+        if name:
+            return name
+        if x.primitive is None:
+            return "const"
+        return f"({self._expression(x, depth - 1)})" if depth else "…"
+
+    def _name(self, x: Tensor) -> str:
+        """A tensor's name with its step, or "" where it has none."""
         if x.primitive is not None and x.primitive.name in ("transpose", "swapaxes") and not x.name:
             return f"{self._mention(x.inputs[0])}ᵀ"
         name = shorten(x.name or "", 20) if not self._is_interior(x) else ""
         box = self.box_of.get(x.order)
         if not name and box is not None and box.kind in ("state", "initial", "loss", "input"):
             return "".join(f"[{run.text}]" if run.subscript else run.text for run in box.title)
-        if name:
-            return f"{name}[{x.step}]" if x.step is not None and x is not self.flow.loss else name
-        if x.primitive is not None:
-            return f"({x.primitive.name.replace('_', ' ')})"
-        return "const"
+        return f"{name}[{x.step}]" if name and x.step is not None and x is not self.flow.loss else name
 
     def _is_interior(self, x: Tensor) -> bool:
         return x.primitive is not None and any(u.origin == x.origin for u, _ in self.flow.structure.consumers(x))

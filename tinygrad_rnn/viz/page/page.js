@@ -92,7 +92,7 @@
     if (!event) return;
     list("Messages that arrived here, added up", (event.in || []).map(([who, norm]) => `from ${who}: |·| = ${norm}`));
     list("Messages sent back", (event.out || []).map(([rule, shape, norm]) => `${rule} ${shape}, |·| = ${norm}`));
-    list("Sums over time that grow", (event.fill || []).map(([weight, where]) => `∂L/∂${weights[weight].name}: the part of step ${where}`));
+    list("Sums over time that grow", (event.fill || []).map(([weight, where]) => `∂L/∂${weights[weight].name}: ${where === "hidden" ? "the steps not drawn" : `the part of step ${where}`}`));
   }
 
   function matrix(title, rows, parent) {
