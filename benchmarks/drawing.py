@@ -61,10 +61,12 @@ TORCHLENS = (
     TORCH
     + """
 import os, tempfile, torchlens
+from torchlens.options import VisualizationOptions
 def draw():
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        torchlens.visualization.show_model_graph(model, [xs], vis_outpath="graph", save_only=True, vis_fileformat="svg")
+        how = VisualizationOptions(view="unrolled", container_path="graph", save_only=True, file_format="svg")
+        torchlens.visualization.show_model_graph(model, [xs], visualization=how)
         return os.path.getsize("graph.svg")
 """
 )

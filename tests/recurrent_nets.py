@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor
+
+
+def cpu_seconds() -> float:
+    """What this process and its children have computed: a time that does not depend on who else is busy."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _weight(rng: np.random.Generator, name: str, *shape: int) -> Tensor:

@@ -442,13 +442,12 @@ def test_hostile_names(name: str, detail: str) -> None:
 
 @pytest.mark.parametrize(("T", "seconds"), [(50, 1), (200, 3)])
 def test_drawing_all_steps_is_quick(T: int, seconds: float) -> None:
-    import time
-
     loss = nets.elman(T=T)
-    start = time.perf_counter()
+    start = nets.cpu_seconds()
     picture = tg.viz.unrolled(tg.gradient_flow(loss), max_steps=None)
     picture.svg()
-    assert time.perf_counter() - start < seconds
+    assert nets.cpu_seconds() - start < seconds
     if GRAPHVIZ:
+        start = nets.cpu_seconds()
         picture.pipe("svg", "dot")
-        assert time.perf_counter() - start < 2 * seconds
+        assert nets.cpu_seconds() - start < seconds

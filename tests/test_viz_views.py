@@ -376,6 +376,16 @@ def opened(browser: Any, trained: Trained, tmp_path: Path) -> Any:
 
 
 @pytest.mark.slow
+def test_a_thousand_steps_are_drawn_in_ten_seconds() -> None:
+    flow = tg.gradient_flow(nets.elman(T=1000))
+    for renderer in ["builtin", "dot"] if GRAPHVIZ else ["builtin"]:
+        start = nets.cpu_seconds()
+        data = tg.viz.unrolled(flow, max_steps=None).pipe("svg", renderer)
+        assert nets.cpu_seconds() - start < 10
+        assert data.count(b"lane_") >= 1000
+
+
+@pytest.mark.slow
 def test_stepping_to_the_end_arrives_at_the_true_gradients(opened: Any, trained: Trained) -> None:
     total = int(opened.get_attribute("#ui-scrub", "max"))
     assert opened.locator("#ui-stage .share.grad").count() == 0

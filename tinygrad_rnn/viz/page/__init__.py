@@ -6,10 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
+from typing import TYPE_CHECKING, Any
 
 from ... import __name__ as _package
 from ...bptt import Gradients as ByHand
@@ -25,6 +22,9 @@ from ..svg import svg
 from ..text import clean, number, shorten
 from .charts import credit_chart, profile_chart
 from .events import Story, story
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 class Page:
@@ -84,6 +84,8 @@ def page(
         InputError: an array in `hand` has another shape than its weight, or fewer than 4 `max_steps`.
         GraphError: there is no graph behind the loss, or a weight changed since the forward pass.
     """
+    from markupsafe import Markup  # with Jinja2 a tenth of a second, which only this page should cost
+
     if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 4):
         raise InputError(f"page: got max_steps={max_steps!r}, expected 4 or more, or None to show all steps")
     flow = loss_or_flow if isinstance(loss_or_flow, GradientFlow) else gradient_flow(loss_or_flow)
@@ -142,6 +144,8 @@ def _by_hand(hand: ByHand | Mapping[str, Array] | None, flow: GradientFlow) -> d
 
 
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader
+
     return Environment(
         loader=PackageLoader(f"{_package}.viz", "page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
