@@ -143,31 +143,30 @@ def test_digits_and_sunspots_hold_out_what_they_score():
 
 def test_character_windows_tile_the_text_and_carry_on(text):
     task = train.Characters(text, batch=3, k1=8, k2=8, seed=1, dtype=np.float64)
-    for step in range(task.updates - 1):
-        (ids, anew), (following, _) = task.window_at(step), task.window_at(step + 1)
-        assert anew == (step == 0)
-        assert np.array_equal(ids[-1], following[0])
-    assert task.window_at(task.updates)[1]
+    model = train.SequenceModel("lstm", task.inputs, task.outputs, 5, embedding=3, rng=0)
+    for step in range(task.updates):
+        (x, target), (following, _) = task.batch(step), task.batch(step + 1)
+        assert (task.first_state(model, step) is not None) == (step == 0)
+        assert np.array_equal(x[1:], target[:-1])
+        assert np.array_equal(target[-1], following[0]) == (step < task.updates - 1)
+    assert [s.shape for s in task.first_state(model, task.updates)] == [(1, 3, 5)] * 2
     assert len(task.train_ids) + len(task.held_ids) == len(TEXT)
-    x, target = task.batch(0)
-    assert np.array_equal(x[1:], target[:-1])
 
 
 def test_windows_longer_than_the_update_look_further_back(text):
     """k1 = 4, k2 = 12: only the last 4 losses count, and gradients travel 12 steps back to a cut."""
-    task = train.Characters(text, batch=2, k1=4, k2=12, seed=1, dtype=np.float64)
-    model = train.SequenceModel("gru", task.inputs, task.outputs, 5, embedding=3, rng=0)
-    state = None
-    for step in range(3):
-        before = state
-        loss, state, tokens = task.loss(model, step, state)
-        x, target = task.batch(step)
-        y, _ = model(x, before)
-        np.testing.assert_allclose(loss.item(), task.error(y[-4:], target[-4:]).item())
-        _, expected = model(x[:4], before)
-        np.testing.assert_allclose(state.data, expected.data)
-        assert not state.requires_grad
-        assert tokens == 8
+    for k2 in (6, 12):
+        task = train.Characters(text, batch=2, k1=4, k2=k2, seed=1, dtype=np.float64)
+        model = train.SequenceModel("gru", task.inputs, task.outputs, 5, embedding=3, rng=0)
+        state = model.zeros(2)
+        for step in range(3):
+            x, target = task.batch(step)
+            loss, carried = task.objective(model, x, target, state)
+            y, _ = model(x, state)
+            np.testing.assert_allclose(loss.item(), task.error(y[-4:], target[-4:]).item())
+            np.testing.assert_allclose(carried.data, model(x[:4], state)[1].data)
+            assert task.tokens(x) == 8
+            state = tg.truncate(carried)
     with pytest.raises(tg.InputError, match="k2"):
         train.Characters(text, batch=2, k1=8, k2=4, seed=1, dtype=np.float64)
 

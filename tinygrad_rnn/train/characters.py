@@ -15,9 +15,8 @@ from ..errors import InputError
 from ..ops import concatenate
 from ..tensor import Array, Tensor
 from ..text import Vocabulary, read_text
-from ..truncation import truncate
 from .model import SequenceModel
-from .task import Task
+from .task import Batch, Task
 
 STREAMS = 64
 """How many places of a text are read in parallel to score it."""
@@ -62,31 +61,28 @@ class Characters(Task):
                 "use fewer streams, shorter windows or a longer text"
             )
 
-    def window_at(self, step: int) -> tuple[Array, bool]:
-        """The characters of an update, (k2 + 1, batch), and whether the streams start anew there."""
+    def batch(self, step: int) -> Batch:
+        """The characters of an update and those that follow them, each (k2, batch)."""
         epoch, i = divmod(step, self.updates)
         offset = int(self.rng(epoch).integers(self.k1))
-        streams = (
-            self.train_ids[offset : offset + self.batch_size * self.length].reshape(self.batch_size, self.length).T
-        )
-        start = i * self.k1
-        return streams[start : start + self.window + 1], i == 0
-
-    def batch(self, step: int) -> tuple[Array, Array]:
-        ids, _ = self.window_at(step)
+        streams = self.train_ids[offset : offset + self.batch_size * self.length].reshape(self.batch_size, self.length)
+        ids = streams.T[i * self.k1 : i * self.k1 + self.window + 1]
         return ids[:-1], ids[1:]
 
-    def loss(self, model: SequenceModel, step: int, state: Any) -> tuple[Tensor, Any, int]:
+    def first_state(self, model: SequenceModel, step: int) -> Any:
+        return model.zeros(self.batch_size) if step % self.updates == 0 else None
+
+    def objective(self, model: SequenceModel, x: Any, target: Any, state: Any) -> tuple[Tensor, Any]:
         """Losses of the window's last k1 characters; the state k1 characters in is carried on."""
-        ids, anew = self.window_at(step)
-        x, target = ids[:-1], ids[1:]
-        state = None if anew else truncate(state)
         y, carried = model(x[: self.k1], state)
-        if self.window > self.k1:
+        late = self.window - self.k1  # y covers x[:k1]; the rest, x[k1:], has so many
+        if late:
             rest, _ = model(x[self.k1 :], carried)
-            late = self.window - self.k1  # y covers x[:k1], rest covers x[k1:]
             y = rest[-self.k1 :] if late >= self.k1 else concatenate([y[late:], rest])
-        return self.error(y, target[-self.k1 :]), truncate(carried), self.k1 * self.batch_size
+        return self.error(y, target[-self.k1 :]), carried
+
+    def tokens(self, x: Array) -> int:
+        return self.k1 * self.batch_size
 
     def score(self, model: SequenceModel) -> float:
         return bits_per_character(model, self.held_ids, self.train_ids[-WARM_UP:])

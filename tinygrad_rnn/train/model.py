@@ -60,6 +60,12 @@ class SequenceModel(Module):
         self.head = Linear(hidden, outputs, dtype=dtype, rng=rng)
         self.drop = Dropout(dropout, rng=rng)
 
+    def zeros(self, batch: int) -> Any:
+        """The state before the first step, as arrays in the form that `forward` takes and returns."""
+        shape = (self.rnn.num_layers, batch, self.rnn.hidden_size)
+        zeros = tuple(np.zeros(shape, self.head.weight.dtype) for _ in self.rnn.states)
+        return zeros if len(zeros) > 1 else zeros[0]
+
     def forward(self, x: Operand, state: Any = None, last: bool = False) -> tuple[Tensor, Any]:
         """(T, batch, inputs), or classes (T, batch), to (T, batch, outputs), or (batch, outputs) if `last`."""
         if hasattr(self, "embed"):

@@ -57,14 +57,21 @@ class Task:
         """The score in words."""
         return f"{self.metric} {score:.4f}"
 
-    def error(self, y: Tensor, target: Array) -> Tensor:
+    def error(self, y: Tensor, target: Any) -> Tensor:
         """The mean loss of outputs y."""
         return softmax_cross_entropy(y, target) if self.classes_out else squared_error(y, target)
 
-    def loss(self, model: SequenceModel, step: int, state: Any) -> tuple[Tensor, Any, int]:
-        """The loss of batch `step`, the state to carry to the next, and how many steps were read."""
-        x, target = self.batch(step)
-        return self.error(run_in_windows(model, x, self.k2, self.last), target), None, x.shape[0] * x.shape[1]
+    def objective(self, model: SequenceModel, x: Any, target: Any, state: Any) -> tuple[Tensor, Any]:
+        """The loss of a batch, and the state to begin the next one with (None: each begins anew)."""
+        return self.error(run_in_windows(model, x, self.k2, self.last), target), None
+
+    def first_state(self, model: SequenceModel, step: int) -> Any:
+        """The state that batch `step` begins with if the last one's is not carried on, else None."""
+        return None
+
+    def tokens(self, x: Array) -> int:
+        """How many steps of how many sequences a batch teaches."""
+        return x.shape[0] * x.shape[1]
 
     def record(self) -> dict[str, Any]:
         """What a checkpoint must remember of the data, to build the model and to refuse other data."""

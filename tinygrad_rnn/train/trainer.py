@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..optim import clip_grad_norm_, clip_grad_value_
-from ..tensor import Tensor
+from ..tensor import raw
 from ..text import Vocabulary
+from ..truncation import truncate
 from . import checkpoint
 from .checkpoint import Checkpoint
 from .log import Log
@@ -102,7 +103,7 @@ class Trainer:
         arrays = {f"model.{name}": array for name, array in self.model.state_dict().items()}
         arrays |= {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
         carried = self.state if isinstance(self.state, tuple) else () if self.state is None else (self.state,)
-        arrays |= {f"carried.{i}": tensor.data for i, tensor in enumerate(carried)}
+        arrays |= {f"carried.{i}": raw(tensor) for i, tensor in enumerate(carried)}
         record = {
             "settings": self.settings.as_dict(),
             "step": self.step,
@@ -120,7 +121,7 @@ class Trainer:
             raise InputError(f"{self.settings.text or 'the data'} is not the text that this run began with; restore it")
         self.model.load_state_dict(_under("model.", saved.arrays))
         self.optimizer.load_state_dict(_under("optimizer.", saved.arrays))
-        carried = [Tensor(array) for _, array in sorted(_under("carried.", saved.arrays).items())]
+        carried = [array for _, array in sorted(_under("carried.", saved.arrays).items())]
         self.state = None if not carried else tuple(carried) if len(carried) > 1 else carried[0]
         for generator, state in zip(self.model.generators(), record["generators"], strict=True):
             generator.bit_generator.state = state
@@ -136,16 +137,20 @@ class Trainer:
     def advance(self) -> tuple[float, float, int]:
         """One update: the loss, the norm of its gradient before clipping, and how many steps were read."""
         settings, parameters = self.settings, self.model.parameters()
-        loss, self.state, tokens = self.task.loss(self.model, self.step, self.state)
+        x, target = self.task.batch(self.step)
+        first = self.task.first_state(self.model, self.step)
+        state = self.state if first is None else first
         self.optimizer.zero_grad()
+        loss, carried = self.task.objective(self.model, x, target, state)
         loss.backward()
+        self.state = truncate(carried)
         if settings.clip_value:
             clip_grad_value_(parameters, settings.clip_value)
         norm = clip_grad_norm_(parameters, settings.clip or math.inf)
         self.optimizer.lr = settings.lr * self.schedule(self.step)
         self.optimizer.step()
         self.step += 1
-        return loss.item(), norm, tokens
+        return loss.item(), norm, self.task.tokens(x)
 
     def run(self, say: Callable[[str], None] = _say, progress: bool | None = None) -> Result:
         """Train to the end, or until the score stops improving.
