@@ -151,3 +151,16 @@ def test_python_m_is_the_same_command() -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith("tinygrad-rnn demo: argument --steps: got '0'")
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m tinygrad_rnn flow --steps 3 --hidden 4 | head -n 1; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] in ("0", "141")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -16,16 +17,22 @@ from .train.model import CELLS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 for input that cannot be used, 130 when interrupted."""
+    """Run one command; returns the exit code: 0, 2 for input that cannot be used, 130 when
+    interrupted, 141 when nobody reads on."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+        return code
     except TensorError as error:
         print(f"tinygrad-rnn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("tinygrad-rnn: interrupted; nothing was written", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `tinygrad-rnn flow | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 class Parser(argparse.ArgumentParser):
