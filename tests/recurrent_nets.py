@@ -188,6 +188,18 @@ def layers() -> Tensor:
     return tg.softmax_cross_entropy(readout(hidden), rng.integers(0, 5, size=(4, 2)))
 
 
+def listed(T: int = 4) -> Tensor:
+    """Inputs and targets in a list of pairs, and a state carried over from the sequence before."""
+    rng = np.random.default_rng(0)
+    W, U = _weight(rng, "W", 2, 3), _weight(rng, "U", 3, 3)
+    h = Tensor(rng.normal(size=(1, 3)), requires_grad=True, name="h").detach()
+    loss = 0.0
+    for _, (x, y) in tg.steps([(rng.normal(size=(1, 2)), rng.normal(size=(1, 3))) for _ in range(T)]):
+        h = np.tanh(x @ W + h @ U)
+        loss = loss + tg.squared_error(h, y)
+    return loss
+
+
 def stepless() -> Tensor:
     """No loop at all."""
     rng = np.random.default_rng(0)
@@ -215,5 +227,6 @@ ALL = {
     "truncated": truncated,
     "embedded": embedded,
     "layers": layers,
+    "listed": listed,
     "stepless": stepless,
 }

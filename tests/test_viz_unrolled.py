@@ -216,6 +216,20 @@ def test_cuts_are_drawn_as_cuts() -> None:
     assert any(label.kind == "cut" for label in scene.labels)
 
 
+def test_inputs_and_targets_from_a_list_stand_in_their_lanes() -> None:
+    scene = draw("listed")
+    by_lane: dict[str, list[Rect]] = {}
+    for box in scene.boxes:
+        if box.kind == "input":
+            by_lane.setdefault(box.id.split("_")[0], []).append(box)
+    assert sorted(by_lane) == ["t0", "t1", "t2", "t3"]
+    for x, y in by_lane.values():
+        state = next(box for box in scene.boxes if box.kind == "state" and box.id.startswith(x.id[:2]))
+        assert x.y > state.bottom
+        assert y.bottom <= state.bottom, "a target stands by its loss"
+    assert any(box.kind == "cut" and "detached" in box.lines[1].text for box in scene.boxes)
+
+
 def test_shared_weights_are_drawn_once() -> None:
     scene = draw("elman", weights="nodes")
     weights = [box for box in scene.boxes if box.kind == "weight"]

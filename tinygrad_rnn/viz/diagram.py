@@ -164,7 +164,7 @@ class _Builder:
             self.box_of[leaf.order] = data[key]  # two loops read the same x_t
             return
         zone: Zone = "before" if step is None else "lane"
-        title = name_runs(leaf.name or "input", leaf.step)
+        title = name_runs(leaf.name or "data", step if self.structure.steps else None)
         data[key] = self._add(Box("input", zone, [leaf], title, "", step, align=("input", leaf.name)), leaf)
 
     def _source_of_cut(self, leaf: Tensor) -> Box | None:
@@ -177,7 +177,9 @@ class _Builder:
             found = self._role(user, i)
             if found is not None and user.step is not None:
                 state, later = found
-                return name_runs(state.name or "h", user.step - later), "initial"
+                return name_runs(
+                    state.name or "h", user.step - later
+                ), "detached" if tensor.order in self.read.cuts else "initial"
         return name_runs(tensor.name or "initial state"), ""
 
     def _role(self, user: Tensor, i: int) -> tuple[Tensor, int] | None:

@@ -97,7 +97,10 @@ class Reading:
                     homes[node.order] = last[node.order]
         for leaf in self.structure.leaves:
             if leaf.step is None:
-                homes[leaf.order] = "before"
+                users = {user.step for user, _ in self.uses(leaf)}
+                data = not leaf.requires_grad and len(users) == 1 < len(self.structure.steps)
+                only = next(iter(users))
+                homes[leaf.order] = only if data and only is not None else "before"  # entry t of a list of inputs
         return homes
 
     def uses(self, tensor: Tensor) -> list[Use]:
@@ -184,7 +187,7 @@ class Reading:
             return True
         if x.requires_grad or self.step_of(x) is None:
             return True
-        return not x.name
+        return not x.name and x.step is not None
 
     def operands(self, node: Tensor) -> list[tuple[int, Tensor]]:
         """The operands that are drawn. An operation must have one, unless all it uses is said."""
