@@ -85,7 +85,7 @@ def test_an_operation_and_its_gradients(name: str, data: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_GRADIENT)
-@settings(FAST, max_examples=1000, derandomize=False)
+@settings(FAST, max_examples=200, derandomize=False)
 @given(data=st.data())
 def test_an_operation_and_its_gradients_at_length(name: str, data: Any) -> None:
     prove(name, data)
