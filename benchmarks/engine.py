@@ -199,12 +199,19 @@ def once(T: int, wanted: bool) -> float:
 
 
 def long_sequences() -> None:
+    """A graph has no cycles, but Python's collector walks it again and again while it grows: shown without, too."""
     print("\ntime of forward, backward and deletion against the number of steps (B, H = 2, 8)")
     for wanted in (False, True):
         best = {T: min(once(T, wanted) for _ in range(3 if T < 100_000 else 1)) for T in (1_000, 10_000, 100_000)}
         each = ", ".join(f"T = {T:,}: {t:.3f} s ({t / T * 1e6:.0f} us a step)" for T, t in best.items())
         print(f"  {'xs wants its gradient' if wanted else 'xs is data':24} {each}")
         print(f"  {'':24} T = 10,000 over T = 1,000: {best[10_000] / best[1_000]:.1f}, between 8 and 13 is linear")
+    gc.disable()
+    try:
+        each = ", ".join(f"T = {T:,}: {once(T, False) / T * 1e6:.0f} us a step" for T in (1_000, 100_000))
+    finally:
+        gc.enable()
+    print(f"  {'without the collector':24} {each}")
 
 
 # ---------------------------------------------------------------------- memory
