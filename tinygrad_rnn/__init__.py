@@ -8,6 +8,7 @@ from . import bptt, nn, ops, optim, viz
 from .anomaly import detect_anomaly
 from .autodiff import grad, no_grad
 from .checkpoint import checkpoint, checkpoint_steps
+from .compiler import compile
 from .errors import DTypeError, GradientError, GraphError, InputError, ShapeError, TensorError
 from .flow import credit, diagnose, gradient_flow, spectrum
 from .gradcheck import gradcheck
@@ -31,6 +32,7 @@ __all__ = [
     "bptt",
     "checkpoint",
     "checkpoint_steps",
+    "compile",
     "detect_anomaly",
     "credit",
     "diagnose",

@@ -1,0 +1,382 @@
+"""The compiled program is the eager one, only faster: same loss, same gradients, readable source."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from random_cells import largest_difference
+
+import tinygrad_rnn as tg
+
+CASES = 40
+
+
+@pytest.mark.parametrize("seed", range(CASES))
+def test_random_programs_agree_with_eager(seed: int) -> None:
+    assert largest_difference(seed) < 1e-12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(10))
+def test_a_thousand_random_programs_agree_with_eager(block: int) -> None:
+    for seed in range(1000 + 100 * block, 1100 + 100 * block):
+        assert largest_difference(seed) < 1e-12, f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_single_precision_stays_single(seed: int) -> None:
+    assert largest_difference(seed, np.float32) < 1e-3
+
+
+def rnn_loss(params: Any, xs: Any, targets: Any) -> Any:
+    """The plain RNN with a class at every step."""
+    h = np.zeros((xs.shape[1], params["W_hh"].shape[0]))
+    loss = 0.0
+    for t, x in tg.steps(xs):
+        h = np.tanh(x @ params["W_xh"] + h @ params["W_hh"] + params["b_h"])
+        y = h @ params["W_hy"] + params["b_y"]
+        loss = loss + tg.softmax_cross_entropy(y, targets[t])
+    return loss / len(xs)
+
+
+def rnn_arguments(T: int = 7, B: int = 3, I: int = 4, H: int = 5, C: int = 6, seed: int = 0) -> tuple[Any, Any, Any]:  # noqa: E741
+    rng = np.random.default_rng(seed)
+    shapes = {"W_xh": (I, H), "W_hh": (H, H), "b_h": (H,), "W_hy": (H, C), "b_y": (C,)}
+    params = {name: rng.standard_normal(shape) / 2 for name, shape in shapes.items()}
+    return params, rng.standard_normal((T, B, I)), rng.integers(0, C, (T, B))
+
+
+def tensors(x: Any) -> Any:
+    """The same container with a tensor that requires a gradient for each array."""
+    if isinstance(x, dict):
+        return {key: tensors(value) for key, value in x.items()}
+    return [tensors(value) for value in x] if isinstance(x, list) else tg.Tensor(x, requires_grad=True)
+
+
+def eager(loss_fn: Callable[..., Any], params: Any, *batch: Any) -> tuple[float, list[Any]]:
+    """Loss and gradients by backward(), the gradients in the order of the parameters."""
+    given = tensors(params)
+    loss = loss_fn(given, *(tg.Tensor(x) if isinstance(x, np.ndarray) else x for x in batch))
+    loss.backward()
+    return loss.item(), [np.zeros_like(p.data) if p.grad is None else p.grad for p in leaves(given)]
+
+
+def leaves(x: Any) -> list[Any]:
+    if isinstance(x, dict):
+        x = list(x.values())
+    return [leaf for value in x for leaf in leaves(value)] if isinstance(x, (list, tuple)) else [x]
+
+
+def check(loss_fn: Callable[..., Any], params: Any, *batch: Any) -> tg.compiler.Compiled:
+    step = tg.compile(loss_fn)
+    for _ in range(2):  # the second call finds the buffers as the first left them
+        loss, grads = step(params, *batch)
+        expected, gradients = eager(loss_fn, params, *batch)
+        np.testing.assert_allclose(loss, expected, rtol=1e-12)
+        for found, wanted in zip(leaves(grads), gradients, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12 * max(1.0, np.abs(wanted).max()))
+    return step
+
+
+# ---------------------------------------------------------------------- the source
+def test_the_source_of_the_plain_rnn_is_bptt_as_in_the_textbook() -> None:
+    step = check(rnn_loss, *rnn_arguments())
+    source = step.source
+    assert len(source.splitlines()) < 60
+    for line in (
+        "for t in range(7):",
+        "matmul(h[t - 1], W_hh, out=z_h)",
+        "tanh(z_h, out=h[t])",
+        "for t in reversed(range(7)):",
+        "add(dh_next, dy_W_hy_T[t], out=dh)",
+        "matmul(dz_h[t], W_hh_T, out=dh_next)",
+        "dW_hh = matmul(h_all[:7].reshape(-1, 5).T, dz_h_all.reshape(-1, 5))",
+    ):
+        assert line in source, line
+    assert "# gradient of W_hh" in source
+    assert step.explain().count("loop over steps 0..6") == 2
+
+
+def test_the_source_does_not_grow_with_the_number_of_steps() -> None:
+    step = tg.compile(rnn_loss)
+    lengths = []
+    for T in (3, 30, 60):
+        step(*rnn_arguments(T=T))
+        lengths.append(len(step.source.splitlines()))
+    assert len(set(lengths)) == 1
+
+
+def test_the_loops_hold_only_the_recurrence() -> None:
+    step = check(rnn_loss, *rnn_arguments())
+    loops = [part for part in step.program.schedule if isinstance(part, tg.compiler.Loop)]
+    assert [len(loop.units) for loop in loops] == [3, 3]
+    products = [unit for loop in loops for unit in loop.units if unit.primitive is tg.matmul]
+    assert len(products) == 2  # x_t W_xh, the outputs and all weight gradients are products over all steps
+
+
+def test_the_program_as_a_graph() -> None:
+    step = check(rnn_loss, *rnn_arguments())
+    text = step.dot()
+    assert 'label="for t in 0 … 6"' in text
+    assert 'label="for t in 6 … 0"' in text
+    assert 'label="t-1"' in text  # h_(t-1)
+    assert 'label="t+1"' in text  # dh_(t+1)
+    again = tg.compile(rnn_loss)
+    again(*rnn_arguments())
+    assert again.dot() == text
+
+
+def test_a_loss_at_the_last_step_only() -> None:
+    def loss_fn(params: Any, xs: Any, targets: Any) -> Any:
+        h = np.zeros((xs.shape[1], params["W_hh"].shape[0]))
+        for _, x in tg.steps(xs):
+            h = np.tanh(x @ params["W_xh"] + h @ params["W_hh"] + params["b_h"])
+        return tg.softmax_cross_entropy(h @ params["W_hy"] + params["b_y"], targets[-1])
+
+    step = check(loss_fn, *rnn_arguments())
+    assert len(step.source.splitlines()) < 75
+
+
+def test_two_sequences_in_a_row_with_the_state_carried_over() -> None:
+    def loss_fn(params: Any, xs: Any, targets: Any) -> Any:
+        h, loss = np.zeros((xs.shape[1], params["W_hh"].shape[0])), 0.0
+        for part in (0, 1):
+            for _, x in tg.steps(xs[4 * part : 4 * part + 4], start=4 * part):
+                h = np.tanh(x @ params["W_xh"] + h @ params["W_hh"] + params["b_h"])
+                loss = loss + (h * h).mean()
+        return loss
+
+    check(loss_fn, *rnn_arguments(T=8))
+
+
+# ---------------------------------------------------------------------- layers and losses
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True}])
+def test_layers_of_nn(kind: str, options: dict[str, Any]) -> None:
+    layer = getattr(tg.nn, kind)(3, 4, rng=0, **options)
+
+    def loss_fn(model: Any, xs: Any, lengths: Any) -> Any:
+        y, _ = model(xs, lengths=lengths)
+        return (y * y).mean()
+
+    xs = np.random.default_rng(1).standard_normal((2, 6, 3) if options.get("batch_first") else (6, 2, 3))
+    step = tg.compile(loss_fn)
+    for lengths in (None, (6, 4)):
+        for _ in range(2):  # the parameters change between the calls
+            layer.zero_grad()
+            expected = loss_fn(layer, xs, lengths)
+            expected.backward()
+            loss, grads = step(layer, xs, lengths)
+            np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+            assert list(grads) == [name for name, _ in layer.named_parameters()]
+            for name, parameter in layer.named_parameters():
+                np.testing.assert_allclose(grads[name], parameter.grad, rtol=1e-10, atol=1e-13)
+                parameter.data -= 0.05
+        directions = options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
+        assert step.explain().count("loop over steps 0..5") == 2 * directions
+
+
+def test_embeddings_and_their_gradient() -> None:
+    def loss_fn(params: Any, tokens: Any) -> Any:
+        h, loss = np.zeros((tokens.shape[1], 4)), 0.0
+        for _, token in tg.steps(tokens):
+            h = np.tanh(params["E"][token] + h @ params["R"])
+            loss = loss + (h * h).sum()
+        return loss
+
+    rng = np.random.default_rng(0)
+    params = {"E": rng.standard_normal((5, 4)), "R": rng.standard_normal((4, 4))}
+    check(loss_fn, params, rng.integers(0, 5, (6, 3)))
+
+
+def test_what_does_not_roll_is_straight_line_code() -> None:
+    def attention(params: Any, xs: Any) -> Any:
+        h, states, loss = xs[0], [], 0.0
+        for t, x in tg.steps(xs):
+            states.append(h)
+            scores = np.stack([(h * s).sum(axis=-1) for s in states])  # longer at every step
+            weights = tg.softmax(scores, axis=0)
+            context = sum(weights[i][:, None] * s for i, s in enumerate(states))
+            h = np.tanh(x @ params["W"] + context @ params["R"] * (1.0 + t % 3))
+            loss = loss + (h * h).mean()
+        return loss
+
+    rng = np.random.default_rng(0)
+    params = {"W": rng.standard_normal((3, 3)), "R": rng.standard_normal((3, 3))}
+    step = check(attention, params, rng.standard_normal((5, 2, 3)))
+    assert "not rolled" in step.explain()
+
+
+def test_a_loss_without_steps() -> None:
+    def loss_fn(params: Any, x: Any) -> Any:
+        return (np.maximum(x @ params[0] + params[1][0], 0.0) ** 2).mean()
+
+    rng = np.random.default_rng(0)
+    check(loss_fn, [rng.standard_normal((3, 4)), [rng.standard_normal(4)]], rng.standard_normal((5, 3)))
+
+
+def test_truncation_by_detach() -> None:
+    def loss_fn(params: Any, xs: Any, targets: Any) -> Any:
+        h, loss = np.zeros((xs.shape[1], params["W_hh"].shape[0])), 0.0
+        for t, x in tg.steps(xs):
+            if t == 5:
+                h = h.detach()
+            h = np.tanh(x @ params["W_xh"] + h @ params["W_hh"] + params["b_h"])
+            loss = loss + (h * h).mean()
+        return loss
+
+    check(loss_fn, *rnn_arguments(T=10))
+
+
+# ---------------------------------------------------------------------- calling it
+def test_gradients_come_in_the_container_of_the_parameters() -> None:
+    def loss_fn(params: Any, x: Any) -> Any:
+        first, rest = params
+        return (first * x).sum() + (rest["b"] ** 2).sum()
+
+    params = (np.arange(3.0), {"b": np.array(2.0), "unused": np.ones(2)})
+    loss, grads = tg.compile(loss_fn)(params, np.arange(3.0))
+    assert isinstance(grads, tuple)
+    assert loss == 9.0
+    np.testing.assert_array_equal(grads[0], [0.0, 1.0, 2.0])
+    assert grads[1]["b"] == 4.0
+    np.testing.assert_array_equal(grads[1]["unused"], 0.0)
+
+
+def test_one_program_for_each_combination_of_shapes_and_dtypes() -> None:
+    calls = []
+
+    def loss_fn(params: Any, x: Any, scale: float = 1.0) -> Any:
+        calls.append(x.shape)
+        return (params * x).sum() * scale
+
+    step = tg.compile(loss_fn)
+    for n, dtype, scale in ((3, "f8", 1.0), (3, "f8", 1.0), (4, "f8", 1.0), (3, "f4", 1.0), (3, "f8", 2.0)):
+        step(np.ones(n, dtype), np.ones(n, dtype), scale)
+    assert len(step.programs) == 4
+    assert len(calls) == 5  # one for each program, and one at a second call to compare with
+
+
+def test_results_belong_to_the_caller() -> None:
+    step = tg.compile(rnn_loss)
+    params, xs, targets = rnn_arguments()
+    loss, grads = step(params, xs, targets)
+    kept = {name: g.copy() for name, g in grads.items()}
+    step({name: p + 1 for name, p in params.items()}, xs, targets)
+    for name, g in grads.items():
+        np.testing.assert_array_equal(g, kept[name])
+        g += 1.0  # writable
+    again, fresh = step(params, xs, targets)
+    assert again == loss
+    np.testing.assert_array_equal(fresh["W_hh"], kept["W_hh"])
+
+
+def test_tensors_as_arguments_and_nothing_left_behind() -> None:
+    params, xs, targets = rnn_arguments()
+    given = tensors(params)
+    loss, grads = tg.compile(rnn_loss)(given, tg.Tensor(xs), targets)
+    np.testing.assert_allclose(loss, eager(rnn_loss, params, xs, targets)[0])
+    assert all(p.grad is None for p in given.values())
+    assert all(isinstance(g, np.ndarray) for g in grads.values())
+
+
+def test_threads_do_not_share_buffers() -> None:
+    step = tg.compile(rnn_loss)
+    cases = [rnn_arguments(T=40, seed=seed) for seed in range(4)]
+    expected = [step(*case)[0] for case in cases]
+    wrong = []
+
+    def work(i: int) -> None:
+        wrong.extend(i for _ in range(50) if step(*cases[i])[0] != expected[i])
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_errors_say_what_to_do() -> None:
+    with pytest.raises(tg.InputError, match="expected a function"):
+        tg.compile(3)  # type: ignore[arg-type]
+    with pytest.raises(tg.GraphError, match="expected a scalar"):
+        tg.compile(lambda p, x: p * x)(np.ones(3), np.ones(3))
+    with pytest.raises(tg.GraphError, match="depends on no parameter"):
+        tg.compile(lambda p, x: (x * x).sum())(np.ones(3), np.ones(3))
+    with pytest.raises(tg.DTypeError, match="floating"):
+        tg.compile(lambda p: (p * p).sum())(np.arange(3))
+    with pytest.raises(tg.DTypeError, match=r"params\['a'\] is str"):
+        tg.compile(lambda p: p)({"a": "b"})
+    with pytest.raises(tg.InputError, match="call the function once"):
+        _ = tg.compile(rnn_loss).source
+
+
+def test_numbers_frozen_into_the_program_are_noticed() -> None:
+    def leaks(params: Any, x: Any) -> Any:
+        scale = float(np.abs(x.data).max())  # leaves the graph: the program keeps the first call's value
+        return (params * x).sum() * scale
+
+    step = tg.compile(leaks)
+    step(np.ones(3), np.arange(3.0))
+    with pytest.raises(tg.GraphError, match="depends on values"):
+        step(np.ones(3), np.arange(3.0) * 5)
+
+
+def test_compile_time_is_linear_in_the_number_of_steps() -> None:
+    import time
+
+    def seconds(T: int) -> float:
+        arguments = rnn_arguments(T=T, B=1, I=2, H=2, C=2)
+        best = float("inf")
+        for _ in range(3):
+            start = time.process_time()
+            tg.compile(rnn_loss)(*arguments)
+            best = min(best, time.process_time() - start)
+        return best
+
+    assert seconds(800) / seconds(100) < 16
+
+
+# ---------------------------------------------------------------------- beside the loss, and as a witness
+def test_what_is_returned_beside_the_loss() -> None:
+    def loss_fn(params: Any, xs: Any, state: Any) -> Any:
+        h = state
+        for _, x in tg.steps(xs):
+            h = np.tanh(x @ params["W"] + h @ params["R"])
+        return (h * h).mean(), {"state": h, "first": [xs[0]]}
+
+    rng = np.random.default_rng(0)
+    params = {"W": rng.standard_normal((3, 4)), "R": rng.standard_normal((4, 4))}
+    xs, state = rng.standard_normal((5, 2, 3)), np.zeros((2, 4))
+    step = tg.compile(loss_fn)
+    for _ in range(3):  # the state is carried from one call to the next
+        (loss, extra), grads = step(params, xs, state)
+        given = tensors(params)
+        expected, others = loss_fn(given, tg.Tensor(xs), tg.Tensor(state))
+        expected.backward()
+        np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+        np.testing.assert_allclose(extra["state"], others["state"].data, rtol=1e-12)
+        np.testing.assert_array_equal(extra["first"][0], xs[0])
+        np.testing.assert_allclose(grads["R"], given["R"].grad, rtol=1e-10, atol=1e-14)
+        state = extra["state"]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("windows", [{}, {"k1": 3, "k2": 5}])
+def test_the_compiled_gradients_are_a_witness_of_bptt(cell: str, windows: dict[str, int]) -> None:
+    rng = np.random.default_rng(0)
+    sizes = {"I": 3, "H": 4, "C": 5, "3H": 12, "4H": 16}
+    params = {
+        name: rng.standard_normal([sizes[s] for s in symbols]) / 2
+        for name, symbols in tg.bptt.problem.PARAMETERS[cell].items()
+    }
+    xs, targets = rng.standard_normal((8, 2, 3)), rng.integers(0, 5, (8, 2))
+    witnesses = {"compiled": tg.compiler.compiled}
+    table = tg.bptt.compare(params, xs, targets, cell=cell, witnesses=witnesses, show=False, **windows)
+    assert table.passed
+    assert table.worst["compiled"].relative < 1e-12

@@ -1,0 +1,11 @@
+"""The compiler: from the unrolled graph back to the loop, as NumPy source that reads like BPTT by hand.
+
+`trace` writes down every operation, `reroll` finds the loops, `distribute` takes out of them what
+can run for all steps at once, `allocate` gives every result its memory, and `emit` writes the source.
+"""
+
+from .distribute import Loop
+from .step import Compiled, Program, compile
+from .witness import compiled
+
+__all__ = ["Compiled", "Loop", "Program", "compile", "compiled"]

@@ -1,0 +1,520 @@
+"""Emit: write the scheduled program down as NumPy source, and make it run.
+
+The source is one function, `program()`, which allocates the buffers and returns `step`, which computes
+the loss and the gradients. Inside a loop, `h[t]` is row t of the slab `h_all`, and `h[-1]` its initial
+value: `rows` makes the list of rows once, because indexing a list costs a fifth of indexing an array.
+"""
+
+from __future__ import annotations
+
+import keyword
+import linecache
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..primitive import primitives
+from . import rules
+from .allocate import ARRAY, BUFFER, CONSTANT, FRESH, OUTPUT, PART, SLAB, VIEW, Memory, Place
+from .distribute import Loop, Part
+from .reroll import Ref, Unit
+from .rules import Operand
+from .threads import SMALL, OneThread
+from .trace import total
+
+
+def rows(array: Any, first: int) -> list[Any]:
+    """The rows of `array` as a list `r` in which `r[t]` is that of step t, if row 0 is that of step `first`."""
+    views = list(array) if array.ndim > 1 else [array[i, ...] for i in range(len(array))]
+    return [None] * first + views if first >= 0 else views[-first:] + views[:-first]
+
+
+class Source:
+    """The text of a program and what its names stand for.
+
+    Attributes:
+        small: whether all its matrix products are too small to share between threads.
+    """
+
+    def __init__(self, text: str, names: dict[str, Any], small: bool) -> None:
+        self.text, self.names, self.small = text, names, small
+
+    def make(self) -> Callable[..., Any]:
+        """Allocate the buffers; returns `step(inputs...) -> (loss, gradients...)`, which one thread may run."""
+        names = {**self.names, "one_thread": OneThread()}
+        file = f"<compiled {abs(hash(self.text)):x}>"
+        linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
+        exec(compile(self.text, file, "exec"), names)
+        return names["program"]()
+
+
+def emit(schedule: Sequence[Part], results: Sequence[Ref], inputs: Sequence[Unit], places: dict[Unit, Place]) -> Source:
+    """Write the program down."""
+    return _Writer(schedule, results, inputs, places).source()
+
+
+class _Writer:
+    def __init__(
+        self, schedule: Sequence[Part], results: Sequence[Ref], inputs: Sequence[Unit], places: dict[Unit, Place]
+    ) -> None:
+        self.schedule, self.results, self.inputs, self.places = schedule, results, inputs, places
+        self.setup: list[tuple[str, str]] = []
+        self.body: list[tuple[str, str]] = []
+        self.constants: dict[str, Any] = {}
+        self.used: set[str] = {"t", "rows", "program", "step", "empty", "one_thread", *_NUMPY, *primitives}
+        self.names: dict[Unit, str] = {}
+        self.slabs: dict[Unit, str] = {}  # text of the array with time first
+        self.gradients = {ref.unit for ref in results[1:]}
+        self.small = all(_flops(unit) * _steps_at_once(unit, schedule) < SMALL for unit in walk(schedule))
+        self.returned = {ref.unit for ref in results}
+        self.in_loops = {unit for part in schedule if isinstance(part, Loop) for unit in part.units}
+        self.readers: dict[Unit, list[Unit]] = {}
+        for unit in walk(schedule):
+            for ref in unit.refs:
+                self.readers.setdefault(ref.unit, []).append(unit)
+        self.arrays: set[Unit] = set()
+        self.lists: dict[Unit, str] = {}  # name of the list of its rows
+        self.memory: dict[Memory, tuple[str, tuple[int, ...]]] = {}
+        self.next = {place.over: unit for unit, place in places.items() if place.over is not None}
+
+    # ------------------------------------------------------------------ the whole
+    def source(self) -> Source:
+        for unit in self.inputs:
+            self.names[unit] = self.slabs[unit] = self._unique(_title(unit) or "x")
+        for part in self.schedule:
+            if isinstance(part, Loop):
+                self._loop(part)
+            else:
+                self._once(part)
+        returned = self._returned()
+        text = self._text(returned)
+        return Source(text, {**self.constants, "rows": rows, **_environment(text)}, self.small)
+
+    def _text(self, returned: str) -> str:
+        lines = [*self.setup, ("", "")]
+        arguments = ", ".join(self.names[unit] for unit in self.inputs)
+        lines.append((f"def step({arguments}):", ""))
+        lines += [(f"    {code}" if code else "", note) for code, note in self.body]
+        lines += [(f"    return {returned}", ""), ("", ""), ("return step", "")]
+        body = "\n".join(_commented(f"    {code}" if code else "", note) for code, note in lines)
+        used = sorted(name for name in _NUMPY if re.search(rf"(?<![\w.]){name}(?!\w)", body))
+        return f"from numpy import {', '.join(used)}\n\n\ndef program():\n{body}\n"
+
+    def _returned(self) -> str:
+        texts, seen = [], set()
+        for ref in self.results:
+            place = self.places[ref.unit]
+            text = self._read(ref)
+            fresh = place.kind in (OUTPUT, FRESH) and ref.at is None
+            if not fresh or ref in seen:
+                text = f"{text}.copy()"
+            seen.add(ref)
+            texts.append(text)
+        return ", ".join(texts) + ("," if len(texts) == 1 else "")
+
+    # ------------------------------------------------------------------ names
+    def _unique(self, wanted: str) -> str:
+        base = re.sub(r"\W", "_", wanted)
+        if not base or base[0].isdigit() or keyword.iskeyword(base):
+            base = f"x_{base}"
+        name, n = base, 2
+        while name in self.used:
+            name, n = f"{base}_{n}" if base[-1].isdigit() else f"{base}{n}", n + 1
+        self.used.add(name)
+        return name
+
+    def _name(self, unit: Unit) -> str:
+        if unit not in self.names:
+            self.names[unit] = self._unique(_title(unit) or self._described(unit))
+        return self.names[unit]
+
+    def _namesake(self, unit: Unit) -> Unit:
+        """Of the results written over each other, the one that gives this one its name: z += b is still z."""
+        after = unit
+        while _title(after) is None and after in self.next:
+            after = self.next[after]
+        before = unit
+        while _title(after) is None and _title(before) is None and (over := self.places[before].over) is not None:
+            before = over
+        return before if _title(after) is None else after
+
+    def _described(self, unit: Unit) -> str:
+        """A name for what has none, from its operation and operands."""
+        p = unit.primitive
+        if p is None:
+            return "table" if unit.rolled else "constant"
+        word = _SHORT.get(p.name, p.name)
+        operands = [self.names.get(a.unit) or _title(a.unit) or "x" for a in unit.args if type(a) is Ref]
+        first = operands[0] if operands else "x"
+        if p.name in ("transpose", "swapaxes"):
+            return f"{first}_T"
+        if p is total:
+            return f"{first}_sum"
+        if p.name == "matmul" and len(operands) == 2 and len("".join(operands)) < 12:
+            return f"{operands[0]}_{operands[1]}"
+        of = unit.op.backward_of
+        if of is not None:
+            title = of.name
+            what = of.primitive.name if of.primitive else "x"
+            return f"d{title or _SHORT.get(what, what)}_{word}"
+        return f"{first}_{word}" if len(first) < 10 else word
+
+    # ------------------------------------------------------------------ reading
+    def _read(self, ref: Any, unit: Unit | None = None) -> str:
+        """An operand as text: for one step inside a loop, or for all steps of `unit` at once."""
+        if type(ref) is not Ref:
+            return _scalar(ref)
+        other = ref.unit
+        if ref.span is not None:
+            first, last = ref.span
+            if first <= last:
+                return self._slice(other, first, last)
+            return f"{self._slice(other, last, first)}[::-1]"
+        if ref.at is not None:
+            return self._row(other, ref.at)
+        if ref.delay is None:
+            return self.names[other]
+        if unit is not None:
+            return self._slice(other, unit.lo - ref.delay, unit.hi - ref.delay)
+        if other in self.lists:
+            return f"{self.lists[other]}[{rules.affine(1, -ref.delay, 't')}]"
+        return self.names[other]
+
+    def _row(self, unit: Unit, step: int) -> str:
+        return f"{self.slabs[unit]}[{step - self.places[unit].first}{'' if unit.shape else ', ...'}]"
+
+    def _slice(self, unit: Unit, first: int, last: int) -> str:
+        place, text = self.places[unit], self.slabs[unit]
+        start, stop = first - place.first, last + 1 - place.first
+        if (start, stop) == (0, place.rows):
+            return text
+        return f"{text}[{start or ''}:{'' if stop == place.rows else stop}]"
+
+    def _operands(self, unit: Unit, at_once: bool) -> list[Operand]:
+        found = []
+        for a in unit.args:
+            timed = type(a) is Ref and (a.span is not None or (at_once and a.delay is not None))
+            shape = () if type(a) is not Ref else a.unit.shape
+            if type(a) is Ref and a.span is not None:
+                shape = (abs(a.span[1] - a.span[0]) + 1, *shape)
+            found.append(Operand(self._read(a, unit if at_once else None), shape, timed))
+        return found
+
+    # ------------------------------------------------------------------ memory
+    def _array(self, unit: Unit) -> None:
+        """Give a unit with memory its array, in the setup."""
+        if unit in self.arrays:
+            return
+        place = self.places[unit]
+        namesake = self._namesake(unit)
+        name = self._name(namesake)
+        if namesake is not unit:
+            self.names[unit] = name
+            if namesake in self.arrays:
+                self.arrays.add(unit)
+                for known in (self.slabs, self.lists):
+                    if namesake in known:
+                        known[unit] = known[namesake]
+                return
+        shape = (place.rows, *unit.shape) if place.timed else unit.shape
+        if place.timed:
+            name = self._unique(f"{name}_all")
+            self.slabs[unit] = self.slabs[namesake] = name
+        self.arrays.update((unit, namesake))
+        assert place.memory is not None
+        held = self.memory.get(place.memory)
+        if held is None:
+            self.setup.append((f"{name} = empty({_shape(shape)}, '{_dtype(unit)}')", self._storage_note(unit, place)))
+            self.memory[place.memory] = name, shape
+        elif held[1] == shape:
+            self.setup.append((f"{name} = {held[0]}", "in the same memory"))
+        else:
+            size = math.prod(shape)
+            flat = f"{held[0]}.reshape(-1)" + ("" if size == place.memory.size else f"[:{size}]")
+            self.setup.append((f"{name} = {flat}.reshape({_shape(shape)})", "in the same memory"))
+
+    def _storage_note(self, unit: Unit, place: Place) -> str:
+        if place.kind == BUFFER:
+            return "one step"
+        if not place.timed:
+            return ""
+        before, after = unit.lo - place.first, place.first + place.rows - 1 - unit.hi
+        extra = " and the initial value" if before or after else ""
+        return f"all steps{extra}"
+
+    def _rows(self, unit: Unit, lines: list[tuple[str, str]]) -> None:
+        """Make the list of rows that a loop reads or writes."""
+        namesake = self._namesake(unit) if self.places[unit].memory is not None else unit
+        if unit not in self.lists and namesake in self.lists:
+            self.lists[unit] = self.lists[namesake]
+        if unit not in self.lists:
+            name = self._name(unit)
+            if self.names[unit] == self.slabs.get(unit):
+                name = self._unique(f"{name}_t")
+            self.lists[unit] = self.lists[namesake] = name
+            lines.append((f"{name} = rows({self.slabs[unit]}, {self.places[unit].first})", ""))
+
+    # ------------------------------------------------------------------ writing
+    def _initials(self, unit: Unit) -> None:
+        place = self.places[unit]
+        for step, ref in sorted(unit.initials.items()):
+            where = self._row(unit, step) if place.timed else self.names[unit]
+            name = self.names[unit]
+            if ref is None:
+                self.body.append((f"{where}.fill(0)", f"{name} of step {step}: nothing comes from there"))
+            else:
+                self.body.append((f"copyto({where}, {self._read(ref)})", f"{name} of step {step}: the initial value"))
+
+    def _once(self, unit: Unit) -> None:
+        """A unit that runs once, for all its steps if it has any."""
+        place = self.places[unit]
+        if unit.primitive is None:
+            if place.kind == CONSTANT:
+                name = self.names[unit] = self.slabs[unit] = self._unique(_title(unit) or self._described(unit))
+                self.constants[name] = unit.op.value if unit.table is None else unit.table
+            return
+        if place.memory is not None:
+            self._array(unit)
+            if place.kind == SLAB and unit.initials:
+                self._initials(unit)
+        steps = unit.hi - unit.lo + 1 if unit.rolled else None
+        operands = self._operands(unit, at_once=unit.rolled)
+        if place.kind == VIEW:
+            (text,) = rules.statements(unit, operands, None, steps)
+            self._alias(unit, text, self.setup if place.static else self.body)
+            return
+        if place.kind == SLAB:
+            out = self._slice(unit, unit.lo, unit.hi)
+        else:
+            out = self._unique(f"{self._name(unit)}_all") if unit.rolled else self._name(unit)
+            self.slabs[unit] = out
+        lines = rules.statements(unit, operands, out, steps)
+        if place.kind == OUTPUT or (place.kind == FRESH and rules.writes_out(unit)):
+            end = f", out={out})"
+            if len(lines) == 1 and lines[0].endswith(end) and (unit.shape or unit not in self.gradients):
+                lines = [f"{out} = {lines[0].removesuffix(end)})".replace("(, ", "(")]
+            else:
+                self.body.append((f"{out} = empty({_shape(unit.shape)}, '{_dtype(unit)}')", ""))
+        if place.kind in (SLAB, ARRAY) and rules.is_view(unit):
+            lines = [f"copyto({out}, {lines[0]})"]
+        elif place.kind == SLAB and not rules.writes_out(unit):
+            lines = [f"copyto({out}, {lines[0].split(' = ', 1)[1]})"]
+        elif place.kind == FRESH and rules.is_view(unit):
+            lines = [f"{out} = {lines[0]}"]
+        self._append(lines, unit)
+
+    def _alias(self, unit: Unit, text: str, lines: list[tuple[str, str]]) -> None:
+        """A view: no line at all where it is its operand itself."""
+        readers = self.readers.get(unit, [])
+        inline = len(readers) == 1 and readers[0] not in self.in_loops and len(text) < 40 and unit not in self.returned
+        if inline:
+            self.names[unit] = self.slabs[unit] = text
+        elif unit.rolled:
+            self._name(unit)
+            if not text.isidentifier():
+                name = self._unique(f"{self.names[unit]}_all")
+                lines.append((f"{name} = {text}", _note(unit)))
+                text = name
+            self.slabs[unit] = text
+        else:
+            lines.append((f"{self._name(unit)} = {text}", _note(unit)))
+
+    def _append(self, code: Sequence[str], unit: Unit, indent: str = "") -> None:
+        for i, line in enumerate(code):
+            self.body.append((indent + line, _note(unit) if not i else ""))
+
+    def _loop(self, loop: Loop) -> None:
+        for unit in loop.units:
+            place = self.places[unit]
+            if place.memory is not None:
+                self._array(unit)
+                if place.kind == SLAB:
+                    self._rows(unit, self.setup)
+        for unit in loop.units:
+            if _is_scatter(unit):
+                self._parts(unit)
+        for unit in loop.units:
+            self._initials(unit)
+        inside = set(loop.units)
+        for unit in loop.units:
+            for a in unit.args:
+                if type(a) is Ref and a.delay is not None and a.unit not in inside:
+                    static = self.places[a.unit].static
+                    self._rows(a.unit, self.setup if static else self.body)
+        statements: list[tuple[tuple[int, int], Unit, list[str]]] = []
+        for unit in loop.units:
+            lines = self._in_loop(unit)
+            if lines:
+                statements.append(((unit.lo, unit.hi), unit, lines))
+        numbers = f"range({loop.lo}, {loop.hi + 1})" if loop.lo else f"range({loop.hi + 1})"
+        head = f"for t in {f'reversed({numbers})' if loop.reverse else numbers}:"
+        alone = not self.small and any(map(_flops, loop.units)) and all(_flops(u) < SMALL for u in loop.units)
+        if alone:
+            self.body.append(("with one_thread:", "its products are too small to share"))
+        start = len(self.body)
+        self.body.append((head, "back in time" if loop.reverse else "through time"))
+        guarded = (loop.lo, loop.hi)
+        for steps, unit, lines in statements:
+            if steps != guarded and steps != (loop.lo, loop.hi):
+                tests = [f"t >= {steps[0]}"] if steps[0] > loop.lo else []
+                tests += [f"t <= {steps[1]}"] if steps[1] < loop.hi else []
+                self.body.append((f"    if {' and '.join(tests)}:", ""))
+            guarded = steps
+            self._append(lines, unit, "    " if steps == (loop.lo, loop.hi) else "        ")
+        if alone:
+            self.body[start:] = [(f"    {code}", note) for code, note in self.body[start:]]
+
+    def _parts(self, scatter: Unit) -> None:
+        """What is written into its part of the scatter's slab right away."""
+        for i, a in enumerate(scatter.args):
+            if type(a) is Ref and self.places[a.unit].kind == PART:
+                place = self.places[scatter]
+                name = self._unique(f"{self._name(a.unit)}_all")
+                slab = self._slice(scatter, scatter.lo, scatter.hi)
+                self.setup.append((f"{name} = {rules.part_of(scatter, i, slab, place.timed)}", "part of it"))
+                self.slabs[a.unit] = name
+                self._rows(a.unit, self.setup)
+
+    def _in_loop(self, unit: Unit) -> list[str]:
+        place = self.places[unit]
+        if place.kind == VIEW:
+            return self._view_in_loop(unit, place)
+        operands = self._operands(unit, at_once=False)
+        if _is_scatter(unit):
+            operands = [
+                o._replace(text="") if type(a) is Ref and self.places[a.unit].kind == PART else o
+                for o, a in zip(operands, unit.args, strict=True)
+            ]
+        out = f"{self.lists[unit]}[t]" if place.kind in (SLAB, PART) else self._name(unit)
+        lines = rules.statements(unit, operands, out, None)
+        if place.kind == SLAB and rules.is_view(unit):
+            return [f"copyto({out}, {lines[0]})"]
+        if place.kind == SLAB and not rules.writes_out(unit):
+            return [f"copyto({out}, {lines[0].split(' = ', 1)[1]})"]
+        return lines
+
+    def _view_in_loop(self, unit: Unit, place: Place) -> list[str]:
+        """A view of memory that stays is made once, in the setup; any other at every step."""
+        source = unit.args[0]
+        base = self.places[source.unit]
+        stays = base.static and (base.contiguous or _primitive_name(unit) != "reshape")
+        if stays and source.unit in self.slabs and source.delay is not None and rules.once(unit):
+            steps = unit.hi - unit.lo + 1
+            (text,) = rules.statements(unit, self._operands(unit, at_once=True), None, steps)
+            self.slabs[unit] = self._unique(f"{self._name(unit)}_all")
+            self.setup.append((f"{self.slabs[unit]} = {text}", _note(unit)))
+            place.timed, place.static, place.first, place.rows = True, True, unit.lo, steps
+            self._rows(unit, self.setup)
+            return []
+        (text,) = rules.statements(unit, self._operands(unit, at_once=False), None, None)
+        line = f"{self._name(unit)} = {text}"
+        moves = any(slope for slope, _ in unit.numbers) or source.unit in self.slabs
+        if stays and not moves and base.kind in (BUFFER, VIEW, ARRAY):
+            place.static, place.contiguous = (
+                True,
+                base.contiguous and _primitive_name(unit) in ("reshape", "expand_dims"),
+            )
+            self.setup.append((line, _note(unit)))
+            return []
+        return [line]
+
+
+# ---------------------------------------------------------------------- text
+_SHORT = {"cross_entropy_of_classes": "xent", "cross_entropy_of_logits": "xent", "getitem": "part"}
+
+_NUMPY = [
+    "add",
+    "broadcast_to",
+    "concatenate",
+    "copyto",
+    "einsum",
+    "empty",
+    "expand_dims",
+    "matmul",
+    "maximum",
+    "moveaxis",
+    "multiply",
+    "stack",
+    "tanh",
+    "arange",
+]
+
+
+def _environment(text: str) -> dict[str, Any]:
+    """What the source calls beyond the NumPy names it imports itself."""
+    found: dict[str, Any] = {}
+    for name, p in primitives.items():
+        function_name = getattr(p.function, "__name__", name)
+        if isinstance(p.function, np.ufunc):
+            found[function_name] = p.function
+        else:
+            found[name] = p.function
+    words = set(re.findall(r"[A-Za-z_]\w*", text))
+    return {name: f for name, f in found.items() if name in words and name not in _NUMPY}
+
+
+def _flops(unit: Unit) -> int:
+    """Floating-point operations of a matrix product in one step; 0 for anything else."""
+    name = _primitive_name(unit)
+    if name == "contract":
+        ref = unit.args[0]
+        rows = math.prod(ref.unit.shape[:-1]) * (1 if ref.span is None else abs(ref.span[1] - ref.span[0]) + 1)
+        return 2 * rows * math.prod(unit.shape)
+    return 2 * math.prod(unit.shape) * unit.args[0].unit.shape[-1] if name == "matmul" else 0
+
+
+def _steps_at_once(unit: Unit, schedule: Sequence[Part]) -> int:
+    return unit.hi - unit.lo + 1 if unit.rolled and unit in schedule else 1
+
+
+def _primitive_name(unit: Unit) -> str:
+    return unit.primitive.name if unit.primitive else ""
+
+
+def _is_scatter(unit: Unit) -> bool:
+    return _primitive_name(unit) == "scatter"
+
+
+def _title(unit: Unit) -> str | None:
+    return unit.op.name
+
+
+def _note(unit: Unit) -> str:
+    """What a line is for: its operation, or the one whose gradient it belongs to, and the scope."""
+    op, p, of = unit.op, unit.primitive, unit.op.backward_of
+    if of is None:
+        words = "add" if p is total else p.name if p else ""
+    elif of.primitive is None:
+        words = f"gradient of {of.name or 'an input'}"
+    elif p is total and of.name:
+        words = f"gradient of {of.name}"
+    else:
+        words = f"backward of {of.primitive.name}{f' ({of.name})' if of.name else ''}"
+    return words + (f", {op.scope}" if op.scope else "")
+
+
+def _commented(code: str, note: str) -> str:
+    return f"{code.ljust(64)}  # {note}" if note else code
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    return repr(value)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return repr(shape)
+
+
+def _dtype(unit: Unit) -> str:
+    return unit.dtype.str.lstrip("<=|") if unit.dtype.kind != "b" else "?"
+
+
+def walk(schedule: Sequence[Part]) -> Iterator[Unit]:
+    """Every unit, in the order of the schedule."""
+    for part in schedule:
+        yield from (part.units if isinstance(part, Loop) else [part])

@@ -1,0 +1,44 @@
+"""Explain: what the compiler did with a program, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .distribute import Loop, Part
+from .reroll import Unit
+from .trace import Op
+
+
+def explain(schedule: Sequence[Part], misfits: Sequence[tuple[Op, str]]) -> str:
+    """One line for each loop, then what runs once for all steps, then what did not roll and why."""
+    lines = []
+    at_once: list[Unit] = []
+    single = 0
+    for part in schedule:
+        if isinstance(part, Loop):
+            direction = "from the last step to the first" if part.reverse else "from the first step to the last"
+            lines.append(f"loop over steps {part.lo}..{part.hi}, {direction}: {', '.join(map(_name, part.units))}")
+        elif part.rolled and part.primitive is not None:
+            at_once.append(part)
+        elif part.primitive is not None:
+            single += 1
+    for unit in at_once:
+        lines.append(f"all {unit.hi - unit.lo + 1} steps at once: {_name(unit)}")
+    lines.append(f"{single} operations run once, outside of time")
+    for op, why in misfits[:20]:
+        name = op.primitive.name if op.primitive else "?"
+        lines.append(f"not rolled: {name} of step {op.step}{f' in {op.scope}' if op.scope else ''}: {why}")
+    if len(misfits) > 20:
+        lines.append(f"... and {len(misfits) - 20} more")
+    return "\n".join(lines)
+
+
+def _name(unit: Unit) -> str:
+    title = unit.op.name
+    of = unit.op.backward_of
+    words = unit.primitive.name if unit.primitive else "constant"
+    if title:
+        words = f"{title} = {words}"
+    if of is not None and not title and of.primitive is not None:
+        words += f" (backward of {of.primitive.name})"
+    return words

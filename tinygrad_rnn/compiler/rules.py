@@ -1,0 +1,443 @@
+"""Rules: how each primitive is written down as NumPy source, for one step or for all steps at once.
+
+A rule gets its operands as source text and the name of the array to write to. For all steps at once
+the operands that change with time carry a leading time axis. A primitive without a rule is called
+as it is, step by step, so an operation that a user adds works without a word to the compiler.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..patch import Slot
+from .reroll import Ref, Unit
+from .trace import total
+
+
+class Operand(NamedTuple):
+    """An operand as source text.
+
+    text: an expression; shape: of one step; timed: whether there is a time axis in front of it.
+    """
+
+    text: str
+    shape: tuple[int, ...]
+    timed: bool
+
+
+VIEWS = {"reshape", "transpose", "swapaxes", "expand_dims", "broadcast_to", "getitem"}
+"""Primitives that make no new values; they are written as an expression, not into an array."""
+
+_ANY_RANK = {"relu", "sigmoid", "where", "astype"}
+_REDUCTIONS = {"sum", "mean", "max", "min"}
+_LAST_AXIS = {"cross_entropy_of_classes", "softmax", "one_hot", "log_softmax"}
+
+
+def is_elementwise(unit: Unit) -> bool:
+    """Whether each entry of the result depends on the same entry of the operands only."""
+    p = unit.primitive
+    if p is None:
+        return False
+    if isinstance(p.function, np.ufunc):
+        return p.function.signature is None
+    return p is total or p.name in _ANY_RANK
+
+
+def is_view(unit: Unit) -> bool:
+    """Whether the result may share its operand's memory."""
+    p = unit.primitive
+    if p is None:
+        return False
+    if p.name == "stack":  # of all steps: the array that has them all
+        return len(unit.args) == 1 and unit.args[0].span is not None and unit.params["axis"] == 0
+    return p.name in VIEWS and (p.name != "getitem" or len(unit.args) == 1)
+
+
+def writes_out(unit: Unit) -> bool:
+    """Whether the rule writes into an array that is given to it."""
+    p = unit.primitive
+    if p is None or is_view(unit):
+        return False
+    if is_elementwise(unit):
+        return p.name != "where" or _mask_is_boolean(unit)
+    return p.name in {"matmul", "contract", "concatenate", "stack", "scatter", *_REDUCTIONS}
+
+
+def _mask_is_boolean(unit: Unit) -> bool:
+    mask = unit.args[0]
+    return type(mask) is Ref and mask.unit.dtype == np.bool_
+
+
+def once(unit: Unit) -> bool:
+    """Whether a rolled unit can be computed for all its steps at once."""
+    p = unit.primitive
+    if p is None:
+        return True
+    timed = [type(a) is Ref and a.delay is not None for a in unit.args]
+    moving = [i for i, (slope, _) in enumerate(unit.numbers) if slope]
+    if p.name == "getitem":
+        return _getitem_once(unit, timed, moving)
+    if moving:
+        return False
+    if is_elementwise(unit):
+        return writes_out(unit) and any(timed)
+    if p.name == "matmul":
+        return any(timed) and _matmul_once(unit, timed)
+    if p.name == "scatter":
+        return all(n == 0 for _, n in unit.params["parts"]) and all(timed)
+    if p.name in _LAST_AXIS:
+        return all(timed)
+    return p.name in {"reshape", "transpose", "swapaxes", "expand_dims", "broadcast_to", "stack", *_REDUCTIONS} or (
+        p.name == "concatenate" and unit.params["axis"] is not None
+    )
+
+
+def _getitem_once(unit: Unit, timed: list[bool], moving: list[int]) -> bool:
+    key = unit.params["key"]
+    entries = key if type(key) is tuple else (key,)
+    if len(unit.args) == 1:
+        if not moving:
+            return timed[0]
+        rows = [e for e in entries if type(e) is int]
+        return (
+            not timed[0]
+            and len(moving) == 1
+            and len(unit.numbers) == len(_numbers(entries))
+            and (
+                Ellipsis not in entries
+                and None not in entries
+                and _moving_is_row(entries, moving[0])
+                and len(rows) == 1
+            )
+        )
+    if moving or not any(timed):
+        return False
+    if not timed[0]:  # rows of a table, such as embeddings
+        return type(key) is Slot
+    slots = [e for e in entries if type(e) is Slot]
+    return len(slots) == len(entries) and len({len(a.unit.shape) for a in unit.args[1:] if type(a) is Ref}) == 1
+
+
+def _numbers(entries: Sequence[Any]) -> list[int]:
+    found = []
+    for e in entries:
+        if type(e) is int:
+            found.append(e)
+        elif type(e) is slice:
+            found += [n for n in (e.start, e.stop, e.step) if type(n) is int]
+    return found
+
+
+def _moving_is_row(entries: Sequence[Any], moving: int) -> bool:
+    """Whether the integer number `moving` of the key is an index, not an end of a slice."""
+    at = 0
+    for e in entries:
+        n = len(_numbers((e,)))
+        if at <= moving < at + n:
+            return type(e) is int
+        at += n
+    return False
+
+
+def _matmul_once(unit: Unit, timed: list[bool]) -> bool:
+    a, b = (len(x.unit.shape) for x in unit.args)
+    if a == 1 and b == 1:
+        return True
+    if timed == [True, False]:
+        return b <= 2
+    if timed == [False, True]:
+        return a == 2 and b <= 2
+    return (a >= 2 and b >= 2) or (a == 1 and b == 2) or (a == 2 and b == 1)
+
+
+# ---------------------------------------------------------------------- source text
+def statements(unit: Unit, operands: Sequence[Operand], out: str | None, steps: int | None, t: str = "t") -> list[str]:
+    """The lines that compute `unit` into `out`; where the rule writes no `out`, `out` is assigned.
+
+    Args:
+        unit: what to compute.
+        operands: its operands.
+        out: the array to write to, or None for one expression without assignment.
+        steps: the number of steps to compute at once, or None for one step.
+        t: the text of the step number.
+    """
+    p = unit.primitive
+    assert p is not None
+    texts = [o.text for o in operands]
+    if is_view(unit):
+        return [_view(unit, operands[0], steps, t)]
+    if is_elementwise(unit) and writes_out(unit):
+        if steps is not None:
+            texts = [_aligned(o, len(unit.shape), steps) for o in operands]
+        return _elementwise(unit, texts, out or "", operands)
+    if p.name in _REDUCTIONS:
+        return [_reduction(unit, operands[0], out or "", steps)]
+    if p.name == "matmul":
+        return [_matmul(operands[0], operands[1], out or "", steps)]
+    if p.name == "contract":
+        n, m = unit.shape
+        a, b = (_joined(o.text, size) for o, size in zip(operands, (n, m), strict=True))
+        return [f"matmul({a}.T, {b}, out={out})"]
+    if p.name in ("concatenate", "stack"):
+        return [_join(unit, operands, out or "", steps)]
+    if p.name == "scatter":
+        return _scatter(unit, operands, out or "", steps)
+    if p.name == "getitem":
+        return [f"{out} = {_take(unit, operands, steps)}"]
+    settings = "".join(f", {k}={v!r}" for k, v in unit.params.items())
+    if p.arity is None:
+        return [f"{out} = {p.name}([{', '.join(texts)}]{settings})"]
+    return [f"{out} = {p.name}({', '.join(texts)}{settings})"]
+
+
+def _joined(text: str, last: int) -> str:
+    return f"{text}.reshape(-1, {last})"
+
+
+def _aligned(o: Operand, ndim: int, steps: int) -> str:
+    """An operand whose time axis stands in front of the axes that broadcasting will add."""
+    if not o.timed or len(o.shape) == ndim:
+        return o.text
+    shape = (steps, *(1,) * (ndim - len(o.shape)), *o.shape)
+    return f"{o.text}.reshape{shape}"
+
+
+def _elementwise(unit: Unit, x: list[str], out: str, operands: Sequence[Operand]) -> list[str]:
+    name = unit.primitive.name if unit.primitive else ""
+    if name == "sigmoid":
+        return [
+            f"multiply({x[0]}, 0.5, out={out})",
+            f"tanh({out}, out={out})",
+            f"multiply({out}, 0.5, out={out})",
+            f"add({out}, 0.5, out={out})",
+        ]
+    if name == "relu":
+        return [f"maximum({x[0]}, 0, out={out})"]
+    if name == "where":
+        return [f"copyto({out}, {x[2]})", f"copyto({out}, {x[1]}, where={x[0]})"]
+    if unit.primitive is total:
+        spans = [type(a) is Ref and a.span is not None for a in unit.args]
+        terms = sorted(zip(spans, x, strict=True), key=lambda term: not term[0])
+        lines: list[str] = []
+        for span, text in terms:
+            summed = f"{text}.sum(axis=0)" if span else text
+            if not lines:
+                lines.append(f"{text}.sum(axis=0, out={out})" if span else summed)
+            elif len(lines) == 1 and not spans[0] and not terms[0][0]:
+                lines = [*lines, f"add({lines[0]}, {summed}, out={out})"]
+            else:
+                lines.append(f"add({out}, {summed}, out={out})")
+        if terms[0][0]:
+            return lines
+        return lines[1:] if len(lines) > 1 else [f"copyto({out}, {lines[0]})"]
+    if name == "astype":
+        return [f"copyto({out}, {x[0]}, casting='unsafe')"]
+    assert unit.primitive is not None
+    return [f"{unit.primitive.function.__name__}({', '.join(x)}, out={out})"]
+
+
+def _reduction(unit: Unit, o: Operand, out: str, steps: int | None) -> str:
+    axis, keepdims = unit.params["axis"], unit.params["keepdims"]
+    if steps is not None:
+        n = len(o.shape)
+        axes = range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        shifted = tuple(i % n + 1 for i in axes)
+        axis = shifted[0] if len(shifted) == 1 else shifted
+    elif isinstance(axis, tuple) and axis == tuple(range(len(axis))) and len(o.shape) == len(axis) + 1 and not keepdims:
+        x = f"{o.text}.reshape(-1, {o.shape[-1]})"
+        return f"{x}.{_name(unit)}(axis=0, out={out})"
+    settings = [] if axis is None else [f"axis={axis}"]
+    settings += ["keepdims=True"] if keepdims else []
+    return f"{o.text}.{_name(unit)}({', '.join([*settings, f'out={out}'])})"
+
+
+def _name(unit: Unit) -> str:
+    return unit.primitive.name if unit.primitive else ""
+
+
+def _matmul(a: Operand, b: Operand, out: str, steps: int | None) -> str:
+    x, z = a.text, b.text
+    if steps is not None:
+        n, m = len(a.shape), len(b.shape)
+        if n == 1 and m == 1:
+            if a.timed and b.timed:
+                return f"einsum('ti,ti->t', {x}, {z}, out={out})"
+            timed, fixed = (x, z) if a.timed else (z, x)
+            return f"matmul({timed}, {fixed}, out={out})"
+        if not b.timed and m == 2 and n > 1:
+            return f"matmul({_joined(x, a.shape[-1])}, {z}, out={_joined(out, b.shape[-1])})"
+        if not a.timed and m == 1:
+            return f"matmul({z}, {x}.T, out={out})"
+        if n == 1 and b.timed:
+            return f"matmul({x}[:, None] if {a.timed} else {x}, {z}, out={out}[:, None])"
+        if m == 1 and b.timed:
+            return f"matmul({x}, {z}[:, :, None], out={out}[:, :, None])"
+    return f"matmul({x}, {z}, out={out})"
+
+
+def _join(unit: Unit, operands: Sequence[Operand], out: str, steps: int | None) -> str:
+    """concatenate and stack; a span is a run of operands with time in front."""
+    name, axis = _name(unit), unit.params["axis"]
+    texts = []
+    spans = [type(a) is Ref and a.span is not None for a in unit.args]
+    if any(spans):
+        axis = 0 if axis is None else axis % len(unit.shape)
+        for o, span in zip(operands, spans, strict=True):
+            if name == "stack":
+                texts.append(f"moveaxis({o.text}, 0, {axis})" if span else f"expand_dims({o.text}, {axis})")
+            elif not span or unit.params["axis"] is None:
+                texts.append(f"{o.text}.reshape(-1)" if unit.params["axis"] is None else o.text)
+            else:
+                shape = (*o.shape[1 : axis + 1], -1, *o.shape[axis + 2 :])
+                texts.append(f"moveaxis({o.text}, 0, {axis}).reshape{shape}")
+        name = "concatenate"
+    else:
+        for o in operands:
+            lead = "" if steps is None or o.timed else f"broadcast_to({o.text}, {(steps, *o.shape)})"
+            texts.append(lead or o.text)
+        if steps is not None:
+            axis = axis % len(unit.shape) + 1
+    joined = f"({', '.join(texts)},)" if len(texts) == 1 else f"({', '.join(texts)})"
+    return f"{name}({joined}, axis={axis}, out={out})"
+
+
+def _scatter(unit: Unit, operands: Sequence[Operand], out: str, steps: int | None) -> list[str]:
+    parts = unit.params["parts"]
+    lead = ":, " if steps is not None else ""
+    covers = tiles(unit)
+    lines = [] if covers else [f"{out}[...] = 0"]
+    at = 0
+    for key, n in parts:
+        value = operands[at].text
+        if not value:  # it was written into its place
+            at += 1 + n
+            continue
+        if key is None:
+            lines.append(f"{out}[...] += {value}")
+        elif n:
+            index = _key(key, [o.text for o in operands[at + 1 : at + 1 + n]])
+            lines.append(f"add.at({out}, ({index}), {value})")
+        else:
+            lines.append(f"{out}[{lead}{_key(key, [])}] {'=' if covers else '+='} {value}")
+        at += 1 + n
+    return lines
+
+
+def tiles(unit: Unit) -> bool:
+    """Whether the parts of a scatter touch every entry exactly once, so that it is a concatenation."""
+    parts = unit.params["parts"]
+    if any(n or key is None for key, n in parts) or math.prod(unit.shape) > 1 << 24:
+        return False
+    hits = np.zeros(unit.shape, np.int8)
+    for key, _ in parts:
+        hits[key] += 1
+    return bool((hits == 1).all())
+
+
+def _key(key: Any, arrays: Sequence[str], numbers: Sequence[str] = ()) -> str:
+    """An index as source text, with `arrays` and, if given, `numbers` filled in."""
+    rest = iter(numbers)
+
+    def number(n: Any) -> str:
+        return "" if n is None else next(rest, str(n)) if type(n) is int else str(n)
+
+    def entry(e: Any) -> str:
+        if type(e) is slice:
+            start, stop = number(e.start), number(e.stop)
+            return f"{start}:{stop}" + (f":{number(e.step)}" if e.step is not None else "")
+        if type(e) is Slot:
+            return arrays[e.at]
+        return "..." if e is Ellipsis else "None" if e is None else number(e) if type(e) is int else repr(e)
+
+    if type(key) is tuple:
+        return ", ".join(entry(e) for e in key) + ("," if len(key) == 1 else "")
+    return entry(key)
+
+
+def part_of(unit: Unit, i: int, text: str, timed: bool) -> str:
+    """Part number i of a scatter's array, as a view."""
+    return f"{text}[{':, ' if timed else ''}{_key(unit.params['parts'][i][0], [])}]"
+
+
+def affine(slope: int, start: int, t: str) -> str:
+    """slope * t + start as text."""
+    if not slope:
+        return str(start)
+    sign = t if slope == 1 else f"-{t}"
+    return sign if not start else f"{sign} {'+' if start > 0 else '-'} {abs(start)}"
+
+
+def _take(unit: Unit, operands: Sequence[Operand], steps: int | None) -> str:
+    """Indexing with integer or boolean arrays."""
+    x, *indices = operands
+    key = unit.params["key"]
+    if steps is None or not x.timed:
+        return f"{x.text}[{_key(key, [o.text for o in indices], [affine(a, b, 't') for a, b in unit.numbers])}]"
+    ndim = len(indices[0].shape)
+    times = f"arange({steps}).reshape{(steps, *(1,) * ndim)}"
+    return f"{x.text}[{', '.join([times, *(o.text for o in indices)])}]"
+
+
+def _view(unit: Unit, o: Operand, steps: int | None, t: str) -> str:
+    name, params, x = _name(unit), unit.params, o.text
+    n = len(o.shape)
+    if steps is None:
+        if name == "stack":
+            return x
+        if name == "reshape":
+            return f"{x}.reshape({', '.join(map(str, unit.shape))})" if unit.shape else f"{x}.reshape(())"
+        if name == "transpose":
+            axes = params["axes"]
+            return f"{x}.T" if axes is None else f"{x}.transpose({', '.join(map(str, axes))})"
+        if name == "swapaxes":
+            return f"{x}.swapaxes({params['axis1']}, {params['axis2']})"
+        if name == "expand_dims":
+            return f"expand_dims({x}, {params['axis']})"
+        if name == "broadcast_to":
+            return f"broadcast_to({x}, {unit.shape})"
+        whole = "" if unit.shape else ", ..."  # without it NumPy gives a number, which is no view
+        return f"{x}[{_key(params['key'], [], [affine(a, b, t) for a, b in unit.numbers]).rstrip(',')}{whole}]"
+    full = (steps, *unit.shape)
+    if name == "getitem":
+        return _rows(unit, o)
+    if not o.timed:
+        return f"broadcast_to({_view(unit, o, None, t)}, {full})"
+    if name == "reshape":
+        return f"{x}.reshape{full}" if unit.shape else f"{x}.reshape({steps})"
+    if name == "transpose":
+        axes = params["axes"] or tuple(reversed(range(n)))
+        return f"{x}.transpose(0, {', '.join(str(a % n + 1) for a in axes)})" if n else x
+    if name == "swapaxes":
+        return f"{x}.swapaxes({params['axis1'] % n + 1}, {params['axis2'] % n + 1})"
+    if name == "expand_dims":
+        return f"{x}.reshape{full}"
+    return f"broadcast_to({_aligned(o, len(unit.shape), steps)}, {full})"
+
+
+def _rows(unit: Unit, o: Operand) -> str:
+    """Indexing for all steps at once: of a timed array, or row by row along one axis of a fixed one."""
+    key = unit.params["key"]
+    if o.timed:
+        return f"{o.text}[:, {_key(key, [])}]"
+    entries = key if type(key) is tuple else (key,)
+    axis = next(i for i, e in enumerate(entries) if type(e) is int)
+    slope, start = unit.numbers[len(_numbers(entries[:axis]))]
+    first, last = slope * unit.lo + start, slope * unit.hi + start
+    if slope > 0:
+        rows = slice(first, last + 1) if first >= 0 else slice(first, last + 1 or None)
+    else:
+        rows = slice(first, last - 1 if last > 0 or last < -1 else None, -1)
+    whole = slope > 0 and axis == 0 and rows == slice(0, _length(unit, axis)) and entries[1:] == ()
+    if whole:
+        return o.text
+    text = f"{o.text}[{_key((*entries[:axis], rows, *entries[axis + 1 :]), [])}]".replace(",]", "]")
+    return text if axis == 0 else f"moveaxis({text}, {axis}, 0)"
+
+
+def _length(unit: Unit, axis: int) -> int:
+    (x,) = unit.args
+    return int(x.unit.shape[axis])

@@ -1,0 +1,272 @@
+"""`tg.compile`: a loss function becomes a NumPy program of its own, forward and backward."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from ..autodiff import no_grad
+from ..errors import DTypeError, GraphError, InputError
+from ..nn import Module
+from ..tensor import Array, Tensor, numeric
+from .allocate import allocate
+from .distribute import CircularError, distribute
+from .emit import emit
+from .explain import explain
+from .picture import dot
+from .reroll import reroll
+from .rules import once
+from .threads import OneThread
+from .trace import trace
+
+
+def compile(loss_fn: Callable[..., Any]) -> Compiled:
+    """Turn a loss function on tensors into a fast function that returns the loss and its gradients.
+
+    The function is run once on tensors, for each new combination of shapes and dtypes; what it
+    computed, forward and backward, is re-rolled into loops over time and written as NumPy source.
+
+        step = tg.compile(loss_fn)
+        loss, grads = step(params, xs, targets)
+        print(step.source)
+
+    `loss_fn(params, *batch)` gets tensors in the containers that `step` was called with and returns a
+    scalar tensor. It must do the same operations whatever the numbers in its arrays are: a Python `if` on
+    a value, a random number or an array taken from `tensor.data` is frozen as it was when it ran. The
+    second call is compared with an eager one, so that this does not go unnoticed.
+
+    Args:
+        loss_fn: the loss of parameters and a batch.
+
+    Returns:
+        A function `step(params, *batch) -> (loss, grads)`; see `Compiled`.
+
+    Raises:
+        InputError: `loss_fn` cannot be called.
+    """
+    if not callable(loss_fn):
+        raise InputError(f"compile: got {type(loss_fn).__name__}, expected a function loss_fn(params, *batch)")
+    return Compiled(loss_fn)
+
+
+class Compiled:
+    """A compiled loss function; `step(params, *batch)` returns `(loss, grads)`.
+
+    `params` is an array or tensor, or a dict, list or tuple of such (nested as you like); `grads` is the
+    same container with an array for each, the caller's own. `params` may also be an `nn.Module`: then
+    `loss_fn` gets the module itself, and `grads` is a dict by parameter name. The loss is a NumPy scalar.
+    Where `loss_fn` returns `(loss, extra)`, such as the last state, `step` returns `((loss, extra), grads)`
+    with arrays in `extra`.
+
+    Attributes:
+        programs: one compiled program for each combination of shapes and dtypes met so far.
+
+    Raises:
+        GraphError: the loss is no scalar, depends on no parameter, or on values in a way that a program
+            cannot follow (found by comparing the second call with an eager one).
+        DTypeError: a parameter is not floating, or an argument is neither an array nor hashable.
+    """
+
+    def __init__(self, loss_fn: Callable[..., Any]) -> None:
+        self.loss_fn = loss_fn
+        self.programs: dict[Any, Program] = {}
+        self._last: Program | None = None
+
+    def __call__(self, params: Any, *batch: Any) -> tuple[Any, Any]:
+        leaves: list[Array] = []
+        structure = _flatten(params, leaves, "params")
+        count = len(leaves)
+        key = (structure, *[_flatten(x, leaves, "batch") for x in batch], *[(x.shape, x.dtype) for x in leaves])
+        program = self.programs.get(key)
+        if program is None:
+            program = self.programs[key] = Program(self.loss_fn, (params, *batch), leaves, count)
+        self._last = program
+        found = iter(program(leaves))
+        loss = next(found)[()]
+        program.calls += 1
+        if program.calls == 2:
+            self._compare(loss, (params, *batch), leaves)
+        value = loss if program.extra is None else (loss, _unflatten(program.extra, found))
+        if isinstance(params, Module):
+            return value, dict(zip((name for name, _ in params.named_parameters()), found, strict=True))
+        return value, _unflatten(params, found)
+
+    def _compare(self, loss: Any, arguments: Sequence[Any], leaves: Sequence[Array]) -> None:
+        """Refuse a program that has frozen what changes: it would be wrong from now on."""
+        rest = iter([Tensor(x) for x in leaves])
+        with no_grad():
+            expected = self.loss_fn(*[_unflatten(argument, rest) for argument in arguments])
+        expected = (expected[0] if isinstance(expected, tuple) else expected).item()
+        if not np.allclose(loss, expected, rtol=1e-2 if loss.dtype.itemsize < 8 else 1e-6, equal_nan=True):
+            raise GraphError(
+                f"compile: the compiled loss is {loss:.8g}, and the loss function itself gives {expected:.8g}: "
+                "it depends on values in a way that a program cannot follow (a Python if, random numbers, .data); "
+                "pass such things as arguments, use where() instead of if, or do not compile it"
+            )
+
+    @property
+    def program(self) -> Program:
+        """The program of the last call.
+
+        Raises:
+            InputError: it was not called yet, so there are no shapes to compile for.
+        """
+        if self._last is None:
+            raise InputError("compile: call the function once; its program depends on the shapes of its arguments")
+        return self._last
+
+    @property
+    def source(self) -> str:
+        """The NumPy source of the program of the last call."""
+        return self.program.source.text
+
+    def explain(self) -> str:
+        """What became a loop, what runs once for all steps, and what did not roll, and why."""
+        return self.program.explain()
+
+    def dot(self) -> str:
+        """The program as a graph in DOT: loops as frames, all-steps-at-once operations as double boxes."""
+        return dot(self.program.schedule)
+
+
+class Program:
+    """The program for one combination of shapes and dtypes.
+
+    Attributes:
+        source: its text.
+        schedule: loops, and units that run once, in order.
+        extra: what the loss function returned beside the loss.
+        misfits: operations that were taken out of a loop, each with the reason.
+        calls: how often it ran.
+    """
+
+    def __init__(
+        self, loss_fn: Callable[..., Any], arguments: Sequence[Any], leaves: Sequence[Array], count: int
+    ) -> None:
+        own = [tensor for argument in arguments for tensor in _own_tensors(argument)]
+        tensors = [
+            tensor if tensor is not None else Tensor(x, requires_grad=i < count)
+            for i, (tensor, x) in enumerate(zip(own, leaves, strict=True))
+        ]
+        names: list[str | None] = []
+        for i, argument in enumerate(arguments):
+            names.extend(_names(argument, "" if i == 0 else _argument_name(loss_fn, i)))
+        rest = iter(tensors)
+        filled = [_unflatten(argument, rest) for argument in arguments]
+        with _no_collection(), OneThread():
+            traced = trace(loss_fn, filled, tensors, names)
+            straight: set[int] = set()
+            while True:
+                rolled = reroll(traced, straight)
+                units = {unit.op.index: unit for unit in rolled.units if not unit.rolled}
+                try:
+                    self.schedule, results = distribute(rolled, once)
+                    break
+                except CircularError as circle:
+                    straight |= circle.ops
+            self.misfits, self.extra = rolled.misfits, traced.extra
+            inputs = [units[op.index] for op in traced.inputs]
+            self.source = emit(self.schedule, results, inputs, allocate(self.schedule, results))
+        self.calls = 0
+        self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
+        self._idle: list[Callable[..., Any]] = []
+
+    def __call__(self, leaves: Sequence[Array]) -> Any:
+        """The loss and the gradients; each call has buffers of its own while it runs."""
+        run = self._idle.pop() if self._idle else self.source.make()
+        with OneThread() if self.source.small else nullcontext():
+            found = run(*leaves)
+        self._idle.append(run)
+        return found
+
+    def explain(self) -> str:
+        """See `Compiled.explain`."""
+        return explain(self.schedule, self.misfits)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """The cyclic collector finds nothing in a trace, and searching it costs more than making it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+# ---------------------------------------------------------------------- containers
+def _flatten(x: Any, leaves: list[Array], where: str) -> Any:
+    """Append the arrays in `x` to `leaves`; returns a hashable description of the rest."""
+    kind = type(x)
+    if kind is np.ndarray:
+        leaves.append(numeric(x, "compile"))
+        return "array"
+    if kind is Tensor:
+        leaves.append(x._data)
+        return "array"
+    if isinstance(x, dict):
+        return "dict", *[(key, _flatten(value, leaves, f"{where}[{key!r}]")) for key, value in x.items()]
+    if isinstance(x, (list, tuple)):
+        return kind, *[_flatten(value, leaves, f"{where}[{i}]") for i, value in enumerate(x)]
+    if isinstance(x, Module):
+        leaves.extend(parameter._data for parameter in x.parameters())
+        return "module", id(x), *[module.training for module in x.modules()]
+    if isinstance(x, (np.ndarray, np.generic)):
+        leaves.append(numeric(x, "compile"))
+        return "array"
+    if where.startswith("params"):
+        raise DTypeError(f"compile: {where} is {kind.__name__}, expected an array or tensor (or a container of them)")
+    try:
+        hash(x)
+    except TypeError:
+        raise DTypeError(f"compile: {where} is {kind.__name__}, which is no array and cannot be hashed") from None
+    return kind, x
+
+
+def _unflatten(x: Any, leaves: Iterator[Any]) -> Any:
+    """The container `x` with its arrays replaced; a module stays what it is."""
+    if isinstance(x, (Tensor, np.ndarray, np.generic)):
+        return next(leaves)
+    if isinstance(x, dict):
+        return {key: _unflatten(value, leaves) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        values = [_unflatten(value, leaves) for value in x]
+        return type(x)(*values) if hasattr(x, "_fields") else type(x)(values)
+    if isinstance(x, Module):
+        for _ in x.parameters():
+            next(leaves)
+    return x
+
+
+def _own_tensors(x: Any) -> Iterator[Tensor | None]:
+    """For each array in `x`: the tensor that the loss function will find there itself, if `x` is a module."""
+    if isinstance(x, Module):
+        yield from x.parameters()
+    elif isinstance(x, (dict, list, tuple)):
+        for value in x.values() if isinstance(x, dict) else x:
+            yield from _own_tensors(value)
+    elif isinstance(x, (Tensor, np.ndarray, np.generic)):
+        yield None
+
+
+def _names(x: Any, name: str) -> Iterator[str | None]:
+    """A name for each array in `x`: its keys in the containers around it."""
+    if isinstance(x, Module):
+        yield from (each.replace(".", "_") for each, _ in x.named_parameters())
+    elif isinstance(x, (dict, list, tuple)):
+        for key, value in x.items() if isinstance(x, dict) else enumerate(x):
+            yield from _names(value, f"{name}_{key}" if name else f"{key}")
+    elif isinstance(x, (Tensor, np.ndarray, np.generic)):
+        yield name or (x.name if isinstance(x, Tensor) else None)
+
+
+def _argument_name(function: Callable[..., Any], i: int) -> str:
+    code = getattr(function, "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code is not None else ()
+    return names[i] if i < len(names) else f"x{i}"

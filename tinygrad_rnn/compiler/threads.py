@@ -1,0 +1,41 @@
+"""BLAS threads: the products inside a loop are often too small to share between two cores.
+
+Two threads on a small product are slower than one, and NumPy's BLAS starts to use them well below
+the size at which they pay. So a loop over small products runs with one, and everything around it with
+as many as the caller set.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import TracebackType
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+SMALL = 2e7
+"""Floating-point operations of one product below which a second thread does not pay (measured: 64 x 256 x 256)."""
+
+
+@cache
+def _libraries() -> list[Any]:
+    """The BLAS libraries that are loaded; looking for them takes a millisecond."""
+    return [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
+
+
+class OneThread:
+    """`with one_thread:` runs the body with one BLAS thread; 2 microseconds."""
+
+    def __init__(self) -> None:
+        self._before: list[tuple[Any, int]] = []
+
+    def __enter__(self) -> None:
+        self._before = [(lib, n) for lib in _libraries() if (n := lib.get_num_threads()) > 1]
+        for lib, _ in self._before:
+            lib.set_num_threads(1)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for lib, n in self._before:
+            lib.set_num_threads(n)
