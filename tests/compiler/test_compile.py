@@ -339,7 +339,7 @@ def test_compile_time_is_linear_in_the_number_of_steps() -> None:
             best = min(best, time.process_time() - start)
         return best
 
-    assert seconds(800) / seconds(100) < 16
+    assert seconds(400) / seconds(100) < 7
 
 
 # ---------------------------------------------------------------------- beside the loss, and as a witness

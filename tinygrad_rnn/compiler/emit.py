@@ -12,10 +12,12 @@ import linecache
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from ..patch import Slot
 from ..primitive import primitives
 from . import rules
 from .allocate import ARRAY, BUFFER, CONSTANT, FRESH, OUTPUT, PART, SLAB, VIEW, Memory, Place
@@ -64,7 +66,18 @@ class _Writer:
         self.setup: list[tuple[str, str]] = []
         self.body: list[tuple[str, str]] = []
         self.constants: dict[str, Any] = {}
-        self.used: set[str] = {"t", "rows", "program", "step", "empty", "one_thread", *_NUMPY, *primitives}
+        self.used: set[str] = {
+            "t",
+            "rows",
+            "program",
+            "step",
+            "empty",
+            "one_thread",
+            "ops",
+            "Slot",
+            *_NUMPY,
+            *primitives,
+        }
         self.names: dict[Unit, str] = {}
         self.slabs: dict[Unit, str] = {}  # text of the array with time first
         self.gradients = {ref.unit for ref in results[1:]}
@@ -437,6 +450,7 @@ _NUMPY = [
     "maximum",
     "moveaxis",
     "multiply",
+    "s_",
     "stack",
     "tanh",
     "arange",
@@ -444,16 +458,13 @@ _NUMPY = [
 
 
 def _environment(text: str) -> dict[str, Any]:
-    """What the source calls beyond the NumPy names it imports itself."""
-    found: dict[str, Any] = {}
-    for name, p in primitives.items():
-        function_name = getattr(p.function, "__name__", name)
-        if isinstance(p.function, np.ufunc):
-            found[function_name] = p.function
-        else:
-            found[name] = p.function
+    """What the source calls beyond the NumPy names it imports: ufuncs by name, and other primitives in `ops`."""
     words = set(re.findall(r"[A-Za-z_]\w*", text))
-    return {name: f for name, f in found.items() if name in words and name not in _NUMPY}
+    ufuncs = {p.function.__name__: p.function for p in primitives.values() if isinstance(p.function, np.ufunc)}
+    found: dict[str, Any] = {name: f for name, f in ufuncs.items() if name in words and name not in _NUMPY}
+    found["ops"] = SimpleNamespace(**{name: p.function for name, p in primitives.items() if f"ops.{name}(" in text})
+    found["Slot"] = Slot
+    return found
 
 
 def _flops(unit: Unit) -> int:

@@ -188,10 +188,15 @@ def statements(unit: Unit, operands: Sequence[Operand], out: str | None, steps: 
         return _scatter(unit, operands, out or "", steps)
     if p.name == "getitem":
         return [f"{out} = {_take(unit, operands, steps)}"]
-    settings = "".join(f", {k}={v!r}" for k, v in unit.params.items())
+    settings = "".join(f", {k}={_literal(v)}" for k, v in unit.params.items())
     if p.arity is None:
-        return [f"{out} = {p.name}([{', '.join(texts)}]{settings})"]
-    return [f"{out} = {p.name}({', '.join(texts)}{settings})"]
+        return [f"{out} = ops.{p.name}([{', '.join(texts)}]{settings})"]
+    return [f"{out} = ops.{p.name}({', '.join(texts)}{settings})"]
+
+
+def _literal(value: Any) -> str:
+    """A parameter as source text; a dtype by its name."""
+    return repr(np.dtype(value).name) if isinstance(value, (np.dtype, type)) else repr(value)
 
 
 def _joined(text: str, last: int) -> str:
@@ -320,7 +325,7 @@ def _scatter(unit: Unit, operands: Sequence[Operand], out: str, steps: int | Non
             lines.append(f"{out}[...] += {value}")
         elif n:
             index = _key(key, [o.text for o in operands[at + 1 : at + 1 + n]])
-            lines.append(f"add.at({out}, ({index}), {value})")
+            lines.append(f"add.at({out}, s_[{index}], {value})")
         else:
             lines.append(f"{out}[{lead}{_key(key, [])}] {'=' if covers else '+='} {value}")
         at += 1 + n

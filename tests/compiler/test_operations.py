@@ -1,0 +1,96 @@
+"""Every kind of operation compiles: inside the recurrence, on its results step by step, and after the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+
+OPERATIONS: dict[str, Callable[[Any], Any]] = {
+    "square": np.square,
+    "exp": lambda z: np.exp(-z * z),
+    "log": lambda z: np.log(z * z + 1),
+    "abs": np.abs,
+    "sin": np.sin,
+    "power": lambda z: (z * z + 1) ** 1.5,
+    "clip": lambda z: np.clip(z, -0.5, 0.7),
+    "where": lambda z: np.where(z > 0, z, 0.1 * z),
+    "maximum": lambda z: np.maximum(z, 0.1),
+    "logaddexp": lambda z: np.logaddexp(z, 0.3),
+    "mask": lambda z: z * ((z > 0) & (z < 1)),
+    "astype": lambda z: z.astype(np.float32).astype(np.float64),
+    "softplus": tg.softplus,
+    "gelu": tg.gelu,
+    "elu": tg.elu,
+    "leaky_relu": tg.leaky_relu,
+    "softmax": tg.softmax,
+    "log_softmax": tg.log_softmax,
+    "layer norm": lambda z: (z - z.mean(axis=-1, keepdims=True)) / np.sqrt(z.var(axis=-1, keepdims=True) + 0.1),
+    "batch norm": lambda z: (z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 0.1),
+    "max": lambda z: z - z.max(axis=-1, keepdims=True),
+    "min": lambda z: z - z.min(axis=0),
+    "prod": lambda z: z * z.prod(axis=-1, keepdims=True),
+    "norm": lambda z: z / (1 + np.linalg.norm(z, axis=-1, keepdims=True)),
+    "cumsum": lambda z: np.cumsum(z, axis=-1) / 4,
+    "argmax": lambda z: z * (np.arange(4) == np.argmax(z, axis=-1, keepdims=True)),
+    "einsum": lambda z: np.einsum("bi,bj->bi", z, z),
+    "matrix times fixed": lambda z: z @ np.tril(np.ones((4, 4))),
+    "stacked products": lambda z: (z[:, :, None] @ z[:, None, :]).sum(axis=-1),
+    "dot of vectors": lambda z: z * (z[0] @ z[1]),
+    "outer": lambda z: np.outer(z[0], z[1])[:2],
+    "reshape": lambda z: z.reshape(-1).reshape(*z.shape),
+    "transpose": lambda z: (z.T * 1.5).T,
+    "expand": lambda z: (z[:, None, :] * z[:, :, None]).mean(axis=1),
+    "concatenate": lambda z: np.concatenate([z[:, 2:], z[:, :2]], axis=1),
+    "stack": lambda z: np.stack([z, z * z], axis=1).sum(axis=1),
+    "reversed": lambda z: z[:, ::-1],
+    "chosen twice": lambda z: z[:, np.array([0, 0, 2, 1])],
+    "repeat": lambda z: np.repeat(z, 2, axis=1)[:, ::2],
+    "pad": lambda z: np.pad(z, ((0, 0), (1, 0)))[:, :-1],
+}
+
+
+@tg.primitive(vjps=[lambda g, y, x, times: g * times])
+def scaled_by_the_user(x: Any, times: float = 2.0) -> Any:
+    """An operation that the compiler has never heard of."""
+    return x * times
+
+
+OPERATIONS["a user's own"] = lambda z: scaled_by_the_user(z, times=0.5)
+
+
+@pytest.mark.parametrize("place", ["inside", "on each", "after"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operation(name: str, place: str) -> None:
+    operation = OPERATIONS[name]
+
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, states, loss = np.zeros((xs.shape[1], 4)), [], 0.0
+        for t, x in tg.steps(xs):
+            z = x @ params["W"] + h @ params["R"]
+            h = np.tanh(operation(z) if place == "inside" else z)
+            states.append(h)
+            y = operation(h) if place == "on each" else h
+            loss = loss + (y * y).mean() * (t + 1)
+        if place == "after":
+            loss = loss + (np.stack([operation(h) for h in states]) ** 2).mean()
+        return loss
+
+    rng = np.random.default_rng(0)
+    params = {"W": rng.standard_normal((3, 4)), "R": rng.standard_normal((4, 4))}
+    step = tg.compile(loss_fn)
+    for scale in (1.0, 0.9):  # the second call finds the buffers as the first left them
+        xs = rng.standard_normal((5, 2, 3))
+        given = {key: tg.Tensor(value * scale, requires_grad=True) for key, value in params.items()}
+        expected = loss_fn(given, tg.Tensor(xs))
+        expected.backward()
+        loss, grads = step(given, xs)
+        np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+        for key, tensor in given.items():
+            np.testing.assert_allclose(
+                grads[key], tensor.grad, rtol=1e-9, atol=1e-12 * np.abs(tensor.grad).max() + 1e-13
+            )
