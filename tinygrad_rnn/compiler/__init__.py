@@ -1,7 +1,8 @@
 """The compiler: from the unrolled graph back to the loop, as NumPy source that reads like BPTT by hand.
 
-`trace` writes down every operation, `reroll` finds the loops, `distribute` takes out of them what
-can run for all steps at once, `allocate` gives every result its memory, and `emit` writes the source.
+`trace` writes down every operation, `reroll` finds the loops, `rewrite` rearranges sums and products,
+`distribute` takes out of the loops what can run for all steps at once, `allocate` gives every result its
+memory, and `emit` writes the source, primitive by primitive as `rules` says. `step` is the public face.
 """
 
 from .distribute import Loop
