@@ -381,7 +381,7 @@ def curves(out: Path) -> None:
         first = time.perf_counter() - start
         run()
         times = []
-        for _ in range(9):
+        for _ in range(25):
             start = time.perf_counter()
             run()
             times.append(time.perf_counter() - start)
