@@ -16,6 +16,7 @@ from tinygrad_rnn.demo.character_rnn import STREAMS, CharacterRNN, train, window
 from tinygrad_rnn.text import Vocabulary
 
 FILES = {
+    "bptt.py",
     "comparison.txt",
     "gradient_flow.svg",
     "report.html",
@@ -57,8 +58,11 @@ def test_everything_is_written_and_explained(
     assert not re.search(r"""(src|href)=["']https?:""", page)
     assert "PASSED" in page
     sections = re.findall(r"<h2>(.*?)</h2>\n<p>", page)
-    assert len(sections) == page.count("<h2>") == 6
+    assert len(sections) == page.count("<h2>") == 7
     assert str(prose) in page
+    source = (out / "bptt.py").read_text(encoding="utf-8")
+    assert "for t in reversed(range(4)):" in source
+    assert "dW_hh" in source
 
 
 def test_the_same_seed_gives_the_same_report(short: None, prose: Path, tmp_path: Path) -> None:

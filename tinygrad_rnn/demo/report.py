@@ -17,7 +17,8 @@ PICTURES = ("training", "unrolled_cell", "unrolled_op", "gradient_flow")
 class Report:
     """What the page shows beside the pictures."""
 
-    source: str
+    text: str
+    """Where the training text comes from."""
     facts: list[tuple[str, str]]
     bits_before: float
     bits_after: float
@@ -26,6 +27,8 @@ class Report:
     comparison: Comparison
     flow_table: str
     verdict: str
+    source: str
+    """BPTT as the compiler writes it."""
 
 
 def write_report(report: Report, folder: Path) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from .. import bptt, viz
+from .. import bptt, compiler, viz
 from ..files import staged
 from ..flow import diagnose, gradient_flow
+from ..ops import softmax_cross_entropy, tanh
+from ..tensor import Array, Tensor
 from ..text import Vocabulary, read_text
+from ..timeline import steps as time_steps
 from ..viz import plots
 from .character_rnn import STREAMS, CharacterRNN, train, windows
 from .report import Report, write_report
@@ -40,13 +43,13 @@ def run_demo(
         InputError: the text or the folder is unusable; nothing has been written then.
     """
     corpus = read_text(text, at_least=steps + 1)
-    source = str(text) if text is not None else "the help topics that come with Python"
+    origin = str(text) if text is not None else "the help topics that come with Python"
     with staged(out) as stage:
         rng = np.random.default_rng(seed)
         vocabulary = Vocabulary(corpus)
         model = CharacterRNN(len(vocabulary), hidden, rng)
         updates = max(50, TIME_STEPS // steps)
-        print(f"text      {source}: {len(corpus):,} characters, {len(vocabulary)} different")
+        print(f"text      {origin}: {len(corpus):,} characters, {len(vocabulary)} different")
         print(f"network   h_t = tanh(x_t W_xh + h_(t-1) W_hh + b_h), y_t = h_t W_hy + b_y; H = {hidden}, T = {steps}")
 
         start = int(vocabulary.encode(corpus[0])[0])
@@ -62,11 +65,13 @@ def run_demo(
 
         xs, targets, _ = next(windows(corpus[: steps + 1], vocabulary, steps))
         print()
-        comparison = bptt.compare(model.parameters, xs, targets)
+        comparison = bptt.compare(model.parameters, xs, targets, witnesses={"compiled": compiler.compiled})
         unrolled = model.unroll(xs, targets, model.initial_state(1))
         flow = gradient_flow(unrolled.loss)
         diagnosis = diagnose(unrolled.losses, unrolled.states)
         print(f"\n{flow}\n\n{diagnosis.summary}")
+
+        program = _bptt_source(model, xs, targets)
 
         for detail in ("cell", "op"):
             picture = viz.unrolled(flow, detail=detail, tokens=list(corpus[:steps]))
@@ -79,7 +84,7 @@ def run_demo(
 
         last = losses[-max(1, len(losses) // 20) :]
         report = Report(
-            source=source,
+            text=origin,
             facts=[
                 ("characters", f"{len(corpus):,}"),
                 ("different ones, V", str(len(vocabulary))),
@@ -95,13 +100,31 @@ def run_demo(
             comparison=comparison,
             flow_table=str(flow),
             verdict=diagnosis.summary,
+            source=program,
         )
         write_report(report, stage)
+        (stage / "bptt.py").write_text(program, encoding="utf-8")
         (stage / "comparison.txt").write_text(f"{comparison}\n", encoding="utf-8")
         (stage / "samples.txt").write_text(f"before training:\n{before}\n\nafter:\n{after}\n", encoding="utf-8")
         names = sorted(file.name for file in stage.iterdir())
     print(f"\nwritten to {out}: {', '.join(names)}")
     return Path(out) / "report.html"
+
+
+def _bptt_source(model: CharacterRNN, xs: Array, targets: Array) -> str:
+    """The backward pass of `model` on one window as the compiler writes it."""
+
+    def loss_fn(params: dict[str, Tensor], xs: Tensor, targets: Tensor) -> Tensor:
+        h, loss = model.initial_state(1), Tensor(0.0)
+        for t, x in time_steps(xs):
+            h = tanh(x @ params["W_xh"] + h @ params["W_hh"] + params["b_h"])
+            y = h @ params["W_hy"] + params["b_y"]
+            loss = loss + softmax_cross_entropy(y, targets[t])
+        return loss / len(xs)
+
+    step = compiler.compile(loss_fn)
+    step(model.parameters, xs, targets)
+    return step.source
 
 
 def _draw_losses(losses: list[float], path: Path) -> None:
