@@ -10,7 +10,7 @@ from . import style
 from .arrange import Arrangement, arrange
 from .diagram import Box, Diagram, Link
 from .measure import BAR_HEIGHT, Face, Gradients, face, link_words
-from .route import Router, halfway
+from .route import STATE_GAP, Router, halfway
 from .scene import Edge, Label, Lane, Rect, Scene, Stroke
 from .text import Run, clean, line, name_runs, number, shorten
 
@@ -115,13 +115,19 @@ def _hidden(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradie
     y = lane.y + lane.height * 0.2
     for at, words in enumerate((f"{len(drawn.hidden)} steps", "not drawn")):
         scene.labels.append(Label(f"hidden_{at}", x, y + 13 * at, line(words, size=10.0), background="#FFFFFF"))
-    for row in range(len(drawn.structure.rows)):
-        level = placed.align_row.get(("state", row))
-        gain = gradients.hidden_gain(drawn, row)
-        if level is not None and gain is not None:
-            said = line("×" + number(gain), size=11.0, bold=True)
+    for box in drawn.boxes:
+        if box.kind not in ("state", "cell") or box.step != drawn.steps[0]:
+            continue
+        rows = [drawn.row_of[tensor.order] for tensor in box.tensors]
+        for at, row in enumerate(rows):
+            gain = gradients.hidden_gain(drawn, row)
+            if gain is None:
+                continue
+            name = f"{shorten(box.tensors[at].name or 'h', 6)} " if len(rows) > 1 else ""
+            said = line(f"{name}×{number(gain)}", size=11.0, bold=True)
             tip = f"cumulative gain over the {len(drawn.hidden)} hidden steps: {gain:.3g}"
-            scene.labels.append(Label(f"hidden_gain_{row}", x, placed.row_y[level], said, "middle", "#FFFFFF", tip))
+            level = placed.places[box].y + (at - (len(rows) - 1) / 2) * (STATE_GAP + 3)
+            scene.labels.append(Label(f"hidden_gain_{row}", x, level, said, "middle", "#FFFFFF", tip))
 
 
 def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:

@@ -14,6 +14,8 @@ from .diagram import Box, Diagram, Link
 from .scene import Point
 
 CORNER = 7.0
+STATE_GAP = 13.0
+"""Distance of the edges of one cell's states."""
 
 
 class Router:
@@ -57,7 +59,7 @@ class Router:
             return self._row_of(link)
         place = self.at.places[link.source]
         number, count = self._share(link)
-        return place.y + (number - (count - 1) / 2) * 13
+        return place.y + (number - (count - 1) / 2) * STATE_GAP
 
     @staticmethod
     def _share(link: Link) -> tuple[int, int]:
@@ -68,6 +70,10 @@ class Router:
     def _row_of(self, link: Link) -> float:
         """The height at which an edge meets the hidden steps: that of the row of its state."""
         row = self.diagram.row_of.get(link.tensor.order)
+        cell = link.target if link.source.kind == "gap" else link.source
+        rows = [self.diagram.row_of[t.order] for t in cell.tensors] if cell.kind == "cell" else []
+        if row in rows:
+            return self.at.places[cell].y + (rows.index(row) - (len(rows) - 1) / 2) * STATE_GAP
         align: Hashable = "total" if row is None else ("state", row)
         place = self.at.align_row.get(align)
         if place is not None:
