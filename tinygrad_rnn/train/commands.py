@@ -73,6 +73,9 @@ def add_commands(subparsers: Any) -> None:
             default=argparse.SUPPRESS,
             help=HELP[name] + _default(name),
         )
+    train.add_argument(
+        "--compile", action="store_true", default=argparse.SUPPRESS, help="train with the compiled program of the model"
+    )
     train.set_defaults(run=run_train)
 
     write = subparsers.add_parser("sample", help="write text with a trained character model")
@@ -93,7 +96,7 @@ def _options() -> dict[str, Any]:
     """The settings that have an option of their own, with the function that reads its text."""
     kinds = {int: int, float: float, str: str, int | None: int, float | None: float, str | None: str}
     hints = get_type_hints(Settings)
-    return {f.name: kinds[hints[f.name]] for f in fields(Settings) if f.name != "task"}
+    return {f.name: kinds[hints[f.name]] for f in fields(Settings) if f.name not in ("task", "compile")}
 
 
 def _default(name: str) -> str:
@@ -106,7 +109,7 @@ def _default(name: str) -> str:
 
 def run_train(arguments: argparse.Namespace) -> int:
     """`tinygrad-rnn train TASK ...`."""
-    given = {name: getattr(arguments, name) for name in _options() if hasattr(arguments, name)}
+    given = {name: getattr(arguments, name) for name in (*_options(), "compile") if hasattr(arguments, name)}
     folder = arguments.out or Path("runs") / arguments.task
     begun = any(folder.glob("step-*.safetensors")) if folder.is_dir() else False
     if begun and not arguments.resume:

@@ -62,6 +62,8 @@ class Settings:
     log: str = "jsonl"
     seed: int = 0
     dtype: str = "float32"
+    compile: bool = False
+    """Train with the compiled program of the model; results differ by rounding only."""
 
     def __post_init__(self) -> None:
         for name, known in (("task", TASKS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
@@ -75,6 +77,11 @@ class Settings:
                 raise InputError(f"{name}: got {getattr(self, name)}, expected 0 or more")
         if self.k2 is not None and self.k2 < 1:
             raise InputError(f"k2: got {self.k2}, expected 1 or more")
+        if self.compile and self.dropout:
+            raise InputError(
+                f"compile: dropout={self.dropout} draws new random numbers at every update, and a compiled program "
+                "would repeat the first ones; use --dropout 0, or do not compile"
+            )
         if self.dtype not in ("float32", "float64"):
             raise InputError(f"dtype: got {self.dtype!r}, expected float32 or float64")
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from ..compiler import Compiled
 from ..errors import InputError
 from ..optim import clip_grad_norm_, clip_grad_value_
-from ..tensor import raw
+from ..tensor import Tensor, raw
 from ..text import Vocabulary
 from ..truncation import truncate
 from . import checkpoint
@@ -63,6 +64,7 @@ class Trainer:
         self.task = settings.build_task()
         self.model = settings.build_model(self.task.inputs, self.task.outputs, self.task.classes_in)
         self.optimizer = settings.build_optimizer(self.model)
+        self.program = Compiled(self.task.objective)
         self.schedule = settings.build_schedule()
         self.folder = None if folder is None else Path(folder)
         self.log: Log | None = None
@@ -140,17 +142,31 @@ class Trainer:
         x, target = self.task.batch(self.step)
         first = self.task.first_state(self.model, self.step)
         state = self.state if first is None else first
-        self.optimizer.zero_grad()
-        loss, carried = self.task.objective(self.model, x, target, state)
-        loss.backward()
-        self.state = truncate(carried)
+        differentiate = self._by_program if settings.compile else self._by_graph
+        loss, self.state = differentiate(x, target, state)
         if settings.clip_value:
             clip_grad_value_(parameters, settings.clip_value)
         norm = clip_grad_norm_(parameters, settings.clip or math.inf)
         self.optimizer.lr = settings.lr * self.schedule(self.step)
         self.optimizer.step()
         self.step += 1
-        return loss.item(), norm, self.task.tokens(x)
+        return loss, norm, self.task.tokens(x)
+
+    def _by_graph(self, x: Any, target: Any, state: Any) -> tuple[float, Any]:
+        """The loss and the state to carry on; every parameter gets its gradient by backpropagation."""
+        self.optimizer.zero_grad()
+        loss, carried = self.task.objective(self.model, x, target, state)
+        loss.backward()
+        return loss.item(), truncate(carried)
+
+    def _by_program(self, x: Any, target: Any, state: Any) -> tuple[float, Any]:
+        """The same by the compiled objective."""
+        found, gradients = self.program(self.model, x, target, state)
+        loss, carried = found if isinstance(found, tuple) else (found, None)
+        for name, parameter in self.model.named_parameters():
+            parameter.grad = gradients[name]
+        tensors = [Tensor(h) for h in carried] if isinstance(carried, tuple) else []
+        return float(loss), tuple(tensors) if tensors else None if carried is None else Tensor(carried)
 
     def run(self, say: Callable[[str], None] = _say, progress: bool | None = None) -> Result:
         """Train to the end, or until the score stops improving.
