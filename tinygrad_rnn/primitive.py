@@ -130,7 +130,6 @@ class Primitive:
             y = np.asarray(y)
         if not self.is_ufunc and any(y is array for array in arrays):
             y = y.view()  # the operand's own array, such as an identity gives, must stay writeable
-        y.setflags(write=False)
 
         frame = _getframe(2)
         name = None

@@ -134,7 +134,9 @@ class Tensor:
     def data(self) -> Array:
         """The values. Results are read-only; a leaf's array may be changed between graphs."""
         leaf = self.leaf
-        if leaf is not None:
+        if leaf is None:
+            self._data.setflags(write=False)  # here and not when it is made: few results are ever looked at
+        else:
             owner = self if leaf.base is None else leaf.base
             owner.unsealed = self.unsealed = True
         return self._data
@@ -266,6 +268,8 @@ class Tensor:
         """
         cut = Tensor.__new__(Tensor)
         base = None if self.leaf is None else self if self.leaf.base is None else self.leaf.base
+        if base is None:
+            self._data.setflags(write=False)
         make_leaf(cut, self._data, _origin.caller(1), Leaf(base=base, cut_from=self.order), False, self._name)
         cut.unsealed = base is not None  # a result is read-only and needs no seal
         return cut
@@ -277,7 +281,7 @@ class Tensor:
                 f"{self.describe()} requires a gradient and would silently leave the graph as an array; "
                 "write t.data (or t.detach()) where that is meant"
             )
-        return np.array(self._data, dtype=dtype, copy=copy)
+        return np.array(self.data, dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
         return float(self.item())
