@@ -152,7 +152,8 @@ class Primitive:
         result._name = name
         result._context = now
         result.order = next_order()
-        result.origin = (frame.f_code, frame.f_lasti)
+        result._code = frame.f_code
+        result._offset = frame.f_lasti
         if recorded:
             result.requires_grad = wanted and y.dtype.kind == "f"
             result.primitive = self

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NoReturn, final
 from zlib import crc32
 
@@ -80,14 +81,15 @@ class Tensor:
 
     __slots__ = (
         "__weakref__",
+        "_code",
         "_context",
         "_data",
         "_name",
+        "_offset",
         "grad",
         "inputs",
         "leaf",
         "order",
-        "origin",
         "params",
         "primitive",
         "requires_grad",
@@ -101,13 +103,14 @@ class Tensor:
     inputs: tuple[Any, ...]
     params: Mapping[str, Any]
     order: int
-    origin: Origin | None
     leaf: Leaf | None
     unsealed: bool
     retains: bool
     _data: Array
     _name: str | None
     _context: Context
+    _code: CodeType | None
+    _offset: int
 
     def __init__(
         self,
@@ -195,6 +198,15 @@ class Tensor:
     def scope(self) -> str:
         """The scope it was made in, outermost first, joined by `/`; "" at the top."""
         return self._context.scope
+
+    @property
+    def origin(self) -> Origin | None:
+        """The place in the user's code that made it; two slots, as a tuple for each result burdens the collector."""
+        return None if self._code is None else (self._code, self._offset)
+
+    @origin.setter
+    def origin(self, value: Origin | None) -> None:
+        self._code, self._offset = value if value is not None else (None, 0)
 
     @property
     def is_leaf(self) -> bool:
