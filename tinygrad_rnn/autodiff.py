@@ -230,9 +230,10 @@ def backprop(
                 order = operand.order
                 if operand.primitive is None or order <= since:
                     leaves[order] = operand
-                held = pending.get(order)
-                if held is None and type(message) is not Patch:
+                if order not in pending and type(message) is not Patch:
                     pending[order] = message
+                elif order in owned and type(message) is not Patch:
+                    pending[order] += message
                 else:
                     _accumulate(pending, owned, order, message)
     finally:

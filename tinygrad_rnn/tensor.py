@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
-from types import CodeType
+from types import CodeType, MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, final
 from zlib import crc32
 
@@ -206,7 +206,7 @@ class Tensor:
 
     @origin.setter
     def origin(self, value: Origin | None) -> None:
-        self._code, self._offset = value if value is not None else (None, 0)
+        self._code, self._offset = value or _NOWHERE
 
     @property
     def is_leaf(self) -> bool:
@@ -580,6 +580,10 @@ def numeric(value: Any, what: str) -> Array:
     return array
 
 
+_NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
+_NOWHERE = (None, 0)
+
+
 def make_leaf(
     tensor: Tensor, array: Array, origin: Origin | None, leaf: Leaf, requires_grad: bool, name: str | None
 ) -> Tensor:
@@ -589,9 +593,9 @@ def make_leaf(
     tensor.requires_grad = requires_grad
     tensor.primitive = None
     tensor.inputs = ()
-    tensor.params = {}
+    tensor.params = _NO_PARAMS
     tensor.order = next_order()
-    tensor.origin = origin
+    tensor._code, tensor._offset = origin or _NOWHERE
     tensor.leaf = leaf
     tensor.unsealed = True
     tensor.retains = False

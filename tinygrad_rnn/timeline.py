@@ -68,7 +68,7 @@ def _walk(source: Any, numbers: Any, start: int, outer: Context) -> Iterator[tup
             current.set(Context(recording, tracing, start + i, place, watch))
             x = _slice(source, i, leaf) if viewed else source[i]
             if slices:
-                x.origin = _origin.caller(1)
+                x._code, x._offset = _origin.caller(1)
             yield start + i, x
     finally:
         current.set(outer)
