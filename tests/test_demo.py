@@ -16,11 +16,18 @@ from tinygrad_rnn.demo.character_rnn import STREAMS, CharacterRNN, train, window
 from tinygrad_rnn.text import Vocabulary
 
 FILES = {
+    "before_after.svg",
+    "bptt.html",
     "bptt.py",
     "comparison.txt",
+    "credit.svg",
     "gradient_flow.svg",
     "report.html",
+    "rolled.dot",
+    "rolled.svg",
     "samples.txt",
+    "shares.svg",
+    "spectrum.svg",
     "training.svg",
     "unrolled_cell.dot",
     "unrolled_cell.svg",
@@ -54,15 +61,21 @@ def test_everything_is_written_and_explained(
     assert "after training" in printed
 
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/svg+xml;base64,") == 4
+    assert page.count("data:image/svg+xml;base64,") == 9
     assert not re.search(r"""(src|href)=["']https?:""", page)
     assert "PASSED" in page
     sections = re.findall(r"<h2>(.*?)</h2>\n<p>", page)
-    assert len(sections) == page.count("<h2>") == 7
+    assert len(sections) == page.count("<h2>") == 13
     assert str(prose) in page
     source = (out / "bptt.py").read_text(encoding="utf-8")
     assert "for t in reversed(range(4)):" in source
     assert "dW_hh" in source
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_short_windows_are_shown_too(short: None, prose: Path, tmp_path: Path, steps: int) -> None:
+    report = run_demo(prose, steps=steps, hidden=4, out=tmp_path / "out")
+    assert "PASSED" in report.read_text(encoding="utf-8")
 
 
 def test_the_same_seed_gives_the_same_report(short: None, prose: Path, tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..bptt import Comparison
-
-PICTURES = ("training", "unrolled_cell", "unrolled_op", "gradient_flow")
+from .pictures import Picture
 
 
 @dataclass(frozen=True)
@@ -20,22 +19,21 @@ class Report:
     text: str
     """Where the training text comes from."""
     facts: list[tuple[str, str]]
-    bits_before: float
-    bits_after: float
     sample_before: str
     sample_after: str
     comparison: Comparison
     flow_table: str
-    verdict: str
     source: str
     """BPTT as the compiler writes it."""
+    training: Picture
+    graphs: list[Picture]
+    flows: list[Picture]
 
 
 def write_report(report: Report, folder: Path) -> None:
     """Write `report.html` into `folder`, where the pictures are already."""
     environment = Environment(loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined)
-    pictures = {name: _data_uri(folder / f"{name}.svg") for name in PICTURES}
-    page = environment.get_template("report.html").render(report=report, **pictures)
+    page = environment.get_template("report.html").render(report=report, uri=lambda file: _data_uri(folder / file))
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 

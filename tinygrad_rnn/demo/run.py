@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from .. import bptt, compiler, viz
 from ..files import staged
-from ..flow import diagnose, gradient_flow
+from ..flow import Diagnosis, diagnose, gradient_flow
 from ..ops import softmax_cross_entropy, tanh
 from ..tensor import Array, Tensor
 from ..text import Vocabulary, read_text
 from ..timeline import steps as time_steps
-from ..viz import plots
-from .character_rnn import STREAMS, CharacterRNN, train, windows
+from .character_rnn import STREAMS, CharacterRNN, Unrolled, train, windows
+from .pictures import draw_flow, draw_graphs, draw_losses
 from .report import Report, write_report
 
 TIME_STEPS = 40_000
@@ -57,32 +56,25 @@ def run_demo(
         def sample() -> str:
             return vocabulary.decode(model.sample(start, SAMPLE_LENGTH, np.random.default_rng(seed)))
 
+        xs, targets, _ = next(windows(corpus[: steps + 1], vocabulary, steps))
+        untrained = _diagnosis(model.unroll(xs, targets, model.initial_state(1)))
         before = sample()
         losses = train(model, windows(corpus, vocabulary, steps), updates)
         after = sample()
         for title, words in (("before", before), ("after", after)):
             print(f"\n--- what it writes {title} training\n{words}")
 
-        xs, targets, _ = next(windows(corpus[: steps + 1], vocabulary, steps))
         print()
         comparison = bptt.compare(model.parameters, xs, targets, witnesses={"compiled": compiler.compiled})
         unrolled = model.unroll(xs, targets, model.initial_state(1))
         flow = gradient_flow(unrolled.loss)
-        diagnosis = diagnose(unrolled.losses, unrolled.states)
+        diagnosis = _diagnosis(unrolled)
         print(f"\n{flow}\n\n{diagnosis.summary}")
 
         program = _bptt_source(model, xs, targets)
-
-        for detail in ("cell", "op"):
-            picture = viz.unrolled(flow, detail=detail, tokens=list(corpus[:steps]))
-            picture.save(stage / f"unrolled_{detail}.svg")
-            picture.save(stage / f"unrolled_{detail}.dot")
-        _draw_losses(losses, stage / "training.svg")
-        figure = Figure(figsize=(9, 5.5), layout="constrained")
-        plots.profile(flow, diagnosis, W_hh=model.W_hh, axes=figure.subplots(2, sharex=True))
-        figure.savefig(stage / "gradient_flow.svg")
-
-        last = losses[-max(1, len(losses) // 20) :]
+        tokens = list(corpus[:steps])
+        hand = comparison.gradients["hand"][0]
+        viz.page(flow, diagnosis, hand, title="BPTT, step by step", tokens=tokens).save(stage / "bptt.html")
         report = Report(
             text=origin,
             facts=[
@@ -93,14 +85,14 @@ def run_demo(
                 ("weights", f"{sum(W.size for W in model.parameters.values()):,}"),
                 ("updates", f"{updates:,} of {STREAMS} × {steps} characters"),
             ],
-            bits_before=losses[0],
-            bits_after=float(np.mean(last)),
             sample_before=before,
             sample_after=after,
             comparison=comparison,
             flow_table=str(flow),
-            verdict=diagnosis.summary,
             source=program,
+            training=draw_losses(stage, losses),
+            graphs=draw_graphs(stage, flow, tokens),
+            flows=draw_flow(stage, flow, untrained, diagnosis, model.W_hh, tokens),
         )
         write_report(report, stage)
         (stage / "bptt.py").write_text(program, encoding="utf-8")
@@ -109,6 +101,13 @@ def run_demo(
         names = sorted(file.name for file in stage.iterdir())
     print(f"\nwritten to {out}: {', '.join(names)}")
     return Path(out) / "report.html"
+
+
+def _diagnosis(unrolled: Unrolled) -> Diagnosis:
+    """With its credit matrix, which must be computed before the weights change."""
+    found = diagnose(unrolled.losses, unrolled.states)
+    assert found.credit is not None
+    return found
 
 
 def _bptt_source(model: CharacterRNN, xs: Array, targets: Array) -> str:
@@ -125,16 +124,3 @@ def _bptt_source(model: CharacterRNN, xs: Array, targets: Array) -> str:
     step = compiler.compile(loss_fn)
     step(model.parameters, xs, targets)
     return step.source
-
-
-def _draw_losses(losses: list[float], path: Path) -> None:
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    ax = figure.subplots()
-    window = max(1, len(losses) // 100)
-    smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
-    ax.plot(losses, color="#c3cad2", linewidth=0.6, label="each update")
-    ax.plot(np.arange(len(smooth)) + window - 1, smooth, color="#0b5cad", label=f"mean of {window}")
-    ax.set(xlabel="update", ylabel="bits per character", xlim=(0, len(losses)), ylim=(0, None))
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False)
-    figure.savefig(path)
