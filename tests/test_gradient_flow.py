@@ -188,6 +188,29 @@ def test_a_state_separates_what_is_injected_from_what_the_future_sends():
     assert not states[-1].from_future.any()
 
 
+@pytest.mark.parametrize("softmax", [False, True])
+def test_a_loss_made_in_the_last_step_is_that_made_after_the_loop(softmax, rng):
+    W, xs, T = tg.Tensor(0.4 * rng.normal(size=(3, 3)), requires_grad=True), rng.normal(size=(6, 3)), 6
+
+    def error(h):
+        return tg.softmax_cross_entropy(h, 1) if softmax else (h * h).sum()
+
+    def flow(inside):
+        h = np.zeros(3)
+        for t, x in tg.steps(xs):
+            h = np.tanh(x + h @ W)
+            if inside and t == T - 1:
+                loss = error(h)
+        return tg.gradient_flow(loss if inside else error(h))
+
+    within, after = flow(inside=True), flow(inside=False)
+    assert any(np.any(state.injected) for state in after.states())
+    for one, other in zip(within.states(), after.states(), strict=True):
+        np.testing.assert_array_equal(one.gradient, other.gradient)
+        np.testing.assert_array_equal(one.injected, other.injected)
+    assert str(within) == str(after)
+
+
 def test_an_unused_part_of_the_loop_reads_as_no_gradient():
     loss, _ = elman(T=3, last_only=True)
     flow = tg.gradient_flow(loss)

@@ -20,6 +20,19 @@ def test_a_weight_is_named_where_it_is_kept() -> None:
     assert [make(2), make(2)][0].name is None
 
 
+def test_an_attribute_and_an_item_name_a_weight_too() -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.W_hh = make(2, 2)
+
+    weights, key = {}, "b_h"
+    weights["W_xh"] = make(2, 2)
+    weights[key] = make(2)
+    assert Model().W_hh.name == "W_hh"
+    assert weights["W_xh"].name == "W_xh"
+    assert weights[key].name is None  # a key that is not written there is not known
+
+
 def test_results_are_named_in_every_step_and_parts_of_expressions_are_not() -> None:
     W = make(3, 3)
     for _ in range(3):  # again and again: the interpreter specialises loops as they warm up

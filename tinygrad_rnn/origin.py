@@ -67,22 +67,32 @@ def line(origin: Origin) -> Line:
 def assigned_name(origin: Origin) -> str | None:
     """The variable that the value made at `origin` is stored to, or None.
 
-    `h = np.tanh(...)` gives "h"; the head of `for t, x in ...` gives "x". A value that is used inside a
-    larger expression, or is one of several that are unpacked, has no name of its own.
+    `h = np.tanh(...)` gives "h", `self.W = ...` and `p["W"] = ...` give "W", and the head of `for t, x in ...`
+    gives "x". A value that is used inside a larger expression, or is one of several that are unpacked, has no
+    name of its own.
     """
     names: list[str] = []
     wanted = 1
+    loaded: list[object] = []  # what a store to an attribute or an item needs: constants, and None for variables
     for instruction in _following(origin):
-        if instruction.opname in _SKIPPED:
+        name, value = instruction.opname, instruction.argval
+        if name in _SKIPPED:
             continue
-        if instruction.opname == "UNPACK_SEQUENCE" and not names:
-            wanted = int(instruction.argval)
-        elif instruction.opname.startswith("STORE_") and instruction.opname != "STORE_SUBSCR":
-            stored = instruction.argval
-            if isinstance(stored, tuple):  # 3.13 fuses two instructions into one
-                names.extend(stored if instruction.opname.count("STORE_FAST") == 2 else stored[:1])
+        if name == "UNPACK_SEQUENCE" and not names and not loaded:
+            wanted = int(value)
+        elif name.startswith("LOAD_") and not names and wanted == 1 and len(loaded) < 2:
+            loaded.extend(
+                [value] if name == "LOAD_CONST" else [None, None][: len(value) if isinstance(value, tuple) else 1]
+            )
+        elif name == "STORE_SUBSCR" and len(loaded) == 2:
+            return loaded[1] if isinstance(loaded[1], str) else None
+        elif name == "STORE_ATTR" and len(loaded) == 1:
+            return str(value)
+        elif name.startswith("STORE_") and name != "STORE_SUBSCR" and not loaded:
+            if isinstance(value, tuple):  # 3.13 fuses two instructions into one
+                names.extend(value if name.count("STORE_FAST") == 2 else value[:1])
             else:
-                names.append(str(stored))
+                names.append(str(value))
             if len(names) >= wanted:
                 break
         else:

@@ -35,12 +35,16 @@ def injected(structure: Structure, gradients: Mapping[int, Array]) -> Injected:
     found: dict[int, list[Any]] = defaultdict(list)  # within a step
     direct: dict[int, list[Any]] = defaultdict(list)  # outside the steps, by a path that has met none
     apart: dict[int, dict[int, list[Any]]] = defaultdict(lambda: defaultdict(list))  # by a path that has met one
-    direct[structure.loss.order].append(gradients[structure.loss.order])
     done: dict[int, Array] = {}
     entries: dict[int, list[tuple[Tensor, Any]]] = defaultdict(list)
 
     def outside(node: Tensor) -> bool:
         return node.step is None or node.order in structure.running_totals
+
+    loss, seed = structure.loss, gradients[structure.loss.order]
+    (direct if outside(loss) else found)[loss.order].append(seed)
+    if not outside(loss):  # the loss of one step, made in it
+        entries[loss.step or 0].append((loss, seed))
 
     for node in reversed(structure.nodes):
         if not outside(node):
