@@ -122,6 +122,8 @@ BAD = {
     "negative seed": (["--seed", "-1"], "at least 0"),
     "an out that is a file": (["--out", "{tmp}/short.txt"], "choose another folder"),
     "an out below a file": (["--out", "{tmp}/short.txt/deeper"], "choose another folder"),
+    "a text without a name": (["--text", ""], "path of a text file"),
+    "an out without a name": (["--out", ""], "give a folder"),
     "an unknown option": (["--size", "3"], "--help"),
 }
 
@@ -168,6 +170,27 @@ def test_python_m_is_the_same_command() -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith("tinygrad-rnn demo: argument --steps: got '0'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["diagnose", "--steps", "1"], "--steps 2 or more"),
+        (["graph", "--hidden", "10000000000"], "give smaller numbers"),
+        (["graph", "--steps", "2", "--hidden", "2", "--out", "{tmp}/picture.gif"], "expected a file name that ends in"),
+        (["flow", "{tmp}"], "give the folder of a run"),
+        (["train", "char", "--lr", "inf", "--out", "{tmp}/run"], "finite"),
+        (["train", "char", "--momentum", "2", "--out", "{tmp}/run"], "below 1"),
+    ],
+)
+def test_other_commands_refuse_in_one_line_too(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([argument.format(tmp=tmp_path) for argument in arguments]) == 2
+    printed = capsys.readouterr().err
+    assert words in printed
+    assert len(printed.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_reader_that_stops_early_is_no_error() -> None:

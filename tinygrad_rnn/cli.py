@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from . import __version__, viz
-from .errors import TensorError
+from .errors import InputError, TensorError
 from .flow import diagnose, gradient_flow
 from .train.commands import add_commands
 from .train.lens import Window, look_at
@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except TensorError as error:
         print(f"tinygrad-rnn: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"tinygrad-rnn: {str(error) or 'not enough memory'}; give smaller numbers", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("tinygrad-rnn: interrupted; nothing was written", file=sys.stderr)
@@ -137,5 +140,7 @@ def _run_flow(options: argparse.Namespace) -> None:
 
 def _run_diagnose(options: argparse.Namespace) -> None:
     window = _window(options)
+    if not window.layers:
+        raise InputError("one step has no past to use or to forget; give --steps 2 or more")
     for name, states in window.layers.items():
         print(f"{name}: {diagnose(window.losses, states)}")

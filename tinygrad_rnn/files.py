@@ -52,6 +52,8 @@ def staged(directory: str | Path) -> Iterator[Path]:
     Raises:
         InputError: `directory` cannot be made or written to; this is found out before the block runs.
     """
+    if not str(directory):
+        raise InputError("the name of the folder to write to is empty; give a folder")
     target = Path(directory)
     made = [parent for parent in (target, *target.parents) if not parent.exists()]
     try:

@@ -543,10 +543,11 @@ plain: set[Callable[..., Any]] = {
 
 
 def _no_rule(function: Callable[..., Any]) -> NoReturn:
-    name = getattr(function, "__name__", repr(function))
+    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
+    name = f"{module}.{getattr(function, '__name__', repr(function))}"
     raise TensorError(
-        f"np.{name} has no rule for tensors; write it with ops that have one (see dir(tinygrad_rnn)), "
-        f"add one with tg.primitive(np.{name}, vjps=[...]), or take t.data to leave the graph on purpose"
+        f"{name} has no rule for tensors; write it with ops that have one (see dir(tinygrad_rnn)), "
+        f"add one with tg.primitive({name}, vjps=[...]), or take t.data to leave the graph on purpose"
     )
 
 

@@ -10,18 +10,21 @@ from numpy.typing import NDArray
 from .errors import InputError
 
 
-def read_text(path: str | Path | None, at_least: int) -> str:
+def read_text(path: str | Path | None, at_least: int, remedy: str = "give a longer text or fewer steps") -> str:
     """The text of a UTF-8 file, or of Python's own help topics when `path` is None.
 
     Args:
         path: the file to read.
         at_least: how many characters the caller needs.
+        remedy: what to do if there are fewer.
 
     Raises:
         InputError: the file cannot be read, is empty, is not text, or is too short.
     """
     if path is None:
         return builtin_text()
+    if not str(path):
+        raise InputError("the name of the text file is empty; give the path of a text file")
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -35,9 +38,7 @@ def read_text(path: str | Path | None, at_least: int) -> str:
     if not text.strip():
         raise InputError(f"{path} is empty; give a file with at least {at_least} characters")
     if len(text) < at_least:
-        raise InputError(
-            f"{path} has {len(text)} characters and at least {at_least} are needed; give a longer text or fewer steps"
-        )
+        raise InputError(f"{path} has {len(text)} characters and at least {at_least} are needed; {remedy}")
     return text
 
 

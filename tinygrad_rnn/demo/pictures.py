@@ -67,7 +67,7 @@ def draw_graphs(folder: Path, flow: GradientFlow, tokens: Sequence[str]) -> list
             "unrolled_cell.svg",
             "The unrolled graph, cell by cell",
             "One column for each time step, time to the right, all of them using the same weights. Arrows point the "
-            "way the gradient runs; the darker and wider, the larger it is on a logarithmic scale.",
+            "way the gradient runs. The wider, the larger: blue is smaller than at the last state, orange larger.",
             wide=True,
         ),
         Picture(

@@ -37,7 +37,7 @@ def credit(losses: Sequence[Tensor], states: Sequence[Tensor | Sequence[Tensor]]
         return sweep.norms([[(output, seed_of(output, None, "credit"))] for output in outputs])
 
 
-def as_losses(losses: Tensor | Iterable[Tensor]) -> list[Tensor]:
+def as_losses(losses: Tensor | Iterable[Tensor], caller: str = "credit") -> list[Tensor]:
     """The losses as a list, each checked to be a scalar with a graph.
 
     Raises:
@@ -45,13 +45,13 @@ def as_losses(losses: Tensor | Iterable[Tensor]) -> list[Tensor]:
     """
     listed = [losses] if isinstance(losses, Tensor) else list(losses)
     if not listed:
-        raise GraphError("credit: got no losses, expected a scalar tensor for each step")
+        raise GraphError(f"{caller}: got no losses, expected a scalar tensor for each step")
     for loss in listed:
-        seed_of(loss, None, "credit")
+        seed_of(loss, None, caller)
     return listed
 
 
-def as_states(states: Iterable[Tensor | Sequence[Tensor]]) -> list[State]:
+def as_states(states: Iterable[Tensor | Sequence[Tensor]], caller: str = "credit") -> list[State]:
     """Each state as a tuple of tensors.
 
     Raises:
@@ -59,13 +59,13 @@ def as_states(states: Iterable[Tensor | Sequence[Tensor]]) -> list[State]:
     """
     listed = [(state,) if isinstance(state, Tensor) else tuple(state) for state in states]
     if not listed:
-        raise GraphError("credit: got no states, expected the list of h_t that the loop made")
+        raise GraphError(f"{caller}: got no states, expected the list of h_t that the loop made")
     for state in listed:
         for tensor in state:
             if not isinstance(tensor, Tensor) or not tensor.requires_grad:
                 given = tensor.describe() if isinstance(tensor, Tensor) else f"an object of {type(tensor).__name__}"
                 raise GraphError(
-                    f"credit: got {given} among the states, which does not require a gradient; pass the tensors h_t "
+                    f"{caller}: got {given} among the states, which does not require a gradient; pass the tensors h_t "
                     "of the loop as they are, without detach() or .data"
                 )
     return listed

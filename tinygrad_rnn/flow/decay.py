@@ -13,6 +13,9 @@ VANISHED = 1e-3
 
 MASKED = "masked: |dL/dh_t| looks healthy, because every step has a loss of its own"
 
+FOREVER = 1e6
+"""A half-life of so many steps and more is not worth a number."""
+
 HORIZON = 0.01
 """A state whose credit is below this fraction of the last state's is beyond the horizon."""
 
@@ -61,9 +64,10 @@ class Decay:
         if lags < 1:
             return "there is no step before it to look back to"
         if not np.isfinite(self.norms).all():
-            return f"the gradient is not finite within {int(np.argmin(np.isfinite(self.norms)))} steps back"
+            lag = int(np.argmin(np.isfinite(self.norms)))
+            return f"the gradient is not finite {f'within {lag} steps back' if lag else 'at the last step already'}"
         words = [f"mean gain {self.gain:.2f} a step"]
-        if np.isfinite(self.half_life):
+        if self.half_life < FOREVER:
             words.append(f"half-life {self.half_life:.1f} steps")
         words.append(f"1 % horizon {f'beyond {lags}' if self.horizon is None else self.horizon} steps")
         return f"{', '.join(words)}, |dL_T/dh_1| = {self.norms[-1] / self.norms[0]:.1e} |dL_T/dh_T|"

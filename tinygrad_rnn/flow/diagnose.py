@@ -140,7 +140,7 @@ def diagnose(
     Raises:
         GraphError: as `credit`; or no loss depends on any state.
     """
-    outputs, targets = as_losses(losses), as_states(states)
+    outputs, targets = as_losses(losses, "diagnose"), as_states(states, "diagnose")
     with np.errstate(all="ignore"):
         whole = loss if loss is not None else outputs[0] if len(outputs) == 1 else stack(outputs).sum()
         flow = GradientFlow(whole)

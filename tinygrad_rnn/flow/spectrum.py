@@ -58,7 +58,7 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) ->
         GraphError: fewer than two states, or a state does not lead to the next.
         InputError: the states are not of the same shape, or `sequences` is below 1.
     """
-    listed = as_states(states)
+    listed = as_states(states, "spectrum")
     if len(listed) < 2:
         raise GraphError("spectrum: got one state, expected at least two, h_(t-1) and h_t")
     shapes = {tuple(tensor.shape for tensor in state) for state in listed}

@@ -66,8 +66,8 @@ def structure(loss: Tensor) -> Structure:
     if not isinstance(loss, Tensor) or loss.primitive is None:
         given = loss.describe() if isinstance(loss, Tensor) else type(loss).__name__
         raise GraphError(
-            f"structure: got {given}, which has no graph behind it; pass a loss computed from a Tensor with "
-            "requires_grad=True, outside no_grad()"
+            f"a loss is wanted and {given} was given, which has no graph behind it; pass a loss computed from a "
+            "Tensor with requires_grad=True, outside no_grad()"
         )
     nodes, leaves = _reachable(loss)
     uses: dict[int, list[Use]] = defaultdict(list)

@@ -64,8 +64,9 @@ def table(flow: GradientFlow) -> str:
 
 def _parts(flow: GradientFlow) -> str:
     s = flow.structure
-    words = [f"{len(s.steps)} steps", f"{len(s.states)} states", f"{len(s.shared_weights)} shared weights"]
-    return ", ".join([*words, f"{len(s.cuts)} cuts"] if s.cuts else words)
+    parts = [("step", len(s.steps)), ("state", len(s.states)), ("shared weight", len(s.shared_weights))]
+    parts += [("cut", len(s.cuts))] if s.cuts else []
+    return ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in parts)
 
 
 def _verdict(layer: list[State], decay: Decay) -> str:

@@ -135,7 +135,7 @@ def _check_shapes(caller: str, name: str, given: Any, target: Any) -> None:
 
 
 def _reduce(losses: Any, reduction: str) -> Any:
-    if reduction == "none":
+    if reduction == "none" or np.ndim(raw(losses)) == 0:
         return losses
     return losses.mean() if reduction == "mean" else losses.sum()
 

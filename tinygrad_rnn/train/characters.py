@@ -45,7 +45,7 @@ class Characters(Task):
         super().__init__(batch, seed, dtype, k2)
         if k2 < k1:
             raise InputError(f"k2: got {k2}, expected at least k1 = {k1}, or some losses would never be learnt from")
-        written = read_text(text, at_least=20 * (k2 + 1))
+        written = read_text(text, at_least=20 * (k2 + 1), remedy="give a longer text or shorter windows (k1, k2)")
         self.k1, self.window = k1, k2
         self.vocabulary = Vocabulary(written)
         self.inputs = self.outputs = len(self.vocabulary)

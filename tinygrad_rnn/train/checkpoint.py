@@ -107,7 +107,9 @@ def load_newest(folder: str | Path) -> tuple[Checkpoint, list[str]]:
         except InputError as error:
             refused.append(str(error))
     reasons = f" ({'; '.join(refused)})" if refused else ""
-    raise InputError(f"{folder} holds no usable checkpoint{reasons}; start a new run there without --resume")
+    raise InputError(
+        f"{folder} holds no usable checkpoint{reasons}; give the folder of a run, or begin one without --resume"
+    )
 
 
 def _by_age(folder: str | Path) -> list[Path]:

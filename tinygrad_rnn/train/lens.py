@@ -62,7 +62,7 @@ def look_at(
     """The first `length` steps of a text through a trained character model, or through a fresh one.
 
     Args:
-        text: a UTF-8 file; by default the help topics that come with Python.
+        text: a UTF-8 file; by default what the run was trained on, or the help topics that come with Python.
         run: a folder or checkpoint of `train`; then `cell`, `hidden`, `layers` and `seed` are its own.
         cell, hidden, layers, seed: of the fresh model.
         length: how many steps.
@@ -70,8 +70,8 @@ def look_at(
     Raises:
         InputError: the text or the run is unusable, or the run is not a character model.
     """
-    written = read_text(text, at_least=length + 1)
     if run is None:
+        written = read_text(text, at_least=length + 1)
         vocabulary = Vocabulary(written)
         V = len(vocabulary)
         model = SequenceModel(cell, V, V, hidden, layers, embedding=min(V, hidden), rng=np.random.default_rng(seed))
@@ -80,6 +80,7 @@ def look_at(
         if known is None:
             raise InputError(f"{run} was trained on {settings.task}; give a run of a character model")
         vocabulary = known
+        written = read_text(settings.text if text is None else text, at_least=length + 1)
     model.eval()
     return look(model, vocabulary, written[: length + 1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -73,8 +74,12 @@ class Settings:
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: got {getattr(self, name)}, expected 1 or more")
         for name in ("lr", "warmup", "clip", "clip_value", "weight_decay", "patience", "seed"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name}: got {getattr(self, name)}, expected 0 or more")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name}: got {getattr(self, name)}, expected a finite number, 0 or more")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum: got {self.momentum}, expected 0 or more and below 1")
+        if self.target is not None and not math.isfinite(self.target):
+            raise InputError(f"target: got {self.target}, expected a finite score")
         if self.k2 is not None and self.k2 < 1:
             raise InputError(f"k2: got {self.k2}, expected 1 or more")
         if self.compile and self.dropout:
