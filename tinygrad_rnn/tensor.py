@@ -437,69 +437,91 @@ class Tensor:
         return registry[np.transpose](self)
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The sum over `axis`, of all entries by default."""
         return registry[np.sum](self, axis, keepdims=keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The mean over `axis`."""
         return registry[np.mean](self, axis, keepdims=keepdims)
 
     def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """The variance over `axis`, divided by n - ddof."""
         return registry[np.var](self, axis, ddof=ddof, keepdims=keepdims)
 
     def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """The standard deviation over `axis`, the root of `var`."""
         return registry[np.std](self, axis, ddof=ddof, keepdims=keepdims)
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The product over `axis`."""
         return registry[np.prod](self, axis, keepdims=keepdims)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The largest entry over `axis`; equal ones share the gradient."""
         return registry[np.max](self, axis, keepdims=keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The smallest entry over `axis`; equal ones share the gradient."""
         return registry[np.min](self, axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        """The index of the largest entry along `axis`, a plain array."""
         return registry[np.argmax](self, axis, keepdims=keepdims)
 
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        """The index of the smallest entry along `axis`, a plain array."""
         return registry[np.argmin](self, axis, keepdims=keepdims)
 
     def cumsum(self, axis: int | None = None) -> Tensor:
+        """The running sum along `axis`, of the flattened tensor by default."""
         return registry[np.cumsum](self, axis)
 
     def clip(self, a_min: Operand = None, a_max: Operand = None) -> Tensor:
+        """The entries limited to a_min and a_max; None leaves that side open."""
         return registry[np.clip](self, a_min, a_max)
 
     def dot(self, other: Operand) -> Tensor:
+        """The dot product, as np.dot."""
         return registry[np.dot](self, other)
 
     def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The sum of a diagonal of two axes."""
         return registry[np.trace](self, offset, axis1, axis2)
 
     def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """A diagonal of two axes, as the last axis of the result."""
         return registry[np.diagonal](self, offset, axis1, axis2)
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        """The same entries in another shape; one length may be -1."""
         return registry[np.reshape](self, shape[0] if len(shape) == 1 else shape)
 
     def ravel(self) -> Tensor:
+        """The same entries in one axis."""
         return registry[np.reshape](self, -1)
 
     def transpose(self, *axes: int) -> Tensor:
+        """The axes in another order, by default reversed."""
         return registry[np.transpose](self, axes or None)
 
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """Two axes exchanged."""
         return registry[np.swapaxes](self, axis1, axis2)
 
     def squeeze(self, axis: Axis = None) -> Tensor:
+        """Without axes of length 1, all or those given."""
         return registry[np.squeeze](self, axis)
 
     def take(self, indices: Operand, axis: int | None = None) -> Tensor:
+        """The entries at `indices` along `axis`."""
         return registry[np.take](self, indices, axis)
 
     def repeat(self, repeats: Operand, axis: int | None = None) -> Tensor:
+        """Each entry repeated along `axis`."""
         return registry[np.repeat](self, repeats, axis)
 
     def astype(self, dtype: DTypeLike) -> Tensor:
+        """The same values in another dtype; the gradient comes back in this one."""
         return registry[np.astype](self, dtype)
 
     # ------------------------------------------------------------------ NumPy's protocols
