@@ -150,6 +150,15 @@ def test_each_row_of_per_step_is_the_gradient_of_a_weight_of_its_own():
     np.testing.assert_allclose(flow.per_step(parts["W_hh"]), [c.grad for c in copies], rtol=1e-12, atol=1e-15)
 
 
+def test_per_step_of_a_scalar_weight():
+    a = tg.Tensor(0.5, requires_grad=True)
+    h = tg.Tensor([1.0, -2.0])
+    for _ in tg.steps(np.zeros(3)):
+        h = h * a
+    flow = tg.gradient_flow(h.sum())
+    np.testing.assert_allclose(flow.per_step(a), [-0.25, -0.25, -0.25])
+
+
 def test_a_penalty_on_a_weight_is_outside_the_steps():
     loss, parts = elman()
     W = parts["W_hh"]

@@ -134,8 +134,8 @@ class GradientFlow:
         """
         self._check(weight, "per_step")
         rows = np.empty((len(self.structure.steps), *weight.shape), weight.dtype)
-        for row, contribution in zip(rows, self._contributions(weight), strict=True):
-            row[...] = contribution
+        for at, contribution in enumerate(self._contributions(weight)):
+            rows[at] = contribution
         return rows
 
     def outside(self, weight: Tensor) -> Array:
