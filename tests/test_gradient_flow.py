@@ -62,6 +62,18 @@ def test_a_loss_added_up_inside_the_loop_is_not_a_state():
         np.testing.assert_allclose(a.from_future, b.from_future, rtol=1e-12, atol=1e-15)
 
 
+def test_weights_without_a_name_are_numbered_by_first_use():
+    rng = np.random.default_rng(0)
+    V, b, W, h = parts = [tg.Tensor(rng.normal(size=size), requires_grad=True) for size in ((3, 1), 3, (3, 3), (2, 3))]
+    assert not any(part.name for part in parts)
+    named = tg.Tensor(np.ones(3), requires_grad=True)
+    for _, x in tg.steps(rng.normal(size=(3, 2, 3))):
+        h = np.tanh(h @ W * named + x + b)
+    flow = tg.gradient_flow((h @ V).sum())
+    assert [flow.structure.weight_name(part) for part in (W, named, b, V)] == ["W₁", "named", "W₂", "W₃"]
+    assert [weight.name for weight in flow.weights()] == ["W₂", "W₁", "named"]
+
+
 def test_two_layers_in_one_step_and_two_directions_are_rows_of_their_own():
     rng = np.random.default_rng(1)
     W = [tg.Tensor(rng.normal(size=(3, 3)), requires_grad=True) for _ in range(4)]

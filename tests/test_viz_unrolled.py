@@ -140,6 +140,24 @@ def test_operations_carry_their_weights_and_states_their_step() -> None:
     assert "h−1" in words, "the initial state has the step before the first"
 
 
+def test_weights_without_a_name_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    made = [Tensor(rng.normal(size=size), requires_grad=True) for size in ((3, 3), (3, 3), (), 3)]
+    h, loss = np.zeros((2, 3)), 0.0
+    for _, x in tg.steps(rng.normal(size=(2, 2, 3))):
+        h = np.tanh((x @ made[0] + h @ made[1]) * made[2] + made[3])
+        loss = loss + (h * h).sum()
+    flow = tg.gradient_flow(loss)
+    scene = tg.viz.unrolled(flow).scene
+    assert {"@ W₁", "@ W₂", "⊙ W₃", "+ W₄"} <= {text_of(box) for box in boxes_of(scene)}
+    strips = {text.line.text: text.tooltip for text in scene.labels if text.line.text.startswith("∂L/∂W")}
+    assert set(strips) == {"∂L/∂W₁", "∂L/∂W₂", "∂L/∂W₃", "∂L/∂W₄"}
+    assert strips["∂L/∂W₁"] == "W₁, shape 3×3"
+    for picture in (tg.viz.unrolled(flow, weights="nodes").svg(), tg.viz.page(flow).html()):
+        assert "W₄" in picture
+        assert not re.search(r"[@+⊙] const", picture)
+
+
 def test_running_sum_is_no_state() -> None:
     scene = draw("elman")
     assert sum(box.kind == "state" for box in scene.boxes) == 5

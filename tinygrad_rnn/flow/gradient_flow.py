@@ -152,7 +152,7 @@ class GradientFlow:
     def _check(self, weight: Tensor, caller: str) -> None:
         if not isinstance(weight, Tensor) or weight.order not in self._gradients:
             given = weight.describe() if isinstance(weight, Tensor) else f"an object of {type(weight).__name__}"
-            known = ", ".join(each.name or "W" for each in self.structure.shared_weights) or "none"
+            known = ", ".join(map(self.structure.weight_name, self.structure.shared_weights)) or "none"
             raise GraphError(
                 f"{caller}: no gradient of {self.loss.describe()} flows to {given}; the weights that several steps "
                 f"share are {known}"
@@ -175,7 +175,7 @@ class GradientFlow:
             found.append(
                 WeightFlow(
                     tensor=weight,
-                    name=weight.name or "W",
+                    name=self.structure.weight_name(weight),
                     norms=np.array(norms),
                     shares=np.array(norms) / summed if summed else np.zeros(len(norms)),
                     total=self.norm(weight) or 0.0,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..errors import GraphError
 from ..patch import Slot
@@ -21,6 +22,7 @@ Use = tuple[Tensor, int]
 State = tuple[Tensor, ...]
 """What a cell hands to the next step: one tensor, or several such as (c, h)."""
 
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _ADDING = {"add"}
 _MOVING = {"subtract", "negative", "sum", "mean", "reshape", "stack", "concatenate", "getitem"}
 
@@ -55,6 +57,17 @@ class Structure:
     def consumers(self, tensor: Tensor) -> list[Use]:
         """Each `(consumer, i)` with `consumer.inputs[i] is tensor`, in creation order."""
         return self._uses.get(tensor.order, [])
+
+    def weight_name(self, weight: Tensor) -> str:
+        """The weight's name; those without one are W₁, W₂, ... in the order of their first use."""
+        return weight.name or self._numbered.get(weight.order, "W")
+
+    @cached_property
+    def _numbered(self) -> dict[int, str]:
+        initial = {tensor.order for tensor in self.initial_states}
+        unnamed = [x for x in self.leaves if x.requires_grad and not x.name and x.order not in initial]
+        unnamed.sort(key=lambda leaf: (self.consumers(leaf)[0][0].order, self.consumers(leaf)[0][1]))
+        return {leaf.order: f"W{at}".translate(_SUBSCRIPTS) for at, leaf in enumerate(unnamed, start=1)}
 
 
 def structure(loss: Tensor) -> Structure:

@@ -298,10 +298,10 @@ def _strips(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradie
     for number_of, weight in enumerate(structure.shared_weights):
         parts = flow.per_step(weight)
         norms = np.linalg.norm(parts.reshape(len(parts), -1), axis=1)
-        name = weight.name or "weight"
+        name = structure.weight_name(weight)
         middle = y + STRIP_HEIGHT / 2
         runs = (Run("∂L/∂"), *name_runs(name, length=16))
-        tip = clean(name)[:200]
+        tip = f"{clean(name)[:200]}, shape {'×'.join(map(str, weight.shape)) or 'scalar'}"
         scene.labels.append(Label(f"strip_{number_of}", left - 10, middle, line(*runs, size=10.0), "end", tooltip=tip))
         for column in placed.columns:
             if column.step is None:

@@ -318,7 +318,7 @@ class _Builder:
         """Draw every shared weight as one box, linked to each operation that uses it."""
         for weight in self.structure.shared_weights:
             shape = "×".join(map(str, weight.shape)) or "scalar"
-            box = Box("weight", "weights", [weight], name_runs(weight.name or "weight"), shape)
+            box = Box("weight", "weights", [weight], name_runs(self.structure.weight_name(weight)), shape)
             uses: dict[int, tuple[Box, list[Use]]] = {}
             for user, i in self.read.uses(weight):
                 target = self.box_of.get(user.order)

@@ -246,6 +246,8 @@ class Reading:
             return self.mention(x.inputs[0]) + ("ᵀ" if turned else "")
         if x.name:
             return shorten(x.name, 14)
+        if x.is_leaf and x.requires_grad:
+            return self.structure.weight_name(x)
         if x.size == 1:
             return f"{x._data.reshape(-1)[0]:.4g}"
         return "(…)" if x.primitive is not None else "const"

@@ -131,12 +131,13 @@ def _by_hand(hand: ByHand | Mapping[str, Array] | None, flow: GradientFlow) -> d
     found = {}
     count = len(flow.structure.steps)
     for weight in flow.structure.shared_weights:
-        array = given.get(weight.name or "")
+        name = flow.structure.weight_name(weight)
+        array = given.get(name)
         if array is None:
             continue
         if array.shape not in (weight.shape, (count, *weight.shape)):
             raise InputError(
-                f"page: hand[{weight.name!r}] has shape {array.shape}, expected {(count, *weight.shape)}, "
+                f"page: hand[{name!r}] has shape {array.shape}, expected {(count, *weight.shape)}, "
                 f"the contribution of every step, or {weight.shape}, their sum"
             )
         found[weight.order] = array

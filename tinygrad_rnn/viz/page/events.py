@@ -223,7 +223,7 @@ class _Teller:
         if name:
             return name
         if x.primitive is None:
-            return "const"
+            return self.flow.structure.weight_name(x) if x.requires_grad else "const"
         return f"({self._expression(x, depth - 1)})" if depth else "…"
 
     def _name(self, x: Tensor) -> str:
@@ -249,7 +249,7 @@ class _Teller:
         for number_of, weight in enumerate(structure.shared_weights):
             parts = self.flow.per_step(weight)
             by_hand = self.hand.get(weight.order)
-            filling = Filling(shorten(weight.name or "weight", 24), _shape(weight), self.flow.norm(weight) or 0.0)
+            filling = Filling(shorten(structure.weight_name(weight), 24), _shape(weight), self.flow.norm(weight) or 0.0)
             done: dict[int | str, int] = {}
             for step, order in self._completions(weight).items():
                 place = "hidden" if step in self.hidden else step
