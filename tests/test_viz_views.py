@@ -19,9 +19,10 @@ import recurrent_nets as nets
 import tinygrad_rnn as tg
 from tinygrad_rnn import GraphError, InputError, Tensor
 from tinygrad_rnn.viz import plots
+from tinygrad_rnn.viz.dot import label as dot_label
 from tinygrad_rnn.viz.layout import ranks, tile
 from tinygrad_rnn.viz.style import colour, decades, stroke_width
-from tinygrad_rnn.viz.text import name_runs, number, shorten, width
+from tinygrad_rnn.viz.text import Line, in_line, name_runs, number, shorten, width, words_runs
 
 GRAPHVIZ = shutil.which("dot") is not None
 
@@ -106,6 +107,15 @@ def test_names_are_set_as_in_a_textbook() -> None:
     assert [run.text for run in name_runs("my_long_variable")] == ["my_long_variable"]
     assert shorten("x" * 100, 20).count("x") == 19
     assert width("W", 10) > width("i", 10)
+
+
+def test_subscripts_without_a_smaller_font() -> None:
+    names = [name_runs("W_hh"), name_runs("h", 3), name_runs("c_f", -1), name_runs("x_1", 2), name_runs("my_long_name")]
+    assert ["".join(map(in_line, runs)) for runs in names] == ["W_hh", "h₃", "c_f,₋₁", "x₁,₂", "my_long_name"]
+    assert Line(words_runs("W_xh, W_hh"), 8.0).width >= width("W_xh, W_hh", 8.0), "room for both ways to set it"
+    label = dot_label([Line(words_runs("@ W_hh"))])
+    assert "W_hh" in label.replace("&#160;", " ")
+    assert label.count("<FONT") == 1, "one text, or Graphviz leaves a gap"
 
 
 def test_width_estimates_hold_in_the_widest_usual_font() -> None:

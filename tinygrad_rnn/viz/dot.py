@@ -11,10 +11,11 @@ from html import escape as _escape
 
 from .scene import Edge, Label, Lane, Point, Rect, Scene
 from .svg import arrow_size, with_arrow
-from .text import SUBSCRIPT, Line, Run, printable
+from .text import Line, Run, in_line, printable
 
 FONT = "Helvetica,Arial,sans-serif"
-_SUBSCRIPTS = str.maketrans("0123456789−", "₀₁₂₃₄₅₆₇₈₉₋")
+_LEADING = '<BR/><FONT POINT-SIZE="1.5"> </FONT><BR/>'
+"""Graphviz sets lines so tight that an underscore touches the digits below it."""
 
 
 def dot(scene: Scene) -> str:
@@ -167,26 +168,22 @@ def label(lines: list[Line] | tuple[Line, ...], lift: float = 0.0) -> str:
     """Lines of text as a DOT label; HTML-like, so that sizes and subscripts are possible."""
     if not lines:
         return '""'
-    words = "<BR/>".join(_line(line) for line in lines)
+    words = _LEADING.join(_line(line) for line in lines)
     if lift:
         words += f'<BR/><FONT POINT-SIZE="{_n(lift / 1.2)}"> </FONT>'
     return f"<{words}>"
 
 
 def _line(line: Line) -> str:
-    words = "".join(_run(run, line.size) for run in line.runs) or "&#160;"
+    words = "".join(_run(run) for run in line.runs) or "&#160;"
     words = f"<B>{words}</B>" if line.bold else words
     return f'<FONT POINT-SIZE="{_n(line.size)}" COLOR="{line.color}">{words}</FONT>'
 
 
-def _run(run: Run, size: float) -> str:
-    words = _escape(printable(run.text), quote=True).replace("\\", "&#92;&#92;")
-    words = words.replace(" ", "&#160;") if words.strip() != words else words
-    if run.subscript:  # digits have subscripts of their own, which keep clear of the line below
-        if set(words) <= set("0123456789−"):
-            return words.translate(_SUBSCRIPTS)
-        return f'<FONT POINT-SIZE="{_n(size * SUBSCRIPT)}">{words}</FONT>'  # <SUB> falls onto the line below
-    return words
+def _run(run: Run) -> str:
+    """No smaller subscripts: Graphviz sets each size as a text of its own with a gap, and <SUB> onto the line below."""
+    words = _escape(printable(in_line(run)), quote=True).replace("\\", "&#92;&#92;")
+    return words.replace(" ", "&#160;") if words.strip() != words else words
 
 
 def _justified(line: Line, width: float, side: str) -> str:

@@ -22,6 +22,7 @@ _WIDTHS = {
         0.34: " ,./:;\\|",
         0.41: "f-()[]t!r·",
         0.53: '"*_`sz?∂',
+        0.47: "₀₁₂₃₄₅₆₇₈₉₋",
         0.61: "cLFkvxyPTYao",
         0.64: "eESbdghnpqu$0123456789{}σΣ√",
         0.70: "KAVBRXZC",
@@ -31,6 +32,7 @@ _WIDTHS = {
     }.items()
     for character in characters
 }
+_DIGITS = str.maketrans("0123456789−", "₀₁₂₃₄₅₆₇₈₉₋")
 _INDEXED = re.compile(r"([^\W\d_]{1,2})_([^\W_]{1,4})")
 _BOLD = 1.1
 
@@ -63,7 +65,10 @@ class Line:
     def width(self) -> float:
         """A safe estimate in points."""
         return math.fsum(
-            width(run.text, self.size * (SUBSCRIPT if run.subscript else 1), self.bold) for run in self.runs
+            max(width(run.text, self.size * SUBSCRIPT, self.bold), width(in_line(run), self.size, self.bold))
+            if run.subscript
+            else width(run.text, self.size, self.bold)
+            for run in self.runs
         )
 
 
@@ -71,6 +76,14 @@ def line(*parts: str | Run, size: float = 10.0, bold: bool = False, color: str =
     """A line of plain strings and runs."""
     runs = tuple(Run(part) if isinstance(part, str) else part for part in parts)
     return Line(tuple(run for run in runs if run.text), size, bold, color, role)
+
+
+def in_line(run: Run) -> str:
+    """A run where all text is of one size: W_hh, h₃, c_f,₃. Digits have subscripts of their own."""
+    if not run.subscript:
+        return run.text
+    parts = (part if set(part) <= set("0123456789−") else f"_{part}" for part in run.text.split(", "))
+    return ",".join(part if part.startswith("_") else part.translate(_DIGITS) for part in parts)
 
 
 def width(text: str, size: float, bold: bool = False) -> float:
