@@ -86,9 +86,6 @@ class Arrangement:
     ports: dict[Link, tuple[float, float]] = field(default_factory=dict)
     """Where an edge from or to a bar leaves its lane."""
 
-    def lane_of(self, box: Box) -> int:
-        return self.places[box].lane
-
     def channel(self, row: int) -> float:
         """The middle of the free space below a row."""
         return self.row_y[row] + self.row_height[row] / 2 + ROW_GAP / 2

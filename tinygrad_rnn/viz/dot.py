@@ -11,7 +11,7 @@ from html import escape as _escape
 
 from .scene import Edge, Label, Lane, Point, Rect, Scene
 from .svg import arrow_size, with_arrow
-from .text import Line, Run, in_line, printable
+from .text import Line, Run, fixed, in_line, printable
 
 FONT = "Helvetica,Arial,sans-serif"
 _LEADING = '<BR/><FONT POINT-SIZE="1.5"> </FONT><BR/>'
@@ -34,7 +34,7 @@ class _Writer:
         lines = [
             "digraph unrolled {",
             f'  graph [layout=nop2 splines=true outputorder=edgesfirst bgcolor=white fontname="{FONT}" pad=0.15 '
-            f'bb="0,0,{_n(scene.width)},{_n(scene.height)}" tooltip={quoted(scene.title)}];',
+            f'bb="0,0,{fixed(scene.width)},{fixed(scene.height)}" tooltip={quoted(scene.title)}];',
             f'  node [fontname="{FONT}" shape=box fixedsize=true margin=0 fontsize=10];',
             f'  edge [fontname="{FONT}"];',
         ]
@@ -62,7 +62,7 @@ class _Writer:
         return at if x <= self.scene.lanes[at].right else None
 
     def _flip(self, x: float, y: float) -> str:
-        return f"{_n(x)},{_n(self.scene.height - y)}"
+        return f"{fixed(x)},{fixed(self.scene.height - y)}"
 
     def _box(self, x: float, y: float, right: float, bottom: float) -> str:
         return f"{self._flip(x, bottom)},{self._flip(right, y)}"
@@ -108,7 +108,7 @@ class _Writer:
             f'{rect.id} [id="{rect.id}" class="{rect.kind}" label={words} pos="{self._flip(*rect.middle)}" '
             f"width={_inches(rect.width)} height={_inches(rect.height)}{shape} "
             f'style="{style}" color="{stroke}" fillcolor="{rect.fill if rect.fill != "none" else "transparent"}" '
-            f"penwidth={_n(rect.stroke_width)} tooltip={tip}];"
+            f"penwidth={fixed(rect.stroke_width)} tooltip={tip}];"
         )
 
     def _label(self, item: Label) -> str:
@@ -144,17 +144,13 @@ class _Writer:
         ends = [end if end in self.names else f"{end}_anchor" for end in (edge.source, edge.target)]
         return (
             f'{ends[0]} -> {ends[1]} [id="{edge.id}" class="{edge.kind}" pos="{place}" color="{color}" '
-            f"penwidth={_n(edge.width)} arrowsize={_n(arrow_size(edge) / 10)}{way}{look} "
+            f"penwidth={fixed(edge.width)} arrowsize={fixed(arrow_size(edge) / 10)}{way}{look} "
             f"tooltip={quoted(edge.tooltip)}];"
         )
 
 
-def _n(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".")
-
-
 def _inches(points: float) -> str:
-    return f"{points / 72:.4f}".rstrip("0").rstrip(".")
+    return fixed(points / 72, 4)
 
 
 def quoted(text: str) -> str:
@@ -170,14 +166,14 @@ def label(lines: list[Line] | tuple[Line, ...], lift: float = 0.0) -> str:
         return '""'
     words = _LEADING.join(_line(line) for line in lines)
     if lift:
-        words += f'<BR/><FONT POINT-SIZE="{_n(lift / 1.2)}"> </FONT>'
+        words += f'<BR/><FONT POINT-SIZE="{fixed(lift / 1.2)}"> </FONT>'
     return f"<{words}>"
 
 
 def _line(line: Line) -> str:
     words = "".join(_run(run) for run in line.runs) or "&#160;"
     words = f"<B>{words}</B>" if line.bold else words
-    return f'<FONT POINT-SIZE="{_n(line.size)}" COLOR="{line.color}">{words}</FONT>'
+    return f'<FONT POINT-SIZE="{fixed(line.size)}" COLOR="{line.color}">{words}</FONT>'
 
 
 def _run(run: Run) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 from .measure import LINE_SPACING
 from .scene import Edge, Label, Lane, Point, Rect, Scene
-from .text import SUBSCRIPT, Line, xml
+from .text import SUBSCRIPT, Line, fixed, xml
 
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 
 
 def svg(scene: Scene) -> str:
     """The picture as a complete SVG document."""
-    width, height = _n(scene.width), _n(scene.height)
+    width, height = fixed(scene.width), fixed(scene.height)
     parts = [
         '<?xml version="1.0" encoding="UTF-8"?>\n',
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}" '
@@ -40,10 +40,6 @@ def body(scene: Scene) -> Iterator[str]:
     yield from map(_label, scene.labels)
 
 
-def _n(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".")
-
-
 def _tip(text: str) -> str:
     return f"<title>{xml(text)}</title>" if text else ""
 
@@ -52,8 +48,8 @@ def _lane(lane: Lane) -> str:
     fill = "url(#hatch)" if lane.hatched else "#FAFAFA"
     return (
         f'<g id="{lane.id}" class="lane">{_tip(lane.tooltip)}'
-        f'<rect x="{_n(lane.x)}" y="{_n(lane.y)}" width="{_n(lane.width)}" height="{_n(lane.height)}" rx="9" '
-        f'fill="{fill}" stroke="#C4C4C4"/>' + _text(lane.label, *lane.label_at, "middle") + "</g>\n"
+        f'<rect x="{fixed(lane.x)}" y="{fixed(lane.y)}" width="{fixed(lane.width)}" height="{fixed(lane.height)}" '
+        f'rx="9" fill="{fill}" stroke="#C4C4C4"/>' + _text(lane.label, *lane.label_at, "middle") + "</g>\n"
     )
 
 
@@ -63,10 +59,10 @@ def _dash(kind: str) -> str:
 
 def _rect(rect: Rect) -> str:
     x, y = rect.middle
-    stroke = "" if rect.stroke == "none" else f' stroke="{rect.stroke}" stroke-width="{_n(rect.stroke_width)}"'
+    stroke = "" if rect.stroke == "none" else f' stroke="{rect.stroke}" stroke-width="{fixed(rect.stroke_width)}"'
     shape = (
-        f'<rect x="{_n(rect.x)}" y="{_n(rect.y)}" width="{_n(rect.width)}" height="{_n(rect.height)}" '
-        f'rx="{_n(rect.radius)}" fill="{rect.fill}"{stroke}{_dash(rect.dash)}/>'
+        f'<rect x="{fixed(rect.x)}" y="{fixed(rect.y)}" width="{fixed(rect.width)}" height="{fixed(rect.height)}" '
+        f'rx="{fixed(rect.radius)}" fill="{rect.fill}"{stroke}{_dash(rect.dash)}/>'
     )
     total = sum(line.size for line in rect.lines) * LINE_SPACING
     at = y - rect.text_shift - total / 2
@@ -81,8 +77,9 @@ def _label(label: Label) -> str:
     back = ""
     if label.background != "none":
         back = (
-            f'<rect x="{_n(label.left - 2)}" y="{_n(label.y - label.height / 2)}" width="{_n(label.line.width + 4)}" '
-            f'height="{_n(label.height)}" rx="3" fill="{label.background}" fill-opacity=".85"/>'
+            f'<rect x="{fixed(label.left - 2)}" y="{fixed(label.y - label.height / 2)}" '
+            f'width="{fixed(label.line.width + 4)}" height="{fixed(label.height)}" rx="3" '
+            f'fill="{label.background}" fill-opacity=".85"/>'
         )
     words = _text(label.line, label.x, label.y, label.anchor)
     return f'<g id="{label.id}" class="{label.kind}">{_tip(label.tooltip)}{back}{words}</g>\n'
@@ -97,11 +94,11 @@ def _text(line: Line, x: float, y: float, anchor: str) -> str:
         if run.subscript:
             drop = line.size * 0.22
             pieces.append(
-                f'<tspan dy="{_n(0 if shifted else drop)}" font-size="{_n(line.size * SUBSCRIPT)}">{text}</tspan>'
+                f'<tspan dy="{fixed(0 if shifted else drop)}" font-size="{fixed(line.size * SUBSCRIPT)}">{text}</tspan>'
             )
             shifted = True
         elif shifted:
-            pieces.append(f'<tspan dy="{_n(-line.size * 0.22)}">{text}</tspan>')
+            pieces.append(f'<tspan dy="{fixed(-line.size * 0.22)}">{text}</tspan>')
             shifted = False
         else:
             pieces.append(text)
@@ -109,7 +106,7 @@ def _text(line: Line, x: float, y: float, anchor: str) -> str:
     weight += f' class="{line.role}"' if line.role else ""
     align = "" if anchor == "start" else f' text-anchor="{anchor}"'
     return (
-        f'<text x="{_n(x)}" y="{_n(baseline)}" font-size="{_n(line.size)}" fill="{line.color}"{align}{weight}>'
+        f'<text x="{fixed(x)}" y="{fixed(baseline)}" font-size="{fixed(line.size)}" fill="{line.color}"{align}{weight}>'
         f"{''.join(pieces)}</text>"
     )
 
@@ -125,15 +122,17 @@ def _spaced(text: str) -> str:
 
 def _edge(edge: Edge) -> str:
     points, tip = with_arrow(edge)
-    path = f"M{_n(points[0][0])} {_n(points[0][1])}C" + " ".join(f"{_n(x)} {_n(y)}" for x, y in points[1:])
+    path = f"M{fixed(points[0][0])} {fixed(points[0][1])}C" + " ".join(f"{fixed(x)} {fixed(y)}" for x, y in points[1:])
     if edge.dash == "double":
         line = (
-            f'<path d="{path}" fill="none" stroke="{edge.color}" stroke-width="{_n(edge.width)}"/>'
-            f'<path d="{path}" fill="none" stroke="#FFFFFF" stroke-width="{_n(edge.width / 3)}"/>'
+            f'<path d="{path}" fill="none" stroke="{edge.color}" stroke-width="{fixed(edge.width)}"/>'
+            f'<path d="{path}" fill="none" stroke="#FFFFFF" stroke-width="{fixed(edge.width / 3)}"/>'
         )
     else:
-        line = f'<path d="{path}" fill="none" stroke="{edge.color}" stroke-width="{_n(edge.width)}"{_dash(edge.dash)}/>'
-    corners = " ".join(f"{_n(x)},{_n(y)}" for x, y in tip)
+        line = (
+            f'<path d="{path}" fill="none" stroke="{edge.color}" stroke-width="{fixed(edge.width)}"{_dash(edge.dash)}/>'
+        )
+    corners = " ".join(f"{fixed(x)},{fixed(y)}" for x, y in tip)
     head = f'<polygon points="{corners}" fill="{edge.color}"/>'
     return (
         f'<g id="{edge.id}" class="edge edge-{edge.kind}" data-from="{edge.source}" data-to="{edge.target}">'

@@ -144,6 +144,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def fixed(value: float, decimals: int = 2) -> str:
+    """A coordinate, without the zeros at its end."""
+    return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+
+
 def number(value: float | None) -> str:
     """A norm or a gain to two digits: 0.44, 12.3, 3.1e-8, 0, NaN, inf; "?" for what was not computed."""
     if value is None:
