@@ -66,7 +66,11 @@ def credit(
     mapped = colormap()((levels + CREDIT_DECADES) / (2 * CREDIT_DECADES))
     cells[relative != 0] = mapped[relative != 0]
     ax.imshow(cells, origin="lower", aspect="auto", interpolation="nearest")
-    ax.add_collection(LineCollection(_outline(relative >= HORIZON, relative != 0), colors="black", linewidths=1.4))
+    horizon = _outline(relative >= HORIZON, relative != 0)
+    if horizon:
+        words = f"horizon: {100 * HORIZON:.0f} % of C[t, t] is left"
+        ax.add_collection(LineCollection(horizon, colors="black", linewidths=1.4, label=words))
+        ax.legend(fontsize="small", loc="lower right")
     ax.set_xlabel("k: step receiving the gradient")
     ax.set_ylabel("t: loss step")
     _whole_steps(ax.xaxis, ax.yaxis)
