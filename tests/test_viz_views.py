@@ -479,7 +479,24 @@ def test_readable_with_scripts_off(browser: Any, trained: Trained, tmp_path: Pat
     assert "vanishing" in tab.inner_text("header")
     tab.click("summary")
     assert tab.locator("details tr").count() > 30
+    picture, stage = (tab.locator(each).bounding_box() for each in ("#ui-stage svg", "#ui-stage"))
+    assert picture["height"] <= stage["height"], "nothing has to be scrolled to"
     context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("T", "scale"), [(1, 1.5), (4, None), (30, 1.0)])
+def test_the_picture_starts_as_wide_as_the_page_within_reason(
+    browser: Any, tmp_path: Path, T: int, scale: float | None
+) -> None:
+    flow = tg.gradient_flow(nets.elman(T=T))
+    tab = browser.new_page(viewport={"width": 1400, "height": 900})
+    tab.goto(tg.viz.page(flow).save(tmp_path / "bptt.html").as_uri())
+    wide = tab.locator("#ui-stage svg").bounding_box()["width"]
+    natural = float(tab.get_attribute("#ui-stage svg", "viewBox").split(" ")[2])
+    expected = scale * natural if scale else tab.locator("#ui-stage").bounding_box()["width"] - 2
+    assert wide == pytest.approx(expected, abs=2)
+    tab.close()
 
 
 @pytest.mark.slow

@@ -115,7 +115,7 @@ def page(
                 for s in flow.states()[:400]
             ],
             count=len(told.events),
-            natural=round(scene.height),
+            natural=round(scene.width),
             hand=hand is not None,
             number=number,
         )
