@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,9 @@ def test_everything_is_written_and_explained(
     source = (out / "bptt.py").read_text(encoding="utf-8")
     assert "for t in reversed(range(4)):" in source
     assert "dW_hh" in source
+    names: dict[str, Any] = {}
+    exec(source, names)  # it runs by itself
+    assert callable(names["program"]())
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -11,6 +11,7 @@ import pytest
 from random_cells import largest_difference
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.compiler.vocabulary import literal
 
 CASES = 40
 
@@ -99,6 +100,77 @@ def test_the_source_of_the_plain_rnn_is_bptt_as_in_the_textbook() -> None:
         assert line in source, line
     assert "# gradient of W_hh" in source
     assert step.explain().count("loop over steps 0..6") == 2
+
+
+def by_itself(step: tg.compiler.Compiled) -> Callable[..., Any]:
+    """The program as its text alone makes it, in a namespace of its own."""
+    names: dict[str, Any] = {}
+    exec(step.source, names)
+    return names["program"](**step.program.source.constants)
+
+
+def test_the_source_runs_by_itself() -> None:
+    params, xs, targets = rnn_arguments()
+    step = check(rnn_loss, params, xs, targets)
+    assert "def program():" in step.source
+    expected, gradients = eager(rnn_loss, params, xs, targets)
+    run = by_itself(step)
+    for _ in range(2):
+        loss, *found = run(*params.values(), xs, targets)
+        np.testing.assert_allclose(loss, expected, rtol=1e-12)
+        for one, other in zip(found, gradients, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_the_source_of_a_layer_runs_by_itself(kind: str) -> None:
+    layer, xs = getattr(tg.nn, kind)(3, 4, rng=0), np.random.default_rng(1).standard_normal((6, 2, 3))
+
+    def loss_fn(model: Any, xs: Any) -> Any:
+        return (model(xs)[0] ** 2).mean()
+
+    expected = loss_fn(layer, xs)
+    expected.backward()
+    step = tg.compile(loss_fn)
+    step(layer, xs)
+    assert "def program():" in step.source
+    loss, *found = by_itself(step)(*(parameter.data for parameter in layer.parameters()), xs)
+    np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+    for one, parameter in zip(found, layer.parameters(), strict=True):
+        np.testing.assert_allclose(one, parameter.grad, rtol=0, atol=1e-12)
+
+
+def test_what_the_source_cannot_hold_is_a_parameter() -> None:
+    mask, few = np.random.default_rng(5).random((6, 4)), np.array([0.1, np.inf, -0.0, 1e-300])
+
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, loss = np.zeros((6, 4)), 0.0
+        for _, x in tg.steps(xs):
+            h = np.minimum(np.tanh(x @ params["W"] + h * mask), few)
+            loss = loss + (h * h).mean()
+        return loss
+
+    rng = np.random.default_rng(0)
+    params, xs = {"W": rng.standard_normal((3, 4))}, rng.standard_normal((5, 6, 3))
+    step = check(loss_fn, params, xs)
+    (name,) = step.program.source.constants
+    assert f"def program({name}):\n    # {name}: (6, 4) of float64" in step.source
+    assert "[0.1, inf, -0.0, 1e-300]" in step.source
+    loss, dW = by_itself(step)(params["W"], xs)
+    expected, (gradient,) = eager(loss_fn, params, xs)
+    np.testing.assert_allclose(loss, expected, rtol=1e-12)
+    np.testing.assert_allclose(dW, gradient, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i8", "i4", "u1", "?"])
+@pytest.mark.parametrize("values", [[], [0, 0], [1, 1], [0, 1, 2], [3], [[1, 0], [0, 1]]])
+def test_a_literal_gives_the_array_back(values: list[Any], dtype: str) -> None:
+    value = np.array(values, dtype)
+    text = literal(value)
+    assert text is not None
+    found = eval(text, vars(np).copy())
+    assert (found.dtype, found.shape) == (value.dtype, value.shape)
+    assert found.tobytes() == value.tobytes()
 
 
 def test_the_source_does_not_grow_with_the_number_of_steps() -> None:

@@ -113,7 +113,7 @@ class _Allocator:
                 ref = unit.args[0]
                 source = ref.unit
                 together = ref.delay == 0 and self.loop_of.get(source) is self.loop_of[unit]
-                if together and _name(unit) in ("getitem", "expand_dims", "transpose"):
+                if together and unit.operation in ("getitem", "expand_dims", "transpose"):
                     shown.update((unit, source))
         return shown
 
@@ -165,8 +165,8 @@ class _Allocator:
 
     def _worth_copying(self, unit: Unit) -> bool:
         """Whether it is a transposed weight that a loop multiplies by: contiguous, that is up to twice as fast."""
-        return _name(unit) == "transpose" and any(
-            _name(reader) == "matmul" and reader in self.loop_of for reader, _ in self.readers[unit]
+        return unit.operation == "transpose" and any(
+            reader.operation == "matmul" and reader in self.loop_of for reader, _ in self.readers[unit]
         )
 
     def _needs_rows(self, unit: Unit) -> bool:
@@ -193,7 +193,7 @@ class _Allocator:
             return False
         reader, ref = self.readers[unit][0]
         return (
-            _name(reader) == "scatter"
+            reader.operation == "scatter"
             and ref.delay == 0
             and self.loop_of.get(reader) is self.loop_of[unit]
             and self.places[reader].kind == SLAB
@@ -354,10 +354,6 @@ class _Allocator:
                 if self.places[reader].kind == VIEW:
                     stack.append(reader)
         return last
-
-
-def _name(unit: Unit) -> str:
-    return unit.primitive.name if unit.primitive else ""
 
 
 def _put_first(unit: Unit, ref: Ref) -> None:

@@ -2,7 +2,8 @@
 
 The source is one function, `program()`, which allocates the buffers and returns `step`, which computes
 the loss and the gradients. Inside a loop, `h[t]` is row t of the slab `h_all`, and `h[-1]` its initial
-value: `rows` makes the list of rows once, because indexing a list costs a fifth of indexing an array.
+value: the list of rows is made once, because indexing a list costs a fifth of indexing an array. The source
+imports what it uses, so it runs by itself; constants too long to read are parameters of `program`.
 """
 
 from __future__ import annotations
@@ -12,45 +13,40 @@ import linecache
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from ..patch import Slot
 from ..primitive import primitives
 from . import rules
 from .allocate import ARRAY, BUFFER, CONSTANT, FRESH, OUTPUT, PART, SLAB, VIEW, Memory, Place
 from .distribute import Loop, Part
 from .reroll import Ref, Unit
 from .rules import Operand
-from .threads import SMALL, OneThread
+from .threads import SMALL
 from .trace import total
-
-
-def rows(array: Any, first: int) -> list[Any]:
-    """The rows of `array` as a list `r` in which `r[t]` is that of step t, if row 0 is that of step `first`."""
-    views = list(array) if array.ndim > 1 else [array[i, ...] for i in range(len(array))]
-    return [None] * first + views if first >= 0 else views[-first:] + views[:-first]
+from .vocabulary import NUMPY, called, imports, is_given, literal, uniform, words
 
 
 class Source:
-    """The text of a program and what its names stand for.
+    """The text of a program, and what it cannot hold.
 
     Attributes:
+        text: Python that runs by itself.
+        constants: the arguments of its function `program`: long arrays, and functions of a user's own primitives.
         small: whether all its matrix products are too small to share between threads.
     """
 
-    def __init__(self, text: str, names: dict[str, Any], small: bool) -> None:
-        self.text, self.names, self.small = text, names, small
+    def __init__(self, text: str, constants: dict[str, Any], small: bool) -> None:
+        self.text, self.constants, self.small = text, constants, small
 
     def make(self) -> Callable[..., Any]:
         """Allocate the buffers; returns `step(inputs...) -> (loss, gradients...)`, which one thread may run."""
-        names = {**self.names, "one_thread": OneThread()}
         file = f"<compiled {abs(hash(self.text)):x}>"
         linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
+        names: dict[str, Any] = {}
         exec(compile(self.text, file, "exec"), names)
-        return names["program"]()
+        return names["program"](**self.constants)
 
 
 def emit(schedule: Sequence[Part], results: Sequence[Ref], inputs: Sequence[Unit], places: dict[Unit, Place]) -> Source:
@@ -66,17 +62,14 @@ class _Writer:
         self.setup: list[tuple[str, str]] = []
         self.body: list[tuple[str, str]] = []
         self.constants: dict[str, Any] = {}
+        self.literals: dict[str, str] = {}  # the text of those that are short enough to read
+        self.uniform: dict[Unit, Any] = {}  # the number that all entries of a constant are
+        self.primitives = {unit.primitive for unit in walk(schedule) if unit.primitive is not None}
         self.used: set[str] = {
-            "t",
-            "rows",
-            "program",
-            "step",
-            "empty",
-            "one_thread",
-            "ops",
-            "Slot",
-            *_NUMPY,
+            *("t", "program", "step", "list", "range", "reversed", "float", "OneThread", "one_thread", "ops"),
+            *NUMPY,
             *primitives,
+            *(called(p) for p in self.primitives if p.is_ufunc),
         }
         self.names: dict[Unit, str] = {}
         self.slabs: dict[Unit, str] = {}  # text of the array with time first
@@ -104,7 +97,7 @@ class _Writer:
                 self._once(part)
         returned = self._returned()
         text = self._text(returned)
-        return Source(text, {**self.constants, "rows": rows, **_environment(text)}, self.small)
+        return Source(text, self.constants, self.small)
 
     def _text(self, returned: str) -> str:
         lines = [*self.setup, ("", "")]
@@ -112,9 +105,23 @@ class _Writer:
         lines.append((f"def step({arguments}):", ""))
         lines += [(f"    {code}" if code else "", note) for code, note in self.body]
         lines += [(f"    return {returned}", ""), ("", ""), ("return step", "")]
+        lines = self._constants(words("\n".join(code for code, _ in lines))) + lines
+        head = "\n".join(imports("\n".join(code for code, _ in lines), self.primitives))
         body = "\n".join(_commented(f"    {code}" if code else "", note) for code, note in lines)
-        used = sorted(name for name in _NUMPY if re.search(rf"(?<![\w.]){name}(?!\w)", body))
-        return f"from numpy import {', '.join(used)}\n\n\ndef program():\n{body}\n"
+        return f"{head}\n\n\ndef program({', '.join(self.constants)}):\n{body}\n"
+
+    def _constants(self, read: set[str]) -> list[tuple[str, str]]:
+        """The lines of the constants that the program reads; what they cannot hold becomes its parameters."""
+        own = {p.name: p.function for p in self.primitives if is_given(p)}
+        self.constants = {name: value for name, value in {**self.constants, **own}.items() if name in read}
+        given = [self._given(name) for name in self.constants]
+        return [*given, *((f"{name} = {text}", "") for name, text in self.literals.items() if name in read)]
+
+    def _given(self, name: str) -> tuple[str, str]:
+        """A comment for a parameter of `program`: what it is and where it is found."""
+        value = self.constants[name]
+        what = f"{value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else "the function of a primitive"
+        return f"# {name}: {what}, as it was when compiled: step.program.source.constants[{name!r}]", ""
 
     def _returned(self) -> str:
         texts, seen = [], set()
@@ -158,7 +165,7 @@ class _Writer:
         """A name for what has none, from its operation and operands."""
         p = unit.primitive
         if p is None:
-            return "table" if unit.rolled else "constant"
+            return "filled" if unit in self.uniform else "table" if unit.rolled else "constant"
         word = _SHORT.get(p.name, p.name)
         operands = [self.names.get(a.unit) or _title(a.unit) or "x" for a in unit.args if type(a) is Ref]
         first = operands[0] if operands else "x"
@@ -213,8 +220,28 @@ class _Writer:
             shape = () if type(a) is not Ref else a.unit.shape
             if type(a) is Ref and a.span is not None:
                 shape = (abs(a.span[1] - a.span[0]) + 1, *shape)
-            found.append(Operand(self._read(a, unit if at_once else None), shape, timed))
+            if self._is_number(a, unit):
+                found.append(Operand(_scalar(self.uniform[a.unit]), (), False))
+            else:
+                found.append(Operand(self._read(a, unit if at_once else None), shape, timed))
         return found
+
+    def _is_number(self, a: Any, unit: Unit) -> bool:
+        """Whether an operand may be written as its only number: another one gives the result shape and dtype."""
+        like = (unit.shape, unit.dtype)
+        return (
+            type(a) is Ref
+            and a.unit in self.uniform
+            and unit.primitive is not None
+            and unit.primitive.is_ufunc
+            and rules.is_elementwise(unit)
+            and a.unit.dtype == unit.dtype
+            and unit.dtype.kind == "f"
+            and any(
+                type(b) is Ref and b.unit not in self.uniform and (b.unit.shape, b.unit.dtype) == like
+                for b in unit.args
+            )
+        )
 
     # ------------------------------------------------------------------ memory
     def _array(self, unit: Unit) -> None:
@@ -268,7 +295,7 @@ class _Writer:
             if self.names[unit] == self.slabs.get(unit):
                 name = self._unique(f"{name}_t")
             self.lists[unit] = self.lists[namesake] = name
-            lines.append((f"{name} = rows({self.slabs[unit]}, {self.places[unit].first})", ""))
+            lines.append((f"{name} = {_list(self.slabs[unit], self.places[unit], unit.shape)}", ""))
 
     # ------------------------------------------------------------------ writing
     def _initials(self, unit: Unit) -> None:
@@ -276,18 +303,32 @@ class _Writer:
         for step, ref in sorted(unit.initials.items()):
             where = self._row(unit, step) if place.timed else self.names[unit]
             name = self.names[unit]
-            if ref is None:
+            number = self.uniform.get(ref.unit) if ref is not None else None
+            if number is not None:
+                self.body.append((f"{where}.fill({_scalar(number)})", f"{name} of step {step}: the initial value"))
+            elif ref is None:
                 self.body.append((f"{where}.fill(0)", f"{name} of step {step}: nothing comes from there"))
             else:
                 self.body.append((f"copyto({where}, {self._read(ref)})", f"{name} of step {step}: the initial value"))
+
+    def _constant(self, unit: Unit, value: np.ndarray[Any, Any]) -> None:
+        """A constant short enough to read is written down; another is a parameter of the program."""
+        number, text = uniform(value), literal(value)
+        if number is not None:
+            self.uniform[unit] = number
+        name = self._unique(_title(unit) or self._described(unit))
+        self.names[unit] = self.slabs[unit] = name
+        if text is None:
+            self.constants[name] = value
+        else:
+            self.literals[name] = text
 
     def _once(self, unit: Unit) -> None:
         """A unit that runs once, for all its steps if it has any."""
         place = self.places[unit]
         if unit.primitive is None:
             if place.kind == CONSTANT:
-                name = self.names[unit] = self.slabs[unit] = self._unique(_title(unit) or self._described(unit))
-                self.constants[name] = unit.op.value if unit.table is None else unit.table
+                self._constant(unit, np.asarray(unit.op.value if unit.table is None else unit.table))
             return
         if place.memory is not None:
             self._array(unit)
@@ -366,6 +407,8 @@ class _Writer:
         head = f"for t in {f'reversed({numbers})' if loop.reverse else numbers}:"
         alone = not self.small and any(map(_flops, loop.units)) and all(_flops(u) < SMALL for u in loop.units)
         if alone:
+            if ("one_thread = OneThread()", "") not in self.setup:
+                self.setup.append(("one_thread = OneThread()", ""))
             self.body.append(("with one_thread:", "its products are too small to share"))
         start = len(self.body)
         self.body.append((head, "back in time" if loop.reverse else "through time"))
@@ -413,7 +456,7 @@ class _Writer:
         """A view of memory that stays is made once, in the setup; any other at every step."""
         source = unit.args[0]
         base = self.places[source.unit]
-        stays = base.static and (base.contiguous or _primitive_name(unit) != "reshape")
+        stays = base.static and (base.contiguous or unit.operation != "reshape")
         if stays and source.unit in self.slabs and source.delay is not None and rules.once(unit):
             steps = unit.hi - unit.lo + 1
             (text,) = rules.statements(unit, self._operands(unit, at_once=True), None, steps)
@@ -428,7 +471,7 @@ class _Writer:
         if stays and not moves and base.kind in (BUFFER, VIEW, ARRAY):
             place.static, place.contiguous = (
                 True,
-                base.contiguous and _primitive_name(unit) in ("reshape", "expand_dims"),
+                base.contiguous and unit.operation in ("reshape", "expand_dims"),
             )
             self.setup.append((line, _note(unit)))
             return []
@@ -438,38 +481,10 @@ class _Writer:
 # ---------------------------------------------------------------------- text
 _SHORT = {"cross_entropy_of_classes": "xent", "cross_entropy_of_logits": "xent", "getitem": "part"}
 
-_NUMPY = [
-    "add",
-    "broadcast_to",
-    "concatenate",
-    "copyto",
-    "einsum",
-    "empty",
-    "expand_dims",
-    "matmul",
-    "maximum",
-    "moveaxis",
-    "multiply",
-    "s_",
-    "stack",
-    "tanh",
-    "arange",
-]
-
-
-def _environment(text: str) -> dict[str, Any]:
-    """What the source calls beyond the NumPy names it imports: ufuncs by name, and other primitives in `ops`."""
-    words = set(re.findall(r"[A-Za-z_]\w*", text))
-    ufuncs = {p.function.__name__: p.function for p in primitives.values() if isinstance(p.function, np.ufunc)}
-    found: dict[str, Any] = {name: f for name, f in ufuncs.items() if name in words and name not in _NUMPY}
-    found["ops"] = SimpleNamespace(**{name: p.function for name, p in primitives.items() if f"ops.{name}(" in text})
-    found["Slot"] = Slot
-    return found
-
 
 def _flops(unit: Unit) -> int:
     """Floating-point operations of a matrix product in one step; 0 for anything else."""
-    name = _primitive_name(unit)
+    name = unit.operation
     if name == "contract":
         ref = unit.args[0]
         rows = math.prod(ref.unit.shape[:-1]) * (1 if ref.span is None else abs(ref.span[1] - ref.span[0]) + 1)
@@ -481,12 +496,8 @@ def _steps_at_once(unit: Unit, schedule: Sequence[Part]) -> int:
     return unit.hi - unit.lo + 1 if unit.rolled and unit in schedule else 1
 
 
-def _primitive_name(unit: Unit) -> str:
-    return unit.primitive.name if unit.primitive else ""
-
-
 def _is_scatter(unit: Unit) -> bool:
-    return _primitive_name(unit) == "scatter"
+    return unit.operation == "scatter"
 
 
 def _title(unit: Unit) -> str | None:
@@ -515,6 +526,19 @@ def _scalar(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f"float('{value}')"
     return repr(value)
+
+
+def _list(text: str, place: Place, shape: tuple[int, ...]) -> str:
+    """The list `r` of the rows of `text` in which `r[t]` is that of step t; the first may be that of step -1."""
+    first, n = place.first, place.rows
+    if shape:
+        return f"[*{text}[{-first}:], *{text}[:{-first}]]" if first < 0 else f"{_absent(first)}list({text})"
+    steps = f"(*range({-first}, {n}), *range({-first}))" if first < 0 else f"range({n})"  # list() would give numbers
+    return f"{_absent(first)}[{text}[t, ...] for t in {steps}]"
+
+
+def _absent(first: int) -> str:
+    return f"[None] * {first} + " if first > 0 else ""
 
 
 def _shape(shape: tuple[int, ...]) -> str:

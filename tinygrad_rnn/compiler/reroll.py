@@ -63,6 +63,11 @@ class Unit:
         self.table: np.ndarray[Any, Any] | None = None
         self.order: float = min(op.index for op in ops)
 
+    @property
+    def operation(self) -> str:
+        """The name of its primitive; empty for an input or a constant."""
+        return self.primitive.name if self.primitive else ""
+
     def at(self, t: int) -> Op | None:
         """Its operation at step t, if it has one."""
         return self.ops[t - self.lo] if self.lo <= t <= self.hi else None

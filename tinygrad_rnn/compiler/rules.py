@@ -16,6 +16,7 @@ import numpy as np
 from ..patch import Slot
 from .reroll import Ref, Unit
 from .trace import total
+from .vocabulary import called
 
 
 class Operand(NamedTuple):
@@ -190,8 +191,8 @@ def statements(unit: Unit, operands: Sequence[Operand], out: str | None, steps: 
         return [f"{out} = {_take(unit, operands, steps)}"]
     settings = "".join(f", {k}={_literal(v)}" for k, v in unit.params.items())
     if p.arity is None:
-        return [f"{out} = ops.{p.name}([{', '.join(texts)}]{settings})"]
-    return [f"{out} = ops.{p.name}({', '.join(texts)}{settings})"]
+        return [f"{out} = {called(p)}([{', '.join(texts)}]{settings})"]
+    return [f"{out} = {called(p)}({', '.join(texts)}{settings})"]
 
 
 def _literal(value: Any) -> str:
@@ -212,7 +213,7 @@ def _aligned(o: Operand, ndim: int, steps: int) -> str:
 
 
 def _elementwise(unit: Unit, x: list[str], out: str, operands: Sequence[Operand]) -> list[str]:
-    name = unit.primitive.name if unit.primitive else ""
+    name = unit.operation
     if name == "sigmoid":
         return [
             f"multiply({x[0]}, 0.5, out={out})",
@@ -242,7 +243,7 @@ def _elementwise(unit: Unit, x: list[str], out: str, operands: Sequence[Operand]
     if name == "astype":
         return [f"copyto({out}, {x[0]}, casting='unsafe')"]
     assert unit.primitive is not None
-    return [f"{unit.primitive.function.__name__}({', '.join(x)}, out={out})"]
+    return [f"{called(unit.primitive)}({', '.join(x)}, out={out})"]
 
 
 def _reduction(unit: Unit, o: Operand, out: str, steps: int | None) -> str:
@@ -254,14 +255,10 @@ def _reduction(unit: Unit, o: Operand, out: str, steps: int | None) -> str:
         axis = shifted[0] if len(shifted) == 1 else shifted
     elif isinstance(axis, tuple) and axis == tuple(range(len(axis))) and len(o.shape) == len(axis) + 1 and not keepdims:
         x = f"{o.text}.reshape(-1, {o.shape[-1]})"
-        return f"{x}.{_name(unit)}(axis=0, out={out})"
+        return f"{x}.{unit.operation}(axis=0, out={out})"
     settings = [] if axis is None else [f"axis={axis}"]
     settings += ["keepdims=True"] if keepdims else []
-    return f"{o.text}.{_name(unit)}({', '.join([*settings, f'out={out}'])})"
-
-
-def _name(unit: Unit) -> str:
-    return unit.primitive.name if unit.primitive else ""
+    return f"{o.text}.{unit.operation}({', '.join([*settings, f'out={out}'])})"
 
 
 def _matmul(a: Operand, b: Operand, out: str, steps: int | None) -> str:
@@ -286,7 +283,7 @@ def _matmul(a: Operand, b: Operand, out: str, steps: int | None) -> str:
 
 def _join(unit: Unit, operands: Sequence[Operand], out: str, steps: int | None) -> str:
     """concatenate and stack; a span is a run of operands with time in front."""
-    name, axis = _name(unit), unit.params["axis"]
+    name, axis = unit.operation, unit.params["axis"]
     texts = []
     spans = [type(a) is Ref and a.span is not None for a in unit.args]
     if any(spans):
@@ -388,7 +385,7 @@ def _take(unit: Unit, operands: Sequence[Operand], steps: int | None) -> str:
 
 
 def _view(unit: Unit, o: Operand, steps: int | None, t: str) -> str:
-    name, params, x = _name(unit), unit.params, o.text
+    name, params, x = unit.operation, unit.params, o.text
     n = len(o.shape)
     if steps is None:
         if name == "stack":

@@ -1,0 +1,88 @@
+"""Vocabulary: what the words of the source are, and which lines import them, so that it runs by itself."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..primitive import Primitive
+
+NUMPY = {
+    *("add", "arange", "array", "broadcast_to", "concatenate", "copyto", "einsum", "empty", "expand_dims", "full"),
+    *("inf", "matmul", "maximum", "moveaxis", "multiply", "nan", "ones", "s_", "stack", "tanh", "zeros"),
+}
+"""NumPy's names that are written by the rules, not for a primitive of that name."""
+
+_SHORT = 16  # numbers; a longer array is not worth reading
+
+
+def called(p: Primitive) -> str:
+    """How the source calls a primitive: by NumPy's name, as `ops.softmax`, or by the name of a parameter."""
+    return p.function.__name__ if _is_numpys(p) else _in_ops(p) or p.name
+
+
+def is_given(p: Primitive) -> bool:
+    """Whether the source cannot import it, such as a user's own, and gets its function as a parameter."""
+    return not _is_numpys(p) and not _in_ops(p)
+
+
+def _is_numpys(p: Primitive) -> bool:
+    return p.is_ufunc and getattr(np, p.function.__name__, None) is p.function
+
+
+def _in_ops(p: Primitive) -> str | None:
+    """`ops.softmax`; or `ops.losses.cross_entropy_of_classes`, if only its module has it."""
+    if getattr(ops, p.name, None) is p:
+        return f"ops.{p.name}"
+    home, name = getattr(p.function, "__module__", None) or "", p.function.__name__
+    inside = home.startswith(f"{ops.__name__}.") and getattr(sys.modules.get(home), name, None) is p
+    return f"ops.{home.removeprefix(ops.__name__ + '.')}.{name}" if inside else None
+
+
+def words(code: str) -> set[str]:
+    """The names in a piece of source, without attributes."""
+    return set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", code))
+
+
+def imports(code: str, used: Iterable[Primitive]) -> Iterator[str]:
+    """The import lines for `code`, in which the primitives `used` may be called."""
+    found = words(code)
+    numpys = found & (NUMPY | {called(p) for p in used if _is_numpys(p)})
+    if numpys:
+        yield f"from numpy import {', '.join(sorted(numpys))}"
+    package = __name__.split(".")[0]
+    if "ops" in found:
+        yield f"from {package} import ops"
+    if "OneThread" in found:
+        yield f"from {package}.compiler.threads import OneThread"
+
+
+def uniform(value: np.ndarray[Any, Any]) -> Any:
+    """The number that all entries of an array are, or None."""
+    if value.dtype.kind not in "biuf" or value.itemsize > 8 or not value.size:
+        return None
+    entries = np.ascontiguousarray(value).reshape(-1)
+    bits = entries.view(f"V{value.itemsize}")  # so that -0.0 is not 0.0, and nan is nan
+    return entries[0].item() if (bits == bits[0]).all() else None
+
+
+def literal(value: np.ndarray[Any, Any]) -> str | None:
+    """An array as source text that gives it back bit by bit, or None if that is too long to read."""
+    shape, kind, number = value.shape, value.dtype.kind, uniform(value)
+    if kind not in "biuf" or value.itemsize > 8:
+        return None
+    dtype = value.dtype.str.lstrip("<=|").replace("b1", "?")
+    unless = {known: "" if dtype == known else f", dtype='{dtype}'" for known in ("f8", "i8", "?")}
+    usual = "" if dtype in unless else f", dtype='{dtype}'"
+    if not value.size or repr(number) in ("0.0", "0", "False"):
+        return f"zeros({shape}{unless['f8']})"
+    if number is not None:
+        return f"ones({shape}{unless['f8']})" if number == 1 else f"full({shape}, {number!r}{usual})"
+    if kind == "i" and value.ndim == 1 and (value == np.arange(value.size)).all():
+        return f"arange({value.size}{unless['i8']})"
+    return f"array({value.tolist()}{usual})" if value.size <= _SHORT else None
