@@ -2,7 +2,8 @@
 
 `trace` writes down every operation, `reroll` finds the loops, `rewrite` rearranges sums and products,
 `distribute` takes out of the loops what can run for all steps at once, `allocate` gives every result its
-memory, and `emit` writes the source, primitive by primitive as `rules` says. `step` is the public face.
+memory, and `emit` writes the source, primitive by primitive as `rules` says, in the words of `vocabulary`,
+so that it runs by itself. `step` is the public face.
 """
 
 from .distribute import Loop
