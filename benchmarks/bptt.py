@@ -41,7 +41,7 @@ Run = Callable[[], Any]
 
 
 # ---------------------------------------------------------------------- the problem
-def problem(cell: str, T: int, B: int, I: int, H: int) -> tuple[dict[str, Any], Any, Any]:  # noqa: E741
+def problem(cell: str, T: int, B: int, I: int, H: int) -> tuple[dict[str, Any], Any, Any]:
     """Weights, inputs (T, B, I) and targets (T, B, H), float32."""
     import numpy as np
 
@@ -279,7 +279,7 @@ def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
     return times
 
 
-def flops(cell: str, T: int, B: int, I: int, H: int) -> float:  # noqa: E741
+def flops(cell: str, T: int, B: int, I: int, H: int) -> float:
     """Of all matrix products: forward x W and h R, backward dz R^T and the gradients of W and R."""
     return 2.0 * T * B * GATES[cell] * H * (2 * I + 3 * H)
 

@@ -19,7 +19,7 @@ class Hand:
 
     gates = 1
 
-    def __init__(self, T: int, B: int, I: int, H: int, dtype: Any) -> None:  # noqa: E741
+    def __init__(self, T: int, B: int, I: int, H: int, dtype: Any) -> None:
         G = self.gates
         self.sizes = T, B, I, H
         self.a = np.empty((T, B, G * H), dtype)

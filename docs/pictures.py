@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 def five_steps() -> tg.Tensor:
     """The loss of a small RNN over five steps, with a loss at every step."""
     rng = np.random.default_rng(3)
-    I, H, V, T = 3, 4, 5, 5  # noqa: E741
+    I, H, V, T = 3, 4, 5, 5
     W_xh = tg.Tensor(rng.normal(0, 0.6, (I, H)), requires_grad=True)
     W_hh = tg.Tensor(rng.normal(0, 0.4, (H, H)), requires_grad=True)
     W_hy = tg.Tensor(rng.normal(0, 0.6, (H, V)), requires_grad=True)

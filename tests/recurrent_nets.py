@@ -37,7 +37,7 @@ def elman(T: int = 5, H: int = 4, every: bool = True, total: str = "running", sc
         h = np.tanh(x @ W_xh + h @ W_hh + b_h)
         if every or t == T - 1:
             y = h @ W_hy + b_y
-            l = tg.softmax_cross_entropy(y, targets[t])  # noqa: E741
+            l = tg.softmax_cross_entropy(y, targets[t])
             losses.append(l)
             if total == "running":
                 loss = loss + l

@@ -44,7 +44,7 @@ def rnn_loss(params: Any, xs: Any, targets: Any) -> Any:
     return loss / len(xs)
 
 
-def rnn_arguments(T: int = 7, B: int = 3, I: int = 4, H: int = 5, C: int = 6, seed: int = 0) -> tuple[Any, Any, Any]:  # noqa: E741
+def rnn_arguments(T: int = 7, B: int = 3, I: int = 4, H: int = 5, C: int = 6, seed: int = 0) -> tuple[Any, Any, Any]:
     rng = np.random.default_rng(seed)
     shapes = {"W_xh": (I, H), "W_hh": (H, H), "b_h": (H,), "W_hy": (H, C), "b_y": (C,)}
     params = {name: rng.standard_normal(shape) / 2 for name, shape in shapes.items()}
