@@ -98,7 +98,8 @@ def gradcheck(
         raise InputError("gradcheck: the function gives other values when called again; fix its random numbers")
     weights = [rng.normal(size=y.shape) for y in first]
     names = _names(fn, given)
-    report = _compare(_projected(fn, len(given)), [*arrays, *weights], names, 1, tolerance, rng, len(weights))
+    scalar = _projected(fn, len(given))
+    report = _compare(scalar, [*arrays, *weights], names, 1, tolerance, rng, len(weights), recorded=order == 2)
     if report and order == 2:
         report = _second(fn, arrays, weights, names, tolerance, rng)
     if raises and not report:
@@ -144,36 +145,47 @@ def _compare(
     tolerance: float,
     rng: Any,
     fixed: int,
+    recorded: bool = False,
 ) -> Gradcheck:
-    """Differentiate `scalar` both ways by all arrays but the last `fixed` ones."""
+    """Differentiate `scalar` both ways by all arrays but the last `fixed` ones.
+
+    A gradient that is wrong consistently agrees with its own derivatives. So what the second order starts from, the
+    gradient that records itself, is compared with the numbers, too, if `recorded`.
+    """
     at = [i for i, a in enumerate(arrays[: len(arrays) - fixed]) if a.dtype.kind == "f"]
     if not at:
         raise InputError("gradcheck: no input is floating, so there is nothing to differentiate by")
     tensors = [Tensor(a, requires_grad=i in at) for i, a in enumerate(arrays)]
     value = scalar(*tensors)
-    found = [g.data for g in grad(value, [tensors[i] for i in at])] if value.requires_grad else []
-    found = found or [np.zeros_like(arrays[i]) for i in at]
+    ways = [
+        [g.data for g in grad(value, [tensors[i] for i in at], create_graph)]
+        if value.requires_grad
+        else [np.zeros_like(arrays[i]) for i in at]
+        for create_graph in (False, True)[: 1 + recorded]
+    ]
 
     slope, method = _slope(scalar, arrays, at, rng, order)
     checks = 0
     worst: tuple[float, str, tuple[int, ...], float, float] = (-1.0, "", (), 0.0, 0.0)
-    for i, g in zip(at, found, strict=True):
+    for i, *found in zip(at, *ways, strict=True):
         size = arrays[i].size
         if size <= _EACH:
             probes = [np.eye(1, size, k).reshape(arrays[i].shape) for k in range(size)]
         else:
             probes = [rng.normal(size=arrays[i].shape) / np.sqrt(size) for _ in range(_PROJECTIONS)]
-        for probe in probes:
-            checks += 1
-            analytic, numerical = float(np.sum(g * probe)), slope(i, probe)
-            error = _error(analytic, numerical)
-            if size > _EACH and not error <= tolerance:
-                probe = _bisect(g, slope, i, probe)
-                analytic, numerical = float(np.sum(g * probe)), slope(i, probe)
-                error = max(error, _error(analytic, numerical))
-            if not error <= worst[0]:
-                index = tuple(int(k) for k in np.unravel_index(int(np.argmax(np.abs(probe))), probe.shape))
-                worst = (error, names[i], index, analytic, numerical)
+        for direction in probes:
+            measured = slope(i, direction)
+            for g in found:
+                checks += 1
+                probe, analytic, numerical = direction, float(np.sum(g * direction)), measured
+                error = _error(analytic, numerical)
+                if size > _EACH and not error <= tolerance:
+                    probe = _bisect(g, slope, i, probe)
+                    analytic, numerical = float(np.sum(g * probe)), slope(i, probe)
+                    error = max(error, _error(analytic, numerical))
+                if not error <= worst[0]:
+                    index = tuple(int(k) for k in np.unravel_index(int(np.argmax(np.abs(probe))), probe.shape))
+                    worst = (error, names[i], index, analytic, numerical)
     ok = bool(worst[0] <= tolerance)
     return Gradcheck(ok, order, method, checks, worst[1], worst[2], worst[3], worst[4], worst[0])
 
