@@ -7,9 +7,10 @@ result after all of its consumers: no recursion, and time linear in the number o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from operator import attrgetter
+from functools import partial
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import ArrayLike
 from .context import Context, context, current
 from .errors import GraphError, ShapeError, TensorError
 from .patch import Patch, gather
-from .tensor import Tensor, check_seal, numeric, raw
+from .primitive import Vjp
+from .tensor import Leaf, Tensor, check_seals, numeric, raw
 
 
 def no_grad() -> AbstractContextManager[Context]:
@@ -116,53 +118,6 @@ def seed_of(output: Tensor, gradient: Any, caller: str, create_graph: bool = Fal
     return Tensor(seed) if create_graph and not isinstance(seed, Tensor) else seed
 
 
-def graph_nodes(outputs: Iterable[Tensor], wanted: set[int] | None = None, since: int = 0) -> list[Tensor]:
-    """The results that `outputs` depend on and gradients flow through, in creation order.
-
-    Args:
-        outputs: where the graph ends.
-        wanted: creation numbers of tensors; then only nodes between them and the outputs.
-        since: a creation number; nothing older is visited.
-
-    Raises:
-        GraphError: a leaf's array was changed after the graph used it.
-    """
-    seen: set[int] = set()
-    nodes: list[Tensor] = []
-    leaves: dict[int, tuple[Tensor, int]] = {}
-    stack = [output for output in outputs if output.primitive is not None and output.order > since]
-    for output in stack:
-        seen.add(output.order)
-    while stack:
-        node = stack.pop()
-        nodes.append(node)
-        for operand in node.inputs:
-            if type(operand) is not Tensor:
-                continue
-            if operand.primitive is not None:
-                order = operand.order
-                if operand.requires_grad and order > since and order not in seen:
-                    seen.add(order)
-                    stack.append(operand)
-            elif operand.leaf is not None:
-                owner = operand if operand.leaf.base is None else operand.leaf.base
-                first = leaves.get(owner.order)
-                if first is None or node.order < first[1]:
-                    leaves[owner.order] = (operand, node.order)
-    for leaf_tensor, first_use in leaves.values():
-        check_seal(leaf_tensor, first_use)
-    nodes.sort(key=attrgetter("order"))
-    if wanted is None:
-        return nodes
-    useful: set[int] = set(wanted)
-    between = []
-    for node in nodes:
-        if node.order in useful or any(type(x) is Tensor and x.order in useful for x in node.inputs):
-            useful.add(node.order)
-            between.append(node)
-    return between
-
-
 def backprop(
     outputs: Sequence[Tensor],
     seeds: Sequence[Any],
@@ -183,64 +138,114 @@ def backprop(
 
     Returns:
         Pairs of tensor and gradient; a gradient array is the caller's own.
+
+    Raises:
+        GraphError: a leaf's array was changed after the graph used it.
     """
-    nodes = graph_nodes(outputs, wanted, since)
-    useful = None if wanted is None else wanted.union(node.order for node in nodes)
+    useful = None if wanted is None else leading_to(wanted, outputs, since)
+    reached: dict[int, Tensor] = {}
+    queue: list[int] = []  # a heap of those that are results, negative so that the youngest comes first
     pending: dict[int, Any] = {}
     owned: set[int] = set()
-    leaves: dict[int, Tensor] = {}
+    used: dict[Leaf, tuple[Tensor, int]] = {}
     kept: list[tuple[Tensor, Any]] = []
 
-    def whole(tensor: Tensor, g: Any) -> Any:
-        """The gradient of `tensor`, once all messages arrived."""
-        if type(g) is not list:
-            return g
-        owned.add(tensor.order)
-        return gather(g, tensor.shape, create_graph)
+    def arrive(tensor: Tensor, message: Any) -> None:
+        """Add a message to what has arrived, in place only in buffers that were made here."""
+        order = tensor.order
+        held = pending.get(order)
+        if held is None:
+            reached[order] = tensor
+            if tensor.primitive is not None and order > since:
+                heappush(queue, -order)
+        if type(held) is list:
+            held.append(message)
+        elif type(message) is Patch:
+            if create_graph:
+                pending[order] = [message] if held is None else [held, message]
+                return
+            if order not in owned:
+                owned.add(order)
+                pending[order] = np.zeros(tensor.shape, tensor.dtype) if held is None else np.array(held)
+            message.add_to(pending[order])
+        elif held is None:
+            pending[order] = message
+        elif order in owned:
+            held += message
+        else:
+            total = pending[order] = held + message
+            if type(total) is np.ndarray:
+                owned.add(order)
 
     def report(tensor: Tensor, g: Any) -> None:
         kept.append((tensor, g if create_graph or tensor.order in owned else np.array(g)))
 
     for output, seed in zip(outputs, seeds, strict=True):
-        _accumulate(pending, owned, output.order, seed)
-        if output.primitive is None or output.order <= since:
-            leaves[output.order] = output
-
+        arrive(output, seed)
     outer = current.get()
     watch = outer.watch
-    inherited: Context | None = None
+    place: tuple[int | None, str] | None = None
     try:
-        while nodes:
-            node = nodes.pop()
-            g = pending.pop(node.order, None)
-            if g is None:
-                continue
+        while queue:
+            order = -heappop(queue)
+            node, g = reached.pop(order), pending.pop(order)
             if type(g) is list:
-                g = whole(node, g)
-            if every or (node.retains if wanted is None else node.order in wanted):
+                g = gather(g, node.shape)
+            if every or (node.retains if wanted is None else order in wanted):
                 report(node, g)
-            if create_graph and node._context is not inherited:
-                inherited = node._context  # a backward operation belongs to the step that it differentiates
-                current.set(outer._replace(recording=True, step=inherited.step, scope=inherited.scope, watch=None))
-            for operand, message in zip(node.inputs, messages(node, g, create_graph, useful), strict=True):
-                if message is None:
+            if create_graph and (node.step, node.scope) != place:
+                place = node.step, node.scope  # a backward operation belongs to the step that it differentiates
+                current.set(outer._replace(recording=True, step=node.step, scope=node.scope, watch=None))
+            operands, rules, args = rules_of(node, g, create_graph)
+            params = node.params
+            for i, x in enumerate(operands):  # as in `messages`; a call and a list for each node cost a third more
+                if type(x) is not Tensor:
                     continue
+                if x.leaf is not None:
+                    used[x.leaf] = x, order  # youngest first, so what stays is the first use
+                rule = rules[i]
+                if rule is None or not x.requires_grad or (useful is not None and x.order not in useful):
+                    continue
+                message = rule(*args, **params) if params else rule(*args)
+                if type(message) is Patch:
+                    arrive(x, message)
+                else:
+                    data, number = x._data, x.order
+                    if message.shape != data.shape or message.dtype is not data.dtype:
+                        message = fit(message, node, i)
+                    if number not in pending:  # this and the next case are `arrive`, without the call
+                        pending[number], reached[number] = message, x
+                        if x.primitive is not None and number > since:
+                            heappush(queue, -number)
+                    elif number in owned:
+                        pending[number] += message
+                    else:
+                        arrive(x, message)
                 if watch is not None and node.primitive is not None:
                     watch(node.primitive.name, node, message.value if type(message) is Patch else message)
-                order = operand.order
-                if operand.primitive is None or order <= since:
-                    leaves[order] = operand
-                if order not in pending and type(message) is not Patch:
-                    pending[order] = message
-                elif order in owned and type(message) is not Patch:
-                    pending[order] += message
-                else:
-                    _accumulate(pending, owned, order, message)
     finally:
         current.set(outer)
-    for leaf in leaves.values():
-        report(leaf, whole(leaf, pending.pop(leaf.order)))
+    check_seals(used)
+    for order, leaf in reached.items():
+        g = pending[order]
+        report(leaf, gather(g, leaf.shape) if type(g) is list else g)
     return kept
+
+
+def leading_to(wanted: set[int], outputs: Sequence[Tensor], since: int) -> set[int]:
+    """Creation numbers of the tensors between `outputs` and those `wanted`, ends included; none up to `since`."""
+    seen: dict[int, Tensor] = {}
+    stack = list(outputs)
+    while stack:
+        node = stack.pop()
+        if node.order not in seen and node.order > since:
+            seen[node.order] = node
+            stack.extend([x for x in node.inputs if type(x) is Tensor and x.requires_grad])
+    useful = set(wanted)
+    for order in sorted(seen):
+        if any(type(x) is Tensor and x.order in useful for x in seen[order].inputs):
+            useful.add(order)
+    return useful
 
 
 def messages(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] | None = None) -> list[Any]:
@@ -261,36 +266,47 @@ def messages(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] 
     Raises:
         TensorError: a rule gave a gradient that does not fit its input.
     """
+    operands, rules, args = rules_of(node, g, create_graph)
+    found: list[Any] = [None] * len(operands)
+    for i, x in enumerate(operands):
+        rule = rules[i]
+        if rule is not None and type(x) is Tensor and x.requires_grad and (useful is None or x.order in useful):
+            message = rule(*args, **node.params)
+            found[i] = message if type(message) is Patch else fit(message, node, i)
+    return found
+
+
+def rules_of(node: Tensor, g: Any, create_graph: bool) -> tuple[Sequence[Any], Sequence[Vjp | None], Sequence[Any]]:
+    """The operands of `node`, the vjp rule of each, and what to call the rules with: `(g, y, *inputs)`."""
     primitive = node.primitive
     assert primitive is not None
-    operands = node.inputs
-    y: Any
-    inputs: Sequence[Any]
-    if create_graph:
-        y, inputs = node, operands
-    else:
-        y, inputs = node._data, [x._data if type(x) is Tensor else x for x in operands]
-    rules, params = primitive.vjps, node.params
-    sent = None if primitive.joint is None else primitive.joint(g, y, inputs, **params)
-    args = (g, y, *inputs)
-    found: list[Any] = []
-    for i, x in enumerate(operands):
-        if type(x) is not Tensor or not x.requires_grad or (useful is not None and x.order not in useful):
-            found.append(None)
-            continue
-        if sent is None:
-            rule = rules[i]
-            message = None if rule is None else rule(*args, **params) if params else rule(*args)
-        else:
-            message = sent[i]
-        if message is not None and type(message) is not Patch:
-            data = x._data
-            if message.shape != data.shape:
-                message = unbroadcast(message, data.shape, node, i)
-            if message.dtype is not data.dtype and message.dtype != data.dtype:
-                message = message.astype(data.dtype)
-        found.append(message)
-    return found
+    arity = primitive.arity
+    if arity == 2 and not create_graph:  # the two usual cases first, and without a loop
+        left, right = operands = node._left, node._right
+        a = left._data if type(left) is Tensor else left
+        b = right._data if type(right) is Tensor else right
+        return operands, primitive.vjps, (g, node._data, a, b)
+    if arity == 1 and not create_graph:
+        return (node._left,), primitive.vjps, (g, node._data, node._left._data)
+    inputs = node.inputs
+    y, arrays = (node, inputs) if create_graph else (node._data, tuple(map(raw, inputs)))
+    if primitive.joint is None:
+        return inputs, primitive.vjps, (g, y, *arrays)
+    sent = primitive.joint(g, y, arrays, **node.params)
+    return inputs, [None if each is None else partial(_sent, each) for each in sent], ()
+
+
+def _sent(message: Any, **params: Any) -> Any:
+    """The rule of one operand, where all messages are made at once."""
+    return message
+
+
+def fit(message: Any, node: Tensor, i: int) -> Any:
+    """What a rule gave, in the shape and dtype of the operand that it is for."""
+    data = node.inputs[i]._data
+    if message.shape != data.shape:
+        message = unbroadcast(message, data.shape, node, i)
+    return message if message.dtype == data.dtype else message.astype(data.dtype)
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...], node: Tensor, i: int) -> Any:
@@ -314,23 +330,3 @@ def unbroadcast(g: Any, shape: tuple[int, ...], node: Tensor, i: int) -> Any:
             "a rule must give its operand's shape, or one that broadcasting made of it"
         )
     return g
-
-
-def _accumulate(pending: dict[int, Any], owned: set[int], order: int, message: Any) -> None:
-    """Add a message to what has arrived, in place only in buffers that the engine made itself."""
-    held = pending.get(order)
-    if type(message) is Patch:
-        if type(held) is list:
-            held.append(message)
-        else:
-            pending[order] = [message] if held is None else [held, message]
-    elif held is None:
-        pending[order] = message
-    elif type(held) is list:
-        held.append(message)
-    elif order in owned:
-        held += message
-    else:
-        total = pending[order] = held + message
-        if type(total) is np.ndarray:
-            owned.add(order)

@@ -2,7 +2,7 @@
 
 Making a zero array of the whole sequence for every step that reads one slice of it would make
 backpropagation quadratic in the number of steps. So the rule of indexing hands back a `Patch`, and
-`gather` adds all patches of one tensor into a single buffer; on tensors it does so with the one
+all patches of one tensor are added into a single buffer; on tensors `gather` does so with the one
 primitive `scatter`, which keeps second derivatives linear too.
 """
 
@@ -33,7 +33,16 @@ class Patch(NamedTuple):
 
     def dense(self, shape: tuple[int, ...]) -> Array:
         """The same as an array of the tensor's `shape`."""
-        return np.asarray(gather([self], shape, create_graph=False))
+        total = np.zeros(shape, self.value.dtype)
+        self.add_to(total)
+        return total
+
+    def add_to(self, total: Array) -> None:
+        """Add it to the gradient of the whole tensor, in place."""
+        if self.indices:
+            np.add.at(total, fill_key(self.key, self.indices), self.value)
+        else:
+            total[self.key] += self.value
 
 
 def split_key(key: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -110,16 +119,14 @@ def scatter(operands: Sequence[Array], shape: tuple[int, ...], parts: Sequence[t
     for (key, n), value in zip(parts, values, strict=True):
         if key is None:
             y += value
-        elif n:
-            np.add.at(y, fill_key(key, operands[at + 1 : at + 1 + n]), value)
         else:
-            y[key] += value
+            Patch(value, key, operands[at + 1 : at + 1 + n]).add_to(y)
         at += 1 + n
     return y
 
 
-def gather(messages: Sequence[Any], shape: tuple[int, ...], create_graph: bool) -> Any:
-    """The sum of dense gradients and patches that arrived at one tensor of `shape`."""
+def gather(messages: Sequence[Any], shape: tuple[int, ...]) -> Any:
+    """The sum of dense gradients and patches that arrived at one tensor of `shape`, recorded if they are tensors."""
     operands: list[Any] = []
     parts: list[tuple[Any, int]] = []
     for message in messages:
@@ -129,6 +136,4 @@ def gather(messages: Sequence[Any], shape: tuple[int, ...], create_graph: bool) 
         else:
             operands.append(message)
             parts.append((None, 0))
-    if create_graph:
-        return scatter(operands, shape=shape, parts=tuple(parts))
-    return scatter.function(operands, shape=shape, parts=parts)
+    return scatter(operands, shape=shape, parts=tuple(parts))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, NoReturn, overload
 
@@ -25,7 +25,7 @@ from . import origin as _origin
 from . import tensor as _tensor
 from .context import current
 from .errors import DTypeError, ShapeError, TensorError
-from .tensor import Array, Operand, Tensor, constant, next_order, numeric, raw, registry, seal
+from .tensor import NO_PARAMS, Array, Operand, Tensor, constant, next_order, numeric, registry, seal
 
 Vjp = Callable[..., Any]
 
@@ -35,7 +35,6 @@ primitives: dict[str, Primitive] = {}
 composites: dict[str, Callable[..., Any]] = {}
 """Every function of the table that is written with primitives, by name."""
 
-_NONE: dict[str, Any] = {}
 _new = Tensor.__new__
 _getframe = sys._getframe
 _transparent = {id(_tensor.__dict__), id(globals())}
@@ -87,29 +86,31 @@ class Primitive:
             return self.apply(*self._bind(args, kwargs))
         return self.apply(args, self.defaults)
 
-    def apply(self, operands: tuple[Operand, ...], params: dict[str, Any] = _NONE) -> Any:
+    def apply(self, operands: tuple[Operand, ...], params: Mapping[str, Any] = NO_PARAMS) -> Any:
         """Compute, and record where a gradient is wanted: what a call and an operator come down to.
 
         The user's line is two frames above, or further if functions of the table stand between.
         """
-        arrays = []
-        found = wanted = unsealed = strange = False
-        for operand in operands:
-            kind = type(operand)
-            if kind is Tensor:
+        arity = self.arity
+        found = False
+        if arity == 2:  # one or two tensors are the usual case, and looked at without a loop
+            left, right = operands
+            if type(left) is Tensor and type(right) is Tensor:
                 found = True
-                arrays.append(operand._data)
-                if operand.requires_grad:
-                    wanted = True
-                if operand.unsealed:
-                    unsealed = True
-            elif kind is float or kind is int:
-                arrays.append(operand)
-            else:
-                strange = True
-        if strange:
+                wanted = left.requires_grad or right.requires_grad
+                unsealed = left.unsealed or right.unsealed
+                arrays: Any = (left._data, right._data)
+        elif arity == 1:
+            (left,) = operands
+            if type(left) is Tensor:
+                found = True
+                wanted, unsealed = left.requires_grad, left.unsealed
+                arrays = (left._data,)
+        if not found:
             operands, arrays = self._accept(operands)
-            unsealed = True
+            tensors = [x for x in operands if type(x) is Tensor]
+            found = bool(tensors)
+            wanted, unsealed = any(x.requires_grad for x in tensors), True
         try:
             if self.joint is not None:
                 y = self.function(arrays, **params)
@@ -122,8 +123,7 @@ class Primitive:
         except Exception as error:
             changed = {k: v for k, v in params.items() if v is not self.defaults.get(k)}
             explain(self.name, operands, changed, error, self._signature())
-        now = current.get()
-        recording, tracing, _, _, watch = now
+        recording, tracing, step, scope, watch = current.get()
         if not found or not (self.differentiable or tracing):
             return y
         if type(y) is not np.ndarray:
@@ -150,20 +150,25 @@ class Primitive:
         result.unsealed = False
         result.retains = False
         result._name = name
-        result._context = now
+        result.step = step
+        result.scope = scope
         result.order = next_order()
         result._code = frame.f_code
         result._offset = frame.f_lasti
         if recorded:
             result.requires_grad = wanted and y.dtype.kind == "f"
             result.primitive = self
-            result.inputs = operands
             result.params = params
+            if arity == 2:
+                result._left, result._right = operands
+            elif arity == 1:
+                (result._left,) = operands
+            else:
+                result._left = operands
         else:
             result.requires_grad = False
             result.primitive = None
-            result.inputs = ()
-            result.params = {}
+            result.params = NO_PARAMS
         if watch is not None:
             watch(self.name, result, None)
         return result
@@ -192,17 +197,27 @@ class Primitive:
         return operands, params
 
     def _accept(self, operands: Sequence[Operand]) -> tuple[tuple[Operand, ...], list[Any]]:
-        """Turn arrays and lists into constant leaves, so that the graph holds every operand it used."""
-        accepted = tuple(
-            o if isinstance(o, (Tensor, bool, int, float, complex, np.generic)) else numeric(o, self.name)
-            for o in operands
-        )
-        if any(isinstance(o, Tensor) for o in accepted):
-            accepted = tuple(constant(o) if isinstance(o, np.ndarray) else o for o in accepted)
-        for operand in accepted:
-            if isinstance(operand, np.generic):
-                numeric(operand, self.name)
-        return accepted, [raw(o) for o in accepted]
+        """The operands and their arrays; beside a tensor, arrays and lists become constant leaves.
+
+        So the graph holds every operand it used.
+        """
+        accepted, arrays = [], []
+        found = False
+        for operand in operands:
+            kind = type(operand)
+            if kind is Tensor:
+                found = True
+                arrays.append(operand._data)
+            elif kind is float or kind is int or kind is bool or kind is complex:
+                arrays.append(operand)
+            else:
+                array = numeric(operand, self.name)
+                operand = operand if isinstance(operand, np.generic) else array
+                arrays.append(operand)
+            accepted.append(operand)
+        if found:
+            accepted = [constant(x) if type(x) is np.ndarray else x for x in accepted]
+        return tuple(accepted), arrays
 
     def _signature(self) -> str:
         if isinstance(self.function, np.ufunc):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import origin as _origin
-from .context import Context, current
+from .context import current
 from .errors import DTypeError, GraphError, ShapeError, TensorError
 from .origin import Origin
 
@@ -82,33 +82,37 @@ class Tensor:
     __slots__ = (
         "__weakref__",
         "_code",
-        "_context",
         "_data",
+        "_left",
         "_name",
         "_offset",
+        "_right",
         "grad",
-        "inputs",
         "leaf",
         "order",
         "params",
         "primitive",
         "requires_grad",
         "retains",
+        "scope",
+        "step",
         "unsealed",
     )
 
     grad: Array | None
     requires_grad: bool
     primitive: Primitive | None
-    inputs: tuple[Any, ...]
     params: Mapping[str, Any]
     order: int
+    step: int | None
+    scope: str
     leaf: Leaf | None
     unsealed: bool
     retains: bool
     _data: Array
     _name: str | None
-    _context: Context
+    _left: Any
+    _right: Any
     _code: CodeType | None
     _offset: int
 
@@ -190,14 +194,17 @@ class Tensor:
 
     # ------------------------------------------------------------------ where it came from
     @property
-    def step(self) -> int | None:
-        """The time step it was made in, or None outside any `steps` loop."""
-        return self._context.step
+    def inputs(self) -> tuple[Any, ...]:
+        """What its primitive was applied to: tensors and Python numbers; () on a leaf.
 
-    @property
-    def scope(self) -> str:
-        """The scope it was made in, outermost first, joined by `/`; "" at the top."""
-        return self._context.scope
+        Kept in two slots, and made a tuple when asked for: a tuple in each result would double what Python's
+        cyclic collector has to walk through, again and again, while a long graph grows.
+        """
+        primitive = self.primitive
+        if primitive is None:
+            return ()
+        arity = primitive.arity
+        return (self._left, self._right) if arity == 2 else (self._left,) if arity == 1 else self._left
 
     @property
     def origin(self) -> Origin | None:
@@ -525,18 +532,20 @@ class Tensor:
         return registry[np.astype](self, dtype)
 
     # ------------------------------------------------------------------ NumPy's protocols
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        primitive = registry.get(ufunc)
+        if not kwargs and primitive is not None and method == "__call__":
+            return primitive.apply(inputs)
         if method != "__call__":
             raise TensorError(
                 f"np.{ufunc.__name__}.{method} has no rule for tensors; write it with np.sum and the like"
             )
-        if out is not None:
+        if kwargs.get("out") is not None:
             raise GraphError(
                 f"np.{ufunc.__name__}: out= would change a tensor or leave the graph; take the result instead"
             )
-        primitive = registry.get(ufunc)
         if primitive is not None:
-            return primitive(*inputs, **kwargs) if kwargs else primitive.apply(inputs)
+            return primitive(*inputs, **kwargs)
         if ufunc in plain:
             return ufunc(*map(raw, inputs), **kwargs)
         return _no_rule(ufunc)
@@ -588,6 +597,8 @@ def numeric(value: Any, what: str) -> Array:
     Raises:
         DTypeError: it is ragged, text, None, an object array, or another framework's tensor.
     """
+    if type(value) is np.ndarray and value.dtype.kind in "fiubc":
+        return value
     if not isinstance(value, (np.ndarray, np.generic, list, tuple, int, float, complex)):
         kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
         advice = "pass its .numpy()" if hasattr(value, "__array__") else "pass a Tensor, an array or numbers"
@@ -603,7 +614,7 @@ def numeric(value: Any, what: str) -> Array:
     return array
 
 
-_NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
+NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 _NOWHERE = (None, 0)
 
 
@@ -615,15 +626,15 @@ def make_leaf(
     tensor.grad = None
     tensor.requires_grad = requires_grad
     tensor.primitive = None
-    tensor.inputs = ()
-    tensor.params = _NO_PARAMS
+    tensor.params = NO_PARAMS
     tensor.order = next_order()
     tensor._code, tensor._offset = origin or _NOWHERE
     tensor.leaf = leaf
     tensor.unsealed = True
     tensor.retains = False
     tensor._name = name
-    tensor._context = current.get()
+    now = current.get()
+    tensor.step, tensor.scope = now.step, now.scope
     return tensor
 
 
@@ -646,26 +657,34 @@ def seal(tensor: Tensor) -> None:
     tensor.unsealed = False
 
 
-def check_seal(tensor: Tensor, first_use: int) -> None:
-    """Refuse to go back through `tensor` if it changed since the result numbered `first_use`.
+def check_seals(used: Mapping[Leaf, tuple[Tensor, int]]) -> None:
+    """Refuse to go back through leaves that changed since they were used.
 
-    This ends the seal: after a backward pass weights may change, and the next graph sees them anew.
+    This ends their seals: after a backward pass weights may change, and the next graph sees them anew.
+
+    Args:
+        used: for each leaf's record the leaf, and the creation number of the first result that used it.
 
     Raises:
-        GraphError: its array is not the one that the forward pass saw.
+        GraphError: an array is not the one that the forward pass saw.
     """
-    assert tensor.leaf is not None
-    owner = tensor if tensor.leaf.base is None else tensor.leaf.base
-    record = owner.leaf
-    if record is None or record.fingerprint is None:
-        return
-    if record.changed_at > first_use or record.fingerprint != _fingerprint(owner._data):
-        where = f" (made at {_origin.line(owner.origin)})" if owner.origin else ""
-        raise GraphError(
-            f"backward: the array of {tensor.describe()}{where} was changed after the forward pass used it, so its "
-            "gradients would be wrong; run forward again, or change it only after backward"
-        )
-    owner.unsealed = tensor.unsealed = True
+    owners: dict[int, tuple[Tensor, Tensor, int]] = {}
+    for leaf, (tensor, first_use) in used.items():
+        owner = tensor if leaf.base is None else leaf.base
+        known = owners.get(owner.order)
+        if known is None or first_use < known[2]:
+            owners[owner.order] = owner, tensor, first_use
+    for owner, tensor, first_use in owners.values():
+        record = owner.leaf
+        if record is None or record.fingerprint is None:
+            continue
+        if record.changed_at > first_use or record.fingerprint != _fingerprint(owner._data):
+            where = f" (made at {_origin.line(owner.origin)})" if owner.origin else ""
+            raise GraphError(
+                f"backward: the array of {tensor.describe()}{where} was changed after the forward pass used it, so its "
+                "gradients would be wrong; run forward again, or change it only after backward"
+            )
+        owner.unsealed = tensor.unsealed = True
 
 
 def _fingerprint(array: Array) -> int:

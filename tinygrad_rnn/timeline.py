@@ -7,6 +7,7 @@ weight* is a leaf used in several steps.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -65,10 +66,11 @@ def _walk(source: Any, numbers: Any, start: int, outer: Context) -> Iterator[tup
     recording, tracing, _, place, watch = outer
     try:
         for i in numbers:
-            current.set(Context(recording, tracing, start + i, place, watch))
+            current.set(Context._make((recording, tracing, start + i, place, watch)))
             x = _slice(source, i, leaf) if viewed else source[i]
             if slices:
-                x._code, x._offset = _origin.caller(1)
+                frame = sys._getframe(1)
+                x._code, x._offset = frame.f_code, frame.f_lasti
             yield start + i, x
     finally:
         current.set(outer)

@@ -219,7 +219,7 @@ class _Tape:
             frozen,
             values,
             tensor.requires_grad,
-            tensor._context.step if varies else None,
+            tensor.step if varies else None,
         )
         op = self._same.get(key)
         if op is None:
@@ -236,7 +236,7 @@ class _Tape:
                             self.shared.add(a.site)
         of[tensor.order] = op
         if self.backward_of is not None:
-            tensor.inputs = ()  # nobody will go back through the backward pass: let its memory go
+            tensor._left = tensor._right = None  # nobody will go back through the backward pass: let its memory go
 
     def stand_in(self, op: Op, value: Array) -> Tensor:
         """A tensor with the value of an operation that was not computed by one."""
@@ -295,10 +295,8 @@ class _Tape:
     def _from(self, tensor: Tensor, primitive: Primitive | None, args: tuple[Any, ...], frozen: Any) -> Op:
         """The operation that made `tensor`."""
         place, name = self._place(tensor.origin) if self.backward_of is None else (None, None)
-        data, context = tensor._data, tensor._context
-        op = self._new(
-            primitive, args, tensor.params, data.shape, data.dtype, context.step, context.scope, place, frozen
-        )
+        data = tensor._data
+        op = self._new(primitive, args, tensor.params, data.shape, data.dtype, tensor.step, tensor.scope, place, frozen)
         if self.backward_of is None:
             op.name = name if tensor._name is None else tensor._name or None
         return op
@@ -451,7 +449,7 @@ def _backward(tape: _Tape, loss: Tensor) -> dict[int, Op]:
                 pending[target.index].add(message, tape)
                 if op.step is None and target.step is not None and type(message) is Tensor:
                     tape.move(tape.op_of(message), target.step, known)
-            tensor.inputs = ()
+            tensor._left = tensor._right = None
         found = {}
         for index, order in leaves.items():
             tape.backward_of = pending[index].target

@@ -147,7 +147,7 @@ def total(found: list[Any], tensor: Tensor) -> Array:
         return np.zeros(tensor.shape, tensor.dtype)
     if len(found) == 1 and type(found[0]) is not Patch:
         return np.asarray(found[0])
-    return np.asarray(gather(found, tensor.shape, create_graph=False))
+    return np.asarray(gather(found, tensor.shape))
 
 
 def norm(*parts: Array) -> float:
