@@ -6,6 +6,8 @@ wrong in four ways, and the very test that walks the table has to fail.
 
 from __future__ import annotations
 
+import contextvars
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +21,7 @@ from test_ops import FAST, prove
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import autodiff, patch
+from tinygrad_rnn.context import current
 from tinygrad_rnn.patch import Patch
 from tinygrad_rnn.primitive import Primitive, primitives
 
@@ -130,8 +133,29 @@ def check_a_small_network() -> None:
     assert tg.gradcheck(loss, [rng.normal(size=s) for s in ((3, 2, 2), (2, 2), (2,))], order=2)
 
 
-def drop_second(pending: dict[int, Any], owned: set[int], order: int, message: Any) -> None:
-    pending.setdefault(order, [message] if isinstance(message, Patch) else message)
+def check_the_sweep() -> None:
+    check_a_small_network()
+    check_the_ends_of_a_sweep()
+
+
+def check_the_ends_of_a_sweep() -> None:
+    """Outputs named twice, gradients that are the caller's own, a changed leaf, the context, interior targets."""
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    y = x * x
+    gradient = np.ones(2)
+    (total,) = tg.grad([y, y, y], [y], grad_output=[gradient] * 3)
+    assert np.array_equal(total.data, [3.0, 3.0])
+    before = current.get()
+    (own,) = [g for _, g in autodiff.backprop([x + 0.0], [gradient])]
+    assert not np.shares_memory(own, gradient)
+    assert np.array_equal([g.data for g in tg.grad(y.sum(), [x], create_graph=True)], [[2.0, 4.0]])
+    assert current.get() is before
+    ends = autodiff.backprop([y * 3.0], [gradient], since=y.order)
+    assert [tensor is y for tensor, _ in ends] == [True]
+    z = (x * x).sum()
+    x.data[0] = 5.0
+    with pytest.raises(tg.GraphError, match="changed"):
+        z.backward()
 
 
 def first_only(g: Any, shape: tuple[int, ...], node: Any, i: int) -> Any:
@@ -141,9 +165,9 @@ def first_only(g: Any, shape: tuple[int, ...], node: Any, i: int) -> Any:
 @pytest.mark.parametrize(
     ("module", "name", "wrong"),
     [
-        (autodiff, "_accumulate", drop_second),
         (autodiff, "unbroadcast", first_only),
-        (autodiff, "gather", lambda messages, shape, create_graph: patch.gather(messages[:-1], shape, create_graph)),
+        (autodiff, "gather", lambda messages, shape: patch.gather(messages[:-1], shape)),
+        (patch.Patch, "add_to", lambda self, total: total.__setitem__(self.key, self.value)),
     ],
 )
 def test_a_bug_in_the_engine_is_caught(module: Any, name: str, wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,3 +175,30 @@ def test_a_bug_in_the_engine_is_caught(module: Any, name: str, wrong: Any, monke
     monkeypatch.setattr(module, name, wrong)
     with pytest.raises(Exception, match=r"."):
         check_a_small_network()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("pending[number] += message", "pass"),
+        ("held += message", "pass"),
+        ("held + message", "held"),
+        ("held.append(message)", "pass"),
+        ("fit(message, node, i)", "message"),
+        ("report(node, g)", "pass"),
+        ("np.array(g)", "g"),
+        ("used[x.leaf] = x, order", "pass"),
+        ("number > since", "True"),
+        ("current.set(outer)", "pass"),
+    ],
+)
+def test_a_bug_in_a_line_of_the_sweep_is_caught(right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep does its work in one function, for speed; so bugs are planted in its text."""
+    check_the_sweep()
+    text = inspect.getsource(autodiff.backprop)
+    assert right in text
+    room: dict[str, Any] = {}
+    exec(text.replace(right, wrong), vars(autodiff), room)
+    monkeypatch.setattr(autodiff, "backprop", room["backprop"])
+    with pytest.raises((AssertionError, tg.TensorError, pytest.fail.Exception)):
+        contextvars.copy_context().run(check_the_sweep)  # a bug may leave the context changed
