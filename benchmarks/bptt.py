@@ -20,6 +20,7 @@ import math
 import os
 import random
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ SIZES = [
     (50, 64, 256, 512),
 ]
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+_TURN = 0.005  # seconds
 Run = Callable[[], Any]
 
 
@@ -259,7 +261,10 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 
 
 def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
-    """Times of each contestant; in every round each has its turn, the slow ones in fewer rounds."""
+    """Times of each contestant; in every round each has its turn, the slow ones in fewer rounds.
+
+    A turn is several calls if one is short, else it would mostly tell what the one before left in the caches.
+    """
     once = {}
     for name, run in runs.items():
         run()
@@ -267,15 +272,18 @@ def measure(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
         run()
         once[name] = time.perf_counter() - start
     times: dict[str, list[float]] = {name: [] for name in runs}
-    rounds = min(max(int(seconds / min(once.values())), 7), 60)
-    every = {name: max(1, round(cost * rounds / (4 * seconds))) for name, cost in once.items()}
+    calls = {name: max(1, round(_TURN / cost)) for name, cost in once.items()}
+    turn = {name: calls[name] * cost for name, cost in once.items()}
+    rounds = min(max(int(seconds / min(turn.values())), 7), 60)
+    every = {name: max(1, round(cost * rounds / (4 * seconds))) for name, cost in turn.items()}
     order = random.Random(0)
     for i in range(rounds):
         for name in order.sample(list(runs), len(runs)):  # nobody always comes after the one with spinning threads
             if i % every[name] == 0:
                 start = time.perf_counter()
-                runs[name]()
-                times[name].append(time.perf_counter() - start)
+                for _ in range(calls[name]):
+                    runs[name]()
+                times[name].append((time.perf_counter() - start) / calls[name])
     return times
 
 
@@ -358,7 +366,7 @@ def show(records: list[dict[str, Any]], threads: int) -> None:
     print("\ngeometric mean and median over the sizes of time / ours compiled")
     for (cell, name), ratios in by_name.items():
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-        middle = sorted(ratios)[len(ratios) // 2]
+        middle = statistics.median(ratios)
         print(f"  {cell:5} {name:14} {mean:6.2f}   median {middle:6.2f}   least {min(ratios):6.2f}")
 
 
@@ -434,8 +442,11 @@ def settings(threads: int) -> dict[str, str]:
 
 
 def child(threads: int, *arguments: str) -> Any:
-    """Run this file again with another number of threads; its last line is the answer as JSON."""
-    command = [sys.executable, __file__, "--child", *arguments]
+    """Run this file again with another number of threads; its last line is the answer as JSON.
+
+    It gets as many processors as threads, as not every peer keeps to the settings.
+    """
+    command = [sys.executable, __file__, "--child", *arguments, "--threads", str(threads)]
     done = subprocess.run(command, env=settings(threads), stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -455,6 +466,8 @@ def main() -> None:
     given = parser.parse_args()
     sizes = [SIZES[i] for i in given.sizes]
     warnings.simplefilter("ignore")
+    if given.child and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-given.threads[0] :])
     if given.child == "table":
         print(json.dumps(table(given.cells, sizes, given.only, given.slow, given.seconds)))
     elif given.child:
