@@ -1,8 +1,9 @@
 """Forward and backward of the RNN, LSTM and GRU as one writes them by hand in NumPy for speed.
 
 The best we know how: input projections, weight gradients and loss for all steps at once, time first in
-slabs that are allocated once, `out=` everywhere, transposed weights copied so that products run on
-contiguous memory, gate derivatives prepared outside the loop. The loss is the mean of (h_t - target_t)^2.
+slabs that are allocated once, `out=` everywhere, `dot` in the loops, whose call costs half a microsecond
+less than that of `matmul`, transposed weights copied so that products run on contiguous memory, gate
+derivatives prepared outside the loop. The loss is the mean of (h_t - target_t)^2.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class RNN(Hand):
         h, a, z, carry = self.h, self.a, self.z, self.carry
         self.project(p, xs)
         for t in range(T):
-            np.matmul(h[t], R, out=z)
+            np.dot(h[t], R, out=z)
             np.add(z, a[t], out=z)
             np.tanh(z, out=h[t + 1])
         value = self.loss(targets)
@@ -67,7 +68,7 @@ class RNN(Hand):
         for t in reversed(range(T)):
             np.add(self.dh[t], carry, out=carry)
             np.multiply(a[t], carry, out=a[t])
-            np.matmul(a[t], back, out=carry)
+            np.dot(a[t], back, out=carry)
         return value, self.gradients(xs)
 
 
@@ -91,7 +92,7 @@ class LSTM(Hand):
         self.project(p, xs)
         c[0] = 0
         for t in range(T):
-            np.matmul(h[t], R, out=z)
+            np.dot(h[t], R, out=z)
             np.add(z, a[t], out=z)
             sigmoid(z[:, :H], i[t])
             sigmoid(z[:, H : 2 * H], f[t])
@@ -120,7 +121,7 @@ class LSTM(Hand):
             np.multiply(by[t, :, :3], dc[:, None], out=by[t, :, :3])
             np.multiply(by[t, :, 3], total, out=by[t, :, 3])
             np.multiply(dc, f[t], out=dc)
-            np.matmul(a[t], back, out=carry)
+            np.dot(a[t], back, out=carry)
         return value, self.gradients(xs)
 
 
@@ -136,7 +137,7 @@ class GRU(Hand):
         u, total, dn, _ = self.small
         self.project(p, xs)
         for t in range(T):
-            np.matmul(h[t], R, out=v)
+            np.dot(h[t], R, out=v)
             np.add(v[:, : 2 * H], a[t, :, : 2 * H], out=v[:, : 2 * H])
             sigmoid(v[:, :H], r[t])
             sigmoid(v[:, H : 2 * H], z[t])
@@ -161,7 +162,7 @@ class GRU(Hand):
             np.multiply(total, by_z[t], out=a[t, :, H : 2 * H])
             d[t, :, : 2 * H] = a[t, :, : 2 * H]
             np.multiply(dn, r[t], out=d[t, :, 2 * H :])
-            np.matmul(d[t], back, out=carry)
+            np.dot(d[t], back, out=carry)
             np.multiply(total, z[t], out=total)
             np.add(carry, total, out=carry)
         found = self.gradients(xs)

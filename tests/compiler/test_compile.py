@@ -90,11 +90,11 @@ def test_the_source_of_the_plain_rnn_is_bptt_as_in_the_textbook() -> None:
     assert len(source.splitlines()) < 60
     for line in (
         "for t in range(7):",
-        "matmul(h[t - 1], W_hh, out=z_h)",
+        "dot(h[t - 1], W_hh, out=z_h)",
         "tanh(z_h, out=h[t])",
         "for t in reversed(range(7)):",
         "add(dh_next, dy_W_hy_T[t], out=dh)",
-        "matmul(dz_h[t], W_hh_T, out=dh_next)",
+        "dot(dz_h[t], W_hh_T, out=dh_next)",
         "dW_hh = matmul(h_all[:7].reshape(-1, 5).T, dz_h_all.reshape(-1, 5))",
     ):
         assert line in source, line

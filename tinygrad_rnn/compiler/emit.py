@@ -445,7 +445,8 @@ class _Writer:
                 for o, a in zip(operands, unit.args, strict=True)
             ]
         out = f"{self.lists[unit]}[t]" if place.kind in (SLAB, PART) else self._name(unit)
-        lines = rules.statements(unit, operands, out, None)
+        packed = place.kind in (SLAB, BUFFER) and all(type(a) is Ref and a.unit.dtype == unit.dtype for a in unit.args)
+        lines = rules.statements(unit, operands, out, None, packed=packed)
         if place.kind == SLAB and rules.is_view(unit):
             return [f"copyto({out}, {lines[0]})"]
         if place.kind == SLAB and not rules.writes_out(unit):

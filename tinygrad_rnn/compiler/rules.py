@@ -156,7 +156,9 @@ def _matmul_once(unit: Unit, timed: list[bool]) -> bool:
 
 
 # ---------------------------------------------------------------------- source text
-def statements(unit: Unit, operands: Sequence[Operand], out: str | None, steps: int | None, t: str = "t") -> list[str]:
+def statements(
+    unit: Unit, operands: Sequence[Operand], out: str | None, steps: int | None, t: str = "t", packed: bool = False
+) -> list[str]:
     """The lines that compute `unit` into `out`; where the rule writes no `out`, `out` is assigned.
 
     Args:
@@ -165,6 +167,8 @@ def statements(unit: Unit, operands: Sequence[Operand], out: str | None, steps: 
         out: the array to write to, or None for one expression without assignment.
         steps: the number of steps to compute at once, or None for one step.
         t: the text of the step number.
+        packed: whether `out` has the very dtype of the operands and no gaps. Then a product of matrices is a `dot`,
+            whose call takes half a microsecond less than that of `matmul`.
     """
     p = unit.primitive
     assert p is not None
@@ -178,6 +182,8 @@ def statements(unit: Unit, operands: Sequence[Operand], out: str | None, steps: 
     if p.name in _REDUCTIONS:
         return [_reduction(unit, operands[0], out or "", steps)]
     if p.name == "matmul":
+        if packed and len(operands[0].shape) == len(operands[1].shape) == 2:
+            return [f"dot({texts[0]}, {texts[1]}, out={out})"]
         return [_matmul(operands[0], operands[1], out or "", steps)]
     if p.name == "contract":
         n, m = unit.shape

@@ -13,7 +13,19 @@ from .. import ops
 from ..primitive import Primitive
 
 NUMPY = {
-    *("add", "arange", "array", "broadcast_to", "concatenate", "copyto", "einsum", "empty", "expand_dims", "full"),
+    *(
+        "add",
+        "arange",
+        "array",
+        "broadcast_to",
+        "concatenate",
+        "copyto",
+        "dot",
+        "einsum",
+        "empty",
+        "expand_dims",
+        "full",
+    ),
     *("inf", "matmul", "maximum", "moveaxis", "multiply", "nan", "ones", "s_", "stack", "tanh", "zeros"),
 }
 """NumPy's names that are written by the rules, not for a primitive of that name."""
