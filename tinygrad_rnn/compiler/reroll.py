@@ -98,7 +98,7 @@ def reroll(trace: Trace, straight: set[int]) -> Rolled:
         trace: the unrolled program.
         straight: numbers (`Op.index`) of operations that must stay by themselves.
     """
-    owner: dict[int, Unit] = {}
+    owner: list[Unit | None] = [None] * (1 + max(op.index for op in trace.ops))
     units = _candidates(trace.ops, straight, owner)
     misfits: list[tuple[Op, str]] = []
     fits: dict[Unit, _Fit] = {}
@@ -113,25 +113,33 @@ def reroll(trace: Trace, straight: set[int]) -> Rolled:
             parts = [unit] if not fit.bad else [] if round_number == _MAX_ROUNDS else _split(unit, fit.bad)
             misfits.extend((unit.ops[t - unit.lo], why) for t, why in fit.bad.items())
             if parts != [unit]:
-                for op in unit.ops:
-                    del owner[op.index]
-                owner.update((op.index, part) for part in parts for op in part.ops)
+                _own(None, unit.ops, owner)
+                for part in parts:
+                    _own(part, part.ops, owner)
             units.extend(parts)
     return _connect(trace, fits, owner, misfits)
 
 
-def _candidates(ops: Sequence[Op], straight: set[int], owner: dict[int, Unit]) -> list[Unit]:
+def _candidates(ops: Sequence[Op], straight: set[int], owner: list[Unit | None]) -> list[Unit]:
     """Sites with operations at successive steps, whatever their operands."""
-    sites: dict[Any, dict[int, Op]] = {}
+    sites: dict[Any, list[Op]] = {}
     for op in ops:
         if op.step is not None and op.primitive is not None and op.index not in straight:
-            sites.setdefault(op.site, {}).setdefault(op.step, op)
+            sites.setdefault(op.site, []).append(op)
     units = []
-    for found in sites.values():
+    for same in sites.values():
+        found: dict[int | None, Op] = {}
+        for op in same:
+            found.setdefault(op.step, op)
         for run in _runs(sorted(found)):
             units.append(Unit([found[t] for t in run], True, run[0]))
-            owner.update((op.index, units[-1]) for op in units[-1].ops)
+            _own(units[-1], units[-1].ops, owner)
     return units
+
+
+def _own(unit: Unit | None, ops: Sequence[Op], owner: list[Unit | None]) -> None:
+    for op in ops:
+        owner[op.index] = unit
 
 
 def _runs(steps: Sequence[int]) -> list[list[int]]:
@@ -160,7 +168,7 @@ class _Fit:
         bad: steps at which it does not fit, each with a reason.
     """
 
-    def __init__(self, unit: Unit, owner: dict[int, Unit]) -> None:
+    def __init__(self, unit: Unit, owner: list[Unit | None]) -> None:
         self.unit, self.owner = unit, owner
         self.args: list[Any] = []
         self.numbers: list[tuple[int, int]] = []
@@ -181,7 +189,7 @@ class _Fit:
 
     def _role(self, x: Any, t: int) -> tuple[Unit, int] | None:
         """The unit that `x` belongs to and how many steps before t, or None if it runs once."""
-        unit = self.owner.get(x.index) if type(x) is Op else None
+        unit = self.owner[x.index] if type(x) is Op else None
         return None if unit is None else (unit, t - x.step)
 
     def _operand(self, column: list[Any]) -> None:
@@ -274,16 +282,16 @@ def _settle_initials(fits: dict[Unit, _Fit]) -> None:
                 fit.bad[t] = "it needs another initial value than another operation"
 
 
-def _connect(trace: Trace, fits: dict[Unit, _Fit], owner: dict[int, Unit], misfits: list[tuple[Op, str]]) -> Rolled:
+def _connect(trace: Trace, fits: dict[Unit, _Fit], owner: list[Unit | None], misfits: list[tuple[Op, str]]) -> Rolled:
     """Turn roles into references; everything that is in no rolled unit becomes a unit of its own."""
-    singles = {op.index: Unit([op], False) for op in trace.ops if op.index not in owner}
+    singles = {op.index: Unit([op], False) for op in trace.ops if owner[op.index] is None}
     units = [*fits, *singles.values()]
 
     def refer(x: Any) -> Any:
         if type(x) is not Op:
             return x
-        single = singles.get(x.index)
-        return Ref(single) if single is not None else Ref(owner[x.index], at=x.step)
+        rolled = owner[x.index]
+        return Ref(singles[x.index]) if rolled is None else Ref(rolled, at=x.step)
 
     for unit in singles.values():
         unit.args = [refer(x) for x in unit.op.args]

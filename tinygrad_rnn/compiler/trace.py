@@ -4,13 +4,18 @@ The backward pass runs the same vjp rules as `Tensor.backward`, on tensors, so t
 compute is written down too. It gathers the messages that arrive at a tensor as one n-ary `total`
 instead of a chain of additions: a sum over time is then one operation with T terms, which
 re-rolling turns into one sum (or one matrix product) over the whole sequence.
+
+A trace keeps operations, not arrays. The loss function sees real values while it runs, and they die
+with its own variables; the rules of the backward pass then run on stand-ins, as nobody reads what
+they compute. So tracing needs little memory beside its operations: about 250 bytes for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +42,7 @@ class Op:
             shape, and, in the backward pass, the same operand of the same forward site.
         backward_of: the forward operation whose vjp rule recorded this one, or whose gradient it is.
         value: the array of a constant.
+        flows: for each operand whether a gradient flows back to it; empty if none flows to the result.
         varies: whether it belongs to its step; otherwise, like `W.T`, it is the same in every step,
             and written down once.
     """
@@ -45,6 +51,7 @@ class Op:
         "args",
         "backward_of",
         "dtype",
+        "flows",
         "index",
         "name",
         "numbers",
@@ -61,6 +68,7 @@ class Op:
     args: tuple[Any, ...]
     backward_of: Op | None
     dtype: np.dtype[Any]
+    flows: tuple[bool, ...]
     index: int
     name: str | None
     numbers: tuple[int, ...]
@@ -128,12 +136,13 @@ def trace(
             raise GraphError(f"compile: the loss function returned {given}, expected a scalar Tensor")
         if not loss.requires_grad:
             raise GraphError("compile: the loss depends on no parameter, so there is no gradient to compile")
-        tape.name_operands()
         results = [tape.op_of(loss), *[tape.op_of(tensor) for tensor in _tensors(extra)]]
-        found = _backward(tape, loss)
-    for tensor in inputs:
+        tape.turn()
+        with np.errstate(all="ignore"):
+            found = _backward(tape, results[0])
+    for op, tensor in zip(named, inputs, strict=True):
         if tensor.requires_grad:
-            gradient = found.get(tensor.order)
+            gradient = found.get(op)
             results.append(tape.constant(np.zeros_like(tensor._data)) if gradient is None else gradient)
     return Trace(_alive([*results, *named], tape.ops), named, results, extra)
 
@@ -149,29 +158,48 @@ def _tensors(x: Any) -> Iterator[Tensor]:
         raise GraphError("compile: the loss function returned an array beside the loss, expected tensors")
 
 
+class _Params(NamedTuple):
+    """Parameters, which all operations with the same ones share."""
+
+    values: Mapping[str, Any]
+    frozen: Any
+    numbers: tuple[int, ...]
+
+
+_NO_PARAMS = _Params({}, None, ())
+
+
 class _Tape:
     """Turns each new tensor into an Op; the same operation on the same operands is written once."""
 
     def __init__(self) -> None:
         self.ops: list[Op] = []
-        self.forward: list[Tensor] = []
-        self.backward_of: Op | None = None
+        self.shared: set[tuple[int, int]] = set()
+        """Sites of which some operation is used more than once, so that its gradient is a sum."""
+        self._backward_of: Op | None = None
         self._of_tensor: dict[int, Op] = {}
         self._same: dict[Any, Op] = {}
+        self._lately: dict[Any, Op] = {}  # the same for what only this step can repeat
+        self._real: dict[int, Array] = {}  # integers and masks, which rules may index with
+        self._dummies: dict[Any, Array] = {}
+        self._params: dict[Any, _Params] = {}
+        self._one: dict[tuple[int, ...], tuple[int, ...]] = {}  # equal shapes are kept once, and equal sites
+        self._flags: dict[tuple[bool, ...], tuple[bool, ...]] = {}
         self._sites: dict[Any, int] = {}
         self._tracks: dict[int, list[list[Any]]] = {}
         self._step: int | None = None
         self._visit = 0
-        self._uses: dict[int, int] = {}
-        self.shared: set[tuple[int, int]] = set()
-        """Sites of which some operation is used more than once, so that its gradient is a sum."""
         self._places: dict[tuple[int, int], tuple[Any, str | None]] = {}
-        self._rows: list[tuple[Op, Tensor]] = []
+        self._row: tuple[Op, Tensor] | None = None
         self._alive: list[Any] = []  # keeps identities in keys unique
 
+    # ------------------------------------------------------------------ forward
     def input(self, tensor: Tensor, name: str | None) -> Op:
-        op = self._from(tensor, None, (), None)
+        data = tensor._data
+        op = self._new(None, (), _NO_PARAMS, data.shape, data.dtype, None, "")
         op.name = name
+        if data.dtype.kind != "f":
+            self._real[op.index] = data
         self._of_tensor[tensor.order] = op
         return op
 
@@ -179,9 +207,9 @@ class _Tape:
         key = ("constant", array.shape, array.dtype.str, array.tobytes() if array.size <= 256 else id(array))
         op = self._same.get(key)
         if op is None:
-            copy = Tensor(array)
-            op = self._same[key] = self._from(copy, None, (), None)
-            op.value, op.name = copy._data, None
+            now = current.get()
+            op = self._same[key] = self._new(None, (), _NO_PARAMS, array.shape, array.dtype, now.step, now.scope)
+            op.value = np.array(array)
             self._alive.append(array)
         return op
 
@@ -202,48 +230,64 @@ class _Tape:
         primitive = tensor.primitive
         if primitive is None:
             return
-        of = self._of_tensor
-        args = tuple([(of.get(x.order) or self.op_of(x)) if type(x) is Tensor else x for x in tensor.inputs])
-        numbers: list[int] = []
-        frozen = _freeze(tensor.params, numbers) if tensor.params else None
-        values = tuple(numbers)
+        if self._row is not None:
+            self._name_row()
+        of, inputs = self._of_tensor, tensor.inputs
+        args = tuple([(of.get(x.order) or self.op_of(x)) if type(x) is Tensor else x for x in inputs])
+        params = self._shared_params(tensor.params) if tensor.params else _NO_PARAMS
+        step, flows, data = tensor.step, tensor.requires_grad, tensor._data
+        if step != self._step:
+            self._step, self._visit = step, self._visit + 1
+            self._lately.clear()
         varies = _reads_a_row(tensor)
         for a in args:
             if type(a) is Op and a.varies:
                 varies = True
                 break
+        wanted = tuple([type(x) is Tensor and x.requires_grad for x in inputs])  # a detached operand is another
         key = (
-            primitive.name,
+            primitive,
             tuple([id(a) if type(a) is Op else (type(a), a) for a in args]),
-            tuple([type(x) is Tensor and x.requires_grad for x in tensor.inputs]),  # a detached operand is another
-            frozen,
-            values,
-            tensor.requires_grad,
-            tensor.step if varies else None,
+            wanted,
+            id(params),
+            flows,
+            step if varies else None,
         )
-        op = self._same.get(key)
+        same = self._lately if varies and self._is_passing(args) else self._same
+        op = same.get(key)
         if op is None:
-            op = self._same[key] = self._from(tensor, primitive, args, frozen)
-            op.numbers, op.varies = values, varies
-            if varies and op.name is None and primitive.name == "getitem":
-                self._rows.append((op, tensor))
-            if self.backward_of is None and tensor.requires_grad:
-                self.forward.append(tensor)
-                for a in args:
-                    if type(a) is Op:
-                        uses = self._uses[a.index] = self._uses.get(a.index, 0) + 1
-                        if uses > 1:
-                            self.shared.add(a.site)
+            if self._backward_of is None:
+                place, name = self._place(tensor.origin)
+                op = self._new(primitive, args, params, data.shape, data.dtype, step, tensor.scope, place)
+                op.name = name if tensor._name is None else tensor._name or None
+                if flows:
+                    op.flows = self._flags.setdefault(wanted, wanted)
+                if data.dtype.kind != "f":
+                    self._real[op.index] = data
+                if varies and op.name is None and primitive.name == "getitem":
+                    self._row = op, tensor
+            else:
+                op = self._new(primitive, args, params, data.shape, data.dtype, step, tensor.scope)
+            op.varies = varies
+            same[key] = op
         of[tensor.order] = op
-        if self.backward_of is not None:
-            tensor._left = tensor._right = None  # nobody will go back through the backward pass: let its memory go
+        _let_go(tensor)
 
-    def stand_in(self, op: Op, value: Array) -> Tensor:
-        """A tensor with the value of an operation that was not computed by one."""
-        tensor = constant(value)
-        tensor.unsealed = False
-        self._of_tensor[tensor.order] = op
-        return tensor
+    def _is_passing(self, args: tuple[Any, ...]) -> bool:
+        """Whether no rule of another step, or later of this one, will do this again, as it reads a gradient or
+        what only one operation reads."""
+        if self._backward_of is None:
+            return False
+        shared = self.shared
+        return any([type(a) is Op and (a.backward_of is not None or a.site not in shared) for a in args])
+
+    def _shared_params(self, values: Mapping[str, Any]) -> _Params:
+        numbers: list[int] = []
+        key = _freeze(values, numbers), tuple(numbers)
+        found = self._params.get(key)
+        if found is None:
+            found = self._params[key] = _Params(values, *key)
+        return found
 
     def _place(self, origin: Origin | None) -> tuple[Any, str | None]:
         """The source line and the variable assigned there; instruction offsets are not the same in every run."""
@@ -257,11 +301,100 @@ class _Tape:
             found = self._places[key] = ((at.file, at.number), assigned_name(origin))
         return found
 
+    def _name_row(self) -> None:
+        """Name a row after the variable of the loop, which it is assigned to after it was recorded."""
+        assert self._row is not None
+        op, tensor = self._row
+        op.name = self._place(tensor.origin)[1]
+        self._row = None
+
+    # ------------------------------------------------------------------ backward
+    def turn(self) -> None:
+        """The forward pass is over."""
+        if self._row is not None:
+            self._name_row()
+        self._of_tensor.clear()
+        self._same = {key: op for key, op in self._same.items() if not op.flows}  # backward, none carries a gradient
+        used: set[int] = set()
+        for op in self.ops:
+            operands = [a for a in op.args if type(a) is Op]
+            if op.name and op.primitive is not None and op.primitive.name in ("tanh", "sigmoid", "relu"):
+                for operand in operands[:1]:
+                    operand.name = operand.name or sys.intern(f"z_{op.name}")  # what gives h is z_h
+            if op.flows:
+                for operand in operands:
+                    if operand.index in used:
+                        self.shared.add(operand.site)
+                    used.add(operand.index)
+
+    def differentiate(self, op: Op) -> None:
+        """What is recorded from now on belongs to the gradient of `op`."""
+        self._backward_of = op
+        self._of_tensor.clear()  # nobody holds a tensor of another rule
+
+    def stand_in(self, op: Op, flows: bool = False) -> Tensor:
+        """A tensor in the place of a result: of the same kind, and with its value if that is no fraction."""
+        array = op.value if op.value is not None else self._real.get(op.index)
+        if array is None:
+            array = self._dummies.get((op.shape, op.dtype))
+        if array is None:
+            array = self._dummies[op.shape, op.dtype] = _dummy(op.shape, op.dtype)
+        tensor = constant(array)
+        tensor.unsealed = False
+        tensor.requires_grad = flows
+        self._of_tensor[tensor.order] = op
+        return tensor
+
+    def node(self, op: Op) -> Tensor:
+        """A stand-in whose operands are stand-ins, for its rules to run on."""
+        node = self.stand_in(op, True)
+        node.primitive, node.params = op.primitive, op.params
+        operands = zip(op.args, op.flows, strict=True)
+        _take(node, tuple([self.stand_in(a, flows) if type(a) is Op else a for a, flows in operands]))
+        return node
+
+    def gradient(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Op:
+        """The operation that gathers the gradient of what is being differentiated."""
+        of = self._backward_of
+        assert of is not None
+        op = self._new(primitive, tuple(args), self._shared_params(params), of.shape, of.dtype, of.step, of.scope)
+        op.varies = of.varies
+        return op
+
     def move(self, op: Op, step: int, known: int) -> None:
         """What an operation outside the loop sends back into step `t` belongs to step `t`."""
         if op.index >= known and op.step is None:
             op.step = step
             op.site = self._site(op.site[0], step)
+
+    # ------------------------------------------------------------------ both
+    def _new(
+        self,
+        primitive: Primitive | None,
+        args: tuple[Any, ...],
+        params: _Params,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        step: int | None,
+        scope: str,
+        place: Any = None,
+    ) -> Op:
+        op = Op()
+        op.primitive, op.args, op.params, op.numbers = primitive, args, params.values, params.numbers
+        op.shape, op.dtype, op.step, op.scope = self._one.setdefault(shape, shape), dtype, step, scope
+        op.value, op.name, op.varies, op.flows = None, None, False, ()
+        of = op.backward_of = self._backward_of
+        name = primitive.name if primitive else None
+        where = (place, scope) if of is None else of.site
+        base = self._sites.setdefault((name, where, shape, dtype, params.frozen), len(self._sites))
+        if primitive is total and of is not None:  # there is one gradient of each forward operation
+            site = base, 0
+            op.site = self._one.setdefault(site, site)
+        else:
+            op.site = self._site(base, step)
+        op.index = len(self.ops)
+        self.ops.append(op)
+        return op
 
     def _site(self, base: int, step: int | None) -> tuple[int, int]:
         """The site of a new operation: the one that did the same at a neighbouring step, most recently.
@@ -270,72 +403,34 @@ class _Tape:
         """
         if step != self._step:
             self._step, self._visit = step, self._visit + 1
+            self._lately.clear()
         tracks = self._tracks.setdefault(base, [])
         found = None
-        for track in tracks[-_TRACKS:]:  # [last step, visit, number]
+        for track in tracks[-_TRACKS:]:  # [last step, visit, site]
             adjacent = step is not None and track[0] is not None and abs(track[0] - step) == 1
             if adjacent and (found is None or track[1] > found[1]):
                 found = track
         if found is None:
-            tracks.append(found := [step, self._visit, len(tracks)])
+            site = base, len(tracks)
+            tracks.append(found := [step, self._visit, self._one.setdefault(site, site)])
         found[0], found[1] = step, self._visit
-        return base, found[2]
+        return found[2]
 
-    def name_operands(self) -> None:
-        """Name rows after the variable of the loop, and z_h what the activation that gives h is applied to."""
-        for op, tensor in self._rows:
-            op.name = self._place(tensor.origin)[1]
-        self._rows.clear()
-        for op in self.ops:
-            if op.name and op.primitive is not None and op.primitive.name in ("tanh", "sigmoid", "relu"):
-                operand = op.args[0]
-                if type(operand) is Op and operand.name is None:
-                    operand.name = f"z_{op.name}"
 
-    def _from(self, tensor: Tensor, primitive: Primitive | None, args: tuple[Any, ...], frozen: Any) -> Op:
-        """The operation that made `tensor`."""
-        place, name = self._place(tensor.origin) if self.backward_of is None else (None, None)
-        data = tensor._data
-        op = self._new(primitive, args, tensor.params, data.shape, data.dtype, tensor.step, tensor.scope, place, frozen)
-        if self.backward_of is None:
-            op.name = name if tensor._name is None else tensor._name or None
-        return op
+# ---------------------------------------------------------------------- what is done to tensors
+def _let_go(tensor: Tensor) -> None:
+    """Part a recorded result from its operands, so that their arrays die with the user's last reference."""
+    _take(tensor, ())
 
-    def gradient(self, of: Op, primitive: Primitive, args: Sequence[Any], params: Any) -> Op:
-        """The operation that gathers the gradient of `of`."""
-        numbers: list[int] = []
-        frozen = _freeze(params, numbers)
-        op = self._new(primitive, tuple(args), params, of.shape, of.dtype, of.step, of.scope, None, frozen)
-        op.numbers, op.varies, op.name = tuple(numbers), of.varies, of.name and f"d{of.name}"
-        return op
 
-    def _new(
-        self,
-        primitive: Primitive | None,
-        args: tuple[Any, ...],
-        params: Any,
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        step: int | None,
-        scope: str,
-        place: Any,
-        frozen: Any,
-    ) -> Op:
-        op = Op()
-        op.primitive, op.args, op.params, op.numbers = primitive, args, params, ()
-        op.shape, op.dtype, op.step, op.scope = shape, dtype, step, scope
-        op.value, op.name, op.varies = None, None, False
-        of = op.backward_of = self.backward_of
-        name = primitive.name if primitive else None
-        where = (place, scope) if of is None else of.site
-        base = self._sites.setdefault((name, where, shape, dtype, frozen), len(self._sites))
-        if primitive is total and of is not None:  # there is one gradient of each forward operation
-            op.site = (base, 0)
-        else:
-            op.site = self._site(base, step)
-        op.index = len(self.ops)
-        self.ops.append(op)
-        return op
+def _take(tensor: Tensor, operands: tuple[Any, ...]) -> None:
+    tensor.inputs = operands
+
+
+def _dummy(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of next to no memory: ones, or where it may be a matrix to invert, the identity."""
+    square = len(shape) > 1 and shape[-1] == shape[-2]
+    return np.broadcast_to(np.eye(shape[-1], dtype=dtype) if square else np.ones((), dtype), shape)
 
 
 def _reads_a_row(tensor: Tensor) -> bool:
@@ -368,105 +463,84 @@ def _freeze(value: Any, numbers: list[int]) -> Any:
 
 
 class _Gradient:
-    """What has arrived at one tensor: the operations, and the sum of their values where a rule will need it."""
+    """What has arrived at one operation's result."""
 
     def __init__(self, target: Op) -> None:
         self.target = target
         self.terms: list[Op] = []
-        self.patches: list[Patch] = []
-        self.only: Tensor | None = None
-        self.value: Array | None = None
+        self.parts: list[tuple[Any, list[Any]]] = []
+        """Of single entries: their key, and the operands of a `scatter`."""
 
     def add(self, message: Tensor | Patch, tape: _Tape) -> None:
         if isinstance(message, Patch):
-            self.patches.append(message)
-            return
-        self.terms.append(tape.op_of(message))
-        if self.target.primitive is None:
-            return  # of a leaf only the operations count: T gradients of a weight are never held
-        if len(self.terms) == 1:
-            self.only, self.value = message, message._data
-        elif len(self.terms) == 2:
-            self.only, self.value = None, self.value + message._data
+            operands = [tape.op_of(x) if type(x) is Tensor else x for x in (message.value, *message.indices)]
+            self.parts.append((message.key, operands))
         else:
-            assert self.value is not None
-            self.value += message._data
+            self.terms.append(tape.op_of(message))
 
-    def gather(self, tape: _Tape) -> Tensor | Op:
+    def gather(self, tape: _Tape) -> Op:
         """All of it as one `total`; reads of single entries as one `scatter`."""
-        of = self.target
-        if self.patches:
-            operands = [x for patch in self.patches for x in (patch.value, *patch.indices)]
-            params = {"shape": of.shape, "parts": tuple((patch.key, len(patch.indices)) for patch in self.patches)}
+        of, terms = self.target, self.terms
+        name = sys.intern(f"d{of.name}") if of.name else None
+        if self.parts:
+            keys = tuple([(key, len(operands) - 1) for key, operands in self.parts])
+            operands = [x for _, operands in self.parts for x in operands]
+            terms = [*terms, tape.gradient(scatter, operands, {"shape": of.shape, "parts": keys})]
             if of.primitive is None:
-                args = [tape.op_of(x) if type(x) is Tensor else x for x in operands]
-                self.terms.append(tape.gradient(of, scatter, args, params))
-            else:
-                self.add(scatter(operands, **params), tape)
-        if len(self.terms) == 1 and of.site not in tape.shared:
-            (term,) = self.terms
+                terms[-1].name = name
+        if len(terms) == 1 and of.site not in tape.shared:
+            (term,) = terms
             if term.name is None and term.backward_of is not None:
-                term.name = of.name and f"d{of.name}"
-            return term if self.only is None else self.only
-        op = tape.gradient(of, total, self.terms, {})
-        if self.value is None:
-            return op
-        return tape.stand_in(op, self.value)
+                term.name = name
+            return term
+        op = tape.gradient(total, terms, {})
+        op.name = name
+        return op
 
 
-def _backward(tape: _Tape, loss: Tensor) -> dict[int, Op]:
-    """One sweep back over the recorded graph; the gradients of the leaves by creation number.
+def _backward(tape: _Tape, loss: Op) -> dict[Op, Op]:
+    """One sweep back over the recorded operations; the gradients of the leaves.
 
-    Unlike `autodiff.backprop` it adds all messages at one tensor at once, and it visits an operation
-    that was repeated in every step (such as `W.T`) once. It takes the graph apart as it goes, so that
-    tracing needs no more memory than an eager pass.
+    Unlike `autodiff.backprop` it adds all messages at one result at once, and it visits an operation
+    that was repeated in every step (such as `W.T`) once.
     """
-    pending: dict[int, _Gradient] = {}
-    leaves: dict[int, int] = {}
-    end = tape.op_of(loss)
-    pending[end.index] = _Gradient(end)
-    pending[end.index].add(Tensor(np.ones(loss.shape, loss.dtype)), tape)
+    pending = {loss.index: _Gradient(loss)}
+    pending[loss.index].terms.append(tape.constant(np.ones(loss.shape, loss.dtype)))
     outer = current.get()
     try:
-        while tape.forward:
-            tensor = tape.forward.pop()
-            op = tape.op_of(tensor)
-            arrived = pending.pop(op.index, None)
+        for op in reversed(tape.ops[:]):
+            arrived = pending.pop(op.index, None) if op.flows else None
             if arrived is None:
                 continue
-            tape.backward_of = op
+            tape.differentiate(op)
             current.set(outer._replace(recording=False, step=op.step, scope=op.scope))
-            g = arrived.gather(tape)
+            g = tape.stand_in(arrived.gather(tape))
             known = len(tape.ops)
-            for x, message in zip(tensor.inputs, messages(tensor, g, create_graph=True), strict=True):
+            for target, message in zip(op.args, messages(tape.node(op), g, create_graph=True), strict=True):
                 if message is None:
                     continue
-                target = tape.op_of(x)
-                if target.primitive is None:
-                    leaves[target.index] = x.order
                 if target.index not in pending:
                     pending[target.index] = _Gradient(target)
                 pending[target.index].add(message, tape)
                 if op.step is None and target.step is not None and type(message) is Tensor:
                     tape.move(tape.op_of(message), target.step, known)
-            tensor._left = tensor._right = None
         found = {}
-        for index, order in leaves.items():
-            tape.backward_of = pending[index].target
-            gathered = pending[index].gather(tape)
-            assert isinstance(gathered, Op)
-            found[order] = gathered
+        for arrived in pending.values():  # at the leaves
+            tape.differentiate(arrived.target)
+            found[arrived.target] = arrived.gather(tape)
         return found
     finally:
         current.set(outer)
 
 
-def _alive(wanted: Sequence[Op], ops: Sequence[Op]) -> list[Op]:
-    seen = {id(op) for op in wanted}
-    kept = []
+def _alive(wanted: Iterable[Op], ops: Sequence[Op]) -> list[Op]:
+    """The operations that lead to those wanted, in order."""
+    seen = bytearray(len(ops))
+    for op in wanted:
+        seen[op.index] = True
     for op in reversed(ops):
-        if id(op) in seen:
-            kept.append(op)
-            seen.update(id(a) for a in op.args if type(a) is Op)
-    kept.reverse()
-    return kept
+        if seen[op.index]:
+            for a in op.args:
+                if type(a) is Op:
+                    seen[a.index] = True
+    return [op for op in ops if seen[op.index]]
