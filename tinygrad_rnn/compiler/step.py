@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,14 @@ from ..errors import DTypeError, GraphError, InputError
 from ..nn import Module
 from ..tensor import Array, Tensor, numeric
 from .allocate import allocate
-from .distribute import CircularError, distribute
-from .emit import emit
+from .distribute import CircularError, Part, distribute
+from .emit import emit, walk
 from .explain import explain
 from .picture import dot
 from .reroll import reroll
 from .rules import once
 from .threads import OneThread
-from .trace import trace
+from .trace import Trace, trace
 
 
 def compile(loss_fn: Callable[..., Any]) -> Compiled:
@@ -168,9 +169,11 @@ class Program:
                     break
                 except CircularError as circle:
                     straight |= circle.ops
-            self.misfits, self.extra = rolled.misfits, traced.extra
+            self.misfits = rolled.misfits
+            self.extra = _unflatten(traced.extra, repeat(np.bool_()))  # the containers alone, not what was in them
             inputs = [units[op.index] for op in traced.inputs]
             self.source = emit(self.schedule, results, inputs, allocate(self.schedule, results))
+            _forget_steps(traced, self.schedule)
         self.calls = 0
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
         self._idle: list[Callable[..., Any]] = []
@@ -186,6 +189,14 @@ class Program:
     def explain(self) -> str:
         """See `Compiled.explain`."""
         return explain(self.schedule, self.misfits)
+
+
+def _forget_steps(traced: Trace, schedule: Sequence[Part]) -> None:
+    """Of the operations of each site keep one, for its name and place: a program's size does not depend on T."""
+    for op in traced.ops:
+        op.args = ()
+    for unit in walk(schedule):
+        unit.ops, unit.op.args = [unit.op], ()
 
 
 @contextmanager
