@@ -37,11 +37,11 @@ Part = Loop | Unit
 
 
 class CircularError(Exception):
-    """A circle of units that no loop over time can run; holds the numbers of their operations."""
+    """A circle of units that no loop over time can run."""
 
-    def __init__(self, ops: set[int]) -> None:
+    def __init__(self, units: Sequence[Unit]) -> None:
         super().__init__("operations depend on each other in both directions of time")
-        self.ops = ops
+        self.units = units
 
 
 def distribute(rolled: Rolled, once: Callable[[Unit], bool]) -> tuple[list[Part], list[Ref]]:
@@ -168,7 +168,7 @@ def _check_loop(component: Sequence[Unit]) -> None:
     ok = ok and all(ref.delay is not None for _, ref in inner)
     signs = {np.sign(ref.delay) for _, ref in inner if ref.delay}
     if not ok or len(signs) != 1:
-        raise CircularError({op.index for unit in component if unit.rolled for op in unit.ops})
+        raise CircularError([unit for unit in component if unit.rolled])
 
 
 def _part(component: list[Unit], once: Callable[[Unit], bool]) -> Part:

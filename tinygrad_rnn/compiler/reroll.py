@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..patch import Slot, scatter
-from .trace import Op, Trace, total
+from ..tensor import Array
+from .trace import NOWHEN, Op, Trace, total
 
 _MAX_REACH = 64  # how far outside a unit's steps initial values may lie
 _MAX_PARTS = 8  # a site that breaks into more runs than this is not worth rolling
 _MAX_ROUNDS = 40
+_NOTHING = np.iinfo(np.intc).min  # no operation's number, and no scalar's
 
 
 class Ref(NamedTuple):
@@ -43,34 +45,27 @@ class Unit:
 
     Attributes:
         op: the operation (of a middle step), for its name, scope and line.
-        ops: the operations it stands for, in step order.
         rolled: whether it has a time axis.
+        order: its place in the program.
         args: a Ref or a Python scalar for each operand.
         numbers: for each integer among the parameters `(a, b)`, meaning a * t + b.
         initials: what a step outside lo..hi holds: a Ref, or None for zeros.
         table: for a constant that changes from step to step, its values with time first.
     """
 
-    def __init__(self, ops: Sequence[Op], rolled: bool, lo: int = 0) -> None:
-        self.ops, self.rolled, self.lo = list(ops), rolled, lo
-        self.hi = lo + len(ops) - 1
-        self.op = ops[len(ops) // 2]
-        self.primitive, self.params = self.op.primitive, self.op.params
-        self.shape, self.dtype = self.op.shape, self.op.dtype
+    def __init__(self, op: Op, order: float, rolled: bool = False, lo: int = 0, hi: int = 0) -> None:
+        self.op, self.order, self.rolled, self.lo, self.hi = op, order, rolled, lo, hi
+        self.primitive, self.params = op.primitive, op.params
+        self.shape, self.dtype = op.shape, op.dtype
         self.args: list[Any] = []
-        self.numbers: list[tuple[int, int]] = [(0, n) for n in self.op.numbers]
+        self.numbers: list[tuple[int, int]] = [(0, n) for n in op.numbers]
         self.initials: dict[int, Ref | None] = {}
         self.table: np.ndarray[Any, Any] | None = None
-        self.order: float = min(op.index for op in ops)
 
     @property
     def operation(self) -> str:
         """The name of its primitive; empty for an input or a constant."""
         return self.primitive.name if self.primitive else ""
-
-    def at(self, t: int) -> Op | None:
-        """Its operation at step t, if it has one."""
-        return self.ops[t - self.lo] if self.lo <= t <= self.hi else None
 
     @property
     def refs(self) -> Iterator[Ref]:
@@ -84,11 +79,21 @@ class Unit:
 
 
 class Rolled(NamedTuple):
-    """The rolled program: its units, how its results are read, and what was taken out of a site and why."""
+    """The rolled program.
+
+    Attributes:
+        units: its operations.
+        results: how its results are read.
+        inputs: its inputs, in order.
+        misfits: what was taken out of a site, and why.
+        members: the numbers of the operations that a rolled unit stands for, in step order.
+    """
 
     units: list[Unit]
     results: list[Ref]
+    inputs: list[Unit]
     misfits: list[tuple[Op, str]]
+    members: dict[Unit, Array]
 
 
 def reroll(trace: Trace, straight: set[int]) -> Rolled:
@@ -96,145 +101,223 @@ def reroll(trace: Trace, straight: set[int]) -> Rolled:
 
     Args:
         trace: the unrolled program.
-        straight: numbers (`Op.index`) of operations that must stay by themselves.
+        straight: numbers of operations that must stay by themselves.
     """
-    owner: list[Unit | None] = [None] * (1 + max(op.index for op in trace.ops))
-    units = _candidates(trace.ops, straight, owner)
-    misfits: list[tuple[Op, str]] = []
-    fits: dict[Unit, _Fit] = {}
-    for round_number in range(_MAX_ROUNDS + 1):
-        fits = {unit: _Fit(unit, owner) for unit in units}
-        if not any(fit.bad for fit in fits.values()):
-            _settle_initials(fits)
-        if not any(fit.bad for fit in fits.values()):
-            break
-        units = []
+    return _Reroller(trace, straight).rolled()
+
+
+class _Reroller:
+    """A trace, and which of its operations belong together.
+
+    Attributes:
+        members: the operations of each rolled unit, in step order.
+        owner: for each operation the rolled unit that it belongs to, if any.
+    """
+
+    def __init__(self, trace: Trace, straight: set[int]) -> None:
+        self.trace, self.ops = trace, trace.ops
+        self.step, self.site_of, self.params_of, self.starts, self.operands = (
+            np.frombuffer(column, np.intc)
+            for column in (self.ops.step, self.ops.site_of, self.ops.params_of, self.ops.starts, self.ops.operands)
+        )
+        self.owner: list[Unit | None] = [None] * len(self.ops)
+        self.members: dict[Unit, Array] = {}
+        self.misfits: list[tuple[int, str]] = []
+        self._candidates(straight)
+
+    def rolled(self) -> Rolled:
+        fits: dict[Unit, _Fit] = {}
+        for round_number in range(_MAX_ROUNDS + 1):
+            fits = {unit: _Fit(unit, self) for unit in self.members}
+            if not any(fit.bad for fit in fits.values()):
+                _settle_initials(fits)
+            if not any(fit.bad for fit in fits.values()):
+                break
+            members, self.members = self.members, {}
+            for unit, fit in fits.items():
+                self.misfits.extend((int(members[unit][t - unit.lo]), why) for t, why in fit.bad.items())
+                if not fit.bad:
+                    self.members[unit] = members[unit]
+                    continue
+                for n in members[unit]:
+                    self.owner[n] = None
+                if round_number < _MAX_ROUNDS:
+                    good = [t for t in range(unit.lo, unit.hi + 1) if t not in fit.bad]
+                    self._unite(members[unit][np.array(good, np.intp) - unit.lo])
+        return self._connect(fits)
+
+    def _candidates(self, straight: set[int]) -> None:
+        """Sites with operations at successive steps, whatever their operands."""
+        alive = self.trace.alive
+        computed = np.array([site.primitive is not None for site in self.ops.sites])
+        alive = alive[(self.step[alive] != NOWHEN) & computed[self.site_of[alive]]]
+        if straight:
+            alive = alive[~np.isin(alive, list(straight))]
+        alive = alive[np.argsort(self.site_of[alive], kind="stable")]
+        sites = np.split(alive, 1 + np.flatnonzero(np.diff(self.site_of[alive])))
+        for same in sorted((site for site in sites if len(site)), key=lambda site: site[0]):
+            _, first = np.unique(self.step[same], return_index=True)  # in step order
+            self._unite(same[first])
+
+    def _unite(self, ops: Array) -> None:
+        """Make a unit of each run of successive steps, two or more; none if there are too many pieces."""
+        runs = np.split(ops, 1 + np.flatnonzero(np.diff(self.step[ops]) != 1))
+        for run in runs if len(runs) <= _MAX_PARTS else []:
+            if len(run) > 1:
+                lo = int(self.step[run[0]])
+                unit = Unit(self.ops[run[len(run) // 2]], int(run.min()), True, lo, lo + len(run) - 1)
+                self.members[unit] = run
+                for n in run:
+                    self.owner[n] = unit
+
+    def args(self, n: int) -> list[int]:
+        """The operands of an operation, by number."""
+        found: list[int] = self.operands[self.starts[n] : self.starts[n + 1]].tolist()
+        return found
+
+    def at(self, unit: Unit, t: int) -> int | None:
+        """The operation of a unit at step t, if it has one."""
+        return int(self.members[unit][t - unit.lo]) if unit.lo <= t <= unit.hi else None
+
+    def scalar(self, x: int) -> Any:
+        """The Python number that is operand x."""
+        return self.ops.scalars[~x]
+
+    def _connect(self, fits: dict[Unit, _Fit]) -> Rolled:
+        """Turn roles into references; everything that is in no rolled unit becomes a unit of its own."""
+        singles = {n: Unit(self.ops[n], n) for n in self.trace.alive.tolist() if self.owner[n] is None}
+        units = [*fits, *singles.values()]
+
+        def refer(x: int) -> Any:
+            if x < 0:
+                return self.scalar(x)
+            unit = self.owner[x]
+            return Ref(singles[x]) if unit is None else Ref(unit, at=int(self.step[x]))
+
+        for n, unit in singles.items():
+            unit.args = [refer(x) for x in self.args(n)]
+            if unit.primitive is scatter:
+                _compress_scatter(unit)
+            else:
+                unit.args = list(_compress(unit.args, unit))
         for unit, fit in fits.items():
-            parts = [unit] if not fit.bad else [] if round_number == _MAX_ROUNDS else _split(unit, fit.bad)
-            misfits.extend((unit.ops[t - unit.lo], why) for t, why in fit.bad.items())
-            if parts != [unit]:
-                _own(None, unit.ops, owner)
-                for part in parts:
-                    _own(part, part.ops, owner)
-            units.extend(parts)
-    return _connect(trace, fits, owner, misfits)
-
-
-def _candidates(ops: Sequence[Op], straight: set[int], owner: list[Unit | None]) -> list[Unit]:
-    """Sites with operations at successive steps, whatever their operands."""
-    sites: dict[Any, list[Op]] = {}
-    for op in ops:
-        if op.step is not None and op.primitive is not None and op.index not in straight:
-            sites.setdefault(op.site, []).append(op)
-    units = []
-    for same in sites.values():
-        found: dict[int | None, Op] = {}
-        for op in same:
-            found.setdefault(op.step, op)
-        for run in _runs(sorted(found)):
-            units.append(Unit([found[t] for t in run], True, run[0]))
-            _own(units[-1], units[-1].ops, owner)
-    return units
-
-
-def _own(unit: Unit | None, ops: Sequence[Op], owner: list[Unit | None]) -> None:
-    for op in ops:
-        owner[op.index] = unit
-
-
-def _runs(steps: Sequence[int]) -> list[list[int]]:
-    """Successive steps, two or more; none if there are too many pieces."""
-    runs: list[list[int]] = []
-    for t in steps:
-        if runs and runs[-1][-1] == t - 1:
-            runs[-1].append(t)
-        else:
-            runs.append([t])
-    return [run for run in runs if len(run) > 1] if len(runs) <= _MAX_PARTS else []
-
-
-def _split(unit: Unit, bad: dict[int, str]) -> list[Unit]:
-    good = [t for t in range(unit.lo, unit.hi + 1) if t not in bad]
-    return [Unit([unit.ops[t - unit.lo] for t in run], True, run[0]) for run in _runs(good)]
+            unit.numbers = fit.numbers
+            for role in fit.args:
+                if isinstance(role, np.ndarray):
+                    table = Unit(unit.op, unit.order - 0.5, True, unit.lo, unit.hi)
+                    table.primitive, table.numbers = None, []
+                    table.table, table.shape, table.dtype = role, role.shape[1:], role.dtype
+                    units.append(table)
+                    unit.args.append(Ref(table, delay=0))
+                else:
+                    source, delay = role
+                    unit.args.append(refer(source) if delay is None else Ref(source, delay=delay))
+            for source, step, start, _ in fit.claims:
+                source.initials[step] = None if start is None else refer(start)
+        return Rolled(
+            units,
+            [refer(n) for n in self.trace.results],
+            [singles[n] for n in self.trace.inputs],
+            [(self.ops[n], why) for n, why in self.misfits],
+            self.members,
+        )
 
 
 class _Fit:
     """The roles of a unit's operands, and the steps at which they are not played.
 
     Attributes:
-        args: see `Unit`.
+        args: for each operand `(unit, delay)`, `(number of an operation or scalar, None)`, or a table of constants.
         numbers: see `Unit`.
         claims: `(unit, step, operation or None, own step)`: the initial values it wants to read.
         bad: steps at which it does not fit, each with a reason.
     """
 
-    def __init__(self, unit: Unit, owner: list[Unit | None]) -> None:
-        self.unit, self.owner = unit, owner
+    def __init__(self, unit: Unit, rolls: _Reroller) -> None:
+        self.unit, self.rolls, self.members = unit, rolls, rolls.members[unit]
         self.args: list[Any] = []
         self.numbers: list[tuple[int, int]] = []
-        self.claims: list[tuple[Unit, int, Op | None, int]] = []
+        self.claims: list[tuple[Unit, int, int | None, int]] = []
         self.bad: dict[int, str] = {}
         if unit.primitive is total:
             self._sum()
         else:
-            count = len(unit.op.args)
-            for t, op in enumerate(unit.ops, unit.lo):
-                if len(op.args) != count:
-                    self.bad[t] = f"it has {len(op.args)} operands, other steps have {count}"
+            starts = rolls.starts[self.members]
+            counts = rolls.starts[self.members + 1] - starts
+            count = counts[len(counts) // 2]
+            for i in np.flatnonzero(counts != count):
+                self.bad[unit.lo + int(i)] = f"it has {counts[i]} operands, other steps have {count}"
             if not self.bad:
                 for j in range(count):
-                    self._operand([op.args[j] for op in unit.ops])
-        for i in range(len(unit.op.numbers)):
-            self._number([op.numbers[i] for op in unit.ops])
+                    self._operand(rolls.operands[starts + j])
+        same = (rolls.params_of[self.members] == rolls.params_of[self.members[0]]).all()
+        columns = [] if same else [rolls.ops.params[p].numbers for p in rolls.params_of[self.members].tolist()]
+        for i, n in enumerate(unit.op.numbers):
+            self._number([numbers[i] for numbers in columns] or [n] * len(self.members))
 
-    def _role(self, x: Any, t: int) -> tuple[Unit, int] | None:
+    def _role(self, x: int, t: int) -> tuple[Unit, int] | None:
         """The unit that `x` belongs to and how many steps before t, or None if it runs once."""
-        unit = self.owner[x.index] if type(x) is Op else None
-        return None if unit is None else (unit, t - x.step)
+        unit = self.rolls.owner[x] if x >= 0 else None
+        return None if unit is None else (unit, t - int(self.rolls.step[x]))
 
-    def _operand(self, column: list[Any]) -> None:
-        unit, middle = self.unit, len(column) // 2
-        model = column[middle]
-        differs = [t for t, x in enumerate(column, unit.lo) if x is not model and not _equal(x, model)]
+    def _operand(self, column: Array) -> None:
+        unit, rolls, middle = self.unit, self.rolls, len(column) // 2
+        model = int(column[middle])
+        differs = column != model
         role = self._role(model, unit.lo + middle)
-        if not differs:
-            self.args.append(model if type(model) is not Op else (model, None))
+        if not differs.any():
+            self.args.append((model, None))
         elif role is not None:
             source, delay = role
             self.args.append((source, delay))
-            for t, x in enumerate(column, unit.lo):
-                expected = source.at(t - delay)
-                if expected is not x:
-                    if expected is None and self._may_start(source, t - delay, x):
-                        self.claims.append((source, t - delay, x, t))
-                    else:
-                        self.bad[t] = "an operand comes from elsewhere than in other steps"
+            expected = np.full(len(column), _NOTHING)
+            first, last = max(unit.lo, source.lo + delay), min(unit.hi, source.hi + delay)
+            expected[first - unit.lo : last + 1 - unit.lo] = rolls.members[source][
+                first - delay - source.lo : last + 1 - delay - source.lo
+            ]
+            for i in np.flatnonzero(expected != column):
+                t, x = unit.lo + int(i), int(column[i])
+                if expected[i] == _NOTHING and self._may_start(source, t - delay, x):
+                    self.claims.append((source, t - delay, x, t))
+                else:
+                    self.bad[t] = "an operand comes from elsewhere than in other steps"
         else:
-            values = [_constant(x, unit.dtype) for x in column]
+            values = [self._constant(x) for x in column.tolist()]
             if all(v is not None and v.shape == np.shape(values[0]) and v.dtype == values[0].dtype for v in values):
                 self.args.append(np.stack(values))
             else:
                 self.args.append((model, None))
-                self.bad.update((t, "an operand is another tensor than in other steps") for t in differs)
+                self.bad.update((unit.lo + int(i), "an operand is another tensor than in other steps")
+                                for i in np.flatnonzero(differs))  # fmt: skip
 
-    @staticmethod
-    def _may_start(source: Unit, step: int, x: Any) -> bool:
+    def _may_start(self, source: Unit, step: int, x: int) -> bool:
         near = source.lo - _MAX_REACH <= step <= source.hi + _MAX_REACH
-        return near and type(x) is Op and x.shape == source.shape and x.dtype == source.dtype
+        if not near or x < 0:
+            return False
+        site = self.rolls.ops.site(x)
+        return site.shape == source.shape and site.dtype == source.dtype
+
+    def _constant(self, x: int) -> Any:
+        """The value of an operand that is known now, else None."""
+        if x >= 0:
+            return self.rolls.ops.values.get(x)
+        value, dtype = self.rolls.scalar(x), self.unit.dtype
+        return np.asarray(value, dtype if isinstance(value, float) or dtype.kind != "f" else None)
 
     def _sum(self) -> None:
         """A sum may lack a term at the first or last steps: the term's initial value is then zero."""
-        unit = self.unit
-        middle = max(range(len(unit.ops)), key=lambda i: (len(unit.ops[i].args), -abs(i - len(unit.ops) // 2)))
-        roles = [(x, self._role(x, unit.lo + middle)) for x in unit.ops[middle].args]
+        unit, rolls = self.unit, self.rolls
+        sums = [rolls.args(n) for n in self.members]
+        middle = max(range(len(sums)), key=lambda i: (len(sums[i]), -abs(i - len(sums) // 2)))
+        roles = [(x, self._role(x, unit.lo + middle)) for x in sums[middle]]
         # A term that is the same tensor at every step is not one step's result at a distance.
-        common = Counter(id(x) for op in unit.ops for x in set(op.args))
-        roles = [(x, None if common[id(x)] == len(unit.ops) else role) for x, role in roles]
+        common = Counter(x for terms in sums for x in set(terms))
+        roles = [(x, None if common[x] == len(sums) else role) for x, role in roles]
         self.args = [(x, None) if role is None else role for x, role in roles]
-        for t, op in enumerate(unit.ops, unit.lo):
-            rest, missing = list(op.args), []
+        for t, rest in enumerate(sums, unit.lo):
+            missing = []
             for x, role in roles:
-                expected = x if role is None else role[0].at(t - role[1])
+                expected = x if role is None else rolls.at(role[0], t - role[1])
                 if expected is not None and expected in rest:
                     rest.remove(expected)
                 elif expected is None and role is not None:
@@ -262,60 +345,13 @@ class _Fit:
                 self.bad[t] = "an index does not move evenly with the steps"
 
 
-def _equal(a: Any, b: Any) -> bool:
-    """Whether two scalars are the same; operations are compared by identity."""
-    return type(a) is type(b) and type(a) is not Op and bool(a == b)
-
-
-def _constant(x: Any, dtype: np.dtype[Any]) -> Any:
-    if type(x) is Op:
-        return x.value
-    return np.asarray(x, dtype if isinstance(x, float) or dtype.kind != "f" else None)
-
-
 def _settle_initials(fits: dict[Unit, _Fit]) -> None:
     """Two readers must agree on an initial value; the later one does not fit otherwise."""
-    settled: dict[tuple[int, int], Op | None] = {}
+    settled: dict[tuple[Unit, int], int | None] = {}
     for fit in fits.values():
         for source, step, start, t in fit.claims:
-            if settled.setdefault((id(source), step), start) is not start:
+            if settled.setdefault((source, step), start) != start:
                 fit.bad[t] = "it needs another initial value than another operation"
-
-
-def _connect(trace: Trace, fits: dict[Unit, _Fit], owner: list[Unit | None], misfits: list[tuple[Op, str]]) -> Rolled:
-    """Turn roles into references; everything that is in no rolled unit becomes a unit of its own."""
-    singles = {op.index: Unit([op], False) for op in trace.ops if owner[op.index] is None}
-    units = [*fits, *singles.values()]
-
-    def refer(x: Any) -> Any:
-        if type(x) is not Op:
-            return x
-        rolled = owner[x.index]
-        return Ref(singles[x.index]) if rolled is None else Ref(rolled, at=x.step)
-
-    for unit in singles.values():
-        unit.args = [refer(x) for x in unit.op.args]
-        if unit.primitive is scatter:
-            _compress_scatter(unit)
-        else:
-            unit.args = list(_compress(unit.args, unit))
-    for unit, fit in fits.items():
-        unit.numbers = fit.numbers
-        for role in fit.args:
-            if type(role) is tuple:
-                source, delay = role
-                unit.args.append(refer(source) if delay is None else Ref(source, delay=delay))
-            elif isinstance(role, np.ndarray):
-                table = Unit(unit.ops, True, unit.lo)
-                table.primitive, table.numbers, table.order = None, [], unit.order - 0.5
-                table.table, table.shape, table.dtype = role, role.shape[1:], role.dtype
-                units.append(table)
-                unit.args.append(Ref(table, delay=0))
-            else:
-                unit.args.append(role)
-        for source, step, start, _ in fit.claims:
-            source.initials[step] = refer(start)
-    return Rolled(units, [refer(op) for op in trace.results], misfits)
 
 
 def _compress_scatter(unit: Unit) -> None:

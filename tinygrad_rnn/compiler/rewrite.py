@@ -331,10 +331,7 @@ def _made(primitive: Primitive, like: Unit, rolled: bool) -> Unit:
     for slot in Op.__slots__:
         setattr(op, slot, getattr(like.op, slot))
     op.primitive, op.params, op.numbers = primitive, {}, ()
-    unit = Unit([op], rolled, like.lo)
-    unit.hi = like.hi if rolled else unit.lo
-    unit.order = like.order
-    return unit
+    return Unit(op, like.order, rolled, like.lo, like.hi if rolled else like.lo)
 
 
 def _over(ref: Any, first: int, last: int) -> Ref:

@@ -15,14 +15,14 @@ from ..errors import DTypeError, GraphError, InputError
 from ..nn import Module
 from ..tensor import Array, Tensor, numeric
 from .allocate import allocate
-from .distribute import CircularError, Part, distribute
-from .emit import emit, walk
+from .distribute import CircularError, distribute
+from .emit import emit
 from .explain import explain
 from .picture import dot
 from .reroll import reroll
 from .rules import once
 from .threads import OneThread
-from .trace import Trace, trace
+from .trace import trace
 
 
 def compile(loss_fn: Callable[..., Any]) -> Compiled:
@@ -163,17 +163,14 @@ class Program:
             straight: set[int] = set()
             while True:
                 rolled = reroll(traced, straight)
-                units = {unit.op.index: unit for unit in rolled.units if not unit.rolled}
                 try:
                     self.schedule, results = distribute(rolled, once)
                     break
                 except CircularError as circle:
-                    straight |= circle.ops
+                    straight.update(n for unit in circle.units for n in rolled.members[unit].tolist())
             self.misfits = rolled.misfits
             self.extra = _unflatten(traced.extra, repeat(np.bool_()))  # the containers alone, not what was in them
-            inputs = [units[op.index] for op in traced.inputs]
-            self.source = emit(self.schedule, results, inputs, allocate(self.schedule, results))
-            _forget_steps(traced, self.schedule)
+            self.source = emit(self.schedule, results, rolled.inputs, allocate(self.schedule, results))
         self.calls = 0
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
         self._idle: list[Callable[..., Any]] = []
@@ -189,14 +186,6 @@ class Program:
     def explain(self) -> str:
         """See `Compiled.explain`."""
         return explain(self.schedule, self.misfits)
-
-
-def _forget_steps(traced: Trace, schedule: Sequence[Part]) -> None:
-    """Of the operations of each site keep one, for its name and place: a program's size does not depend on T."""
-    for op in traced.ops:
-        op.args = ()
-    for unit in walk(schedule):
-        unit.ops, unit.op.args = [unit.op], ()
 
 
 @contextmanager

@@ -7,12 +7,12 @@ re-rolling turns into one sum (or one matrix product) over the whole sequence.
 
 A trace keeps operations, not arrays. The loss function sees real values while it runs, and they die
 with its own variables; the rules of the backward pass then run on stand-ins, as nobody reads what
-they compute. So tracing needs little memory beside its operations: about 250 bytes for each.
+they compute.
 """
 
 from __future__ import annotations
 
-import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,61 +25,123 @@ from ..errors import GraphError
 from ..origin import Origin, assigned_name, line
 from ..patch import Patch, Slot, scatter
 from ..primitive import Primitive
-from ..tensor import Array, Tensor, constant
+from ..tensor import Array, Tensor, constant, next_order
 
 
 class Op:
-    """One operation of the unrolled program: a primitive, its operands, and where it belongs.
+    """One operation of the unrolled program: a primitive, and where it belongs.
 
     Attributes:
         primitive: None for an input (a parameter or a batch array) and for a constant.
-        args: operands, each an Op or a Python scalar.
         params: the primitive's parameters.
         numbers: the integers among the parameters (indices, axes), which may change from step to step.
         name: the name it was given, or the variable it was assigned to; gradients are called d and the name.
         step: the time step, or None.
-        site: equal for operations that do the same at different steps: same line of code, scope and
-            shape, and, in the backward pass, the same operand of the same forward site.
         backward_of: the forward operation whose vjp rule recorded this one, or whose gradient it is.
         value: the array of a constant.
-        flows: for each operand whether a gradient flows back to it; empty if none flows to the result.
-        varies: whether it belongs to its step; otherwise, like `W.T`, it is the same in every step,
-            and written down once.
     """
 
     __slots__ = (
-        "args",
         "backward_of",
         "dtype",
-        "flows",
-        "index",
         "name",
         "numbers",
         "params",
         "primitive",
         "scope",
         "shape",
-        "site",
         "step",
         "value",
-        "varies",
     )
 
-    args: tuple[Any, ...]
     backward_of: Op | None
     dtype: np.dtype[Any]
-    flows: tuple[bool, ...]
-    index: int
     name: str | None
     numbers: tuple[int, ...]
     params: Any
     primitive: Primitive | None
     scope: str
     shape: tuple[int, ...]
-    site: tuple[int, int]
     step: int | None
     value: Array | None
-    varies: bool
+
+
+class Site(NamedTuple):
+    """What operations have in common that do the same at different steps.
+
+    They come from the same line of code in the same scope; in the backward pass, from the same operand of the
+    same forward site. `base` is equal for sites of the same code, such as two loops over it.
+    """
+
+    base: int
+    primitive: Primitive | None
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scope: str
+
+
+class Params(NamedTuple):
+    """Parameters, which all operations with the same ones share; see `_freeze`."""
+
+    values: Mapping[str, Any]
+    frozen: Any
+    numbers: tuple[int, ...]
+
+
+NOWHEN = -1
+"""Stands in the column of steps for what belongs to none."""
+
+
+class Ops:
+    """The operations of an unrolled program, by number: column by column, 50 bytes for each instead of 300.
+
+    Operation n reads `args(n)`: numbers of other operations, which are smaller, or where negative, ~i for the
+    Python scalar `scalars[i]`.
+    """
+
+    def __init__(self) -> None:
+        self.sites: list[Site] = []
+        self.params: list[Params] = [Params({}, None, ())]
+        self.names: list[str | None] = [None]
+        self.scalars: list[Any] = []
+        self.values: dict[int, Array] = {}
+        """The arrays of constants."""
+        self.site_of, self.params_of, self.name_of = array("i"), array("i"), array("i")
+        self.step = array("i")
+        self.backward_of = array("i")
+        self.starts, self.operands = array("i", [0]), array("i")
+
+    def __len__(self) -> int:
+        return len(self.site_of)
+
+    def append(self, site: int, args: Iterable[int], params: int, step: int, backward_of: int) -> int:
+        self.site_of.append(site)
+        self.params_of.append(params)
+        self.name_of.append(0)
+        self.step.append(step)
+        self.backward_of.append(backward_of)
+        self.operands.extend(args)
+        self.starts.append(len(self.operands))
+        return len(self.site_of) - 1
+
+    def args(self, n: int) -> array[int]:
+        return self.operands[self.starts[n] : self.starts[n + 1]]
+
+    def site(self, n: int) -> Site:
+        return self.sites[self.site_of[n]]
+
+    def name(self, n: int) -> str | None:
+        return self.names[self.name_of[n]]
+
+    def __getitem__(self, n: int) -> Op:
+        """One operation as an object."""
+        op, params, of = Op(), self.params[self.params_of[n]], self.backward_of[n]
+        _, op.primitive, op.shape, op.dtype, op.scope = self.site(n)
+        op.params, op.numbers = params.values, params.numbers
+        op.name, op.value = self.name(n), self.values.get(n)
+        op.step = None if self.step[n] == NOWHEN else self.step[n]
+        op.backward_of = None if of < 0 else self[of]
+        return op
 
 
 _TRACKS = 64  # how many sites of the same code are looked through for the neighbour of a new operation
@@ -87,17 +149,20 @@ _TRACKS = 64  # how many sites of the same code are looked through for the neigh
 
 @dataclass
 class Trace:
-    """The unrolled program: `ops` in an order in which they can run.
+    """The unrolled program, in which operations are known by their numbers.
 
     Attributes:
+        ops: everything that was recorded.
+        alive: what the results depend on, in an order in which it can run.
         inputs: the leaves among the arguments.
         results: the loss, then the tensors in `extra`, then the gradients.
         extra: what the loss function returned beside the loss, or None.
     """
 
-    ops: list[Op]
-    inputs: list[Op]
-    results: list[Op]
+    ops: Ops
+    alive: Array
+    inputs: list[int]
+    results: list[int]
     extra: Any
 
 
@@ -144,7 +209,7 @@ def trace(
         if tensor.requires_grad:
             gradient = found.get(op)
             results.append(tape.constant(np.zeros_like(tensor._data)) if gradient is None else gradient)
-    return Trace(_alive([*results, *named], tape.ops), named, results, extra)
+    return Trace(tape.ops, _alive([*results, *named], tape.ops), named, results, extra)
 
 
 def _tensors(x: Any) -> Iterator[Tensor]:
@@ -158,73 +223,75 @@ def _tensors(x: Any) -> Iterator[Tensor]:
         raise GraphError("compile: the loss function returned an array beside the loss, expected tensors")
 
 
-class _Params(NamedTuple):
-    """Parameters, which all operations with the same ones share."""
-
-    values: Mapping[str, Any]
-    frozen: Any
-    numbers: tuple[int, ...]
-
-
-_NO_PARAMS = _Params({}, None, ())
-
-
 class _Tape:
-    """Turns each new tensor into an Op; the same operation on the same operands is written once."""
+    """Turns each new tensor into an operation; the same on the same operands is written once."""
 
     def __init__(self) -> None:
-        self.ops: list[Op] = []
-        self.shared: set[tuple[int, int]] = set()
+        self.ops = Ops()
+        self.shared: set[int] = set()
         """Sites of which some operation is used more than once, so that its gradient is a sum."""
-        self._backward_of: Op | None = None
-        self._of_tensor: dict[int, Op] = {}
-        self._same: dict[Any, Op] = {}
-        self._lately: dict[Any, Op] = {}  # the same for what only this step can repeat
+        self._of: int = -1  # the operation that is being differentiated
+        self._of_leaf: dict[int, int] = {}
+        self._of_tensor, self._first = array("i"), next_order()  # by creation number, from the first
+        self._same: dict[int, int] = {}
+        self._lately: dict[int, int] = {}  # the same for what only this step can repeat
+        self._flags: list[tuple[tuple[bool, ...], bool]] = []
+        self._flags_of = array("i")
+        self._varies = bytearray()
         self._real: dict[int, Array] = {}  # integers and masks, which rules may index with
         self._dummies: dict[Any, Array] = {}
-        self._params: dict[Any, _Params] = {}
-        self._one: dict[tuple[int, ...], tuple[int, ...]] = {}  # equal shapes are kept once, and equal sites
-        self._flags: dict[tuple[bool, ...], tuple[bool, ...]] = {}
-        self._sites: dict[Any, int] = {}
-        self._tracks: dict[int, list[list[Any]]] = {}
-        self._step: int | None = None
+        self._numbered: dict[Any, int] = {}  # parameters, names, scalars and flags
+        self._bases: dict[Any, int] = {}
+        self._tracks: list[list[list[int]]] = []  # of each base: [last step, visit, site]
+        self._step = NOWHEN
         self._visit = 0
         self._places: dict[tuple[int, int], tuple[Any, str | None]] = {}
-        self._row: tuple[Op, Tensor] | None = None
+        self._row: tuple[int, Tensor] | None = None
         self._alive: list[Any] = []  # keeps identities in keys unique
 
     # ------------------------------------------------------------------ forward
-    def input(self, tensor: Tensor, name: str | None) -> Op:
+    def input(self, tensor: Tensor, name: str | None) -> int:
         data = tensor._data
-        op = self._new(None, (), _NO_PARAMS, data.shape, data.dtype, None, "")
-        op.name = name
+        n = self._new(None, (), 0, data.shape, data.dtype, NOWHEN, "")
+        self.call(n, name)
         if data.dtype.kind != "f":
-            self._real[op.index] = data
-        self._of_tensor[tensor.order] = op
-        return op
+            self._real[n] = data
+        self._of_leaf[tensor.order] = n
+        return n
 
-    def constant(self, array: Array) -> Op:
+    def constant(self, array: Array) -> int:
         key = ("constant", array.shape, array.dtype.str, array.tobytes() if array.size <= 256 else id(array))
-        op = self._same.get(key)
-        if op is None:
+        n = self._numbered.get(key)
+        if n is None:
             now = current.get()
-            op = self._same[key] = self._new(None, (), _NO_PARAMS, array.shape, array.dtype, now.step, now.scope)
-            op.value = np.array(array)
+            n = self._numbered[key] = self._new(None, (), 0, array.shape, array.dtype, _when(now.step), now.scope)
+            self.ops.values[n] = np.array(array)
             self._alive.append(array)
-        return op
+        return n
 
-    def op_of(self, tensor: Tensor) -> Op:
+    def op_of(self, tensor: Tensor) -> int:
         """The operation that made `tensor`; a leaf it has not seen is a constant."""
-        op = self._of_tensor.get(tensor.order)
-        if op is None:
+        n = self._known(tensor.order)
+        if n < 0:
             cut = None if tensor.leaf is None else tensor.leaf.cut_from
-            op = self._of_tensor.get(cut) if cut is not None else None
-            if op is None:
-                op = self.constant(tensor._data)
-                op.name = op.name or tensor._name or self._place(tensor.origin)[1]
-                op.scope = tensor.scope
-            self._of_tensor[tensor.order] = op
-        return op
+            n = -1 if cut is None else self._known(cut)
+            if n < 0:
+                n = self.constant(tensor._data)
+                if not self.ops.name_of[n]:
+                    self.call(n, tensor._name or self._place(tensor.origin)[1])
+            self._of_leaf[tensor.order] = n
+        return n
+
+    def _known(self, order: int) -> int:
+        i = order - self._first
+        n = self._of_tensor[i] if 0 <= i < len(self._of_tensor) else -1
+        return self._of_leaf.get(order, -1) if n < 0 else n
+
+    def _is_made_by(self, tensor: Tensor, n: int) -> None:
+        missing = tensor.order - self._first - len(self._of_tensor)
+        if missing > 0:  # leaves were made in between, or tensors in other threads
+            self._of_tensor.extend([-1] * missing)
+        self._of_tensor.append(n)
 
     def record(self, _: str, tensor: Tensor, __: Any) -> None:
         primitive = tensor.primitive
@@ -232,62 +299,80 @@ class _Tape:
             return
         if self._row is not None:
             self._name_row()
-        of, inputs = self._of_tensor, tensor.inputs
-        args = tuple([(of.get(x.order) or self.op_of(x)) if type(x) is Tensor else x for x in inputs])
-        params = self._shared_params(tensor.params) if tensor.params else _NO_PARAMS
-        step, flows, data = tensor.step, tensor.requires_grad, tensor._data
-        if step != self._step:
-            self._step, self._visit = step, self._visit + 1
-            self._lately.clear()
+        inputs, of_tensor, first = tensor.inputs, self._of_tensor, self._first
+        args = []
         varies = _reads_a_row(tensor)
-        for a in args:
-            if type(a) is Op and a.varies:
-                varies = True
-                break
-        wanted = tuple([type(x) is Tensor and x.requires_grad for x in inputs])  # a detached operand is another
-        key = (
-            primitive,
-            tuple([id(a) if type(a) is Op else (type(a), a) for a in args]),
-            wanted,
-            id(params),
-            flows,
-            step if varies else None,
-        )
-        same = self._lately if varies and self._is_passing(args) else self._same
-        op = same.get(key)
-        if op is None:
-            if self._backward_of is None:
-                place, name = self._place(tensor.origin)
-                op = self._new(primitive, args, params, data.shape, data.dtype, step, tensor.scope, place)
-                op.name = name if tensor._name is None else tensor._name or None
-                if flows:
-                    op.flows = self._flags.setdefault(wanted, wanted)
-                if data.dtype.kind != "f":
-                    self._real[op.index] = data
-                if varies and op.name is None and primitive.name == "getitem":
-                    self._row = op, tensor
+        for x in inputs:
+            if type(x) is Tensor:
+                i = x.order - first
+                n = of_tensor[i] if 0 <= i < len(of_tensor) else -1
+                if n < 0:
+                    n = self.op_of(x)
+                varies = varies or bool(self._varies[n])
             else:
-                op = self._new(primitive, args, params, data.shape, data.dtype, step, tensor.scope)
-            op.varies = varies
-            same[key] = op
-        of[tensor.order] = op
+                n = ~self._number(self.ops.scalars, (type(x), x or repr(x)), x)  # -0.0 is not 0.0
+            args.append(n)
+        params = self._number_of_params(tensor.params) if tensor.params else 0
+        flows, step = tensor.requires_grad, _when(tensor.step)
+        wanted = tuple([type(x) is Tensor and x.requires_grad for x in inputs])  # a detached operand is another
+        flags = self._number(self._flags, (wanted, flows), (wanted, flows))
+        if step != self._step:
+            self._enter(step)
+        same = self._lately if varies and self._is_passing(args) else self._same
+        key = hash((primitive, *args, flags, params, step if varies else None))
+        n = same.get(key, -1)
+        if n < 0 or not self._is(n, primitive, args, flags, params, step, varies):
+            data = tensor._data
+            if self._of < 0:
+                place, name = self._place(tensor.origin)
+                n = self._new(primitive, args, params, data.shape, data.dtype, step, tensor.scope, place, flags, varies)
+                self.call(n, name if tensor._name is None else tensor._name or None)
+                if data.dtype.kind != "f":
+                    self._real[n] = data
+                if varies and not self.ops.name_of[n] and primitive.name == "getitem":
+                    self._row = n, tensor
+            else:
+                n = self._new(primitive, args, params, data.shape, data.dtype, step, tensor.scope, None, flags, varies)
+            same[key] = n
+        self._is_made_by(tensor, n)
         _let_go(tensor)
 
-    def _is_passing(self, args: tuple[Any, ...]) -> bool:
-        """Whether no rule of another step, or later of this one, will do this again, as it reads a gradient or
-        what only one operation reads."""
-        if self._backward_of is None:
-            return False
-        shared = self.shared
-        return any([type(a) is Op and (a.backward_of is not None or a.site not in shared) for a in args])
+    def _is(
+        self, n: int, primitive: Primitive, args: list[int], flags: int, params: int, step: int, varies: bool
+    ) -> bool:
+        """Whether operation n does this: equal keys are almost proof."""
+        ops = self.ops
+        return (
+            ops.site(n).primitive is primitive
+            and ops.args(n).tolist() == args
+            and (self._flags_of[n], ops.params_of[n]) == (flags, params)
+            and (ops.step[n] == step or not varies)
+        )
 
-    def _shared_params(self, values: Mapping[str, Any]) -> _Params:
+    def _is_passing(self, args: list[int]) -> bool:
+        """Whether no rule of another step, or later of this one, will do this again: it reads a gradient or what
+        only one operation reads."""
+        if self._of < 0:
+            return False
+        of, sites, shared = self.ops.backward_of, self.ops.site_of, self.shared
+        return any([n >= 0 and (of[n] >= 0 or sites[n] not in shared) for n in args])
+
+    def _number(self, table: list[Any], key: Any, entry: Any) -> int:
+        """The place of an entry in a table, in which equal ones stand once."""
+        n = self._numbered.get(key)
+        if n is None:
+            n = self._numbered[key] = len(table)
+            table.append(entry)
+        return n
+
+    def _number_of_params(self, values: Mapping[str, Any]) -> int:
         numbers: list[int] = []
-        key = _freeze(values, numbers), tuple(numbers)
-        found = self._params.get(key)
-        if found is None:
-            found = self._params[key] = _Params(values, *key)
-        return found
+        frozen = _freeze(values, numbers)
+        params = Params(values, frozen, tuple(numbers))
+        return self._number(self.ops.params, ("params", frozen, params.numbers), params)
+
+    def call(self, n: int, name: str | None) -> None:
+        self.ops.name_of[n] = self._number(self.ops.names, ("name", name), name) if name else 0
 
     def _place(self, origin: Origin | None) -> tuple[Any, str | None]:
         """The source line and the variable assigned there; instruction offsets are not the same in every run."""
@@ -304,8 +389,8 @@ class _Tape:
     def _name_row(self) -> None:
         """Name a row after the variable of the loop, which it is assigned to after it was recorded."""
         assert self._row is not None
-        op, tensor = self._row
-        op.name = self._place(tensor.origin)[1]
+        n, tensor = self._row
+        self.call(n, self._place(tensor.origin)[1])
         self._row = None
 
     # ------------------------------------------------------------------ backward
@@ -313,108 +398,123 @@ class _Tape:
         """The forward pass is over."""
         if self._row is not None:
             self._name_row()
-        self._of_tensor.clear()
-        self._same = {key: op for key, op in self._same.items() if not op.flows}  # backward, none carries a gradient
-        used: set[int] = set()
-        for op in self.ops:
-            operands = [a for a in op.args if type(a) is Op]
-            if op.name and op.primitive is not None and op.primitive.name in ("tanh", "sigmoid", "relu"):
-                for operand in operands[:1]:
-                    operand.name = operand.name or sys.intern(f"z_{op.name}")  # what gives h is z_h
-            if op.flows:
-                for operand in operands:
-                    if operand.index in used:
-                        self.shared.add(operand.site)
-                    used.add(operand.index)
+        ops = self.ops
+        self._same = {key: n for key, n in self._same.items() if not self.flows(n)}  # backward, nothing does
+        used = bytearray(len(ops))
+        for n in range(len(ops)):
+            operands = [a for a in ops.args(n) if a >= 0]
+            if ops.name_of[n] and getattr(ops.site(n).primitive, "name", None) in ("tanh", "sigmoid", "relu"):
+                for a in operands[:1]:
+                    self.call(a, ops.name(a) or f"z_{ops.name(n)}")  # what gives h is z_h
+            if self.flows(n):
+                for a in operands:
+                    if used[a]:
+                        self.shared.add(ops.site_of[a])
+                    used[a] = True
 
-    def differentiate(self, op: Op) -> None:
-        """What is recorded from now on belongs to the gradient of `op`."""
-        self._backward_of = op
-        self._of_tensor.clear()  # nobody holds a tensor of another rule
+    def flows(self, n: int) -> bool:
+        """Whether a gradient flows through operation n."""
+        return self._flags[self._flags_of[n]][1]
 
-    def stand_in(self, op: Op, flows: bool = False) -> Tensor:
+    def differentiate(self, n: int) -> None:
+        """What is recorded from now on belongs to the gradient of operation n."""
+        self._of = n
+        self._of_leaf.clear()  # nobody holds a tensor of another rule
+        self._of_tensor, self._first = array("i"), next_order()
+
+    def stand_in(self, n: int, flows: bool = False) -> Tensor:
         """A tensor in the place of a result: of the same kind, and with its value if that is no fraction."""
-        array = op.value if op.value is not None else self._real.get(op.index)
-        if array is None:
-            array = self._dummies.get((op.shape, op.dtype))
-        if array is None:
-            array = self._dummies[op.shape, op.dtype] = _dummy(op.shape, op.dtype)
-        tensor = constant(array)
+        found = self.ops.values.get(n)
+        if found is None:
+            found = self._real.get(n)
+        if found is None:
+            _, _, shape, dtype, _ = self.ops.site(n)
+            found = self._dummies.get((shape, dtype))
+            if found is None:
+                found = self._dummies[shape, dtype] = _dummy(shape, dtype)
+        tensor = constant(found)
         tensor.unsealed = False
         tensor.requires_grad = flows
-        self._of_tensor[tensor.order] = op
+        self._is_made_by(tensor, n)
         return tensor
 
-    def node(self, op: Op) -> Tensor:
+    def node(self, n: int) -> Tensor:
         """A stand-in whose operands are stand-ins, for its rules to run on."""
-        node = self.stand_in(op, True)
-        node.primitive, node.params = op.primitive, op.params
-        operands = zip(op.args, op.flows, strict=True)
-        _take(node, tuple([self.stand_in(a, flows) if type(a) is Op else a for a, flows in operands]))
+        ops = self.ops
+        operands = zip(ops.args(n), self._flags[self._flags_of[n]][0], strict=True)
+        inputs = tuple([self.stand_in(a, flows) if a >= 0 else ops.scalars[~a] for a, flows in operands])
+        node = self.stand_in(n, True)
+        node.primitive, node.params = ops.site(n).primitive, ops.params[ops.params_of[n]].values
+        _take(node, inputs)
         return node
 
-    def gradient(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Op:
+    def gradient(self, primitive: Primitive, args: Sequence[int], params: Mapping[str, Any]) -> int:
         """The operation that gathers the gradient of what is being differentiated."""
-        of = self._backward_of
-        assert of is not None
-        op = self._new(primitive, tuple(args), self._shared_params(params), of.shape, of.dtype, of.step, of.scope)
-        op.varies = of.varies
-        return op
+        _, _, shape, dtype, scope = self.ops.site(self._of)
+        step, varies = self.ops.step[self._of], bool(self._varies[self._of])
+        number = self._number_of_params(params) if params else 0
+        return self._new(primitive, args, number, shape, dtype, step, scope, varies=varies)
 
-    def move(self, op: Op, step: int, known: int) -> None:
+    def move(self, n: int, step: int, known: int) -> None:
         """What an operation outside the loop sends back into step `t` belongs to step `t`."""
-        if op.index >= known and op.step is None:
-            op.step = step
-            op.site = self._site(op.site[0], step)
+        if n >= known and self.ops.step[n] == NOWHEN:
+            self.ops.step[n] = step
+            self.ops.site_of[n] = self._site(self.ops.site(n), step)
 
     # ------------------------------------------------------------------ both
     def _new(
         self,
         primitive: Primitive | None,
-        args: tuple[Any, ...],
-        params: _Params,
+        args: Sequence[int],
+        params: int,
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
-        step: int | None,
+        step: int,
         scope: str,
         place: Any = None,
-    ) -> Op:
-        op = Op()
-        op.primitive, op.args, op.params, op.numbers = primitive, args, params.values, params.numbers
-        op.shape, op.dtype, op.step, op.scope = self._one.setdefault(shape, shape), dtype, step, scope
-        op.value, op.name, op.varies, op.flows = None, None, False, ()
-        of = op.backward_of = self._backward_of
-        name = primitive.name if primitive else None
-        where = (place, scope) if of is None else of.site
-        base = self._sites.setdefault((name, where, shape, dtype, params.frozen), len(self._sites))
-        if primitive is total and of is not None:  # there is one gradient of each forward operation
-            site = base, 0
-            op.site = self._one.setdefault(site, site)
-        else:
-            op.site = self._site(base, step)
-        op.index = len(self.ops)
-        self.ops.append(op)
-        return op
+        flags: int | None = None,
+        varies: bool = False,
+    ) -> int:
+        where = (place, scope) if self._of < 0 else self.ops.site_of[self._of]
+        key = (primitive, where, shape, dtype, self.ops.params[params].frozen)
+        base = self._bases.get(key)
+        if base is None:
+            base = self._bases[key] = len(self._tracks)
+            self._tracks.append([])
+        site = self._site(Site(base, primitive, shape, dtype, scope), step)
+        self._flags_of.append(self._number(self._flags, ((), False), ((), False)) if flags is None else flags)
+        self._varies.append(varies)
+        return self.ops.append(site, args, params, step, self._of)
 
-    def _site(self, base: int, step: int | None) -> tuple[int, int]:
+    def _enter(self, step: int) -> None:
+        self._step, self._visit = step, self._visit + 1
+        self._lately.clear()
+
+    def _site(self, like: Site, step: int) -> int:
         """The site of a new operation: the one that did the same at a neighbouring step, most recently.
 
-        So two loops over the same code, or twice the same operation in one step, are two sites.
+        So two loops over the same code, or twice the same operation in one step, are two sites. But there is one
+        gradient of each forward operation.
         """
+        tracks = self._tracks[like.base]
+        if like.primitive is total and tracks:
+            return tracks[0][2]
         if step != self._step:
-            self._step, self._visit = step, self._visit + 1
-            self._lately.clear()
-        tracks = self._tracks.setdefault(base, [])
+            self._enter(step)
         found = None
-        for track in tracks[-_TRACKS:]:  # [last step, visit, site]
-            adjacent = step is not None and track[0] is not None and abs(track[0] - step) == 1
+        for track in tracks[-_TRACKS:]:
+            adjacent = step != NOWHEN and track[0] != NOWHEN and abs(track[0] - step) == 1
             if adjacent and (found is None or track[1] > found[1]):
                 found = track
         if found is None:
-            site = base, len(tracks)
-            tracks.append(found := [step, self._visit, self._one.setdefault(site, site)])
+            tracks.append(found := [step, self._visit, len(self.ops.sites)])
+            self.ops.sites.append(like)
         found[0], found[1] = step, self._visit
         return found[2]
+
+
+def _when(step: int | None) -> int:
+    return NOWHEN if step is None else step
 
 
 # ---------------------------------------------------------------------- what is done to tensors
@@ -465,82 +565,83 @@ def _freeze(value: Any, numbers: list[int]) -> Any:
 class _Gradient:
     """What has arrived at one operation's result."""
 
-    def __init__(self, target: Op) -> None:
-        self.target = target
-        self.terms: list[Op] = []
-        self.parts: list[tuple[Any, list[Any]]] = []
+    def __init__(self) -> None:
+        self.terms: list[int] = []
+        self.parts: list[tuple[Any, list[int]]] = []
         """Of single entries: their key, and the operands of a `scatter`."""
 
     def add(self, message: Tensor | Patch, tape: _Tape) -> None:
         if isinstance(message, Patch):
-            operands = [tape.op_of(x) if type(x) is Tensor else x for x in (message.value, *message.indices)]
-            self.parts.append((message.key, operands))
+            self.parts.append((message.key, [tape.op_of(x) for x in (message.value, *message.indices)]))
         else:
             self.terms.append(tape.op_of(message))
 
-    def gather(self, tape: _Tape) -> Op:
+    def gather(self, of: int, tape: _Tape) -> int:
         """All of it as one `total`; reads of single entries as one `scatter`."""
-        of, terms = self.target, self.terms
-        name = sys.intern(f"d{of.name}") if of.name else None
+        ops, terms = tape.ops, self.terms
+        name = ops.name(of) and f"d{ops.name(of)}"
         if self.parts:
             keys = tuple([(key, len(operands) - 1) for key, operands in self.parts])
-            operands = [x for _, operands in self.parts for x in operands]
-            terms = [*terms, tape.gradient(scatter, operands, {"shape": of.shape, "parts": keys})]
-            if of.primitive is None:
-                terms[-1].name = name
-        if len(terms) == 1 and of.site not in tape.shared:
+            operands = [n for _, operands in self.parts for n in operands]
+            terms = [*terms, tape.gradient(scatter, operands, {"shape": ops.site(of).shape, "parts": keys})]
+            if ops.site(of).primitive is None:
+                tape.call(terms[-1], name)
+        if len(terms) == 1 and ops.site_of[of] not in tape.shared:
             (term,) = terms
-            if term.name is None and term.backward_of is not None:
-                term.name = name
+            if not ops.name_of[term] and ops.backward_of[term] >= 0:
+                tape.call(term, name)
             return term
         op = tape.gradient(total, terms, {})
-        op.name = name
+        tape.call(op, name)
         return op
 
 
-def _backward(tape: _Tape, loss: Op) -> dict[Op, Op]:
+def _backward(tape: _Tape, loss: int) -> dict[int, int]:
     """One sweep back over the recorded operations; the gradients of the leaves.
 
     Unlike `autodiff.backprop` it adds all messages at one result at once, and it visits an operation
     that was repeated in every step (such as `W.T`) once.
     """
-    pending = {loss.index: _Gradient(loss)}
-    pending[loss.index].terms.append(tape.constant(np.ones(loss.shape, loss.dtype)))
+    ops = tape.ops
+    pending = {loss: _Gradient()}
+    end = ops.site(loss)
+    pending[loss].terms.append(tape.constant(np.ones(end.shape, end.dtype)))
     outer = current.get()
     try:
-        for op in reversed(tape.ops[:]):
-            arrived = pending.pop(op.index, None) if op.flows else None
+        for n in reversed(range(len(ops))):
+            arrived = pending.pop(n, None) if tape.flows(n) else None
             if arrived is None:
                 continue
-            tape.differentiate(op)
-            current.set(outer._replace(recording=False, step=op.step, scope=op.scope))
-            g = tape.stand_in(arrived.gather(tape))
-            known = len(tape.ops)
-            for target, message in zip(op.args, messages(tape.node(op), g, create_graph=True), strict=True):
+            tape.differentiate(n)
+            step = None if ops.step[n] == NOWHEN else ops.step[n]
+            current.set(outer._replace(recording=False, step=step, scope=ops.site(n).scope))
+            g = tape.stand_in(arrived.gather(n, tape))
+            known = len(ops)
+            for target, message in zip(ops.args(n), messages(tape.node(n), g, create_graph=True), strict=True):
                 if message is None:
                     continue
-                if target.index not in pending:
-                    pending[target.index] = _Gradient(target)
-                pending[target.index].add(message, tape)
-                if op.step is None and target.step is not None and type(message) is Tensor:
-                    tape.move(tape.op_of(message), target.step, known)
+                if target not in pending:
+                    pending[target] = _Gradient()
+                pending[target].add(message, tape)
+                if step is None and ops.step[target] != NOWHEN and type(message) is Tensor:
+                    tape.move(tape.op_of(message), ops.step[target], known)
         found = {}
-        for arrived in pending.values():  # at the leaves
-            tape.differentiate(arrived.target)
-            found[arrived.target] = arrived.gather(tape)
+        for leaf, arrived in pending.items():
+            tape.differentiate(leaf)
+            found[leaf] = arrived.gather(leaf, tape)
         return found
     finally:
         current.set(outer)
 
 
-def _alive(wanted: Iterable[Op], ops: Sequence[Op]) -> list[Op]:
+def _alive(wanted: Iterable[int], ops: Ops) -> Array:
     """The operations that lead to those wanted, in order."""
     seen = bytearray(len(ops))
-    for op in wanted:
-        seen[op.index] = True
-    for op in reversed(ops):
-        if seen[op.index]:
-            for a in op.args:
-                if type(a) is Op:
-                    seen[a.index] = True
-    return [op for op in ops if seen[op.index]]
+    for n in wanted:
+        seen[n] = True
+    for n in reversed(range(len(ops))):
+        if seen[n]:
+            for a in ops.args(n):
+                if a >= 0:
+                    seen[a] = True
+    return np.flatnonzero(np.frombuffer(seen, np.uint8))
