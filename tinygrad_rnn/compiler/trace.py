@@ -247,6 +247,8 @@ class _Tape:
         self._visit = 0
         self._places: dict[tuple[int, int], tuple[Any, str | None]] = {}
         self._row: tuple[int, Tensor] | None = None
+        self._script: _Script | None = None  # the one that is being written
+        self._scripts: dict[int, _Script] = {}  # the last one of each site
         self._alive: list[Any] = []  # keeps identities in keys unique
 
     # ------------------------------------------------------------------ forward
@@ -277,6 +279,8 @@ class _Tape:
             n = -1 if cut is None else self._known(cut)
             if n < 0:
                 n = self.constant(tensor._data)
+                if self._script is not None:
+                    self._script.own(n)
                 if not self.ops.name_of[n]:
                     self.call(n, tensor._name or self._place(tensor.origin)[1])
             self._of_leaf[tensor.order] = n
@@ -301,7 +305,7 @@ class _Tape:
             self._name_row()
         inputs, of_tensor, first = tensor.inputs, self._of_tensor, self._first
         args = []
-        varies = _reads_a_row(tensor)
+        varies = row = _reads_a_row(tensor)
         for x in inputs:
             if type(x) is Tensor:
                 i = x.order - first
@@ -313,29 +317,48 @@ class _Tape:
                 n = ~self._number(self.ops.scalars, (type(x), x or repr(x)), x)  # -0.0 is not 0.0
             args.append(n)
         params = self._number_of_params(tensor.params) if tensor.params else 0
-        flows, step = tensor.requires_grad, _when(tensor.step)
+        flows, step, data = tensor.requires_grad, _when(tensor.step), tensor._data
         wanted = tuple([type(x) is Tensor and x.requires_grad for x in inputs])  # a detached operand is another
         flags = self._number(self._flags, (wanted, flows), (wanted, flows))
+        before = len(self.ops)
+        n = self._write(primitive, args, params, flags, varies, data.shape, data.dtype, step, tensor.scope, tensor)
+        if self._script is not None:
+            self._script.note(n, primitive, args, params, flags, row, data)
+        elif n == before:
+            if data.dtype.kind != "f":
+                self._real[n] = data
+            if varies and not self.ops.name_of[n] and primitive.name == "getitem":
+                self._row = n, tensor
+        self._is_made_by(tensor, n)
+        _let_go(tensor)
+
+    def _write(
+        self,
+        primitive: Primitive,
+        args: list[int],
+        params: int,
+        flags: int,
+        varies: bool,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        step: int,
+        scope: str,
+        tensor: Tensor | None = None,
+    ) -> int:
+        """The number of an operation that does this: the one that did it before, or a new one."""
         if step != self._step:
             self._enter(step)
         same = self._lately if varies and self._is_passing(args) else self._same
         key = hash((primitive, *args, flags, params, step if varies else None))
         n = same.get(key, -1)
         if n < 0 or not self._is(n, primitive, args, flags, params, step, varies):
-            data = tensor._data
-            if self._of < 0:
+            place = name = None
+            if self._of < 0 and tensor is not None:
                 place, name = self._place(tensor.origin)
-                n = self._new(primitive, args, params, data.shape, data.dtype, step, tensor.scope, place, flags, varies)
-                self.call(n, name if tensor._name is None else tensor._name or None)
-                if data.dtype.kind != "f":
-                    self._real[n] = data
-                if varies and not self.ops.name_of[n] and primitive.name == "getitem":
-                    self._row = n, tensor
-            else:
-                n = self._new(primitive, args, params, data.shape, data.dtype, step, tensor.scope, None, flags, varies)
-            same[key] = n
-        self._is_made_by(tensor, n)
-        _let_go(tensor)
+                name = name if tensor._name is None else tensor._name or None
+            n = same[key] = self._new(primitive, args, params, shape, dtype, step, scope, place, flags, varies)
+            self.call(n, name)
+        return n
 
     def _is(
         self, n: int, primitive: Primitive, args: list[int], flags: int, params: int, step: int, varies: bool
@@ -419,8 +442,6 @@ class _Tape:
     def differentiate(self, n: int) -> None:
         """What is recorded from now on belongs to the gradient of operation n."""
         self._of = n
-        self._of_leaf.clear()  # nobody holds a tensor of another rule
-        self._of_tensor, self._first = array("i"), next_order()
 
     def stand_in(self, n: int, flows: bool = False) -> Tensor:
         """A tensor in the place of a result: of the same kind, and with its value if that is no fraction."""
@@ -438,7 +459,36 @@ class _Tape:
         self._is_made_by(tensor, n)
         return tensor
 
-    def node(self, n: int) -> Tensor:
+    def messages(self, n: int, g: int) -> list[Message | None]:
+        """What the rules of operation n send back to its operands, when the gradient of its result is g.
+
+        They run once for operations of one site that read the same sites: what they recorded is a script,
+        which is repeated for the others.
+        """
+        ops = self.ops
+        given = [n, g, *ops.args(n)]
+        repeated = () if len(set(given)) == len(given) else map(given.index, given)  # such as x * x
+        key = (ops.params_of[n], self._flags_of[n], *[ops.site_of[x] if x >= 0 else x for x in given], *repeated)
+        script = self._scripts.get(ops.site_of[n])
+        if script is not None and script.key == key:
+            return self._repeat(script, given)
+        self._of_leaf.clear()  # nobody holds a tensor of another rule
+        self._of_tensor, self._first = array("i"), next_order()
+        self._script = script = _Script(key, given)
+        node = self._node(n)
+        for message in messages(node, self.stand_in(g), create_graph=True):
+            if type(message) is Patch:
+                sent: Any = message.key, [self.op_of(x) for x in (message.value, *message.indices)]
+            else:
+                sent = None if message is None else (_WHOLE, [self.op_of(message)])
+            script.send(sent)
+        self._script = None
+        masks = any(x >= 0 and ops.site(x).dtype.kind == "b" for x in given)  # what they pick may differ in number
+        if script.repeatable and not masks:
+            self._scripts[ops.site_of[n]] = script
+        return script.sent
+
+    def _node(self, n: int) -> Tensor:
         """A stand-in whose operands are stand-ins, for its rules to run on."""
         ops = self.ops
         operands = zip(ops.args(n), self._flags[self._flags_of[n]][0], strict=True)
@@ -447,6 +497,15 @@ class _Tape:
         node.primitive, node.params = ops.site(n).primitive, ops.params[ops.params_of[n]].values
         _take(node, inputs)
         return node
+
+    def _repeat(self, script: _Script, given: list[int]) -> list[Message | None]:
+        """Write down what a script says, for other operations."""
+        step, scope, varies, known = self.ops.step[given[0]], self.ops.site(given[0]).scope, self._varies, given
+        for primitive, words, params, flags, row, shape, dtype in script.lines:
+            args = script.read(words, known)
+            moves = row or any([x >= 0 and varies[x] for x in args])
+            known.append(self._write(primitive, args, params, flags, bool(moves), shape, dtype, step, scope))
+        return [None if sent is None else (sent[0], script.read(sent[1], known)) for sent in script.words_sent]
 
     def gradient(self, primitive: Primitive, args: Sequence[int], params: Mapping[str, Any]) -> int:
         """The operation that gathers the gradient of what is being differentiated."""
@@ -562,19 +621,74 @@ def _freeze(value: Any, numbers: list[int]) -> Any:
     return value
 
 
+Message = tuple[Any, list[int]]
+"""What is sent back to an operand: a key, the operation that is the gradient there, and the key's index arrays."""
+
+_WHOLE = object()  # the key of a gradient of the whole
+
+
+class _Script:
+    """What the rules of one operation recorded, in terms of what they were given.
+
+    A word i >= 0 stands for the i-th of what is known: the operation, its gradient, its operands, and then the
+    results of the lines, one after another; a word ~i for `fixed[i]`, a constant or scalar of the rules' own.
+
+    Attributes:
+        key: what must be equal for another operation to have the same script.
+        repeatable: whether all words are clear; not so if a rule made by chance what it was given.
+    """
+
+    def __init__(self, key: Any, given: list[int]) -> None:
+        self.key, self.repeatable = key, True
+        self.lines: list[tuple[Any, ...]] = []
+        self.sent: list[Message | None] = []
+        self.words_sent: list[Message | None] = []
+        self.fixed: list[int] = []
+        self._given = len(given)
+        self._words = {x: i for i, x in reversed(list(enumerate(given)))}
+
+    def _word(self, x: int) -> int:
+        word = self._words.get(x)
+        if word is None:
+            word = self._words[x] = ~len(self.fixed)
+            self.fixed.append(x)
+        return word
+
+    def own(self, n: int) -> None:
+        """A rule has made the constant n."""
+        if self._word(n) >= 0:
+            self.repeatable = False
+
+    def note(
+        self, n: int, primitive: Primitive, args: list[int], params: int, flags: int, row: bool, result: Array
+    ) -> None:
+        """A rule has recorded operation n."""
+        self.lines.append((primitive, [self._word(a) for a in args], params, flags, row, result.shape, result.dtype))
+        word = self._given + len(self.lines) - 1
+        if self._words.setdefault(n, word) < self._given:
+            self.repeatable = False
+
+    def send(self, message: Message | None) -> None:
+        self.sent.append(message)
+        self.words_sent.append(None if message is None else (message[0], [self._word(x) for x in message[1]]))
+
+    def read(self, words: list[int], known: list[int]) -> list[int]:
+        """What the words stand for now."""
+        return [known[word] if word >= 0 else self.fixed[~word] for word in words]
+
+
 class _Gradient:
     """What has arrived at one operation's result."""
 
     def __init__(self) -> None:
         self.terms: list[int] = []
-        self.parts: list[tuple[Any, list[int]]] = []
-        """Of single entries: their key, and the operands of a `scatter`."""
+        self.parts: list[Message] = []
 
-    def add(self, message: Tensor | Patch, tape: _Tape) -> None:
-        if isinstance(message, Patch):
-            self.parts.append((message.key, [tape.op_of(x) for x in (message.value, *message.indices)]))
+    def add(self, message: Message) -> None:
+        if message[0] is _WHOLE:
+            self.terms.extend(message[1])
         else:
-            self.terms.append(tape.op_of(message))
+            self.parts.append(message)
 
     def gather(self, of: int, tape: _Tape) -> int:
         """All of it as one `total`; reads of single entries as one `scatter`."""
@@ -615,16 +729,16 @@ def _backward(tape: _Tape, loss: int) -> dict[int, int]:
             tape.differentiate(n)
             step = None if ops.step[n] == NOWHEN else ops.step[n]
             current.set(outer._replace(recording=False, step=step, scope=ops.site(n).scope))
-            g = tape.stand_in(arrived.gather(n, tape))
+            g = arrived.gather(n, tape)
             known = len(ops)
-            for target, message in zip(ops.args(n), messages(tape.node(n), g, create_graph=True), strict=True):
+            for target, message in zip(ops.args(n), tape.messages(n, g), strict=True):
                 if message is None:
                     continue
                 if target not in pending:
                     pending[target] = _Gradient()
-                pending[target].add(message, tape)
-                if step is None and ops.step[target] != NOWHEN and type(message) is Tensor:
-                    tape.move(tape.op_of(message), ops.step[target], known)
+                pending[target].add(message)
+                if step is None and ops.step[target] != NOWHEN and message[0] is _WHOLE:
+                    tape.move(message[1][0], ops.step[target], known)
         found = {}
         for leaf, arrived in pending.items():
             tape.differentiate(leaf)
