@@ -90,9 +90,14 @@ def seed_of(output: Tensor, gradient: Any, caller: str, create_graph: bool = Fal
     """Check the output and its gradient; 1 for a scalar when none is given.
 
     Raises:
-        GraphError: not a tensor, no graph, or a non-scalar without a gradient.
+        GraphError: not a tensor, no graph, a non-scalar without a gradient, or within a function being compiled.
         ShapeError: the gradient has another shape than the output.
     """
+    if current.get().tracing:
+        raise GraphError(
+            f"{caller}: a function that is being compiled cannot take gradients itself: its graph is not kept; "
+            "call it without compiling it"
+        )
     if not isinstance(output, Tensor):
         raise GraphError(f"{caller}: got {type(output).__name__}, expected a Tensor computed from others")
     if not output.requires_grad:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .distribute import Loop, Part
+from .operations import total
 from .reroll import Ref, Unit
 from .rules import is_elementwise, is_view, once, tiles, writes_out
-from .trace import total
 
 INPUT, CONSTANT, VIEW, SLAB, ARRAY, BUFFER, FRESH, OUTPUT, PART = (
     "input",

@@ -21,10 +21,10 @@ from ..primitive import primitives
 from . import rules
 from .allocate import ARRAY, BUFFER, CONSTANT, FRESH, OUTPUT, PART, SLAB, VIEW, Memory, Place
 from .distribute import Loop, Part
+from .operations import total
 from .reroll import Ref, Unit
 from .rules import Operand
 from .threads import SMALL
-from .trace import total
 from .vocabulary import NUMPY, called, imports, is_given, literal, uniform, words
 
 

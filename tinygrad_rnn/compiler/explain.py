@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .distribute import Loop, Part
+from .operations import Op
 from .reroll import Unit
-from .trace import Op
 
 
 def explain(schedule: Sequence[Part], misfits: Sequence[tuple[Op, str]]) -> str:

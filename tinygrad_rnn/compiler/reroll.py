@@ -11,14 +11,15 @@ not roll is still right: it is straight-line code.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..patch import Slot, scatter
 from ..tensor import Array
-from .trace import NOWHEN, Op, Trace, total
+from .operations import NOWHEN, Op, total
+from .trace import Trace
 
 _MAX_REACH = 64  # how far outside a unit's steps initial values may lie
 _MAX_PARTS = 8  # a site that breaks into more runs than this is not worth rolling
@@ -245,8 +246,8 @@ class _Fit:
             starts = rolls.starts[self.members]
             counts = rolls.starts[self.members + 1] - starts
             count = counts[len(counts) // 2]
-            for i in np.flatnonzero(counts != count):
-                self.bad[unit.lo + int(i)] = f"it has {counts[i]} operands, other steps have {count}"
+            for t in np.flatnonzero(counts != count).tolist():
+                self.bad[unit.lo + t] = f"it has {counts[t]} operands, other steps have {count}"
             if not self.bad:
                 for j in range(count):
                     self._operand(rolls.operands[starts + j])

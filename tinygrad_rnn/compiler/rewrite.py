@@ -16,8 +16,8 @@ import numpy as np
 from ..ops import add, astype, matmul, multiply, subtract
 from ..ops import sum as sum_
 from ..primitive import Primitive
+from .operations import Op, total
 from .reroll import Ref, Unit
-from .trace import Op, total
 
 
 def _contract(operands: Sequence[Any]) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..patch import Slot
 from .reroll import Ref, Unit
-from .trace import total
+from .operations import total
 from .vocabulary import called
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..autodiff import no_grad
 from ..errors import DTypeError, GraphError, InputError
 from ..nn import Module
-from ..tensor import Array, Tensor, numeric
+from ..tensor import Array, Tensor, constant, numeric
 from .allocate import allocate
 from .distribute import CircularError, distribute
 from .emit import emit
@@ -98,7 +98,7 @@ class Compiled:
 
     def _compare(self, loss: Any, arguments: Sequence[Any], leaves: Sequence[Array]) -> None:
         """Refuse a program that has frozen what changes: it would be wrong from now on."""
-        rest = iter([Tensor(x) for x in leaves])
+        rest = iter([_lent(x) for x in leaves])
         with no_grad():
             expected = self.loss_fn(*[_unflatten(argument, rest) for argument in arguments])
         expected = (expected[0] if isinstance(expected, tuple) else expected).item()
@@ -150,7 +150,7 @@ class Program:
     ) -> None:
         own = [tensor for argument in arguments for tensor in _own_tensors(argument)]
         tensors = [
-            tensor if tensor is not None else Tensor(x, requires_grad=i < count)
+            tensor if tensor is not None else Tensor(x, requires_grad=True) if i < count else _lent(x)
             for i, (tensor, x) in enumerate(zip(own, leaves, strict=True))
         ]
         names: list[str | None] = []
@@ -242,6 +242,13 @@ def _unflatten(x: Any, leaves: Iterator[Any]) -> Any:
         for _ in x.parameters():
             next(leaves)
     return x
+
+
+def _lent(x: Array) -> Tensor:
+    """A tensor for the loss function to read: the caller's own array, not a copy of it."""
+    view = x.view()
+    view.setflags(write=False)
+    return constant(view)
 
 
 def _own_tensors(x: Any) -> Iterator[Tensor | None]:

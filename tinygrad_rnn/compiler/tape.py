@@ -1,0 +1,457 @@
+"""Tape: turn each tensor that is made into an operation, and differentiate operations.
+
+The tape keeps operations, not arrays. The loss function sees real values while it runs, and they die
+with its own variables; the rules of the backward pass then run on stand-ins of the same shape, as
+nobody reads what they compute, and only once for what is the same at every step.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autodiff import messages
+from ..context import current
+from ..origin import Origin, assigned_name, line
+from ..patch import Patch, Slot
+from ..primitive import Primitive
+from ..tensor import Array, Tensor, constant, next_order
+from .operations import NOWHEN, Ops, Params, Site, total
+
+_TRACKS = 64  # how many sites of the same code are looked through for the neighbour of a new operation
+
+Message = tuple[Any, list[int]]
+"""What is sent back to an operand: a key, the operation that is the gradient there, and the key's index arrays."""
+
+WHOLE = object()  # the key of a gradient of the whole
+
+
+class Script:
+    """What the rules of one operation recorded, in terms of what they were given.
+
+    A word i >= 0 stands for the i-th of what is known: the operation, its gradient, its operands, and then the
+    results of the lines, one after another; a word ~i for `fixed[i]`, a constant or scalar of the rules' own.
+
+    Attributes:
+        key: what must be equal for another operation to have the same script.
+        repeatable: whether all words are clear; not so if a rule made by chance what it was given.
+    """
+
+    def __init__(self, key: Any, given: list[int]) -> None:
+        self.key, self.repeatable = key, True
+        self.lines: list[tuple[Site, list[int], int, int, bool]] = []
+        self.sent: list[Message | None] = []
+        self.words_sent: list[Message | None] = []
+        self.fixed: list[int] = []
+        self._given = len(given)
+        self._words = {x: i for i, x in reversed(list(enumerate(given)))}
+
+    def _word(self, x: int) -> int:
+        word = self._words.get(x)
+        if word is None:
+            word = self._words[x] = ~len(self.fixed)
+            self.fixed.append(x)
+        return word
+
+    def own(self, n: int) -> None:
+        """A rule has made the constant n."""
+        if self._word(n) >= 0:
+            self.repeatable = False
+
+    def note(self, n: int, like: Site, args: list[int], params: int, flags: int, row: bool) -> None:
+        """A rule has recorded operation n."""
+        self.lines.append((like, [self._word(a) for a in args], params, flags, row))
+        word = self._given + len(self.lines) - 1
+        if self._words.setdefault(n, word) < self._given:
+            self.repeatable = False
+
+    def send(self, message: Message | None) -> None:
+        self.sent.append(message)
+        self.words_sent.append(None if message is None else (message[0], [self._word(x) for x in message[1]]))
+
+    def read(self, words: list[int], known: list[int]) -> list[int]:
+        """What the words stand for now."""
+        return [known[word] if word >= 0 else self.fixed[~word] for word in words]
+
+
+class Tape:
+    """Turns each new tensor into an operation; the same on the same operands is written once."""
+
+    def __init__(self) -> None:
+        self.ops = Ops()
+        self.shared: set[int] = set()
+        """Sites of which some operation is used more than once, so that its gradient is a sum."""
+        self._of: int = -1  # the operation that is being differentiated
+        self._of_leaf: dict[int, int] = {}
+        self._of_tensor, self._first = array("i"), next_order()  # by creation number, from the first
+        self._same: dict[int, int] = {}
+        self._lately: dict[int, int] = {}  # the same for what only this step can repeat
+        self._flags: list[tuple[tuple[bool, ...], bool]] = []
+        self._flags_of = array("i")
+        self._varies = bytearray()
+        self._real: dict[int, Array] = {}  # integers and masks, which rules may index with
+        self._dummies: dict[Any, Array] = {}
+        self._numbered: dict[Any, int] = {}  # parameters, names, scalars and flags
+        self._likes: dict[Any, Site] = {}
+        self._tracks: list[list[list[int]]] = []  # of each base: [last step, visit, site]
+        self._step = NOWHEN
+        self._visit = 0
+        self._places: dict[tuple[int, int], tuple[Any, str | None]] = {}
+        self._row: tuple[int, Tensor] | None = None
+        self._script: Script | None = None  # the one that is being written
+        self._scripts: dict[int, Script] = {}  # the last one of each site
+        self._alive: list[Any] = []  # keeps identities in keys unique
+
+    # ------------------------------------------------------------------ forward
+    def input(self, tensor: Tensor, name: str | None) -> int:
+        data = tensor._data
+        n = self._new(self._like(None, 0, data, ""), (), 0, NOWHEN)
+        self.call(n, name)
+        if data.dtype.kind != "f":
+            self._real[n] = data
+        self._of_leaf[tensor.order] = n
+        return n
+
+    def constant(self, array: Array) -> int:
+        key = ("constant", array.shape, array.dtype.str, array.tobytes() if array.size <= 256 else id(array))
+        n = self._numbered.get(key)
+        if n is None:
+            now = current.get()
+            n = self._numbered[key] = self._new(self._like(None, 0, array, now.scope), (), 0, _when(now.step))
+            self.ops.values[n] = np.array(array)
+            self._alive.append(array)
+        return n
+
+    def op_of(self, tensor: Tensor) -> int:
+        """The operation that made `tensor`; a leaf it has not seen is a constant."""
+        n = self._known(tensor.order)
+        if n < 0:
+            cut = None if tensor.leaf is None else tensor.leaf.cut_from
+            n = -1 if cut is None else self._known(cut)
+            if n < 0:
+                n = self.constant(tensor._data)
+                if self._script is not None:
+                    self._script.own(n)
+                if not self.ops.name_of[n]:
+                    self.call(n, tensor._name or self._place(tensor.origin)[1])
+            self._of_leaf[tensor.order] = n
+        return n
+
+    def _known(self, order: int) -> int:
+        i = order - self._first
+        n = self._of_tensor[i] if 0 <= i < len(self._of_tensor) else -1
+        return self._of_leaf.get(order, -1) if n < 0 else n
+
+    def _is_made_by(self, tensor: Tensor, n: int) -> None:
+        missing = tensor.order - self._first - len(self._of_tensor)
+        if missing > 0:  # leaves were made in between, or tensors in other threads
+            self._of_tensor.extend([-1] * missing)
+        self._of_tensor.append(n)
+
+    def record(self, _: str, tensor: Tensor, __: Any) -> None:
+        primitive = tensor.primitive
+        if primitive is None:
+            return
+        if self._row is not None:
+            self._name_row()
+        inputs, of_tensor, first = tensor.inputs, self._of_tensor, self._first
+        args = []
+        varies = row = _reads_a_row(tensor)
+        for x in inputs:
+            if type(x) is Tensor:
+                i = x.order - first
+                n = of_tensor[i] if 0 <= i < len(of_tensor) else -1
+                if n < 0:
+                    n = self.op_of(x)
+                varies = varies or bool(self._varies[n])
+            else:
+                n = ~self._number(self.ops.scalars, (type(x), x or repr(x)), x)  # -0.0 is not 0.0
+            args.append(n)
+        params = self._number_of_params(tensor.params) if tensor.params else 0
+        flows, data = tensor.requires_grad, tensor._data
+        wanted = tuple([type(x) is Tensor and x.requires_grad for x in inputs])  # a detached operand is another
+        flags = self._number(self._flags, (wanted, flows), (wanted, flows))
+        place, name = self._place(tensor.origin) if self._of < 0 else (None, None)
+        like, before = self._like(primitive, params, data, tensor.scope, place), len(self.ops)
+        n = self._write(like, args, params, _when(tensor.step), flags, varies)
+        if self._script is not None:
+            self._script.note(n, like, args, params, flags, row)
+        elif n == before:
+            self.call(n, name if tensor._name is None else tensor._name)
+            if data.dtype.kind != "f":
+                self._real[n] = data
+            if varies and not self.ops.name_of[n] and primitive.name == "getitem":
+                self._row = n, tensor
+        self._is_made_by(tensor, n)
+        _let_go(tensor)
+
+    def _write(self, like: Site, args: list[int], params: int, step: int, flags: int, varies: bool) -> int:
+        """The number of an operation that does this: the one that did it before, or a new one."""
+        if step != self._step:
+            self._enter(step)
+        same = self._lately if varies and self._is_passing(args) else self._same
+        key = hash((like.primitive, *args, params, step if varies else None, flags))
+        n = same.get(key, -1)
+        if n < 0 or not self._is(n, like, args, params, step, flags, varies):
+            n = same[key] = self._new(like, args, params, step, flags, varies)
+        return n
+
+    def _is(self, n: int, like: Site, args: list[int], params: int, step: int, flags: int, varies: bool) -> bool:
+        """Whether operation n does this: equal keys are almost proof."""
+        ops = self.ops
+        return (
+            ops.site(n).primitive is like.primitive
+            and ops.args(n).tolist() == args
+            and (self._flags_of[n], ops.params_of[n]) == (flags, params)
+            and (ops.step[n] == step or not varies)
+        )
+
+    def _is_passing(self, args: list[int]) -> bool:
+        """Whether no rule of another step, or later of this one, will do this again: it reads a gradient or what
+        only one operation reads."""
+        if self._of < 0:
+            return False
+        of, sites, shared = self.ops.backward_of, self.ops.site_of, self.shared
+        return any(n >= 0 and (of[n] >= 0 or sites[n] not in shared) for n in args)
+
+    def _number(self, table: list[Any], key: Any, entry: Any) -> int:
+        """The place of an entry in a table, in which equal ones stand once."""
+        n = self._numbered.get(key)
+        if n is None:
+            n = self._numbered[key] = len(table)
+            table.append(entry)
+        return n
+
+    def _number_of_params(self, values: Mapping[str, Any]) -> int:
+        numbers: list[int] = []
+        frozen = _freeze(values, numbers)
+        params = Params(values, frozen, tuple(numbers))
+        return self._number(self.ops.params, ("params", frozen, params.numbers), params)
+
+    def call(self, n: int, name: str | None) -> None:
+        self.ops.name_of[n] = self._number(self.ops.names, ("name", name), name) if name else 0
+
+    def _place(self, origin: Origin | None) -> tuple[Any, str | None]:
+        """The source line and the variable assigned there; instruction offsets are not the same in every run."""
+        if origin is None:
+            return None, None
+        key = (id(origin[0]), origin[1])
+        found = self._places.get(key)
+        if found is None:
+            self._alive.append(origin[0])
+            at = line(origin)
+            found = self._places[key] = ((at.file, at.number), assigned_name(origin))
+        return found
+
+    def _name_row(self) -> None:
+        """Name a row after the variable of the loop, which it is assigned to after it was recorded."""
+        assert self._row is not None
+        n, tensor = self._row
+        self.call(n, self._place(tensor.origin)[1])
+        self._row = None
+
+    # ------------------------------------------------------------------ backward
+    def turn(self) -> None:
+        """The forward pass is over."""
+        if self._row is not None:
+            self._name_row()
+        ops = self.ops
+        self._same = {key: n for key, n in self._same.items() if not self.flows(n)}  # backward, nothing does
+        used = bytearray(len(ops))
+        for n in range(len(ops)):
+            operands = [a for a in ops.args(n) if a >= 0]
+            if ops.name_of[n] and getattr(ops.site(n).primitive, "name", None) in ("tanh", "sigmoid", "relu"):
+                for a in operands[:1]:
+                    self.call(a, ops.name(a) or f"z_{ops.name(n)}")  # what gives h is z_h
+            if self.flows(n):
+                for a in operands:
+                    if used[a]:
+                        self.shared.add(ops.site_of[a])
+                    used[a] = True
+
+    def flows(self, n: int) -> bool:
+        """Whether a gradient flows through operation n."""
+        return self._flags[self._flags_of[n]][1]
+
+    def differentiate(self, n: int) -> None:
+        """What is recorded from now on belongs to the gradient of operation n."""
+        self._of = n
+
+    def _stand_in(self, n: int, flows: bool = False) -> Tensor:
+        """A tensor in the place of a result: of the same kind, and with its value if that is no fraction."""
+        found = self.ops.values.get(n)
+        if found is None:
+            found = self._real.get(n)
+        if found is None:
+            _, _, shape, dtype, _ = self.ops.site(n)
+            found = self._dummies.get((shape, dtype))
+            if found is None:
+                found = self._dummies[shape, dtype] = _dummy(shape, dtype)
+        tensor = constant(found)
+        tensor.unsealed, tensor.requires_grad = False, flows
+        self._is_made_by(tensor, n)
+        return tensor
+
+    def messages(self, n: int, g: int) -> list[Message | None]:
+        """What the rules of operation n send back to its operands, when the gradient of its result is g.
+
+        They run once for operations of one site that read the same sites: what they recorded is a script,
+        which is repeated for the others.
+        """
+        ops = self.ops
+        given = [n, g, *ops.args(n)]
+        repeated = () if len(set(given)) == len(given) else map(given.index, given)  # such as x * x
+        key = (ops.params_of[n], self._flags_of[n], *[ops.site_of[x] if x >= 0 else x for x in given], *repeated)
+        script = self._scripts.get(ops.site_of[n])
+        if script is not None and script.key == key:
+            return self._repeat(script, given)
+        self._of_leaf.clear()  # nobody holds a tensor of another rule
+        self._of_tensor, self._first = array("i"), next_order()
+        self._script = script = Script(key, given)
+        node = self._node(n)
+        for message in messages(node, self._stand_in(g), create_graph=True):
+            if type(message) is Patch:
+                sent: Any = message.key, [self.op_of(x) for x in (message.value, *message.indices)]
+            else:
+                sent = None if message is None else (WHOLE, [self.op_of(message)])
+            script.send(sent)
+        self._script = None
+        masks = any(x >= 0 and ops.site(x).dtype.kind == "b" for x in given)  # what they pick may differ in number
+        if script.repeatable and not masks:
+            self._scripts[ops.site_of[n]] = script
+        return script.sent
+
+    def _node(self, n: int) -> Tensor:
+        """A stand-in whose operands are stand-ins, for its rules to run on."""
+        ops = self.ops
+        operands = zip(ops.args(n), self._flags[self._flags_of[n]][0], strict=True)
+        inputs = tuple([self._stand_in(a, flows) if a >= 0 else ops.scalars[~a] for a, flows in operands])
+        node = self._stand_in(n, True)
+        _make_result(node, ops.site(n).primitive, inputs, ops.params[ops.params_of[n]].values)
+        return node
+
+    def _repeat(self, script: Script, given: list[int]) -> list[Message | None]:
+        """Write down what a script says, for other operations."""
+        step, varies, known = self.ops.step[given[0]], self._varies, given
+        for like, words, params, flags, row in script.lines:
+            args = script.read(words, known)
+            moves = row or any(x >= 0 and varies[x] for x in args)
+            known.append(self._write(like, args, params, step, flags, bool(moves)))
+        return [None if sent is None else (sent[0], script.read(sent[1], known)) for sent in script.words_sent]
+
+    def gradient(self, primitive: Primitive, args: Sequence[int], params: Mapping[str, Any]) -> int:
+        """The operation that gathers the gradient of what is being differentiated."""
+        of, ops = self._of, self.ops
+        number = self._number_of_params(params) if params else 0
+        like = self._like(primitive, number, ops.site(of), ops.site(of).scope)
+        return self._new(like, args, number, ops.step[of], varies=bool(self._varies[of]))
+
+    def move(self, n: int, step: int) -> None:
+        """Put an operation that belongs to no step into one."""
+        if self.ops.step[n] == NOWHEN:
+            self.ops.step[n] = step
+            self.ops.site_of[n] = self._site(self.ops.site(n), step)
+
+    # ------------------------------------------------------------------ both
+    def _like(self, primitive: Primitive | None, params: int, of: Any, scope: str, place: Any = None) -> Site:
+        """What operations have in common that do this, with results of the shape and dtype that `of` has."""
+        where = (place, scope) if self._of < 0 else self.ops.site_of[self._of]
+        key = (primitive, where, of.shape, of.dtype, self.ops.params[params].frozen)
+        like = self._likes.get(key)
+        if like is None:
+            like = self._likes[key] = Site(len(self._tracks), primitive, of.shape, of.dtype, scope)
+            self._tracks.append([])
+        return like
+
+    def _new(
+        self, like: Site, args: Sequence[int], params: int, step: int, flags: int | None = None, varies: bool = False
+    ) -> int:
+        self._flags_of.append(self._number(self._flags, ((), False), ((), False)) if flags is None else flags)
+        self._varies.append(varies)
+        return self.ops.append(self._site(like, step), args, params, step, self._of)
+
+    def _enter(self, step: int) -> None:
+        self._step, self._visit = step, self._visit + 1
+        self._lately.clear()
+
+    def _site(self, like: Site, step: int) -> int:
+        """The site of a new operation: the one that did the same at a neighbouring step, most recently.
+
+        So two loops over the same code, or twice the same operation in one step, are two sites. But there is one
+        gradient of each forward operation.
+        """
+        tracks = self._tracks[like.base]
+        if like.primitive is total and tracks:
+            return tracks[0][2]
+        if step != self._step:
+            self._enter(step)
+        found = None
+        for track in tracks[-_TRACKS:]:
+            adjacent = step != NOWHEN and track[0] != NOWHEN and abs(track[0] - step) == 1
+            if adjacent and (found is None or track[1] > found[1]):
+                found = track
+        if found is None:
+            tracks.append(found := [step, self._visit, len(self.ops.sites)])
+            self.ops.sites.append(like)
+        found[0], found[1] = step, self._visit
+        return found[2]
+
+
+def _when(step: int | None) -> int:
+    return NOWHEN if step is None else step
+
+
+# ---------------------------------------------------------------------- what is done to tensors
+def _let_go(result: Tensor) -> None:
+    """Part a recorded result from its operands, so that their arrays die with the user's last reference."""
+    result._left = result._right = None
+
+
+def _make_result(
+    tensor: Tensor, primitive: Primitive | None, operands: tuple[Any, ...], params: Mapping[str, Any]
+) -> None:
+    """Let a tensor look as if a primitive had made it of those operands."""
+    assert primitive is not None
+    tensor.primitive, tensor.params = primitive, params
+    if primitive.arity == 2:
+        tensor._left, tensor._right = operands
+    else:
+        tensor._left = operands[0] if primitive.arity == 1 else operands
+
+
+def _dummy(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of next to no memory: ones, or where it may be a matrix to invert, the identity."""
+    square = len(shape) > 1 and shape[-1] == shape[-2]
+    return np.broadcast_to(np.eye(shape[-1], dtype=dtype) if square else np.ones((), dtype), shape)
+
+
+def _reads_a_row(tensor: Tensor) -> bool:
+    """Whether it is `x[i]` or the like, which usually follows the steps: `xs[t]`."""
+    if tensor.primitive is None or tensor.primitive.name != "getitem":
+        return False
+    key = tensor.params["key"]
+    return type(key) is int or (type(key) is tuple and any(type(k) is int for k in key))
+
+
+def _freeze(value: Any, numbers: list[int]) -> Any:
+    """A hashable form of parameters with the integers taken out, in order, into `numbers`."""
+    kind = type(value)
+    if kind is int:
+        numbers.append(value)
+        return "#"
+    if kind is Slot:
+        return value
+    if kind is slice:
+        return ("slice", *(_freeze(v, numbers) for v in (value.start, value.stop, value.step)))
+    if isinstance(value, (tuple, list)):
+        return (kind.__name__, *(_freeze(v, numbers) for v in value))
+    if kind is dict:
+        return tuple((k, _freeze(v, numbers)) for k, v in value.items())
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
