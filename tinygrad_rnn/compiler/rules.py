@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..patch import Slot
-from .reroll import Ref, Unit
 from .operations import total
+from .reroll import Ref, Unit
 from .vocabulary import called
 
 

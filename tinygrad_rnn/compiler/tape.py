@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import messages
-from ..context import current
+from ..context import context, current
 from ..origin import Origin, assigned_name, line
 from ..patch import Patch, Slot
 from ..primitive import Primitive
@@ -311,13 +311,14 @@ class Tape:
         self._of_leaf.clear()  # nobody holds a tensor of another rule
         self._of_tensor, self._first = array("i"), next_order()
         self._script = script = Script(key, given)
-        node = self._node(n)
-        for message in messages(node, self._stand_in(g), create_graph=True):
-            if type(message) is Patch:
-                sent: Any = message.key, [self.op_of(x) for x in (message.value, *message.indices)]
-            else:
-                sent = None if message is None else (WHOLE, [self.op_of(message)])
-            script.send(sent)
+        step = None if ops.step[n] == NOWHEN else ops.step[n]
+        with context(recording=False, step=step, scope=ops.site(n).scope):
+            for message in messages(self._node(n), self._stand_in(g), create_graph=True):
+                if type(message) is Patch:
+                    sent: Any = message.key, [self.op_of(x) for x in (message.value, *message.indices)]
+                else:
+                    sent = None if message is None else (WHOLE, [self.op_of(message)])
+                script.send(sent)
         self._script = None
         masks = any(x >= 0 and ops.site(x).dtype.kind == "b" for x in given)  # what they pick may differ in number
         if script.repeatable and not masks:

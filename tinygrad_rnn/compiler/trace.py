@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context, current
+from ..context import context
 from ..errors import GraphError
 from ..patch import scatter
 from ..tensor import Array, Tensor
@@ -130,32 +130,26 @@ def _backward(tape: Tape, loss: int) -> dict[int, int]:
     pending = {loss: _Gradient()}
     end = ops.site(loss)
     pending[loss].terms.append(tape.constant(np.ones(end.shape, end.dtype)))
-    outer = current.get()
-    try:
-        for n in reversed(range(len(ops))):
-            arrived = pending.pop(n, None) if tape.flows(n) else None
-            if arrived is None:
+    for n in reversed(range(len(ops))):
+        arrived = pending.pop(n, None) if tape.flows(n) else None
+        if arrived is None:
+            continue
+        tape.differentiate(n)
+        g, known = arrived.gather(n, tape), len(ops)
+        for target, message in zip(ops.args(n), tape.messages(n, g), strict=True):
+            if message is None:
                 continue
-            tape.differentiate(n)
-            step = None if ops.step[n] == NOWHEN else ops.step[n]
-            current.set(outer._replace(recording=False, step=step, scope=ops.site(n).scope))
-            g = arrived.gather(n, tape)
-            known = len(ops)
-            for target, message in zip(ops.args(n), tape.messages(n, g), strict=True):
-                if message is None:
-                    continue
-                if target not in pending:
-                    pending[target] = _Gradient()
-                pending[target].add(message)
-                if step is None and ops.step[target] != NOWHEN and message[0] is WHOLE and message[1][0] >= known:
-                    tape.move(message[1][0], ops.step[target])  # it is new, and sent back into that step
-        found = {}
-        for leaf, arrived in pending.items():
-            tape.differentiate(leaf)
-            found[leaf] = arrived.gather(leaf, tape)
-        return found
-    finally:
-        current.set(outer)
+            if target not in pending:
+                pending[target] = _Gradient()
+            pending[target].add(message)
+            key, sent = message
+            if key is WHOLE and sent[0] >= known and ops.step[n] == NOWHEN and ops.step[target] != NOWHEN:
+                tape.move(sent[0], ops.step[target])  # what is sent back into a step from outside belongs to it
+    found = {}
+    for leaf, arrived in pending.items():
+        tape.differentiate(leaf)
+        found[leaf] = arrived.gather(leaf, tape)
+    return found
 
 
 def _alive(wanted: Iterable[int], ops: Ops) -> Array:
