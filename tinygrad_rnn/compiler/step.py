@@ -38,7 +38,8 @@ def compile(loss_fn: Callable[..., Any]) -> Compiled:
     `loss_fn(params, *batch)` gets tensors in the containers that `step` was called with and returns a
     scalar tensor. It must do the same operations whatever the numbers in its arrays are: a Python `if` on
     a value, a random number or an array taken from `tensor.data` is frozen as it was when it ran. The
-    second call is compared with an eager one, so that this does not go unnoticed.
+    second call is compared with an eager one, so that this does not go unnoticed. The vjp rules of a primitive
+    of one's own must not look at values either: they run once, on arrays of ones.
 
     Args:
         loss_fn: the loss of parameters and a batch.
