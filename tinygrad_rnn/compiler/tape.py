@@ -89,14 +89,14 @@ class Tape:
         self._of_tensor, self._first = array("i"), next_order()  # by creation number, from the first
         self._same: dict[int, int] = {}
         self._lately: dict[int, int] = {}  # the same for what only this step can repeat
-        self._flags: list[tuple[tuple[bool, ...], bool]] = []
+        self._flags: list[tuple[tuple[bool, ...], bool]] = []  # whether gradients flow to the operands, and the result
         self._flags_of = array("i")
         self._varies = bytearray()
         self._real: dict[int, Array] = {}  # integers and masks, which rules may index with
         self._dummies: dict[Any, Array] = {}
         self._numbered: dict[Any, int] = {}  # parameters, names, scalars and flags
         self._likes: dict[Any, Site] = {}
-        self._tracks: list[list[list[int]]] = []  # of each base: [last step, visit, site]
+        self._tracks: list[list[list[int]]] = []  # for each base its sites: [last step, visit, site]
         self._step = NOWHEN
         self._visit = 0
         self._places: dict[tuple[int, int], tuple[Any, str | None]] = {}
@@ -109,7 +109,7 @@ class Tape:
     def input(self, tensor: Tensor, name: str | None) -> int:
         data = tensor._data
         n = self._new(self._like(None, 0, data, ""), (), 0, NOWHEN)
-        self.call(n, name)
+        self.give_name(n, name)
         if data.dtype.kind != "f":
             self._real[n] = data
         self._of_leaf[tensor.order] = n
@@ -136,7 +136,7 @@ class Tape:
                 if self._script is not None:
                     self._script.own(n)
                 if not self.ops.name_of[n]:
-                    self.call(n, tensor._name or self._place(tensor.origin)[1])
+                    self.give_name(n, tensor._name or self._place(tensor.origin)[1])
             self._of_leaf[tensor.order] = n
         return n
 
@@ -180,7 +180,7 @@ class Tape:
         if self._script is not None:
             self._script.note(n, like, args, params, flags, row)
         elif n == before:
-            self.call(n, name if tensor._name is None else tensor._name)
+            self.give_name(n, name if tensor._name is None else tensor._name)
             if data.dtype.kind != "f":
                 self._real[n] = data
             if varies and not self.ops.name_of[n] and primitive.name == "getitem":
@@ -231,7 +231,7 @@ class Tape:
         params = Params(values, frozen, tuple(numbers))
         return self._number(self.ops.params, ("params", frozen, params.numbers), params)
 
-    def call(self, n: int, name: str | None) -> None:
+    def give_name(self, n: int, name: str | None) -> None:
         self.ops.name_of[n] = self._number(self.ops.names, ("name", name), name) if name else 0
 
     def _place(self, origin: Origin | None) -> tuple[Any, str | None]:
@@ -250,7 +250,7 @@ class Tape:
         """Name a row after the variable of the loop, which it is assigned to after it was recorded."""
         assert self._row is not None
         n, tensor = self._row
-        self.call(n, self._place(tensor.origin)[1])
+        self.give_name(n, self._place(tensor.origin)[1])
         self._row = None
 
     # ------------------------------------------------------------------ backward
@@ -265,7 +265,7 @@ class Tape:
             operands = [a for a in ops.args(n) if a >= 0]
             if ops.name_of[n] and getattr(ops.site(n).primitive, "name", None) in ("tanh", "sigmoid", "relu"):
                 for a in operands[:1]:
-                    self.call(a, ops.name(a) or f"z_{ops.name(n)}")  # what gives h is z_h
+                    self.give_name(a, ops.name(a) or f"z_{ops.name(n)}")  # what gives h is z_h
             if self.flows(n):
                 for a in operands:
                     if used[a]:
@@ -445,6 +445,8 @@ def _freeze(value: Any, numbers: list[int]) -> Any:
         return "#"
     if kind is Slot:
         return value
+    if kind is float:
+        return value or repr(value)  # -0.0 is not 0.0, nor False
     if kind is slice:
         return ("slice", *(_freeze(v, numbers) for v in (value.start, value.stop, value.step)))
     if isinstance(value, (tuple, list)):

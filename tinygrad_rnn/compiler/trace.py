@@ -109,14 +109,14 @@ class _Gradient:
             operands = [n for _, operands in self.parts for n in operands]
             terms = [*terms, tape.gradient(scatter, operands, {"shape": ops.site(of).shape, "parts": keys})]
             if ops.site(of).primitive is None:
-                tape.call(terms[-1], name)
+                tape.give_name(terms[-1], name)
         if len(terms) == 1 and ops.site_of[of] not in tape.shared:
             (term,) = terms
             if not ops.name_of[term] and ops.backward_of[term] >= 0:
-                tape.call(term, name)
+                tape.give_name(term, name)
             return term
         op = tape.gradient(total, terms, {})
-        tape.call(op, name)
+        tape.give_name(op, name)
         return op
 
 
