@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from .tensor import Tensor
+    from .tensor import Array, Tensor
 
 
 class Context(NamedTuple):
@@ -28,6 +30,8 @@ class Context(NamedTuple):
     """The scope that new tensors belong to, outermost first, joined by `/`."""
     watch: Callable[[str, Tensor, Any], None] | None = None
     """Called with the name of the operation, its result, and None or the gradient that it sends back."""
+    drawn: Callable[[Array, np.random.Generator, Callable[[], Array]], None] | None = None
+    """Called with an array of random numbers, where they came from, and how to draw the next."""
 
 
 current: ContextVar[Context] = ContextVar("tinygrad_rnn", default=Context())

@@ -123,7 +123,7 @@ class Primitive:
         except Exception as error:
             changed = {k: v for k, v in params.items() if v is not self.defaults.get(k)}
             explain(self.name, operands, changed, error, self._signature())
-        recording, tracing, step, scope, watch = current.get()
+        recording, tracing, step, scope, watch, _ = current.get()
         if not found or not (self.differentiable or tracing):
             return y
         if type(y) is not np.ndarray:

@@ -63,10 +63,10 @@ def _walk(source: Any, numbers: Any, start: int, outer: Context) -> Iterator[tup
     slices = isinstance(source, Tensor)
     viewed = slices and not source.requires_grad and not outer.tracing
     leaf = Leaf(base=source if slices and source.leaf is not None else None)  # one for all views
-    recording, tracing, _, place, watch = outer
+    before, after = outer[:2], outer[3:]
     try:
         for i in numbers:
-            current.set(Context._make((recording, tracing, start + i, place, watch)))
+            current.set(Context._make((*before, start + i, *after)))
             x = _slice(source, i, leaf) if viewed else source[i]
             if slices:
                 frame = sys._getframe(1)

@@ -12,12 +12,13 @@ import keyword
 import linecache
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..primitive import primitives
+from ..tensor import Array
 from . import rules
 from .allocate import ARRAY, BUFFER, CONSTANT, FRESH, OUTPUT, PART, SLAB, VIEW, Memory, Place
 from .distribute import Loop, Part
@@ -34,19 +35,26 @@ class Source:
     Attributes:
         text: Python that runs by itself.
         constants: the arguments of its function `program`: long arrays, and functions of a user's own primitives.
+        drawn: for each drawing of random numbers where they go: the constant, and its row if it has one for each step.
         small: whether all its matrix products are too small to share between threads.
     """
 
-    def __init__(self, text: str, constants: dict[str, Any], small: bool) -> None:
-        self.text, self.constants, self.small = text, constants, small
+    def __init__(
+        self, text: str, constants: dict[str, Any], drawn: dict[int, list[tuple[str, Any]]], small: bool
+    ) -> None:
+        self.text, self.constants, self.drawn, self.small = text, constants, drawn, small
 
-    def make(self) -> Callable[..., Any]:
-        """Allocate the buffers; returns `step(inputs...) -> (loss, gradients...)`, which one thread may run."""
+    def make(self, random: Mapping[str, Array]) -> Callable[..., Any]:
+        """Allocate the buffers; returns `step(inputs...) -> (loss, gradients...)`, which one thread may run.
+
+        Args:
+            random: arrays of its own for the constants that random numbers are written into.
+        """
         file = f"<compiled {abs(hash(self.text)):x}>"
         linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
         names: dict[str, Any] = {}
         exec(compile(self.text, file, "exec"), names)
-        return names["program"](**self.constants)
+        return names["program"](**{**self.constants, **random})
 
 
 def emit(schedule: Sequence[Part], results: Sequence[Ref], inputs: Sequence[Unit], places: dict[Unit, Place]) -> Source:
@@ -62,6 +70,7 @@ class _Writer:
         self.setup: list[tuple[str, str]] = []
         self.body: list[tuple[str, str]] = []
         self.constants: dict[str, Any] = {}
+        self.drawn: dict[int, list[tuple[str, Any]]] = {}
         self.literals: dict[str, str] = {}  # the text of those that are short enough to read
         self.uniform: dict[Unit, Any] = {}  # the number that all entries of a constant are
         self.primitives = {unit.primitive for unit in walk(schedule) if unit.primitive is not None}
@@ -97,7 +106,7 @@ class _Writer:
                 self._once(part)
         returned = self._returned()
         text = self._text(returned)
-        return Source(text, self.constants, self.small)
+        return Source(text, self.constants, self.drawn, self.small)
 
     def _text(self, returned: str) -> str:
         lines = [*self.setup, ("", "")]
@@ -120,6 +129,8 @@ class _Writer:
     def _given(self, name: str) -> tuple[str, str]:
         """A comment for a parameter of `program`: what it is and where it is found."""
         value = self.constants[name]
+        if any(name == other for places in self.drawn.values() for other, _ in places):
+            return f"# {name}: {value.shape} of {value.dtype}, random numbers, which are drawn anew for every call", ""
         what = f"{value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else "the function of a primitive"
         return f"# {name}: {what}, as it was when compiled: step.program.source.constants[{name!r}]", ""
 
@@ -165,7 +176,7 @@ class _Writer:
         """A name for what has none, from its operation and operands."""
         p = unit.primitive
         if p is None:
-            return "filled" if unit in self.uniform else "table" if unit.rolled else "constant"
+            return "mask" if unit.drawings else "filled" if unit in self.uniform else "table" if unit.rolled else "constant"
         word = _SHORT.get(p.name, p.name)
         operands = [self.names.get(a.unit) or _title(a.unit) or "x" for a in unit.args if type(a) is Ref]
         first = operands[0] if operands else "x"
@@ -313,11 +324,14 @@ class _Writer:
 
     def _constant(self, unit: Unit, value: np.ndarray[Any, Any]) -> None:
         """A constant short enough to read is written down; another is a parameter of the program."""
-        number, text = uniform(value), literal(value)
+        number, text = (None, None) if unit.drawings else (uniform(value), literal(value))
         if number is not None:
             self.uniform[unit] = number
         name = self._unique(_title(unit) or self._described(unit))
         self.names[unit] = self.slabs[unit] = name
+        for row, drawing in enumerate(unit.drawings):
+            if drawing is not None:
+                self.drawn.setdefault(drawing, []).append((name, ... if unit.table is None else row))
         if text is None:
             self.constants[name] = value
         else:

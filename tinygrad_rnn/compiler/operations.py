@@ -7,7 +7,7 @@ much memory compiling needs. What many have in common (their site, their paramet
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +27,12 @@ class Op:
         step: the time step, or None.
         backward_of: the forward operation whose vjp rule recorded this one, or whose gradient it is.
         value: the array of a constant.
+        drawing: the number of the drawing that the constant came from, if it is random.
     """
 
     __slots__ = (
         "backward_of",
+        "drawing",
         "dtype",
         "name",
         "numbers",
@@ -43,6 +45,7 @@ class Op:
     )
 
     backward_of: Op | None
+    drawing: int | None
     dtype: np.dtype[Any]
     name: str | None
     numbers: tuple[int, ...]
@@ -66,6 +69,13 @@ class Site(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     scope: str
+
+
+class Drawing(NamedTuple):
+    """An array of random numbers that the loss function drew: from where, and how to draw the next."""
+
+    rng: np.random.Generator
+    draw: Callable[[], Array]
 
 
 class Params(NamedTuple):
@@ -94,6 +104,9 @@ class Ops:
         self.scalars: list[Any] = []
         self.values: dict[int, Array] = {}
         """The arrays of constants."""
+        self.drawings: list[Drawing] = []
+        self.drawing_of: dict[int, int] = {}
+        """For each random constant the number of its drawing."""
         self.site_of, self.params_of, self.name_of = array("i"), array("i"), array("i")
         self.step = array("i")
         self.backward_of = array("i")
@@ -127,6 +140,7 @@ class Ops:
         _, op.primitive, op.shape, op.dtype, op.scope = self.site(n)
         op.params, op.numbers = params.values, params.numbers
         op.name, op.value = self.name(n), self.values.get(n)
+        op.drawing = self.drawing_of.get(n)
         op.step = None if self.step[n] == NOWHEN else self.step[n]
         op.backward_of = None if of < 0 else self[of]
         return op

@@ -52,6 +52,7 @@ class Unit:
         numbers: for each integer among the parameters `(a, b)`, meaning a * t + b.
         initials: what a step outside lo..hi holds: a Ref, or None for zeros.
         table: for a constant that changes from step to step, its values with time first.
+        drawings: of a random constant, the number of its drawing; of a table, one for each row, or None.
     """
 
     def __init__(self, op: Op, order: float, rolled: bool = False, lo: int = 0, hi: int = 0) -> None:
@@ -62,6 +63,7 @@ class Unit:
         self.numbers: list[tuple[int, int]] = [(0, n) for n in op.numbers]
         self.initials: dict[int, Ref | None] = {}
         self.table: np.ndarray[Any, Any] | None = None
+        self.drawings: list[int | None] = [] if op.drawing is None else [op.drawing]
 
     @property
     def operation(self) -> str:
@@ -77,6 +79,14 @@ class Unit:
     def __repr__(self) -> str:
         name = self.primitive.name if self.primitive else "input" if self.op.value is None else "constant"
         return f"<{name} {self.op.name or ''} {f'{self.lo}..{self.hi}' if self.rolled else ''}>"
+
+
+class _Table(NamedTuple):
+    """Constants in place of one operand at successive steps: their numbers and values; see `Unit`."""
+
+    column: tuple[int, ...]
+    values: Array
+    drawings: list[int | None]
 
 
 class Rolled(NamedTuple):
@@ -188,6 +198,7 @@ class _Reroller:
         """Turn roles into references; everything that is in no rolled unit becomes a unit of its own."""
         singles = {n: Unit(self.ops[n], n) for n in self.trace.alive.tolist() if self.owner[n] is None}
         units = [*fits, *singles.values()]
+        tables: dict[Any, Unit] = {}
 
         def refer(x: int) -> Any:
             if x < 0:
@@ -204,12 +215,14 @@ class _Reroller:
         for unit, fit in fits.items():
             unit.numbers = fit.numbers
             for role in fit.args:
-                if isinstance(role, np.ndarray):
-                    table = Unit(unit.op, unit.order - 0.5, True, unit.lo, unit.hi)
-                    table.primitive, table.numbers = None, []
-                    table.table, table.shape, table.dtype = role, role.shape[1:], role.dtype
-                    units.append(table)
-                    unit.args.append(Ref(table, delay=0))
+                if type(role) is _Table:
+                    key = unit.lo, role.column, role.values.dtype  # forward and backward read the same masks
+                    if key not in tables:
+                        table = tables[key] = Unit(unit.op, unit.order - 0.5, True, unit.lo, unit.hi)
+                        table.primitive, table.numbers, table.drawings = None, [], role.drawings
+                        table.table, table.shape, table.dtype = role.values, role.values.shape[1:], role.values.dtype
+                        units.append(table)
+                    unit.args.append(Ref(tables[key], delay=0))
                 else:
                     source, delay = role
                     unit.args.append(refer(source) if delay is None else Ref(source, delay=delay))
@@ -228,7 +241,7 @@ class _Fit:
     """The roles of a unit's operands, and the steps at which they are not played.
 
     Attributes:
-        args: for each operand `(unit, delay)`, `(number of an operation or scalar, None)`, or a table of constants.
+        args: for each operand `(unit, delay)`, `(number of an operation or scalar, None)`, or a `_Table`.
         numbers: see `Unit`.
         claims: `(unit, step, operation or None, own step)`: the initial values it wants to read.
         bad: steps at which it does not fit, each with a reason.
@@ -285,7 +298,9 @@ class _Fit:
         else:
             values = [self._constant(x) for x in column.tolist()]
             if all(v is not None and v.shape == np.shape(values[0]) and v.dtype == values[0].dtype for v in values):
-                self.args.append(np.stack(values))
+                drawings = [rolls.ops.drawing_of.get(x) for x in column.tolist()]
+                random = any(k is not None for k in drawings)
+                self.args.append(_Table(tuple(column.tolist()), np.stack(values), drawings if random else []))
             else:
                 self.args.append((model, None))
                 self.bad.update((unit.lo + int(i), "an operand is another tensor than in other steps")

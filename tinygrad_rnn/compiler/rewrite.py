@@ -303,7 +303,8 @@ def _constant_value(x: Any) -> Any:
     """The value of an operand that is known now, else None."""
     if type(x) is not Ref:
         return x
-    return x.unit.op.value if x.unit.primitive is None and not x.unit.rolled and x == Ref(x.unit) else None
+    known = x.unit.primitive is None and not x.unit.rolled and not x.unit.drawings and x == Ref(x.unit)
+    return x.unit.op.value if known else None
 
 
 def _joined(terms: list[Any], unit: Unit) -> list[Any]:

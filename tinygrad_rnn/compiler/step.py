@@ -37,7 +37,8 @@ def compile(loss_fn: Callable[..., Any]) -> Compiled:
 
     `loss_fn(params, *batch)` gets tensors in the containers that `step` was called with and returns a
     scalar tensor. It must do the same operations whatever the numbers in its arrays are: a Python `if` on
-    a value, a random number or an array taken from `tensor.data` is frozen as it was when it ran. The
+    a value, a random number or an array taken from `tensor.data` is frozen as it was when it ran (but `dropout`
+    draws a new mask from its generator in every call, the same as in an eager one). The
     second call is compared with an eager one, so that this does not go unnoticed. The vjp rules of a primitive
     of one's own must not look at values either: they run once, on arrays of ones.
 
@@ -87,11 +88,12 @@ class Compiled:
         if program is None:
             program = self.programs[key] = Program(self.loss_fn, (params, *batch), leaves, count)
         self._last = program
+        before = program.random_states() if program.calls == 1 else []
         found = iter(program(leaves))
         loss = next(found)[()]
-        program.calls += 1
         if program.calls == 2:
-            self._compare(loss, (params, *batch), leaves)
+            with _rewound(before):
+                self._compare(loss, (params, *batch), leaves)
         value = loss if program.extra is None else (loss, _unflatten(program.extra, found))
         if isinstance(params, Module):
             return value, dict(zip((name for name, _ in params.named_parameters()), found, strict=True))
@@ -173,20 +175,54 @@ class Program:
             self.extra = _unflatten(traced.extra, repeat(np.bool_()))  # the containers alone, not what was in them
             self.source = emit(self.schedule, results, rolled.inputs, allocate(self.schedule, results))
         self.calls = 0
+        self._drawings = traced.ops.drawings
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
-        self._idle: list[Callable[..., Any]] = []
+        self._idle: list[tuple[Callable[..., Any], dict[str, Array]]] = []
 
     def __call__(self, leaves: Sequence[Array]) -> Any:
         """The loss and the gradients; each call has buffers of its own while it runs."""
-        run = self._idle.pop() if self._idle else self.source.make()
+        run, random = self._idle.pop() if self._idle else self._make()
+        self.calls += 1
+        if self.calls > 1:  # the first call runs on what tracing drew
+            self._draw(random)
         with OneThread() if self.source.small else nullcontext():
             found = run(*leaves)
-        self._idle.append(run)
+        self._idle.append((run, random))
         return found
+
+    def _make(self) -> tuple[Callable[..., Any], dict[str, Array]]:
+        """A run with buffers of its own, and those of them that random numbers are written into."""
+        names = {name for places in self.source.drawn.values() for name, _ in places}
+        random = {name: self.source.constants[name].copy() for name in names}
+        return self.source.make(random), random
+
+    def _draw(self, random: dict[str, Array]) -> None:
+        """Draw what the loss function would draw, in its order, so that the numbers are those of an eager call."""
+        for k, drawing in enumerate(self._drawings):
+            numbers = drawing.draw()
+            for name, at in self.source.drawn.get(k, ()):
+                random[name][at] = numbers
+
+    def random_states(self) -> list[tuple[np.random.Generator, Any]]:
+        """The generators that a call draws from, and their states now."""
+        return [(rng, rng.bit_generator.state) for rng in {id(each.rng): each.rng for each in self._drawings}.values()]
 
     def explain(self) -> str:
         """See `Compiled.explain`."""
         return explain(self.schedule, self.misfits)
+
+
+@contextmanager
+def _rewound(states: Sequence[tuple[np.random.Generator, Any]]) -> Iterator[None]:
+    """Run the body with generators as they were, and leave them as they are."""
+    after = [(rng, rng.bit_generator.state) for rng, _ in states]
+    for rng, state in states:
+        rng.bit_generator.state = state
+    try:
+        yield
+    finally:
+        for rng, state in after:
+            rng.bit_generator.state = state
 
 
 @contextmanager

@@ -8,7 +8,7 @@ nobody reads what they compute, and only once for what is the same at every step
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..origin import Origin, assigned_name, line
 from ..patch import Patch, Slot
 from ..primitive import Primitive
 from ..tensor import Array, Tensor, constant, next_order
-from .operations import NOWHEN, Ops, Params, Site, total
+from .operations import NOWHEN, Drawing, Ops, Params, Site, total
 
 _TRACKS = 64  # how many sites of the same code are looked through for the neighbour of a new operation
 
@@ -103,6 +103,7 @@ class Tape:
         self._row: tuple[int, Tensor] | None = None
         self._script: Script | None = None  # the one that is being written
         self._scripts: dict[int, Script] = {}  # the last one of each site
+        self._random: dict[int, int] = {}  # the constants that were drawn, by the identity of their arrays
         self._alive: list[Any] = []  # keeps identities in keys unique
 
     # ------------------------------------------------------------------ forward
@@ -115,10 +116,20 @@ class Tape:
         self._of_leaf[tensor.order] = n
         return n
 
+    def drawn(self, array: Array, rng: np.random.Generator, draw: Callable[[], Array]) -> None:
+        """An array of random numbers: a constant, of which every call of the program has its own."""
+        now, ops = current.get(), self.ops
+        n = self._random[id(array)] = self._new(self._like(None, 0, array, now.scope), (), 0, _when(now.step))
+        ops.values[n] = array
+        ops.drawing_of[n] = len(ops.drawings)
+        ops.drawings.append(Drawing(rng, draw))
+
     def constant(self, array: Array) -> int:
+        if (n := self._random.get(id(array), -1)) >= 0:
+            return n
         key = ("constant", array.shape, array.dtype.str, array.tobytes() if array.size <= 256 else id(array))
-        n = self._numbered.get(key)
-        if n is None:
+        n = self._numbered.get(key, -1)
+        if n < 0:
             now = current.get()
             n = self._numbered[key] = self._new(self._like(None, 0, array, now.scope), (), 0, _when(now.step))
             self.ops.values[n] = np.array(array)

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..context import current
 from ..errors import InputError
 from ..primitive import composed
-from ..tensor import raw
+from ..tensor import Array, constant, raw
 
 
 @composed()
@@ -30,9 +31,16 @@ def dropout(x: Any, p: float, rng: np.random.Generator, training: bool = True) -
         raise InputError(f"dropout: got {type(rng).__name__} for rng, expected np.random.default_rng(seed)")
     if not training or p == 0:
         return x
-    values = np.asarray(raw(x))
-    keep = rng.random(values.shape, np.float32) >= p
-    return x * (keep / (1 - p)).astype(values.dtype)
+    shape, dtype = np.shape(raw(x)), np.asarray(raw(x)).dtype
+
+    def draw() -> Array:
+        return ((rng.random(shape, np.float32) >= p) / (1 - p)).astype(dtype)
+
+    mask = draw()
+    if (drawn := current.get().drawn) is not None:
+        drawn(mask, rng, draw)
+        return x * constant(mask)
+    return x * mask
 
 
 __all__ = ["dropout"]

@@ -82,11 +82,6 @@ class Settings:
             raise InputError(f"target: got {self.target}, expected a finite score")
         if self.k2 is not None and self.k2 < 1:
             raise InputError(f"k2: got {self.k2}, expected 1 or more")
-        if self.compile and self.dropout:
-            raise InputError(
-                f"compile: dropout={self.dropout} draws new random numbers at every update, and a compiled program "
-                "would repeat the first ones; use --dropout 0, or do not compile"
-            )
         if self.dtype not in ("float32", "float64"):
             raise InputError(f"dtype: got {self.dtype!r}, expected float32 or float64")
 
