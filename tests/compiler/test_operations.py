@@ -70,6 +70,25 @@ def users_own() -> Iterator[None]:
 OPERATIONS["a user's own"] = lambda z: primitives["scaled_by_the_user"](z, times=0.5)
 
 
+def agree_with_eager(loss_fn: Callable[[Any, Any], Any], dtype: Any = np.float64) -> None:
+    """Compare two calls with the eager program, on parameters W (3, 4) and R (4, 4) and a batch (5, 2, 3)."""
+    rng = np.random.default_rng(0)
+    params = {name: rng.standard_normal(shape).astype(dtype) for name, shape in {"W": (3, 4), "R": (4, 4)}.items()}
+    units = np.finfo(dtype).eps / np.finfo(np.float64).eps
+    step = tg.compile(loss_fn)
+    for scale in (1.0, 0.9):  # the second call finds the buffers as the first left them
+        xs = rng.standard_normal((5, 2, 3)).astype(dtype)
+        given = {key: tg.Tensor(value * dtype(scale), requires_grad=True) for key, value in params.items()}
+        expected = loss_fn(given, tg.Tensor(xs))
+        expected.backward()
+        loss, grads = step(given, xs)
+        np.testing.assert_allclose(loss, expected.item(), rtol=1e-12 * units)
+        for key, tensor in given.items():
+            assert grads[key].dtype == tensor.grad.dtype
+            small = 1e-12 * units * (np.abs(tensor.grad).max() + 0.1)
+            np.testing.assert_allclose(grads[key], tensor.grad, rtol=1e-9 * units, atol=small)
+
+
 @pytest.mark.parametrize("place", ["inside", "on each", "after"])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operation(name: str, place: str) -> None:
@@ -87,17 +106,29 @@ def test_operation(name: str, place: str) -> None:
             loss = loss + (np.stack([operation(h) for h in states]) ** 2).mean()
         return loss
 
-    rng = np.random.default_rng(0)
-    params = {"W": rng.standard_normal((3, 4)), "R": rng.standard_normal((4, 4))}
-    step = tg.compile(loss_fn)
-    for scale in (1.0, 0.9):  # the second call finds the buffers as the first left them
-        xs = rng.standard_normal((5, 2, 3))
-        given = {key: tg.Tensor(value * scale, requires_grad=True) for key, value in params.items()}
-        expected = loss_fn(given, tg.Tensor(xs))
-        expected.backward()
-        loss, grads = step(given, xs)
-        np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
-        for key, tensor in given.items():
-            np.testing.assert_allclose(
-                grads[key], tensor.grad, rtol=1e-9, atol=1e-12 * np.abs(tensor.grad).max() + 1e-13
-            )
+    agree_with_eager(loss_fn)
+
+
+NUMBERS: dict[str, Callable[[Any, int], Any]] = {
+    "compared with a fraction": lambda z, t: z * (z > 0.2 * t - 0.5),
+    "compared with an integer": lambda z, t: z * (3 * z + 2 > t),
+    "maximum": lambda z, t: np.maximum(z, 0.2 * t - 0.5),
+    "clip": lambda z, t: np.clip(z, 0.1 * t - 0.7, 0.2 * t),
+    "where": lambda z, t: np.where(z > 0, z, t),
+    "power": lambda z, t: z ** (t + 1),
+    "base": lambda z, t: (t + 1.5) ** z,
+    "now an integer, now a fraction": lambda z, t: z * (2 if t == 3 else 0.5),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_that_changes_from_step_to_step(name: str, dtype: Any) -> None:
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, loss = np.zeros((2, 4), dtype), 0.0
+        for t, x in tg.steps(xs):
+            h = np.tanh(NUMBERS[name](x @ params["W"] + h @ params["R"], t))
+            loss = loss + (h * h).sum()
+        return loss
+
+    agree_with_eager(loss_fn, dtype)

@@ -314,11 +314,12 @@ class _Fit:
         return site.shape == source.shape and site.dtype == source.dtype
 
     def _constant(self, x: int) -> Any:
-        """The value of an operand that is known now, else None."""
+        """The value of an operand that is known now, else None; a number in the dtype that NumPy would take it for."""
         if x >= 0:
             return self.rolls.ops.values.get(x)
-        value, dtype = self.rolls.scalar(x), self.unit.dtype
-        return np.asarray(value, dtype if isinstance(value, float) or dtype.kind != "f" else None)
+        beside = [self.rolls.ops.site(a).dtype for a in self.rolls.args(self.members[len(self.members) // 2]) if a >= 0]
+        value = self.rolls.scalar(x)
+        return np.asarray(value, np.result_type(*beside, value))
 
     def _sum(self) -> None:
         """A sum may lack a term at the first or last steps: the term's initial value is then zero."""
