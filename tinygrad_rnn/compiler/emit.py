@@ -176,7 +176,8 @@ class _Writer:
         """A name for what has none, from its operation and operands."""
         p = unit.primitive
         if p is None:
-            return "mask" if unit.drawings else "filled" if unit in self.uniform else "table" if unit.rolled else "constant"
+            plain = "table" if unit.rolled else "constant"
+            return "mask" if unit.drawings else "filled" if unit in self.uniform else plain
         word = _SHORT.get(p.name, p.name)
         operands = [self.names.get(a.unit) or _title(a.unit) or "x" for a in unit.args if type(a) is Ref]
         first = operands[0] if operands else "x"
