@@ -132,3 +132,26 @@ def test_a_number_that_changes_from_step_to_step(name: str, dtype: Any) -> None:
         return loss
 
     agree_with_eager(loss_fn, dtype)
+
+
+ROWS: dict[str, Callable[[Any, int], Any]] = {
+    "the one before, or the last": lambda ys, t: ys[t - 1],
+    "the second before, or the last but one": lambda ys, t: ys[t - 2],
+    "from the end": lambda ys, t: ys[-1 - t],
+    "backwards past the first": lambda ys, t: ys[2 - t],
+    "of another axis": lambda ys, t: np.swapaxes(ys, 0, 1)[:, t - 1],
+}
+
+
+@pytest.mark.parametrize("differentiable", [True, False])
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_at_a_distance_wraps_around(name: str, differentiable: bool) -> None:
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, loss = np.zeros((2, 4)), 0.0
+        ys = xs @ params["W"] if differentiable else np.concatenate([xs, xs[:, :, :1]], axis=2)
+        for t, x in tg.steps(xs):
+            h = np.tanh(x @ params["W"] + h @ params["R"])
+            loss = loss + (h * ROWS[name](ys, t)).sum()
+        return loss
+
+    agree_with_eager(loss_fn)

@@ -113,6 +113,7 @@ def _getitem_once(unit: Unit, timed: list[bool], moving: list[int]) -> bool:
                 and None not in entries
                 and _moving_is_row(entries, moving[0])
                 and len(rows) == 1
+                and _wraps_nowhere(unit, moving[0])
             )
         )
     if moving or not any(timed):
@@ -142,6 +143,12 @@ def _moving_is_row(entries: Sequence[Any], moving: int) -> bool:
             return type(e) is int
         at += n
     return False
+
+
+def _wraps_nowhere(unit: Unit, moving: int) -> bool:
+    """Whether an index stays on one side of zero: xs[t - 1] reads the last row at the first step, so it is no slice."""
+    slope, start = unit.numbers[moving]
+    return (slope * unit.lo + start >= 0) == (slope * unit.hi + start >= 0)
 
 
 def _matmul_once(unit: Unit, timed: list[bool]) -> bool:
