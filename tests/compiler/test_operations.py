@@ -155,3 +155,16 @@ def test_a_row_at_a_distance_wraps_around(name: str, differentiable: bool) -> No
         return loss
 
     agree_with_eager(loss_fn)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("number", [np.float32(0.3), np.float64(0.3), np.int64(2), np.bool_(True)])
+def test_a_number_of_numpys(number: Any, dtype: Any) -> None:
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, loss = np.zeros((2, 4), dtype), number * (np.zeros(4, dtype) @ np.ones(4, dtype))
+        for t, x in tg.steps(xs):
+            h = np.tanh(x @ params["W"] + h @ params["R"] * number + number + type(number)(t))
+            loss = loss + (h * h).sum() * number
+        return loss
+
+    agree_with_eager(loss_fn, dtype)

@@ -178,6 +178,8 @@ class Tape:
                 if n < 0:
                     n = self.op_of(x)
                 varies = varies or bool(self._varies[n])
+            elif isinstance(x, np.generic):  # unlike a Python number it has a dtype, as an array has
+                n = self.constant(np.asarray(x))
             else:
                 n = ~self._number(self.ops.scalars, (type(x), x or repr(x)), x)  # -0.0 is not 0.0
             args.append(n)
