@@ -441,6 +441,16 @@ def test_what_is_returned_beside_the_loss() -> None:
         state = extra["state"]
 
 
+@pytest.mark.parametrize("take_out", [lambda y: y.data, lambda y: y.mean().item(), lambda y: y.data.mean()])
+def test_numbers_beside_the_loss_that_would_never_change_are_refused(take_out: Callable[[Any], Any]) -> None:
+    def loss_fn(params: Any, x: Any) -> Any:
+        y = params * x
+        return y.sum(), {"found": [take_out(y)]}
+
+    with pytest.raises(tg.GraphError, match=r"beside the loss, expected tensors: .* the same in every call"):
+        tg.compile(loss_fn)(np.ones(3), np.arange(3.0))
+
+
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("windows", [{}, {"k1": 3, "k2": 5}])
 def test_the_compiled_gradients_are_a_witness_of_bptt(cell: str, windows: dict[str, int]) -> None:

@@ -83,8 +83,12 @@ def _tensors(x: Any) -> Iterator[Tensor]:
     elif isinstance(x, (dict, list, tuple)):
         for value in x.values() if isinstance(x, dict) else x:
             yield from _tensors(value)
-    elif isinstance(x, np.ndarray):
-        raise GraphError("compile: the loss function returned an array beside the loss, expected tensors")
+    elif isinstance(x, (np.ndarray, np.generic, float)):
+        what = "an array" if isinstance(x, np.ndarray) else f"the number {x!r}"
+        raise GraphError(
+            f"compile: the loss function returned {what} beside the loss, expected tensors: "
+            "what was taken out of the graph, by .data or .item(), would be the same in every call"
+        )
 
 
 class _Gradient:
