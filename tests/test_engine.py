@@ -195,6 +195,10 @@ def test_products_of_what_does_not_depend_are_zero() -> None:
     assert tg.jacobian(x[:0], x)[0].shape == (0, 2)
 
 
+def test_the_gradient_of_the_gradient_of_a_new_axis() -> None:
+    assert tg.gradcheck(lambda x: (x[None] ** 3 + x[None] * x[None, :]).sum(), [np.array([0.8, -0.3])], order=2)
+
+
 # ---------------------------------------------------------------------- gradcheck
 def test_gradcheck_names_the_worst_entry_of_a_large_input() -> None:
     def fn(x: Any) -> Any:

@@ -53,6 +53,8 @@ def split_key(key: Any) -> tuple[Any, tuple[Any, ...]]:
     """
     if type(key) is int or type(key) is slice:
         return key, ()
+    if key is None:
+        return (None,), ()  # as a part's key, None alone is the whole
     arrays: list[Any] = []
     entries: list[Any] = []
     for entry in key if isinstance(key, tuple) else (key,):
