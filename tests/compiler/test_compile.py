@@ -228,6 +228,20 @@ def test_two_sequences_in_a_row_with_the_state_carried_over() -> None:
     check(loss_fn, *rnn_arguments(T=8))
 
 
+def test_a_part_of_a_state_that_is_known_before_the_first_step() -> None:
+    """Its gradient is a view of one row of memory for each step, which the step before reads."""
+
+    def loss_fn(params: Any, xs: Any, targets: Any) -> Any:
+        h, loss = np.zeros((xs.shape[1], params["W_hh"].shape[0])), 0.0
+        for _, x in tg.steps(xs):
+            new = np.tanh(x @ params["W_xh"] + h @ params["W_hh"] + params["b_h"])
+            h = np.concatenate([h[:, -1:], new[:, :-1]], axis=-1)
+            loss = loss + (h * h).sum()
+        return loss
+
+    check(loss_fn, *rnn_arguments())
+
+
 # ---------------------------------------------------------------------- layers and losses
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True}])

@@ -406,6 +406,10 @@ class _Writer:
             if _is_scatter(unit):
                 self._parts(unit)
         for unit in loop.units:
+            place = self.places[unit]
+            if place.kind == VIEW and place.timed:  # its row of another step may be read before this step's line
+                self._view_in_loop(unit, place)
+        for unit in loop.units:
             self._initials(unit)
         inside = set(loop.units)
         for unit in loop.units:
@@ -452,7 +456,7 @@ class _Writer:
     def _in_loop(self, unit: Unit) -> list[str]:
         place = self.places[unit]
         if place.kind == VIEW:
-            return self._view_in_loop(unit, place)
+            return [] if unit in self.lists else self._view_in_loop(unit, place)
         operands = self._operands(unit, at_once=False)
         if _is_scatter(unit):
             operands = [
