@@ -431,6 +431,25 @@ def test_compile_time_is_linear_in_the_number_of_steps() -> None:
     assert seconds(400) / seconds(100) < 7
 
 
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_mask_that_picks_another_number_of_entries_is_noticed(first: int) -> None:
+    def loss_fn(params: Any, xs: Any, mask: Any) -> Any:
+        h, losses = np.zeros(4), []
+        for _, x in tg.steps(xs):
+            h = np.tanh(x * params + h)
+            losses.append((h * h).sum())
+        return np.stack(losses)[mask].mean()
+
+    step, xs = tg.compile(loss_fn), np.ones((5, 4))
+    for mask in (np.arange(5) < first, np.arange(5) >= 5 - first):  # as many: the program holds
+        loss, grads = step(np.ones(4), xs, mask)
+        expected, (gradient,) = eager(lambda p, xs, mask: loss_fn(p[0], xs, mask), [np.ones(4)], xs, mask)
+        np.testing.assert_allclose(loss, expected, rtol=1e-12)
+        np.testing.assert_allclose(grads, gradient, rtol=1e-12)
+    with pytest.raises(tg.GraphError, match="boolean index picked"):
+        step(np.ones(4), xs, np.arange(5) < 2)
+
+
 # ---------------------------------------------------------------------- beside the loss, and as a witness
 def test_what_is_returned_beside_the_loss() -> None:
     def loss_fn(params: Any, xs: Any, state: Any) -> Any:

@@ -52,6 +52,8 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "chosen twice": lambda z: z[:, np.array([0, 0, 2, 1])],
     "repeat": lambda z: np.repeat(z, 2, axis=1)[:, ::2],
     "pad": lambda z: np.pad(z, ((0, 0), (1, 0)))[:, :-1],
+    "new axis": lambda z: (z[None] * z[None]).sum(axis=0),
+    "entries of a mask": lambda z: z * z[z * z > -1].sum(),
 }
 
 

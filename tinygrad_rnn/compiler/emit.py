@@ -75,7 +75,7 @@ class _Writer:
         self.uniform: dict[Unit, Any] = {}  # the number that all entries of a constant are
         self.primitives = {unit.primitive for unit in walk(schedule) if unit.primitive is not None}
         self.used: set[str] = {
-            *("t", "program", "step", "list", "range", "reversed", "float", "OneThread", "one_thread", "ops"),
+            *("t", "program", "step", "list", "range", "reversed", "float", "OneThread", "one_thread", "ops", "picked"),
             *NUMPY,
             *primitives,
             *(called(p) for p in self.primitives if p.is_ufunc),

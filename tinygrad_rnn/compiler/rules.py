@@ -116,12 +116,17 @@ def _getitem_once(unit: Unit, timed: list[bool], moving: list[int]) -> bool:
                 and _wraps_nowhere(unit, moving[0])
             )
         )
-    if moving or not any(timed):
+    if moving or not any(timed) or _by_mask(unit):
         return False
     if not timed[0]:  # rows of a table, such as embeddings
         return type(key) is Slot
     slots = [e for e in entries if type(e) is Slot]
     return len(slots) == len(entries) and len({len(a.unit.shape) for a in unit.args[1:] if type(a) is Ref}) == 1
+
+
+def _by_mask(unit: Unit) -> bool:
+    """Whether a boolean array is among the indices, so that it depends on values how many entries are picked."""
+    return any(a.unit.dtype.kind == "b" for a in unit.args[1:])
 
 
 def _numbers(entries: Sequence[Any]) -> list[int]:
@@ -391,7 +396,8 @@ def _take(unit: Unit, operands: Sequence[Operand], steps: int | None) -> str:
     x, *indices = operands
     key = unit.params["key"]
     if steps is None or not x.timed:
-        return f"{x.text}[{_key(key, [o.text for o in indices], [affine(a, b, 't') for a, b in unit.numbers])}]"
+        text = f"{x.text}[{_key(key, [o.text for o in indices], [affine(a, b, 't') for a, b in unit.numbers])}]"
+        return f"picked({text}, {unit.shape})" if _by_mask(unit) else text
     ndim = len(indices[0].shape)
     times = f"arange({steps}).reshape{(steps, *(1,) * ndim)}"
     return f"{x.text}[{', '.join([times, *(o.text for o in indices)])}]"

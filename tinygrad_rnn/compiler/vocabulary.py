@@ -70,6 +70,8 @@ def imports(code: str, used: Iterable[Primitive]) -> Iterator[str]:
     package = __name__.split(".")[0]
     if "ops" in found:
         yield f"from {package} import ops"
+    if "picked" in found:
+        yield f"from {package}.compiler.picked import picked"
     if "OneThread" in found:
         yield f"from {package}.compiler.threads import OneThread"
 
