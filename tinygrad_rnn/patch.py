@@ -63,7 +63,7 @@ def split_key(key: Any) -> tuple[Any, tuple[Any, ...]]:
             or entry is Ellipsis
             or (isinstance(entry, (slice, int, np.integer)) and not isinstance(entry, bool))
         ):
-            entries.append(entry)
+            entries.append(int(entry) if isinstance(entry, np.integer) else entry)
             continue
         if isinstance(entry, list) and not entry:
             entry = np.zeros(0, np.intp)

@@ -170,3 +170,24 @@ def test_a_number_of_numpys(number: Any, dtype: Any) -> None:
         return loss
 
     agree_with_eager(loss_fn, dtype)
+
+
+PARAMETERS: dict[str, Callable[[Any], Any]] = {
+    "index": lambda z: z * z[:, np.int64(1)][:, None] + z[np.int64(0)],
+    "slice": lambda z: np.concatenate([z[:, np.int64(2) :], z[:, : np.int64(2)]], axis=np.int64(1)),
+    "axis": lambda z: z * tg.softmax(z, axis=np.int64(1)),
+    "axes": lambda z: z * z.sum(axis=(np.int64(0), np.int64(1)), keepdims=True),
+    "fraction": lambda z: tg.leaky_relu(z, np.float64(0.2)),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_numbers_of_numpys_as_parameters(name: str) -> None:
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, loss = np.zeros((2, 4)), 0.0
+        for _, x in tg.steps(xs):
+            h = np.tanh(PARAMETERS[name](x @ params["W"] + h @ params["R"]))
+            loss = loss + (h * h).sum()
+        return loss
+
+    agree_with_eager(loss_fn)

@@ -241,8 +241,9 @@ class Tape:
     def _number_of_params(self, values: Mapping[str, Any]) -> int:
         numbers: list[int] = []
         frozen = _freeze(values, numbers)
-        params = Params(values, frozen, tuple(numbers))
-        return self._number(self.ops.params, ("params", frozen, params.numbers), params)
+        key = ("params", frozen, tuple(numbers))
+        n = self._numbered.get(key)
+        return self._number(self.ops.params, key, Params(_plain(values), *key[1:])) if n is None else n
 
     def give_name(self, n: int, name: str | None) -> None:
         self.ops.name_of[n] = self._number(self.ops.names, ("name", name), name) if name else 0
@@ -466,8 +467,22 @@ def _freeze(value: Any, numbers: list[int]) -> Any:
         return (kind.__name__, *(_freeze(v, numbers) for v in value))
     if kind is dict:
         return tuple((k, _freeze(v, numbers)) for k, v in value.items())
+    if isinstance(value, np.generic):
+        return _freeze(value.item(), numbers)
     try:
         hash(value)
     except TypeError:
         return id(value)
     return value
+
+
+def _plain(value: Any) -> Any:
+    """Parameters with Python's numbers for NumPy's: np.int64(1) means 1, and is not how the source may write it."""
+    kind = type(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if kind is slice:
+        return slice(_plain(value.start), _plain(value.stop), _plain(value.step))
+    if kind is tuple or kind is list:
+        return kind(_plain(v) for v in value)
+    return {k: _plain(v) for k, v in value.items()} if kind is dict else value
