@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.primitive import primitives
+from tinygrad_rnn.primitive import Primitive, primitives
 
 OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "square": np.square,
@@ -188,6 +188,21 @@ def test_numbers_of_numpys_as_parameters(name: str) -> None:
         for _, x in tg.steps(xs):
             h = np.tanh(PARAMETERS[name](x @ params["W"] + h @ params["R"]))
             loss = loss + (h * h).sum()
+        return loss
+
+    agree_with_eager(loss_fn)
+
+
+def test_primitives_that_are_in_no_table() -> None:
+    through = Primitive(lambda x: np.round(x) + 0.0, [lambda g, y, x: g], "through", "Gradients go straight through.")
+    blind = Primitive(lambda x: 3 * x, [lambda g, y, x: np.full(x.shape, 3.0)], "blind", "Its rule ignores g.")
+
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, loss = np.zeros((2, 4)), 0.0
+        for _, x in tg.steps(xs):
+            through_what = np.tanh(x @ params["W"] + h @ params["R"])
+            h = through(through_what)
+            loss = loss + (h * h).sum() + blind(through_what).sum()
         return loss
 
     agree_with_eager(loss_fn)

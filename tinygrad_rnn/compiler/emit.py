@@ -78,7 +78,7 @@ class _Writer:
             *("t", "program", "step", "list", "range", "reversed", "float", "OneThread", "one_thread", "ops", "picked"),
             *NUMPY,
             *primitives,
-            *(called(p) for p in self.primitives if p.is_ufunc),
+            *(called(p) for p in self.primitives),
         }
         self.names: dict[Unit, str] = {}
         self.slabs: dict[Unit, str] = {}  # text of the array with time first

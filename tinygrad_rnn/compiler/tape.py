@@ -331,7 +331,8 @@ class Tape:
                 if type(message) is Patch:
                     sent: Any = message.key, [self.op_of(x) for x in (message.value, *message.indices)]
                 else:
-                    sent = None if message is None else (WHOLE, [self.op_of(message)])
+                    tensor = constant(message) if isinstance(message, np.ndarray) else message  # one that g is not in
+                    sent = None if message is None else (WHOLE, [self.op_of(tensor)])
                 script.send(sent)
         self._script = None
         masks = any(x >= 0 and ops.site(x).dtype.kind == "b" for x in given)  # what they pick may differ in number
