@@ -137,6 +137,24 @@ def test_gradients_inside_a_compiled_function_are_refused() -> None:
         tg.compile(penalty)(np.ones(3), np.arange(3.0))
 
 
+@pytest.mark.parametrize("batch", [3, 100])
+def test_an_array_that_the_loss_function_writes_to_between_the_steps(batch: int) -> None:
+    def loss_fn(params: Any, xs: Any, copy: bool) -> Any:
+        h, loss, place = np.zeros((batch, 4)), 0.0, np.zeros((batch, 4))
+        for t, x in tg.steps(xs):
+            place[...] = t / 5
+            h = np.tanh(x @ params["W"] + h + (place.copy() if copy else place))
+            loss = loss + (h * h).sum()
+        return loss
+
+    rng = np.random.default_rng(0)
+    params, xs = {"W": rng.standard_normal((4, 4))}, rng.standard_normal((5, batch, 4))
+    loss, grads = tg.compile(loss_fn)(params, xs, False)
+    expected, (gradient,) = eager(loss_fn, params, xs, True)  # which refuses to go back over such an array
+    np.testing.assert_allclose(loss, expected, rtol=1e-12)
+    np.testing.assert_allclose(grads["W"], gradient, rtol=1e-10)
+
+
 # ---------------------------------------------------------------------- rules on stand-ins
 RULES = {
     "solve": lambda h, A, i, m: np.linalg.solve(A + 4 * np.eye(4), h.T).T,

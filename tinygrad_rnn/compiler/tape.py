@@ -127,9 +127,10 @@ class Tape:
     def constant(self, array: Array) -> int:
         if (n := self._random.get(id(array), -1)) >= 0:
             return n
-        key = ("constant", array.shape, array.dtype.str, array.tobytes() if array.size <= 256 else id(array))
+        small = array.size <= 256
+        key = ("constant", array.shape, array.dtype.str, array.tobytes() if small else id(array))
         n = self._numbered.get(key, -1)
-        if n < 0:
+        if n < 0 or not (small or self.ops.values[n].tobytes() == array.tobytes()):  # it may have been written to
             now = current.get()
             n = self._numbered[key] = self._new(self._like(None, 0, array, now.scope), (), 0, _when(now.step))
             self.ops.values[n] = np.array(array)
