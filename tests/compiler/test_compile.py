@@ -269,6 +269,46 @@ def test_layers_of_nn(kind: str, options: dict[str, Any]) -> None:
         assert step.explain().count("loop over steps 0..5") == 2 * directions
 
 
+@pytest.mark.parametrize("hold", [lambda m: m, lambda m: {"model": m, "others": [np.ones(4)]}])
+def test_modules_among_the_parameters_and_in_the_batch(hold: Callable[[Any], Any]) -> None:
+    model, fixed = tg.nn.Linear(3, 4, rng=0), tg.nn.Linear(3, 4, rng=1)
+
+    def loss_fn(params: Any, other: Any, xs: Any) -> Any:
+        mine, scale = (params["model"], params["others"][0]) if isinstance(params, dict) else (params, 1.0)
+        return (mine(xs) * other(xs) * scale).sum()
+
+    xs = np.random.default_rng(0).standard_normal((5, 3))
+    step = tg.compile(loss_fn)
+    for _ in range(3):
+        loss, grads = step(hold(model), fixed, xs)
+        model.zero_grad()
+        expected = loss_fn(model, fixed, xs)
+        expected.backward()
+        np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+        found = grads.get("model", grads)
+        assert list(found) == [name for name, _ in model.named_parameters()]
+        for name, parameter in model.named_parameters():
+            np.testing.assert_allclose(found[name], parameter.grad, rtol=1e-12)
+        if found is not grads:
+            np.testing.assert_allclose(grads["others"][0], (model(xs) * fixed(xs)).data.sum(axis=0), rtol=1e-12)
+
+
+def test_freezing_another_parameter_makes_another_program() -> None:
+    layers = [tg.nn.Linear(3, 3, bias=False, rng=seed) for seed in (0, 1)]
+    model, x = tg.nn.Sequential(*layers), np.ones((5, 3))
+    step = tg.compile(lambda model, xs: (model(xs) ** 2).sum())
+    weights = dict(model.named_parameters())
+    for name, frozen in weights.items():
+        frozen.requires_grad = False
+        _, grads = step(model, x)
+        model.zero_grad()
+        (model(x) ** 2).sum().backward()
+        assert list(grads) == [each for each in weights if each != name]
+        for each, found in grads.items():
+            np.testing.assert_allclose(found, weights[each].grad, rtol=1e-12)
+        frozen.requires_grad = True
+
+
 def test_embeddings_and_their_gradient() -> None:
     def loss_fn(params: Any, tokens: Any) -> Any:
         h, loss = np.zeros((tokens.shape[1], 4)), 0.0

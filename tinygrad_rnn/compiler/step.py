@@ -60,8 +60,9 @@ class Compiled:
     """A compiled loss function; `step(params, *batch)` returns `(loss, grads)`.
 
     `params` is an array or tensor, or a dict, list or tuple of such (nested as you like); `grads` is the
-    same container with an array for each, the caller's own. `params` may also be an `nn.Module`: then
-    `loss_fn` gets the module itself, and `grads` is a dict by parameter name. The loss is a NumPy scalar.
+    same container with an array for each, the caller's own. `params` may also be, or hold, an `nn.Module`: then
+    `loss_fn` gets the module itself, and its place in `grads` is a dict by parameter name. A module in the batch
+    gets no gradients. The loss is a NumPy scalar.
     Where `loss_fn` returns `(loss, extra)`, such as the last state, `step` returns `((loss, extra), grads)`
     with arrays in `extra`.
 
@@ -95,9 +96,7 @@ class Compiled:
             with _rewound(before):
                 self._compare(loss, (params, *batch), leaves)
         value = loss if program.extra is None else (loss, _unflatten(program.extra, found))
-        if isinstance(params, Module):
-            return value, dict(zip((name for name, _ in params.named_parameters()), found, strict=True))
-        return value, _unflatten(params, found)
+        return value, _unflatten(params, found, by_name=True)
 
     def _compare(self, loss: Any, arguments: Sequence[Any], leaves: Sequence[Array]) -> None:
         """Refuse a program that has frozen what changes: it would be wrong from now on."""
@@ -162,7 +161,7 @@ class Program:
         rest = iter(tensors)
         filled = [_unflatten(argument, rest) for argument in arguments]
         with _no_collection(), OneThread():
-            traced = trace(loss_fn, filled, tensors, names)
+            traced = trace(loss_fn, filled, tensors, names, count)
             straight: set[int] = set()
             while True:
                 rolled = reroll(traced, straight)
@@ -252,8 +251,9 @@ def _flatten(x: Any, leaves: list[Array], where: str) -> Any:
     if isinstance(x, (list, tuple)):
         return kind, *[_flatten(value, leaves, f"{where}[{i}]") for i, value in enumerate(x)]
     if isinstance(x, Module):
-        leaves.extend(parameter._data for parameter in x.parameters())
-        return "module", id(x), *[module.training for module in x.modules()]
+        named = dict(x.named_parameters())
+        leaves.extend(parameter._data for parameter in named.values())
+        return "module", id(x), *named, *[module.training for module in x.modules()]
     if isinstance(x, (np.ndarray, np.generic)):
         leaves.append(numeric(x, "compile"))
         return "array"
@@ -263,18 +263,20 @@ def _flatten(x: Any, leaves: list[Array], where: str) -> Any:
         hash(x)
     except TypeError:
         raise DTypeError(f"compile: {where} is {kind.__name__}, which is no array and cannot be hashed") from None
-    return kind, x
+    return kind, repr(x) if kind is float else x  # -0.0 is not 0.0, and one nan is another
 
 
-def _unflatten(x: Any, leaves: Iterator[Any]) -> Any:
-    """The container `x` with its arrays replaced; a module stays what it is."""
+def _unflatten(x: Any, leaves: Iterator[Any], by_name: bool = False) -> Any:
+    """The container `x` with its arrays replaced; a module stays what it is, or becomes a dict by parameter name."""
     if isinstance(x, (Tensor, np.ndarray, np.generic)):
         return next(leaves)
     if isinstance(x, dict):
-        return {key: _unflatten(value, leaves) for key, value in x.items()}
+        return {key: _unflatten(value, leaves, by_name) for key, value in x.items()}
     if isinstance(x, (list, tuple)):
-        values = [_unflatten(value, leaves) for value in x]
+        values = [_unflatten(value, leaves, by_name) for value in x]
         return type(x)(*values) if hasattr(x, "_fields") else type(x)(values)
+    if isinstance(x, Module) and by_name:
+        return {name: next(leaves) for name, _ in x.named_parameters()}
     if isinstance(x, Module):
         for _ in x.parameters():
             next(leaves)

@@ -42,15 +42,20 @@ class Trace:
 
 
 def trace(
-    loss_fn: Callable[..., Any], arguments: Sequence[Any], inputs: Sequence[Tensor], names: Sequence[str | None]
+    loss_fn: Callable[..., Any],
+    arguments: Sequence[Any],
+    inputs: Sequence[Tensor],
+    names: Sequence[str | None],
+    count: int,
 ) -> Trace:
-    """Write down `loss_fn(*arguments)` and its gradients by those `inputs` that require one.
+    """Write down `loss_fn(*arguments)` and its gradients by the first `count` of the `inputs`, the parameters.
 
     Args:
         loss_fn: returns a scalar Tensor, or that and a container of further tensors.
         arguments: what it is called with: containers of the tensors in `inputs`.
         inputs: the leaves among the arguments, parameters and batch.
         names: what to call them.
+        count: how many of the inputs are parameters; one that the loss does not use gets zeros.
 
     Raises:
         GraphError: the loss is no scalar Tensor, or depends on no parameter.
@@ -69,10 +74,9 @@ def trace(
         tape.turn()
         with np.errstate(all="ignore"):
             found = _backward(tape, results[0])
-    for op, tensor in zip(named, inputs, strict=True):
-        if tensor.requires_grad:
-            gradient = found.get(op)
-            results.append(tape.constant(np.zeros_like(tensor._data)) if gradient is None else gradient)
+    for op, tensor in zip(named[:count], inputs[:count], strict=True):
+        gradient = found.get(op)
+        results.append(tape.constant(np.zeros_like(tensor._data)) if gradient is None else gradient)
     return Trace(tape.ops, _alive([*results, *named], tape.ops), named, results, extra)
 
 
