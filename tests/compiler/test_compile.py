@@ -430,6 +430,16 @@ def test_threads_do_not_share_buffers() -> None:
     assert not wrong
 
 
+def test_the_loss_is_a_scalar_even_if_it_has_axes() -> None:
+    step = tg.compile(lambda p, x, offset: (p * x).sum(keepdims=True) + offset.data)
+    loss, grads = step(np.ones((2, 3)), np.ones((2, 3)), np.zeros(()))
+    assert np.shape(loss) == ()
+    assert loss == 6.0
+    np.testing.assert_array_equal(grads, np.ones((2, 3)))
+    with pytest.raises(tg.GraphError, match="the compiled loss is 6, and the loss function itself gives 7"):
+        step(np.ones((2, 3)), np.ones((2, 3)), np.ones(()))
+
+
 def test_errors_say_what_to_do() -> None:
     with pytest.raises(tg.InputError, match="expected a function"):
         tg.compile(3)  # type: ignore[arg-type]

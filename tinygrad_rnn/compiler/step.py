@@ -38,9 +38,10 @@ def compile(loss_fn: Callable[..., Any]) -> Compiled:
     `loss_fn(params, *batch)` gets tensors in the containers that `step` was called with and returns a
     scalar tensor. It must do the same operations whatever the numbers in its arrays are: a Python `if` on
     a value, a random number or an array taken from `tensor.data` is frozen as it was when it ran (but `dropout`
-    draws a new mask from its generator in every call, the same as in an eager one). The
-    second call is compared with an eager one, so that this does not go unnoticed. The vjp rules of a primitive
-    of one's own must not look at values either: they run once, on arrays of ones.
+    draws a new mask from its generator in every call, the same as in an eager one). The loss of the second
+    call is compared with an eager one, so that this does not go unnoticed. A boolean index must pick as many
+    entries in every call, or the call raises a GraphError. The vjp rules of a primitive of one's own must not
+    look at values either: they run once, on arrays of ones.
 
     Args:
         loss_fn: the loss of parameters and a batch.
@@ -91,7 +92,7 @@ class Compiled:
         self._last = program
         before = program.random_states() if program.calls == 1 else []
         found = iter(program(leaves))
-        loss = next(found)[()]
+        loss = next(found).reshape(-1)[0]  # its only entry: keepdims may have left it axes
         if program.calls == 2:
             with _rewound(before):
                 self._compare(loss, (params, *batch), leaves)
