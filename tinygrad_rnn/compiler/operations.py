@@ -91,7 +91,7 @@ NOWHEN = -1
 
 
 class Ops:
-    """The operations of an unrolled program, by number: column by column, 50 bytes for each instead of 300.
+    """The operations of an unrolled program, by number: column by column, about 32 bytes for each instead of 300.
 
     Operation n reads `args(n)`: numbers of other operations, which are smaller, or where negative, ~i for the
     Python scalar `scalars[i]`.
