@@ -158,6 +158,22 @@ def test_derivatives_to_any_order() -> None:
         assert float(y) == pytest.approx(2**n * np.exp(1.4))
 
 
+def test_no_grad_around_a_gradient_that_is_asked_to_record_itself() -> None:
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    y = x[0] ** 3 + (x * x).sum()
+    with tg.no_grad():
+        (g,) = tg.grad(y, [x], create_graph=True)
+    assert tg.grad(g.sum(), [x])[0].tolist() == [8.0, 2.0]
+
+
+@pytest.mark.parametrize("given", [1.0, [1.0, 1.0], None])
+def test_a_rule_that_gives_no_array_is_named(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tg.tanh, "vjps", (lambda g, y, x: given,))
+    y = tg.tanh(tg.Tensor([1.0, 2.0], requires_grad=True)).sum()
+    with pytest.raises(tg.TensorError, match=f"tanh: the vjp rule of operand 0 gave {type(given).__name__}"):
+        y.backward()
+
+
 def test_jacobian_jvp_and_hvp_agree() -> None:
     rng = np.random.default_rng(0)
     x, w = (tg.Tensor(rng.normal(size=s), requires_grad=True) for s in ((3,), (2, 3)))

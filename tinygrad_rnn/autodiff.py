@@ -150,7 +150,7 @@ def backprop(
     useful = None if wanted is None else leading_to(wanted, outputs, since)
     reached: dict[int, Tensor] = {}
     queue: list[int] = []  # a heap of those that are results, negative so that the youngest comes first
-    pending: dict[int, Any] = {}
+    pending: dict[int, Any] = {}  # what has arrived: the sum so far, or a list of all if they are tensors
     owned: set[int] = set()
     used: dict[Leaf, tuple[Tensor, int]] = {}
     kept: list[tuple[Tensor, Any]] = []
@@ -163,24 +163,24 @@ def backprop(
             reached[order] = tensor
             if tensor.primitive is not None and order > since:
                 heappush(queue, -order)
-        if type(held) is list:
+            if create_graph:
+                message = [message]
+            elif type(message) is Patch:
+                message = message.dense(tensor.shape)
+                owned.add(order)
+            pending[order] = message
+        elif create_graph:
             held.append(message)
         elif type(message) is Patch:
-            if create_graph:
-                pending[order] = [message] if held is None else [held, message]
-                return
             if order not in owned:
                 owned.add(order)
-                pending[order] = np.zeros(tensor.shape, tensor.dtype) if held is None else np.array(held)
-            message.add_to(pending[order])
-        elif held is None:
-            pending[order] = message
+                held = pending[order] = np.array(held)
+            message.add_to(held)
         elif order in owned:
             held += message
         else:
-            total = pending[order] = held + message
-            if type(total) is np.ndarray:
-                owned.add(order)
+            pending[order] = np.asarray(held + message)  # of 0-d arrays NumPy makes a scalar
+            owned.add(order)
 
     def report(tensor: Tensor, g: Any) -> None:
         kept.append((tensor, g if create_graph or tensor.order in owned else np.array(g)))
@@ -189,21 +189,19 @@ def backprop(
         arrive(output, seed)
     outer = current.get()
     watch = outer.watch
-    place: tuple[int | None, str] | None = None
+    recorded = outer._replace(recording=True, watch=None)
     try:
         while queue:
             order = -heappop(queue)
             node, g = reached.pop(order), pending.pop(order)
-            if type(g) is list:
+            if create_graph:  # a backward operation belongs to the step that it differentiates
+                current.set(recorded._replace(step=node.step, scope=node.scope))
                 g = gather(g, node.shape)
             if every or (node.retains if wanted is None else order in wanted):
                 report(node, g)
-            if create_graph and (node.step, node.scope) != place:
-                place = node.step, node.scope  # a backward operation belongs to the step that it differentiates
-                current.set(outer._replace(recording=True, step=node.step, scope=node.scope, watch=None))
             operands, rules, args = rules_of(node, g, create_graph)
             params = node.params
-            for i, x in enumerate(operands):  # as in `messages`; a call and a list for each node cost a third more
+            for i, x in enumerate(operands):  # as in `messages`, whose call and list would cost each node more
                 if type(x) is not Tensor:
                     continue
                 if x.leaf is not None:
@@ -212,28 +210,20 @@ def backprop(
                 if rule is None or not x.requires_grad or (useful is not None and x.order not in useful):
                     continue
                 message = rule(*args, **params) if params else rule(*args)
-                if type(message) is Patch:
-                    arrive(x, message)
-                else:
-                    data, number = x._data, x.order
-                    if message.shape != data.shape or message.dtype is not data.dtype:
-                        message = fit(message, node, i)
-                    if number not in pending:  # this and the next case are `arrive`, without the call
-                        pending[number], reached[number] = message, x
-                        if x.primitive is not None and number > since:
-                            heappush(queue, -number)
-                    elif number in owned:
-                        pending[number] += message
-                    else:
-                        arrive(x, message)
+                data = x._data
+                if type(message) is not np.ndarray or message.shape != data.shape or message.dtype is not data.dtype:
+                    message = fit(message, node, i)
+                arrive(x, message)
                 if watch is not None and node.primitive is not None:
                     watch(node.primitive.name, node, message.value if type(message) is Patch else message)
+        check_seals(used)
+        if create_graph:
+            current.set(recorded)
+        for order, leaf in reached.items():
+            g = pending[order]
+            report(leaf, gather(g, leaf.shape) if create_graph else g)
     finally:
         current.set(outer)
-    check_seals(used)
-    for order, leaf in reached.items():
-        g = pending[order]
-        report(leaf, gather(g, leaf.shape) if type(g) is list else g)
     return kept
 
 
@@ -276,8 +266,7 @@ def messages(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] 
     for i, x in enumerate(operands):
         rule = rules[i]
         if rule is not None and type(x) is Tensor and x.requires_grad and (useful is None or x.order in useful):
-            message = rule(*args, **node.params)
-            found[i] = message if type(message) is Patch else fit(message, node, i)
+            found[i] = fit(rule(*args, **node.params), node, i)
     return found
 
 
@@ -307,7 +296,18 @@ def _sent(message: Any, **params: Any) -> Any:
 
 
 def fit(message: Any, node: Tensor, i: int) -> Any:
-    """What a rule gave, in the shape and dtype of the operand that it is for."""
+    """What a rule gave, in the shape and dtype of the operand that it is for.
+
+    Raises:
+        TensorError: it is neither an array or tensor nor a broadcast of the operand's shape.
+    """
+    if type(message) is Patch:
+        return message
+    if not hasattr(message, "shape"):
+        raise TensorError(
+            f"{_name(node)}: the vjp rule of operand {i} gave {type(message).__name__}, expected an array; "
+            "a rule computes with g, and an operand without a gradient has None in place of a rule"
+        )
     data = node.inputs[i]._data
     if message.shape != data.shape:
         message = unbroadcast(message, data.shape, node, i)
@@ -329,9 +329,12 @@ def unbroadcast(g: Any, shape: tuple[int, ...], node: Tensor, i: int) -> Any:
         stretched = tuple(axis for axis, n in enumerate(shape) if n == 1 and g.shape[axis] != 1)
         g = total(g, axis=stretched, keepdims=True)
     if g.shape != shape:
-        name = node.primitive.name if node.primitive else "?"
         raise TensorError(
-            f"{name}: the vjp rule of operand {i} gave a gradient of shape {given} for an operand of shape {shape}; "
-            "a rule must give its operand's shape, or one that broadcasting made of it"
+            f"{_name(node)}: the vjp rule of operand {i} gave a gradient of shape {given} "
+            f"for an operand of shape {shape}; a rule must give its operand's shape, or one that broadcasting made of it"
         )
     return g
+
+
+def _name(node: Tensor) -> str:
+    return node.primitive.name if node.primitive else "?"

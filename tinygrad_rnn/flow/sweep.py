@@ -145,8 +145,6 @@ def total(found: list[Any], tensor: Tensor) -> Array:
     """The sum of the messages that arrived at a tensor; zeros if none did."""
     if not found:
         return np.zeros(tensor.shape, tensor.dtype)
-    if len(found) == 1 and type(found[0]) is not Patch:
-        return np.asarray(found[0])
     return np.asarray(gather(found, tensor.shape))
 
 
