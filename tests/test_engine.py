@@ -97,7 +97,32 @@ def test_gradients_do_not_share_memory_with_each_other_or_the_seed() -> None:
     assert seed.tolist() == [1.0]
 
 
+def test_each_gradient_is_a_tensor_of_its_own_unless_it_is_part_of_a_graph() -> None:
+    x, y = tg.Tensor([1.0, 2.0], requires_grad=True), tg.Tensor([1.0, 2.0], requires_grad=True)
+    seed = tg.Tensor([1.0, 1.0])
+    by_x, by_y = tg.grad(x + y, [x, y], create_graph=True, grad_output=seed)
+    by_x.data[0] = 7.0
+    assert by_y.tolist() == seed.tolist() == [1.0, 1.0]
+    wanted = tg.Tensor([1.0, 1.0], requires_grad=True)
+    (by_x,) = tg.grad(x + y, [x], create_graph=True, grad_output=wanted)
+    assert tg.grad(by_x.sum(), [wanted])[0].tolist() == [1.0, 1.0]
+
+
+def test_the_gradient_of_a_scalar_is_an_array_however_often_it_is_added_to() -> None:
+    x = tg.Tensor(3.0, requires_grad=True)
+    for times in (1, 2, 3):
+        (x * x + x).backward()
+        assert type(x.grad) is np.ndarray
+        assert x.grad.tolist() == 7.0 * times
+
+
 # ---------------------------------------------------------------------- dtypes
+def test_a_recorded_gradient_has_its_tensors_dtype_whatever_it_starts_from() -> None:
+    x = tg.Tensor(np.ones(2, np.float32), requires_grad=True)
+    (g,) = tg.grad(x[0], [x], create_graph=True, grad_output=tg.Tensor(1.0))
+    assert g.dtype == np.float32
+
+
 def test_python_scalars_never_upcast() -> None:
     x = tg.Tensor(np.ones(3, np.float32), requires_grad=True)
     y = 0.5 * x + 1 - x / 3 + x**2 + 2.0**x + np.maximum(x, 0) + np.where(x.data > 0, x, 0.0) + np.clip(x, -2.0, 2)

@@ -32,7 +32,7 @@ def backward(output: Tensor, gradient: ArrayLike | None = None) -> None:
     """Add d output / d leaf to `.grad` of every leaf that requires it; see `Tensor.backward`."""
     seed = seed_of(output, gradient, "backward")
     for tensor, g in backprop([output], [seed]):
-        tensor.grad = g if tensor.grad is None else tensor.grad + g
+        tensor.grad = g if tensor.grad is None else np.asarray(tensor.grad + g)  # of 0-d arrays NumPy makes a scalar
 
 
 def grad(
@@ -81,9 +81,10 @@ def grad(
 
 
 def _as_gradient(value: Any, target: Tensor) -> Tensor:
+    """A tensor of its own for each target; what is part of a graph cannot change, and may be the same for several."""
     if value is None:
         return Tensor(np.zeros_like(target._data))
-    return value if isinstance(value, Tensor) else Tensor(value)
+    return value if isinstance(value, Tensor) and value.requires_grad else Tensor(value)
 
 
 def seed_of(output: Tensor, gradient: Any, caller: str, create_graph: bool = False) -> Any:
@@ -113,7 +114,7 @@ def seed_of(output: Tensor, gradient: Any, caller: str, create_graph: bool = Fal
             )
         seed: Any = np.ones(output.shape, output.dtype)
     elif isinstance(gradient, Tensor) and create_graph:
-        seed = gradient
+        seed = gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
     else:
         seed = np.asarray(numeric(raw(gradient), caller), output.dtype)
     if seed.shape != output.shape:
@@ -330,8 +331,8 @@ def unbroadcast(g: Any, shape: tuple[int, ...], node: Tensor, i: int) -> Any:
         g = total(g, axis=stretched, keepdims=True)
     if g.shape != shape:
         raise TensorError(
-            f"{_name(node)}: the vjp rule of operand {i} gave a gradient of shape {given} "
-            f"for an operand of shape {shape}; a rule must give its operand's shape, or one that broadcasting made of it"
+            f"{_name(node)}: the vjp rule of operand {i} gave a gradient of shape {given} for an operand "
+            f"of shape {shape}; a rule must give its operand's shape, or one that broadcasting made of it"
         )
     return g
 
