@@ -20,9 +20,12 @@ def run(source: str) -> dict[str, Any]:
     return names
 
 
+def blocks_of_readme() -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
 def first_block_of_readme() -> str:
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    return blocks[0]
+    return blocks_of_readme()[0]
 
 
 def test_the_readme_opens_with_the_example() -> None:
@@ -40,6 +43,16 @@ def test_the_readmes_text_runs_and_the_loss_falls(capsys: pytest.CaptureFixture[
     assert losses[0] > np.log(10)
     assert losses[-1] < 0.1
     assert losses == sorted(losses, reverse=True)
+
+
+def test_what_the_readme_asks_the_network_can_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    example, questions, pictures = blocks_of_readme()[:3]
+    run(example.replace("range(201)", "range(2)") + questions + pictures)
+    assert "PASSED" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bptt.html", "rnn.svg"]
 
 
 @pytest.mark.slow
