@@ -313,6 +313,26 @@ def test_a_changed_sequence_is_noticed_through_its_steps() -> None:
         h.sum().backward()
 
 
+def test_a_loop_sets_the_step_and_leaves_the_rest_of_the_context_alone() -> None:
+    before = current.get()
+    w = tg.Tensor(2.0, requires_grad=True)
+    loop = tg.steps(np.ones(3))
+    with tg.no_grad():
+        for t, x in loop:
+            y = x * w
+            assert (y.requires_grad, y.step) == (False, t)
+        assert not (w * w).requires_grad
+    assert current.get() == before
+    with tg.scope("outer"):
+        abandoned = tg.steps(np.ones(3))
+        next(abandoned)
+    abandoned.close()
+    assert current.get() == before
+    for (t, x), (_, z) in zip(tg.steps(np.ones(3)), tg.steps(np.ones(2)), strict=False):
+        assert (x * w * z).step == t
+    assert current.get() == before
+
+
 def test_an_exception_restores_step_scope_and_recording() -> None:
     def fails() -> None:
         for t, _ in tg.steps(np.ones((3, 1))):
