@@ -31,6 +31,7 @@ CALLS: list[Bad] = [
     ("of text", lambda: tg.Tensor("abc"), tg.DTypeError, "Tensor: got str, expected"),
     ("of a list of text", lambda: tg.Tensor(["a", "b"]), tg.DTypeError, "expected numbers; convert"),
     ("of a ragged list", lambda: tg.Tensor([[1.0, 2.0], [3.0]]), tg.DTypeError, "ragged list.* pad it"),
+    ("of a masked array", lambda: tg.Tensor(np.ma.masked_equal([1.0, 2.0], 2.0)), tg.DTypeError, "mask would be lost"),
     ("of objects", lambda: tg.Tensor(np.array([1, None], object)), tg.DTypeError, "got dtype object, expected"),
     ("of a dict", lambda: tg.Tensor({"a": 1}), tg.DTypeError, "got dict, expected"),
     ("of a set", lambda: tg.Tensor({1.0}), tg.DTypeError, "got set, expected"),
@@ -156,6 +157,7 @@ CALLS: list[Bad] = [
         "expected probabilities between 0 and 1",
     ),
     ("dropping everything", lambda: tg.dropout(x, 1.0, rng), tg.InputError, "dropout: got p=1.0, expected"),
+    ("dropout of integers", lambda: tg.dropout(np.ones(2, int), 0.5, rng), tg.DTypeError, "dropout: got dtype int"),
     ("dropout with a seed for a generator", lambda: tg.dropout(x, 0.5, 0), tg.InputError, "expected np.random.default"),
     # leaving the graph
     ("a tensor as array", lambda: np.asarray(x), tg.GraphError, r"silently leave the graph.* write t\.data"),

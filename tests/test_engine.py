@@ -132,6 +132,11 @@ def test_python_scalars_never_upcast() -> None:
     assert tg.grad(g.sum(), x)[0].dtype == np.float32
 
 
+def test_dropout_takes_a_probability_of_any_kind() -> None:
+    x, rng = np.ones(8, np.float32), np.random.default_rng
+    assert np.array_equal(tg.dropout(x, np.float32(0.5), rng(0)), tg.dropout(x, 0.5, rng(0)))
+
+
 def test_a_cast_sends_the_gradient_back_in_the_inputs_dtype() -> None:
     x = tg.Tensor(np.ones(3, np.float32), requires_grad=True)
     (x.astype(np.float64) * np.array([1.0, 2.0, 3.0])).sum().backward()

@@ -595,7 +595,7 @@ def numeric(value: Any, what: str) -> Array:
     """`value` as an array of numbers or booleans, without a copy where it is one already.
 
     Raises:
-        DTypeError: it is ragged, text, None, an object array, or another framework's tensor.
+        DTypeError: it is ragged, text, None, masked, an object array, or another framework's tensor.
     """
     if type(value) is np.ndarray and value.dtype.kind in "fiubc":
         return value
@@ -605,6 +605,10 @@ def numeric(value: Any, what: str) -> Array:
         raise DTypeError(f"{what}: got {kind}, expected a Tensor, a NumPy array or numbers; {advice}")
     if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
         raise DTypeError(f"{what}: got a list of tensors, expected an array; join them with tg.stack or tg.concatenate")
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(
+            f"{what}: got a masked array, whose mask would be lost; pass its .filled(0) and the mask apart"
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:

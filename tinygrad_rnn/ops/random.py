@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from ..context import current
-from ..errors import InputError
+from ..errors import DTypeError, InputError
 from ..primitive import composed
 from ..tensor import Array, constant, raw
 
@@ -17,21 +18,24 @@ def dropout(x: Any, p: float, rng: np.random.Generator, training: bool = True) -
     """Set each entry to 0 with probability `p` and scale the others by 1 / (1 - p); same shape.
 
     Args:
-        x: any shape.
+        x: any shape, of a floating dtype.
         p: the probability of dropping, at least 0 and below 1.
         rng: where the random numbers come from; the same seed gives the same mask.
         training: False returns x as it is.
 
     Raises:
         InputError: `p` is out of range, or `rng` is not a generator.
+        DTypeError: `x` holds integers, which the scale would be rounded to.
     """
-    if not isinstance(p, (int, float)) or not 0 <= p < 1:
+    if not isinstance(p, Real) or not 0 <= p < 1:
         raise InputError(f"dropout: got p={p!r}, expected a probability, at least 0 and below 1")
     if not isinstance(rng, np.random.Generator):
         raise InputError(f"dropout: got {type(rng).__name__} for rng, expected np.random.default_rng(seed)")
+    shape, dtype = np.shape(raw(x)), np.asarray(raw(x)).dtype
+    if dtype.kind not in "fc":
+        raise DTypeError(f"dropout: got dtype {dtype}, expected a floating one, as what stays is scaled; use astype")
     if not training or p == 0:
         return x
-    shape, dtype = np.shape(raw(x)), np.asarray(raw(x)).dtype
 
     def draw() -> Array:
         return ((rng.random(shape, np.float32) >= p) / (1 - p)).astype(dtype)
