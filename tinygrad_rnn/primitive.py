@@ -107,10 +107,8 @@ class Primitive:
                 wanted, unsealed = left.requires_grad, left.unsealed
                 arrays = (left._data,)
         if not found:
-            operands, arrays = self._accept(operands)
-            tensors = [x for x in operands if type(x) is Tensor]
-            found = bool(tensors)
-            wanted, unsealed = any(x.requires_grad for x in tensors), True
+            operands, arrays, found, wanted = self._accept(operands)
+            unsealed = True
         try:
             if self.joint is not None:
                 y = self.function(arrays, **params)
@@ -196,17 +194,18 @@ class Primitive:
             raise DTypeError(f"{self.name}: {', '.join(missing)} is missing; write {self._signature()}")
         return operands, params
 
-    def _accept(self, operands: Sequence[Operand]) -> tuple[tuple[Operand, ...], list[Any]]:
-        """The operands and their arrays; beside a tensor, arrays and lists become constant leaves.
+    def _accept(self, operands: Sequence[Operand]) -> tuple[tuple[Operand, ...], list[Any], bool, bool]:
+        """The operands, their arrays, whether one is a tensor, and whether one requires a gradient.
 
-        So the graph holds every operand it used.
+        Beside a tensor, arrays and lists become constant leaves, so that the graph holds every operand it used.
         """
         accepted, arrays = [], []
-        found = False
+        found = wanted = False
         for operand in operands:
             kind = type(operand)
             if kind is Tensor:
                 found = True
+                wanted = wanted or operand.requires_grad
                 arrays.append(operand._data)
             elif kind is float or kind is int or kind is bool or kind is complex:
                 arrays.append(operand)
@@ -217,7 +216,7 @@ class Primitive:
             accepted.append(operand)
         if found:
             accepted = [constant(x) if type(x) is np.ndarray else x for x in accepted]
-        return tuple(accepted), arrays
+        return tuple(accepted), arrays, found, wanted
 
     def _signature(self) -> str:
         if isinstance(self.function, np.ufunc):
