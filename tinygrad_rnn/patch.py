@@ -129,8 +129,8 @@ def scatter(operands: Sequence[Array], shape: tuple[int, ...], parts: Sequence[t
 
 def gather(messages: Sequence[Any], shape: tuple[int, ...]) -> Any:
     """The sum of dense gradients and patches that arrived at one tensor of `shape`, recorded if they are tensors."""
-    if not any(type(message) is Patch for message in messages):
-        return sum(messages[1:], messages[0])
+    if Patch not in map(type, messages):
+        return messages[0] if len(messages) == 1 else sum(messages[1:], messages[0])
     operands: list[Any] = []
     parts: list[tuple[Any, int]] = []
     for message in messages:
