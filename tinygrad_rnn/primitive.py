@@ -159,10 +159,8 @@ class Primitive:
             result.params = params
             if arity == 2:
                 result._left, result._right = operands
-            elif arity == 1:
-                (result._left,) = operands
             else:
-                result._left = operands
+                result._left = operands[0] if len(operands) == 1 else operands
         else:
             result.requires_grad = False
             result.primitive = None

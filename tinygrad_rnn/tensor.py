@@ -203,8 +203,9 @@ class Tensor:
         primitive = self.primitive
         if primitive is None:
             return ()
-        arity = primitive.arity
-        return (self._left, self._right) if arity == 2 else (self._left,) if arity == 1 else self._left
+        if primitive.arity == 2:
+            return (self._left, self._right)
+        return self._left if type(self._left) is tuple else (self._left,)
 
     @property
     def origin(self) -> Origin | None:

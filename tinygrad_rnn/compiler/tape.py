@@ -436,7 +436,7 @@ def _make_result(
     if primitive.arity == 2:
         tensor._left, tensor._right = operands
     else:
-        tensor._left = operands[0] if primitive.arity == 1 else operands
+        tensor._left = operands[0] if len(operands) == 1 else operands
 
 
 def _dummy(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
