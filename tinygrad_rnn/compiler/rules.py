@@ -199,7 +199,7 @@ def statements(
         return [_matmul(operands[0], operands[1], out or "", steps)]
     if p.name == "contract":
         n, m = unit.shape
-        a, b = (_joined(o.text, size) for o, size in zip(operands, (n, m), strict=True))
+        a, b = (_joined(o.text, math.prod(o.shape[:-1]), size) for o, size in zip(operands, (n, m), strict=True))
         return [f"matmul({a}.T, {b}, out={out})"]
     if p.name in ("concatenate", "stack"):
         return [_join(unit, operands, out or "", steps)]
@@ -218,8 +218,9 @@ def _literal(value: Any) -> str:
     return repr(np.dtype(value).name) if isinstance(value, (np.dtype, type)) else repr(value)
 
 
-def _joined(text: str, last: int) -> str:
-    return f"{text}.reshape(-1, {last})"
+def _joined(text: str, rows: int, last: int) -> str:
+    """An array as a matrix; how many rows it has only matters to NumPy where they are empty."""
+    return f"{text}.reshape({-1 if last else rows}, {last})"
 
 
 def _aligned(o: Operand, ndim: int, steps: int) -> str:
@@ -272,7 +273,7 @@ def _reduction(unit: Unit, o: Operand, out: str, steps: int | None) -> str:
         shifted = tuple(i % n + 1 for i in axes)
         axis = shifted[0] if len(shifted) == 1 else shifted
     elif isinstance(axis, tuple) and axis == tuple(range(len(axis))) and len(o.shape) == len(axis) + 1 and not keepdims:
-        x = f"{o.text}.reshape(-1, {o.shape[-1]})"
+        x = _joined(o.text, math.prod(o.shape[:-1]), o.shape[-1])
         return f"{x}.{unit.operation}(axis=0, out={out})"
     settings = [] if axis is None else [f"axis={axis}"]
     settings += ["keepdims=True"] if keepdims else []
@@ -289,7 +290,8 @@ def _matmul(a: Operand, b: Operand, out: str, steps: int | None) -> str:
             timed, fixed = (x, z) if a.timed else (z, x)
             return f"matmul({timed}, {fixed}, out={out})"
         if not b.timed and m == 2 and n > 1:
-            return f"matmul({_joined(x, a.shape[-1])}, {z}, out={_joined(out, b.shape[-1])})"
+            rows = steps * math.prod(a.shape[:-1])
+            return f"matmul({_joined(x, rows, a.shape[-1])}, {z}, out={_joined(out, rows, b.shape[-1])})"
         if not a.timed and m == 1:
             return f"matmul({z}, {x}.T, out={out})"
         if n == 1 and b.timed:
