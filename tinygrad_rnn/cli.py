@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from . import __version__, viz
 from .errors import InputError, TensorError
+from .escape import terminal
 from .flow import diagnose, gradient_flow
 from .train.commands import add_commands
 from .train.lens import Window, look_at
@@ -42,7 +43,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong with the options in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {terminal(message)}; see {self.prog} --help\n")
 
 
 def _parser() -> Parser:
@@ -131,7 +132,7 @@ def _window(options: argparse.Namespace) -> Window:
 def _run_graph(options: argparse.Namespace) -> None:
     window = _window(options)
     picture = viz.unrolled(gradient_flow(window.loss), detail=options.detail, tokens=window.tokens)
-    print(f"written to {picture.save(options.out)}")
+    print(f"written to {terminal(str(picture.save(options.out)))}")
 
 
 def _run_flow(options: argparse.Namespace) -> None:
@@ -143,4 +144,4 @@ def _run_diagnose(options: argparse.Namespace) -> None:
     if not window.layers:
         raise InputError("one step has no past to use or to forget; give --steps 2 or more")
     for name, states in window.layers.items():
-        print(f"{name}: {diagnose(window.losses, states)}")
+        print(f"{terminal(name)}: {diagnose(window.losses, states)}")

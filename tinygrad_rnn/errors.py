@@ -5,9 +5,14 @@ Every class also inherits the built-in it refines, so `except ValueError` keeps 
 
 from __future__ import annotations
 
+from .escape import terminal
+
 
 class TensorError(Exception):
     """Base of every error that this package raises on purpose."""
+
+    def __str__(self) -> str:
+        return terminal(super().__str__(), lines=True)  # it may quote names from a file
 
 
 class ShapeError(TensorError, ValueError):

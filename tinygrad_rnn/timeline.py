@@ -17,6 +17,7 @@ import numpy as np
 from . import origin as _origin
 from .context import Context, context, current
 from .errors import InputError, ShapeError
+from .escape import is_plain
 from .tensor import Array, Leaf, Tensor, constant, make_leaf, numeric
 
 
@@ -94,10 +95,12 @@ def scope(name: str) -> Iterator[None]:
     """Tensors made in this block belong to `name`, nested in the scopes around it.
 
     Raises:
-        InputError: the name is empty, not text, or holds a `/`, which separates nested scopes.
+        InputError: the name is empty, not text, holds control characters, or a `/`, which separates nested scopes.
     """
     if not isinstance(name, str) or not name or "/" in name:
         raise InputError(f"scope: got {name!r}, expected a name without '/'; nest scopes with nested blocks")
+    if not is_plain(name):
+        raise InputError(f"scope: got {name!r}, expected a name without line breaks and other control characters")
     outer = current.get().scope
     with context(scope=f"{outer}/{name}" if outer else name):
         yield

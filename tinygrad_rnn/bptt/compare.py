@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from ..errors import GradientError, InputError
+from ..escape import terminal, xml
 from .gru import gru
 from .lstm import lstm
 from .problem import STATES, Array, Gradients, Problem, problem
@@ -99,20 +99,20 @@ class Comparison:
             widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
             lines += [heading]
             lines += ["  " + _aligned(row, widths) for row in table] + [""]
-        return "\n".join([*lines, self.verdict])
+        return terminal("\n".join([*lines, self.verdict]), lines=True)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         title, legend = self.title.splitlines()
-        parts = [f"<p><strong>{escape(title)}</strong><br>{escape(legend)}</p>"]
+        parts = [f"<p><strong>{xml(title)}</strong><br>{xml(legend)}</p>"]
         for heading, (head, *body) in self._tables(None):
-            cells = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+            cells = "".join(f'<th scope="col">{xml(cell)}</th>' for cell in head)
             rows = "".join(f"<tr>{_html_cells(row)}</tr>" for row in body)
             table = f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>"
             opened = " open" if len(body) <= SHOWN_STEPS else ""
-            parts.append(f"<details{opened}><summary>{escape(heading)}</summary>{table}</details>")
-        return "\n".join([*parts, f"<p><strong>{escape(self.verdict)}</strong></p>"])
+            parts.append(f"<details{opened}><summary>{xml(heading)}</summary>{table}</details>")
+        return "\n".join([*parts, f"<p><strong>{xml(self.verdict)}</strong></p>"])
 
     def _tables(self, shown: int | None) -> Iterator[tuple[str, list[list[str]]]]:
         """For each sequence: the table by parameter, and the table by step."""
@@ -329,7 +329,7 @@ def _badness(value: float) -> float:
 
 
 def _html_cells(row: list[str]) -> str:
-    first, *others = map(escape, row)
+    first, *others = map(xml, row)
     cells = "".join(f'<td style="text-align: right">{cell}</td>' for cell in others)
     return f'<th scope="row" style="text-align: left">{first}</th>{cells}'
 

@@ -8,15 +8,14 @@ imports what it uses, so it runs by itself; constants too long to read are param
 
 from __future__ import annotations
 
-import keyword
 import linecache
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..escape import comment, identifier
 from ..primitive import primitives
 from ..tensor import Array
 from . import rules
@@ -121,7 +120,7 @@ class _Writer:
 
     def _constants(self, read: set[str]) -> list[tuple[str, str]]:
         """The lines of the constants that the program reads; what they cannot hold becomes its parameters."""
-        own = {p.name: p.function for p in self.primitives if is_given(p)}
+        own = {called(p): p.function for p in self.primitives if is_given(p)}
         self.constants = {name: value for name, value in {**self.constants, **own}.items() if name in read}
         given = [self._given(name) for name in self.constants]
         return [*given, *((f"{name} = {text}", "") for name, text in self.literals.items() if name in read)]
@@ -148,9 +147,7 @@ class _Writer:
 
     # ------------------------------------------------------------------ names
     def _unique(self, wanted: str) -> str:
-        base = re.sub(r"\W", "_", wanted)
-        if not base or base[0].isdigit() or keyword.iskeyword(base):
-            base = f"x_{base}"
+        base = identifier(wanted)
         name, n = base, 2
         while name in self.used:
             name, n = f"{base}_{n}" if base[-1].isdigit() else f"{base}{n}", n + 1
@@ -539,7 +536,7 @@ def _note(unit: Unit) -> str:
 
 
 def _commented(code: str, note: str) -> str:
-    return f"{code.ljust(64)}  # {note}" if note else code
+    return f"{code.ljust(64)}  # {comment(note)}" if note else code
 
 
 def _scalar(value: Any) -> str:

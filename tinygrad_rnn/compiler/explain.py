@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..escape import terminal
 from .distribute import Loop, Part
 from .operations import Op
 from .reroll import Unit
@@ -27,7 +28,7 @@ def explain(schedule: Sequence[Part], misfits: Sequence[tuple[Op, str]]) -> str:
     lines.append(f"{single} operations run once, outside of time")
     for op, why in misfits[:20]:
         name = op.primitive.name if op.primitive else "?"
-        lines.append(f"not rolled: {name} of step {op.step}{f' in {op.scope}' if op.scope else ''}: {why}")
+        lines.append(f"not rolled: {name} of step {op.step}{f' in {terminal(op.scope)}' if op.scope else ''}: {why}")
     if len(misfits) > 20:
         lines.append(f"... and {len(misfits) - 20} more")
     return "\n".join(lines)
@@ -38,7 +39,7 @@ def _name(unit: Unit) -> str:
     of = unit.op.backward_of
     words = unit.primitive.name if unit.primitive else "constant"
     if title:
-        words = f"{title} = {words}"
+        words = f"{terminal(title)} = {words}"
     if of is not None and not title and of.primitive is not None:
         words += f" (backward of {of.primitive.name})"
     return words

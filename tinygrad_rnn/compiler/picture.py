@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..escape import dot_string
 from .distribute import Loop, Part
 from .emit import walk
 from .reroll import Ref, Unit
@@ -45,10 +46,10 @@ def _node(unit: Unit, number: dict[Unit, int], within: bool) -> str:
     kind = unit.primitive.name if unit.primitive else "constant" if op.value is not None or unit.rolled else "input"
     kind = {"total": "sum", "contract": "sum over t of a.T @ b"}.get(kind, kind)
     named = [op.name] if unit.primitive is None and op.name else [op.name, kind]
-    words = " = ".join(word for word in named if word).replace('"', "'")
+    words = dot_string(" = ".join(word for word in named if word))
     style = ", peripheries=2" if unit.rolled and not within else ""
     color = "#fdeeda" if op.backward_of is not None else "#ffffff" if unit.primitive else "#e4ecf7"
-    return f'n{number[unit]} [label="{words}", style=filled, fillcolor="{color}"{style}]'
+    return f'n{number[unit]} [label={words}, style=filled, fillcolor="{color}"{style}]'
 
 
 def _edge(ref: Ref, unit: Unit, number: dict[Unit, int]) -> str:

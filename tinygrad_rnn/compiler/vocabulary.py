@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..escape import identifier
 from ..primitive import Primitive
 
 NUMPY = {
@@ -35,7 +36,7 @@ _SHORT = 16  # numbers; a longer array is not worth reading
 
 def called(p: Primitive) -> str:
     """How the source calls a primitive: by NumPy's name, as `ops.softmax`, or by the name of a parameter."""
-    return p.function.__name__ if _is_numpys(p) else _in_ops(p) or p.name
+    return p.function.__name__ if _is_numpys(p) else _in_ops(p) or identifier(p.name)
 
 
 def is_given(p: Primitive) -> bool:
@@ -58,7 +59,7 @@ def _in_ops(p: Primitive) -> str | None:
 
 def words(code: str) -> set[str]:
     """The names in a piece of source, without attributes."""
-    return set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", code))
+    return set(re.findall(r"(?<![\w.])[^\W\d]\w*", code))
 
 
 def imports(code: str, used: Iterable[Primitive]) -> Iterator[str]:

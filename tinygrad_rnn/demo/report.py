@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..bptt import Comparison
+from ..escape import html
 from .pictures import Picture
 
 
@@ -32,7 +33,8 @@ class Report:
 
 def write_report(report: Report, folder: Path) -> None:
     """Write `report.html` into `folder`, where the pictures are already."""
-    environment = Environment(loader=PackageLoader(__package__, "."), autoescape=True, undefined=StrictUndefined)
+    loader = PackageLoader(__package__, ".")
+    environment = Environment(loader=loader, autoescape=True, finalize=html, undefined=StrictUndefined)
     page = environment.get_template("report.html").render(report=report, uri=lambda file: _data_uri(folder / file))
     (folder / "report.html").write_text(page, encoding="utf-8")
 

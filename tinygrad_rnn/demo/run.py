@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import bptt, compiler, viz
+from ..escape import terminal
 from ..files import staged
 from ..flow import Diagnosis, diagnose, gradient_flow
 from ..ops import softmax_cross_entropy, tanh
@@ -48,7 +49,7 @@ def run_demo(
         vocabulary = Vocabulary(corpus)
         model = CharacterRNN(len(vocabulary), hidden, rng)
         updates = max(50, TIME_STEPS // steps)
-        print(f"text      {origin}: {len(corpus):,} characters, {len(vocabulary)} different")
+        print(f"text      {terminal(origin)}: {len(corpus):,} characters, {len(vocabulary)} different")
         print(f"network   h_t = tanh(x_t W_xh + h_(t-1) W_hh + b_h), y_t = h_t W_hy + b_y; H = {hidden}, T = {steps}")
 
         start = int(vocabulary.encode(corpus[0])[0])
@@ -62,7 +63,7 @@ def run_demo(
         losses = train(model, windows(corpus, vocabulary, steps), updates)
         after = sample()
         for title, words in (("before", before), ("after", after)):
-            print(f"\n--- what it writes {title} training\n{words}")
+            print(f"\n--- what it writes {title} training\n{terminal(words, lines=True)}")
 
         print()
         comparison = bptt.compare(model.parameters, xs, targets, witnesses={"compiled": compiler.compiled})
@@ -99,7 +100,7 @@ def run_demo(
         (stage / "comparison.txt").write_text(f"{comparison}\n", encoding="utf-8")
         (stage / "samples.txt").write_text(f"before training:\n{before}\n\nafter:\n{after}\n", encoding="utf-8")
         names = sorted(file.name for file in stage.iterdir())
-    print(f"\nwritten to {out}: {', '.join(names)}")
+    print(f"\nwritten to {terminal(str(out))}: {', '.join(names)}")
     return Path(out) / "report.html"
 
 

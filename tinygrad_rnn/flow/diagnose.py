@@ -12,6 +12,7 @@ from .. import origin
 from ..autodiff import backprop
 from ..context import context
 from ..errors import GraphError
+from ..escape import terminal
 from ..ops import stack
 from ..tensor import Array, Tensor
 from .credit import as_losses, as_states, credit
@@ -35,7 +36,7 @@ class NonFinite:
 
     def __str__(self) -> str:
         where = "" if self.step is None else f" of step {self.step}"
-        where += f" in {self.scope}" if self.scope else ""
+        where += f" in {terminal(self.scope)}" if self.scope else ""
         return f"{self.op}{where}, {self.direction}, at {self.line}"
 
 

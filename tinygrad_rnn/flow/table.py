@@ -8,6 +8,7 @@ from itertools import chain
 
 import numpy as np
 
+from ..escape import terminal
 from ..tensor import Array
 from .decay import MASKED, Decay
 from .gradient_flow import GradientFlow, StateFlow
@@ -41,7 +42,7 @@ def table(flow: GradientFlow) -> str:
     Colours mark the verdicts where standard output is a terminal and NO_COLOR is not set.
     """
     layers = flow.structure.layers
-    lines = [f"gradient flow of {flow.loss.name or 'the loss'} = {flow.loss.item():.6g}: {_parts(flow)}"]
+    lines = [f"gradient flow of {terminal(flow.loss.name or 'the loss')} = {flow.loss.item():.6g}: {_parts(flow)}"]
     if not layers:
         return "\n".join([*lines, "no state is handed from one step to another, so nothing flows through time"])
     records = {record.tensor.order: record for record in flow.states()}
@@ -70,12 +71,12 @@ def _parts(flow: GradientFlow) -> str:
 
 
 def _verdict(layer: list[State], decay: Decay) -> str:
-    scope = layer[0][0].scope
+    scope = terminal(layer[0][0].scope)
     return f"{f'{scope} ' if scope else ''}{_names(layer)}: {_coloured(decay.verdict)}: {decay}"
 
 
 def _names(layer: list[State]) -> str:
-    return ",".join(tensor.name or "h" for tensor in layer[0])
+    return ",".join(terminal(tensor.name or "h") for tensor in layer[0])
 
 
 def _coloured(verdict: str) -> str:
@@ -94,15 +95,25 @@ def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, fl
     """The head and a line per step; `room` is how many lines there is room for."""
     scale = f"10^-{DECADES}".ljust(BAR - 1) + "1"
     state = f"({names})" if "," in names else names
+    own = terminal(row[0].name)
     cells: list[tuple[str, ...]] = [
-        ("t", f"|dL/d{row[0].name}_t|", "injected", "from future", "gain", f"|dL_T/d{state}_t|", scale, "share")
+        (
+            "t",
+            f"|dL/d{own}_t|",
+            "injected",
+            "from future",
+            "gain",
+            f"|dL_T/d{state}_t|",
+            scale,
+            "share",
+        )
     ]
     reference = next((value for value in credit[::-1] if value), 0.0)
     hidden = range(3, len(row) - room + 4) if len(row) > room else range(0)
     for k, record in enumerate(row):
         if k in hidden:
             if k == hidden[0]:
-                left = f"x{_cumulative(row, hidden):.1e}" if names == row[0].name else "..."
+                left = f"x{_cumulative(row, hidden):.1e}" if names == own else "..."
                 cells.append((f"{len(hidden)} steps", "...", "...", "...", left, "...", "", ""))
             continue
         parts = [record.norm, norm(record.injected), norm(record.from_future)]

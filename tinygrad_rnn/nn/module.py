@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import InputError, ShapeError
+from ..escape import terminal
 from ..tensor import Array, Tensor, numeric, raw
 from ..timeline import scope
 
@@ -146,7 +147,7 @@ class Module:
 
     def summary(self) -> str:
         """A table of every parameter: name, shape, dtype and how many numbers it holds."""
-        rows = [(n, str(p.shape), str(p.dtype), f"{p.size:,}") for n, p in self.named_parameters()]
+        rows = [(terminal(n), str(p.shape), str(p.dtype), f"{p.size:,}") for n, p in self.named_parameters()]
         total = sum(parameter.size for parameter in self.parameters())
         rows = [("parameter", "shape", "dtype", "numbers"), *rows, (type(self).__name__, "", "", f"{total:,}")]
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
@@ -155,7 +156,7 @@ class Module:
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
     def __repr__(self) -> str:
-        parts = [f"{name}={child!r}" for name, child in self.children()]
+        parts = [f"{terminal(name)}={child!r}" for name, child in self.children()]
         return f"{type(self).__name__}({', '.join(parts) or self.describe()})"
 
     def describe(self) -> str:

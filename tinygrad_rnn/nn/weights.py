@@ -16,6 +16,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from ..errors import InputError
+from ..escape import is_plain
 from ..files import write_file
 from ..tensor import Array
 from .module import Module
@@ -47,19 +48,32 @@ def load_weights(path: str | Path) -> dict[str, Array]:
     """The arrays of a `.safetensors` or `.npz` file by name.
 
     Raises:
-        InputError: it cannot be read, is damaged, or holds pickled objects.
+        InputError: it cannot be read, is damaged, or holds pickled objects or names with control characters.
     """
     source = _checked(path)
     try:
         content = source.read_bytes()
         if source.suffix == ".safetensors":
-            return dict(safetensors.numpy.load(content))
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            arrays = dict(safetensors.numpy.load(content))
+        else:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror or error}") from error
     except (SafetensorError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise InputError(f"{source} is damaged, or not a {source.suffix} file of plain arrays: {error}") from error
+    _check_names(source, arrays)
+    return arrays
+
+
+def _check_names(source: Path, arrays: Mapping[str, Array]) -> None:
+    """A parameter's name is written on: into source, pictures, tables."""
+    for name in arrays:
+        if not is_plain(name):
+            raise InputError(
+                f"{source} holds an entry named {name!r:.120}, with line breaks or other control characters; "
+                "rename it where the file was written, and use no file of unknown origin"
+            )
 
 
 def _checked(path: str | Path) -> Path:

@@ -18,6 +18,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from ..errors import InputError
+from ..escape import is_plain
 from ..files import write_file
 from ..tensor import Array
 
@@ -54,10 +55,15 @@ def load(path: str | Path) -> Checkpoint:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for name in arrays:
+            if not is_plain(name):
+                raise InputError(f"checkpoint {path} holds an entry named {name!r:.120}; use an older one")
         both = json.loads(metadata["checkpoint"])
         if both["digest"] != _digest(arrays, both["record"]):
             raise InputError(f"checkpoint {path} is damaged: its contents do not match its digest; use an older one")
         return Checkpoint(arrays, json.loads(both["record"]))
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"there is no checkpoint {path}; give a run's folder or a checkpoint in it") from error
     except OSError as error:

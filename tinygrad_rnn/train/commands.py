@@ -11,6 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..errors import InputError
+from ..escape import terminal
 from ..text import read_text
 from .characters import bits_per_character, sample
 from .model import CELLS
@@ -121,8 +122,8 @@ def run_train(arguments: argparse.Namespace) -> int:
             trainer = Trainer.resume(folder, given.pop("steps", None))
             _refuse_changes(trainer.settings, arguments.task, given)
             for reason in trainer.refused:
-                print(f"not used: {reason}")
-            print(f"continuing {folder} at step {trainer.step}")
+                print(f"not used: {terminal(reason)}")
+            print(f"continuing {terminal(str(folder))} at step {trainer.step}")
         else:
             trainer = Trainer(Settings.of(arguments.task, **given), folder)
             print(trainer.model.summary())
@@ -135,7 +136,7 @@ def run_train(arguments: argparse.Namespace) -> int:
             "interrupted": f"interrupted at step {result.step}; continue with --resume",
         }[result.stopped]
     )
-    print(f"best: {trainer.task.details(result.best)}; kept in {folder}")
+    print(f"best: {trainer.task.details(result.best)}; kept in {terminal(str(folder))}")
     return 130 if result.stopped == "interrupted" else 0
 
 
@@ -154,7 +155,7 @@ def run_sample(arguments: argparse.Namespace) -> int:
         raise InputError(f"{arguments.model} was trained on {settings.task}; only a character model writes text")
     rng = np.random.default_rng(arguments.seed)
     written = sample(model, vocabulary, arguments.length, arguments.prime, arguments.temperature, rng)
-    print(arguments.prime.lstrip("\n") + written)
+    print(terminal(arguments.prime.lstrip("\n") + written, lines=True))
     return 0
 
 

@@ -7,11 +7,11 @@ graph (labels, bars, cells of the strips) are nodes too, drawn after it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from html import escape as _escape
 
+from ..escape import dot_html, dot_string
 from .scene import Edge, Label, Lane, Point, Rect, Scene
 from .svg import arrow_size, with_arrow
-from .text import Line, Run, fixed, in_line, printable
+from .text import Line, Run, fixed, in_line
 
 FONT = "Helvetica,Arial,sans-serif"
 _LEADING = '<BR/><FONT POINT-SIZE="1.5"> </FONT><BR/>'
@@ -34,7 +34,7 @@ class _Writer:
         lines = [
             "digraph unrolled {",
             f'  graph [layout=nop2 splines=true outputorder=edgesfirst bgcolor=white fontname="{FONT}" pad=0.15 '
-            f'bb="0,0,{fixed(scene.width)},{fixed(scene.height)}" tooltip={quoted(scene.title)}];',
+            f'bb="0,0,{fixed(scene.width)},{fixed(scene.height)}" tooltip={dot_string(scene.title)}];',
             f'  node [fontname="{FONT}" shape=box fixedsize=true margin=0 fontsize=10];',
             f'  edge [fontname="{FONT}"];',
         ]
@@ -73,7 +73,7 @@ class _Writer:
         head = (
             f"    subgraph cluster_{rect.id} {{\n"
             f'      graph [id="{rect.id}" class="{rect.kind}" label="" style="rounded,filled" fillcolor="{rect.fill}" '
-            f'color=transparent bb="{box}" tooltip={quoted(rect.tooltip)}];'
+            f'color=transparent bb="{box}" tooltip={dot_string(rect.tooltip)}];'
         )
         return [head, *(f"      {self._rect(each)}" for each in rects), "    }"]
 
@@ -81,7 +81,7 @@ class _Writer:
         box = self._box(lane.x, lane.y, lane.right, lane.y + lane.height)
         place = self._flip(*lane.label_at)
         look = "rounded,filled,dashed" if lane.hatched else "rounded,filled"
-        tip = f" tooltip={quoted(lane.tooltip)}" if lane.tooltip else ""
+        tip = f" tooltip={dot_string(lane.tooltip)}" if lane.tooltip else ""
         head = (
             f"  subgraph cluster_{lane.id} {{\n"
             f'    graph [id="{lane.id}" class="lane" label={label([lane.label])} style="{look}" '
@@ -103,7 +103,7 @@ class _Writer:
         # Graphviz has no text shift: an empty last line of twice the height lifts the others.
         words = label(rect.lines, lift=2 * rect.text_shift)
         stroke = "transparent" if rect.stroke == "none" else rect.stroke
-        tip = quoted(rect.tooltip or rect.id)
+        tip = dot_string(rect.tooltip or rect.id)
         return (
             f'{rect.id} [id="{rect.id}" class="{rect.kind}" label={words} pos="{self._flip(*rect.middle)}" '
             f"width={_inches(rect.width)} height={_inches(rect.height)}{shape} "
@@ -121,7 +121,7 @@ class _Writer:
         return (
             f'{item.id} [id="{item.id}" class="{item.kind}" label={place} pos="{self._flip(x, item.y)}" '
             f"width={_inches(width + 4)} height={_inches(item.height)} {look} color=transparent "
-            f"tooltip={quoted(item.tooltip or item.line.text)}];"
+            f"tooltip={dot_string(item.tooltip or item.line.text)}];"
         )
 
     def _anchors(self) -> list[str]:
@@ -145,19 +145,12 @@ class _Writer:
         return (
             f'{ends[0]} -> {ends[1]} [id="{edge.id}" class="{edge.kind}" pos="{place}" color="{color}" '
             f"penwidth={fixed(edge.width)} arrowsize={fixed(arrow_size(edge) / 10)}{way}{look} "
-            f"tooltip={quoted(edge.tooltip)}];"
+            f"tooltip={dot_string(edge.tooltip)}];"
         )
 
 
 def _inches(points: float) -> str:
     return fixed(points / 72, 4)
-
-
-def quoted(text: str) -> str:
-    """A DOT string. Graphviz reads entities and backslashes in it, so both are escaped."""
-    text = printable(text)
-    text = text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{text}"'
 
 
 def label(lines: list[Line] | tuple[Line, ...], lift: float = 0.0) -> str:
@@ -178,7 +171,7 @@ def _line(line: Line) -> str:
 
 def _run(run: Run) -> str:
     """No smaller subscripts: Graphviz sets each size as a text of its own with a gap, and <SUB> onto the line below."""
-    words = _escape(printable(in_line(run)), quote=True).replace("\\", "&#92;&#92;")
+    words = dot_html(in_line(run))
     return words.replace(" ", "&#160;") if words.strip() != words else words
 
 
@@ -189,4 +182,4 @@ def _justified(line: Line, width: float, side: str) -> str:
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{cell}</TABLE>>'
 
 
-__all__ = ["Point", "dot", "label", "quoted"]
+__all__ = ["Point", "dot", "label"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from ..escape import plot_label
 from ..flow.decay import HORIZON
 from ..flow.diagnose import Diagnosis
 from ..flow.gradient_flow import GradientFlow, StateFlow
@@ -77,7 +78,7 @@ def credit(
     if tokens is not None:
         _tokens(ax, tokens, C.shape)
     words = title if title is not None else "" if found is None else f"{found.verdict}: {found.decay}"
-    ax.set_title(_wrapped(words, 46), fontsize="medium")
+    ax.set_title(plot_label(_wrapped(words, 46)), fontsize="medium")
     _colorbar(ax)
     return ax
 
@@ -173,7 +174,7 @@ def shares(flow: GradientFlow, ax: Axes | None = None) -> Axes:
     steps = flow.structure.steps
     for at, weight in enumerate(weights):
         color, mark = _WEIGHTS[at % len(_WEIGHTS)], _MARKS[at % len(_MARKS)]
-        label = f"{shorten(weight.name, 14)}: {weight.cancellation:.0%} left"
+        label = f"{plot_label(shorten(weight.name, 14))}: {weight.cancellation:.0%} left"
         ax.plot(steps, weight.shares, color=color, marker=mark, ms=4 if len(steps) <= 60 else 0, lw=1.2, label=label)
     ax.set_xlabel("t: time step")
     _whole_steps(ax.xaxis)
@@ -314,12 +315,12 @@ def _outline(inside: Array, known: Array) -> list[list[tuple[float, float]]]:
 
 
 def _tokens(ax: Axes, tokens: Sequence[str], shape: tuple[int, ...]) -> None:
-    words = [shorten(repr(token)[1:-1] if token.isspace() or not token else token, 8) for token in tokens]
+    words = [plot_label(shorten(repr(token)[1:-1] if token.isspace() or not token else token, 8)) for token in tokens]
     every = max(1, len(words) // 40)
     if len(words) == shape[1]:
-        ax.set_xticks(range(0, len(words), every), words[::every], parse_math=False)
+        ax.set_xticks(range(0, len(words), every), words[::every])
     if len(words) == shape[0]:
-        ax.set_yticks(range(0, len(words), every), words[::every], parse_math=False)
+        ax.set_yticks(range(0, len(words), every), words[::every])
 
 
 def _colorbar(ax: Axes) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..escape import dot_string
 from .compose import stroke_of
 from .diagram import Box, Diagram
-from .dot import FONT, label, quoted
+from .dot import FONT, label
 from .measure import Face, Gradients, link_words
 from .text import line
 
@@ -63,7 +64,7 @@ def _lines(drawn: Diagram, faces: dict[Box, Face], gradients: Gradients, title: 
             f'id="e{at}"',
             f'color="{color}"',
             f"penwidth={width:g}",
-            f"tooltip={quoted(link_words(link, norm, gradients))}",
+            f"tooltip={dot_string(link_words(link, norm, gradients))}",
         ]
         settings += ["weight=8"] if inside else []
         settings += ["dir=back"] if norm is not None else []
@@ -78,7 +79,7 @@ def _node(box: Box, faces: dict[Box, Face]) -> str:
     style = "filled,rounded,dashed" if box.kind in ("initial", "cut") else "filled,rounded"
     return (
         f'{box.id} [id="{box.id}" class="{box.kind}" label={label(looks.lines)} style="{style}" color="{looks.stroke}" '
-        f'fillcolor="{looks.fill}" penwidth={looks.stroke_width:g} tooltip={quoted(looks.tooltip or box.id)}];'
+        f'fillcolor="{looks.fill}" penwidth={looks.stroke_width:g} tooltip={dot_string(looks.tooltip or box.id)}];'
     )
 
 

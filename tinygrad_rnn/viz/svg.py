@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from ..escape import xml
 from .measure import LINE_SPACING
 from .scene import Edge, Label, Lane, Point, Rect, Scene
-from .text import SUBSCRIPT, Line, fixed, xml
+from .text import SUBSCRIPT, Line, fixed
 
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 

@@ -10,7 +10,6 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
-from html import escape as _escape
 
 SUBSCRIPT = 0.72
 """Size of a subscript relative to its line."""
@@ -130,18 +129,6 @@ def words_runs(words: str) -> tuple[Run, ...]:
     for word in re.split(r"([\s,ᵀ]+)", words):
         runs += name_runs(word, length=40) if _INDEXED.fullmatch(word) else (Run(word),)
     return tuple(runs)
-
-
-def xml(text: str) -> str:
-    """`text` made safe for an XML document, in content and in attributes."""
-    return _escape(printable(text))
-
-
-def printable(text: str) -> str:
-    """`text` with control characters, which neither XML nor DOT may hold, replaced; line breaks stay."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def fixed(value: float, decimals: int = 2) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ... import __name__ as _package
 from ...bptt import Gradients as ByHand
 from ...errors import InputError
+from ...escape import html as escaped
+from ...escape import script, xml
 from ...files import write_file
 from ...flow.diagnose import Diagnosis
 from ...flow.gradient_flow import GradientFlow, gradient_flow
@@ -21,7 +22,7 @@ from ..measure import Gradients
 from ..svg import svg
 from ..text import clean, number, shorten
 from .charts import credit_chart, profile_chart
-from .events import Story, story
+from .events import story
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -49,9 +50,7 @@ class Page:
         return write_file(Path(path), self._html)
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        return f'<iframe srcdoc="{escape(self._html)}" width="100%" height="760" title="{escape(self.title)}"></iframe>'
+        return f'<iframe srcdoc="{xml(self._html)}" width="100%" height="760" title="{xml(self.title)}"></iframe>'
 
     def __repr__(self) -> str:
         return f"<Page {self.title!r}, {len(self._html) / 1e6:.1f} MB>"
@@ -105,7 +104,7 @@ def page(
             picture=Markup(picture[picture.index("<svg") :]),
             style=Markup(_read("page.css")),
             script=Markup(_read("page.js")),
-            data=Markup(_json(told)),
+            data=Markup(script({"events": told.events, "weights": [weight.data() for weight in told.weights]})),
             diagnosis=None if diagnosis is None else str(diagnosis),
             profile=Markup(profile_chart(flow, diagnosis)),
             credit=None if diagnosis is None else Markup(credit_chart(diagnosis.credit)),
@@ -147,20 +146,12 @@ def _by_hand(hand: ByHand | Mapping[str, Array] | None, flow: GradientFlow) -> d
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader
 
-    return Environment(
-        loader=PackageLoader(f"{_package}.viz", "page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    loader = PackageLoader(f"{_package}.viz", "page")
+    return Environment(loader=loader, autoescape=True, finalize=escaped, trim_blocks=True, lstrip_blocks=True)
 
 
 def _read(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
-
-
-def _json(told: Story) -> str:
-    """Data inside a script element: nothing in it may end the element."""
-    data: dict[str, Any] = {"events": told.events, "weights": [weight.data() for weight in told.weights]}
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 __all__ = ["Page", "page"]

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...escape import xml
 from ...flow.diagnose import Diagnosis
 from ...flow.gradient_flow import GradientFlow
 from ...tensor import Array
 from .. import style
 from ..plots import relative_credit
-from ..text import number, xml
+from ..text import number
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 460.0, 190.0, 52.0, 26.0, 12.0
 DECADES = 6.0

@@ -1,0 +1,96 @@
+"""The way out for text: one function for each place that names and other people's text are written to.
+
+A name may come from a file, a key or a user's variable. It is data everywhere: in compiled source, DOT, XML,
+HTML, on a terminal and in a plot no character of it may mean anything to who reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+import unicodedata
+from html import escape as _escape
+from typing import Any
+
+LONGEST = 80
+"""Characters of an identifier; of a comment, twice as many."""
+
+
+def is_plain(text: str) -> bool:
+    """Whether `text` is free of what nobody can see: control characters, line breaks, lone surrogates, NUL."""
+    return text.isprintable() or all(map(_is_visible, text))
+
+
+def identifier(text: str) -> str:
+    """Python source: a name that `text` may be used as. Others may get the same, and it may be taken."""
+    # Python reads names in this form, so that two which look different could be one.
+    base = re.sub(r"\W", "_", unicodedata.normalize("NFKC", text[:LONGEST]))[:LONGEST]
+    if not base.isidentifier() and not f"x{base}".isidentifier():  # \w is wider, such as ² or a lone vowel sign
+        base = "".join(c if f"x{c}".isidentifier() else "_" for c in base)
+    return base if base.isidentifier() and not keyword.iskeyword(base) and base != "__debug__" else f"x_{base}"
+
+
+def comment(text: str) -> str:
+    """Python source: what may follow a `#`, on one line whatever `text` holds."""
+    text = terminal(text)
+    return text if len(text) <= 2 * LONGEST else f"{text[: 2 * LONGEST]}…"
+
+
+def terminal(text: str, lines: bool = False) -> str:
+    """A terminal, or any plain text: what cannot be seen is spelled out, as in a string of Python.
+
+    Args:
+        text: what to write.
+        lines: whether it is a text, which keeps its lines and tabs, and not a name.
+    """
+    if text.isprintable():
+        return text
+    kept = "\n\t" if lines else ""
+    return "".join(c if _is_visible(c) or c in kept else repr(c)[1:-1] for c in text)
+
+
+def xml(text: str) -> str:
+    """SVG or HTML, in content and in quoted attributes; what XML cannot hold is replaced."""
+    return _escape(_replaced(text))
+
+
+def html(value: Any) -> Any:
+    """A value that a Jinja template shows (its `finalize`): text as `xml` writes it, markup as it is."""
+    from markupsafe import Markup
+
+    return Markup(xml(value)) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def script(data: Any) -> str:
+    """JSON inside a script element: nothing in it may end the element."""
+    text = _replaced(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def dot_string(text: str) -> str:
+    """A quoted string of DOT. Graphviz reads entities and backslashes in it, and no more than 16,384 bytes."""
+    text = text if len(text) <= 2000 else f"{text[:2000]}…"
+    text = _replaced(text).replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{text}"'
+
+
+def dot_html(text: str) -> str:
+    """A piece of text in an HTML-like label of DOT, where a backslash is still read."""
+    return xml(text).replace("\\", "&#92;&#92;")
+
+
+def plot_label(text: str) -> str:
+    """Matplotlib: `$` begins no mathematics, and a `_` at the start hides no line from a legend."""
+    text = terminal(text, lines=True).replace("$", r"\$")
+    return f"\u200a{text}" if text.startswith("_") else text
+
+
+def _is_visible(c: str) -> bool:
+    return c.isprintable() or unicodedata.category(c) == "Zs"
+
+
+def _replaced(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if _is_visible(c) or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
