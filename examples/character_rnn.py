@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import train
+from tinygrad_rnn.app import train
 
 path = sys.argv[1] if len(sys.argv) > 1 else None  # None: the help topics that every Python carries
 steps = int(sys.argv[2]) if len(sys.argv) > 2 else 600

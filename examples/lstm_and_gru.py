@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import train
+from tinygrad_rnn.app import train
 
 T, H, KEEP = 60, 32, 3.0
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 1500

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.patch import Slot, scatter
+from tinygrad_rnn.core.indexing import Slot, scatter
 
 Operands = list[np.ndarray]
 Draw = st.SearchStrategy[tuple[Operands, dict[str, Any]]]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.bptt import Gradients, compare, windows
-from tinygrad_rnn.bptt.cells import CELLS as EQUATIONS
 from tinygrad_rnn.bptt.problem import PARAMETERS, STATES
-from tinygrad_rnn.bptt.witnesses import autodiff
+from tinygrad_rnn.bptt.recurrences import CELLS as EQUATIONS
+from tinygrad_rnn.bptt.references import autodiff
 
 CELLS = ("rnn", "lstm", "gru")
 BY_HAND = {"rnn": tg.bptt.rnn, "lstm": tg.bptt.lstm, "gru": tg.bptt.gru}
@@ -268,7 +268,7 @@ def test_errors_say_what_is_wrong():
 
 def test_the_derivations_know_nothing_of_autodiff():
     room = Path(tg.bptt.__file__).parent
-    for name in ("rnn", "lstm", "gru", "problem", "losses", "cells"):
+    for name in ("rnn", "lstm", "gru", "problem", "losses", "recurrences"):
         for node in ast.walk(ast.parse((room / f"{name}.py").read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
                 assert node.module in {"errors", "problem", "losses", "lstm"}, f"{name}.py imports {node.module}"

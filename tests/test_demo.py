@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_rnn.cli import main
-from tinygrad_rnn.demo import run, run_demo
-from tinygrad_rnn.demo.character_rnn import STREAMS, CharacterRNN, train, windows
-from tinygrad_rnn.text import Vocabulary
+from tinygrad_rnn.app.cli import main
+from tinygrad_rnn.app.demo import run, run_demo
+from tinygrad_rnn.app.demo.character_rnn import STREAMS, CharacterRNN, train, windows
+from tinygrad_rnn.app.text import Vocabulary
 
 FILES = {
     "before_after.svg",

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.context import Context, current
+from tinygrad_rnn.core.context import Context, current
 
 
 def parameters(H: int = 3, seed: int = 0) -> list[tg.Tensor]:
@@ -372,7 +372,7 @@ def test_a_rule_that_raises_restores_the_context() -> None:
             tg.grad(y, x, create_graph=True)
         assert current.get() == Context()
     finally:
-        from tinygrad_rnn.primitive import primitives
+        from tinygrad_rnn.core.primitive import primitives
 
         del primitives["rule_that_raises"]
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.context import context
-from tinygrad_rnn.primitive import composites, primitives
+from tinygrad_rnn.core.context import context
+from tinygrad_rnn.core.primitive import composites, primitives
 
 FAST = settings(
     max_examples=8,

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 from test_ops import FAST, prove
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import autodiff, patch
-from tinygrad_rnn.context import current
-from tinygrad_rnn.patch import Patch
-from tinygrad_rnn.primitive import Primitive, primitives
+from tinygrad_rnn.core import backprop as autodiff
+from tinygrad_rnn.core import indexing as patch
+from tinygrad_rnn.core.context import current
+from tinygrad_rnn.core.indexing import Patch
+from tinygrad_rnn.core.primitive import Primitive, primitives
 
 
 def on_values(change: Callable[[Any], Any]) -> Callable[[Any], Any]:

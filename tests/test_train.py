@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import nn, train
-from tinygrad_rnn.train import checkpoint
-from tinygrad_rnn.train.checkpoint import Checkpoint
-from tinygrad_rnn.train.commands import add_commands
+from tinygrad_rnn import nn
+from tinygrad_rnn.app import train
+from tinygrad_rnn.app.train import saved
+from tinygrad_rnn.app.train.commands import add_commands
+from tinygrad_rnn.app.train.saved import Checkpoint
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {"digits": "sklearn", "pixels": "sklearn", "sunspots": "statsmodels"}
@@ -312,7 +313,7 @@ def test_damaged_checkpoints_are_refused_and_the_previous_one_is_used(text, tmp_
     for content in damaged:
         newest.write_bytes(content)
         with pytest.raises(tg.InputError, match="checkpoint"):
-            checkpoint.load(newest)
+            saved.load(newest)
     trainer = train.Trainer.resume(folder)
     assert trainer.step == 15
     assert len(trainer.refused) == 1
@@ -356,7 +357,8 @@ def test_what_is_on_disk_survives_a_disk_that_is_full(text, tmp_path):
     before = {path: path.read_bytes() for path in folder.iterdir()}
     code = f"""
 import resource
-from tinygrad_rnn import train, InputError
+from tinygrad_rnn.app import train
+from tinygrad_rnn import InputError
 trainer = train.Trainer.resume({str(folder)!r}, steps=40)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 try:
@@ -396,7 +398,7 @@ def run_python(*arguments, **options):
 RUN = """
 import sys
 from pathlib import Path
-from tinygrad_rnn import train
+from tinygrad_rnn.app import train
 folder, text, steps = sys.argv[1:]
 if any(Path(folder).glob("step-*")):
     trainer = train.Trainer.resume(folder)
@@ -415,9 +417,9 @@ def survive(kills, steps, text, folder):
     killed = 0
     while killed < kills:
         process = subprocess.Popen(command, env=environment)
-        before = checkpoint._by_age(folder)[:1]
+        before = saved._by_age(folder)[:1]
         deadline = time.monotonic() + 60
-        while checkpoint._by_age(folder)[:1] == before and process.poll() is None and time.monotonic() < deadline:
+        while saved._by_age(folder)[:1] == before and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.002)  # wait for a sign of life, then for a random while
         time.sleep(rng.random() * 0.05)
         assert process.poll() is None, "the run ended before it was killed often enough"
@@ -425,7 +427,7 @@ def survive(kills, steps, text, folder):
         process.wait()
         killed += 1
     assert run_python("-c", RUN, str(folder), text, str(steps)).returncode == 0
-    return checkpoint.load_newest(folder)[0]
+    return saved.load_newest(folder)[0]
 
 
 @pytest.mark.parametrize(
@@ -434,7 +436,7 @@ def survive(kills, steps, text, folder):
 def test_a_run_killed_at_random_moments_ends_with_the_very_same_weights(text, tmp_path, kills, steps):
     survived = survive(kills, steps, text, tmp_path / "killed")
     assert run_python("-c", RUN, str(tmp_path / "whole"), text, str(steps)).returncode == 0
-    whole = checkpoint.load_newest(tmp_path / "whole")[0]
+    whole = saved.load_newest(tmp_path / "whole")[0]
     assert_same(whole.arrays, survived.arrays)
     assert whole.record == survived.record
     assert not list((tmp_path / "killed").glob(".*"))  # nothing half-written stays behind
@@ -551,8 +553,8 @@ def test_only_character_models_write(tmp_path):
 
 def test_a_checkpoint_survives_its_own_writing(tmp_path):
     arrays = {"a": np.arange(6.0).reshape(2, 3).T, "n": np.array(3), "empty": np.zeros((0, 2), np.float32)}
-    path = checkpoint.save(tmp_path / "c.safetensors", Checkpoint(arrays, {"step": 1, "state": 2**100}))
-    loaded = checkpoint.load(path)
+    path = saved.save(tmp_path / "c.safetensors", Checkpoint(arrays, {"step": 1, "state": 2**100}))
+    loaded = saved.load(path)
     assert_same(arrays, loaded.arrays)
     assert loaded.record == {"step": 1, "state": 2**100}
 

@@ -16,7 +16,7 @@ import recurrent_nets as nets
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import InputError, Tensor
-from tinygrad_rnn.context import context
+from tinygrad_rnn.core.context import context
 from tinygrad_rnn.viz import Picture, render
 from tinygrad_rnn.viz.scene import Label, Rect, Scene
 

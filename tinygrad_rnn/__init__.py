@@ -5,19 +5,19 @@ import tinygrad_rnn as tg
 """
 
 from . import bptt, nn, ops, optim, viz
-from .anomaly import detect_anomaly
-from .autodiff import grad, no_grad
-from .checkpoint import checkpoint, checkpoint_steps
 from .compiler import compile
+from .core.backprop import grad, no_grad
+from .core.primitive import primitive
+from .core.steps import scope, steps
+from .core.tensor import Tensor
+from .debug.anomaly import detect_anomaly
+from .derivatives.checkpoint import checkpoint, checkpoint_steps
+from .derivatives.gradcheck import gradcheck
+from .derivatives.jacobian import hvp, jacobian, jvp
 from .errors import DTypeError, GradientError, GraphError, InputError, ShapeError, TensorError
 from .flow import credit, diagnose, gradient_flow, spectrum
-from .gradcheck import gradcheck
-from .jacobian import hvp, jacobian, jvp
+from .nn.truncation import truncate
 from .ops import *
-from .primitive import primitive
-from .tensor import Tensor
-from .timeline import scope, steps
-from .truncation import truncate
 
 __version__ = "0.1.0"
 

@@ -18,8 +18,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from .core.tensor import Array, Tensor
 from .errors import GraphError, InputError, ShapeError
-from .tensor import Array, Tensor
 
 
 class Optimizer:

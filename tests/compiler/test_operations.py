@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.primitive import Primitive, primitives
+from tinygrad_rnn.core.primitive import Primitive, primitives
 
 OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "square": np.square,

@@ -12,7 +12,7 @@ import pytest
 from test_compile import check, eager, rnn_arguments
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.primitive import Primitive
+from tinygrad_rnn.core.primitive import Primitive
 
 KINDS = {"RNN": 30, "LSTM": 70, "GRU": 70}  # operations of one step, at most
 

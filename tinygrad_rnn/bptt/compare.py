@@ -13,8 +13,8 @@ from ..escape import terminal, xml
 from .gru import gru
 from .lstm import lstm
 from .problem import STATES, Array, Gradients, Problem, problem
+from .references import Witness, autodiff, numerical
 from .rnn import rnn
-from .witnesses import Witness, autodiff, numerical
 
 BY_HAND = {"rnn": rnn, "lstm": lstm, "gru": gru}
 

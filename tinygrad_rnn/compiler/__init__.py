@@ -7,7 +7,7 @@ so that it runs by itself. `step` is the public face.
 """
 
 from .distribute import Loop
+from .reference import compiled
 from .step import Compiled, Program, compile
-from .witness import compiled
 
 __all__ = ["Compiled", "Loop", "Program", "compile", "compiled"]

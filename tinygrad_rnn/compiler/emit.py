@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.primitive import primitives
+from ..core.tensor import Array
 from ..escape import comment, identifier
-from ..primitive import primitives
-from ..tensor import Array
 from . import rules
 from .allocate import ARRAY, BUFFER, CONSTANT, FRESH, OUTPUT, PART, SLAB, VIEW, Memory, Place
 from .distribute import Loop, Part

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..primitive import Primitive
-from ..tensor import Array
+from ..core.primitive import Primitive
+from ..core.tensor import Array
 
 
 class Op:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..core.tensor import Array
 from ..errors import GraphError
-from ..tensor import Array
 
 
 def picked(entries: Array, shape: tuple[int, ...]) -> Array:

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..patch import Slot, scatter
-from ..tensor import Array
+from ..core.indexing import Slot, scatter
+from ..core.tensor import Array
 from .operations import NOWHEN, Op, total
 from .trace import Trace
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.primitive import Primitive
 from ..ops import add, astype, matmul, multiply, subtract
 from ..ops import sum as sum_
-from ..primitive import Primitive
 from .operations import Op, total
 from .reroll import Ref, Unit
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..patch import Slot
+from ..core.indexing import Slot
 from .operations import total
 from .reroll import Ref, Unit
 from .vocabulary import called

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff import no_grad
+from ..core.backprop import no_grad
+from ..core.tensor import Array, Tensor, constant, numeric
 from ..errors import DTypeError, GraphError, InputError
 from ..nn import Module
-from ..tensor import Array, Tensor, constant, numeric
 from .allocate import allocate
 from .distribute import CircularError, distribute
 from .emit import emit

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff import messages
-from ..context import context, current
-from ..origin import Origin, assigned_name, line
-from ..patch import Patch, Slot
-from ..primitive import Primitive
-from ..tensor import Array, Tensor, constant, next_order
+from ..core.backprop import messages
+from ..core.context import context, current
+from ..core.indexing import Patch, Slot
+from ..core.primitive import Primitive
+from ..core.tensor import Array, Tensor, constant, next_order
+from ..debug.origin import Origin, assigned_name, line
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
 
 _TRACKS = 64  # how many sites of the same code are looked through for the neighbour of a new operation

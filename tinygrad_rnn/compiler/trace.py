@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..context import context
+from ..core.context import context
+from ..core.indexing import scatter
+from ..core.tensor import Array, Tensor
 from ..errors import GraphError
-from ..patch import scatter
-from ..tensor import Array, Tensor
 from .operations import NOWHEN, Ops, total
 from .tape import WHOLE, Message, Tape
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..core.primitive import Primitive
 from ..escape import identifier
-from ..primitive import Primitive
 
 NUMPY = {
     *(

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..autodiff import seed_of
+from ..core.backprop import seed_of
+from ..core.tensor import Array, Tensor
 from ..errors import GraphError
-from ..tensor import Array, Tensor
 from .structure import State
 from .sweep import ToStates
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..tensor import Array
+from ..core.tensor import Array
 
 VANISHED = 1e-3
 """What is left of a gradient at the other end of the sequence: less is vanishing, more than 1 / VANISHED exploding."""

@@ -8,13 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
-from .. import origin
-from ..autodiff import backprop
-from ..context import context
+from ..core.backprop import backprop
+from ..core.context import context
+from ..core.tensor import Array, Tensor
+from ..debug import origin
 from ..errors import GraphError
 from ..escape import terminal
 from ..ops import stack
-from ..tensor import Array, Tensor
 from .credit import as_losses, as_states, credit
 from .decay import MASKED, Decay
 from .gradient_flow import GradientFlow

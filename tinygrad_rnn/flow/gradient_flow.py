@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff import backprop, messages, seed_of
+from ..core.backprop import backprop, messages, seed_of
+from ..core.indexing import Patch
+from ..core.tensor import Array, Tensor
 from ..errors import GraphError
-from ..patch import Patch
-from ..tensor import Array, Tensor
 from .decay import Decay
 from .injected import Injected, injected
 from .structure import State, Structure, structure

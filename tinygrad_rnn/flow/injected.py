@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..autodiff import messages
-from ..patch import Patch
-from ..tensor import Array, Tensor
+from ..core.backprop import messages
+from ..core.indexing import Patch
+from ..core.tensor import Array, Tensor
 from .structure import Structure
 from .sweep import total
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autodiff import messages
-from ..patch import Patch, Slot
-from ..tensor import Array, Tensor
+from ..core.backprop import messages
+from ..core.indexing import Patch, Slot
+from ..core.tensor import Array, Tensor
 
 _ELEMENTWISE = {
     *("add", "subtract", "multiply", "divide", "negative", "power", "exp", "log", "sqrt", "abs"),

@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from ..core.tensor import Array, Tensor
 from ..errors import GraphError, InputError
-from ..tensor import Array, Tensor
 from .credit import as_states
 from .structure import State
 from .sweep import ToStates

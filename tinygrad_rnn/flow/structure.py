@@ -12,9 +12,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ..core.indexing import Slot
+from ..core.tensor import Tensor
 from ..errors import GraphError
-from ..patch import Slot
-from ..tensor import Tensor
 
 Use = tuple[Tensor, int]
 """A consumer, and which of its operands is meant: one edge of the graph."""

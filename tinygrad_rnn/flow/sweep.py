@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff import messages
-from ..patch import Patch, gather
-from ..tensor import Array, Tensor
+from ..core.backprop import messages
+from ..core.indexing import Patch, gather
+from ..core.tensor import Array, Tensor
 from .rows import Rows, rows_sent
 from .structure import State
 

@@ -8,8 +8,8 @@ from itertools import chain
 
 import numpy as np
 
+from ..core.tensor import Array
 from ..escape import terminal
-from ..tensor import Array
 from .decay import MASKED, Decay
 from .gradient_flow import GradientFlow, StateFlow
 from .structure import State

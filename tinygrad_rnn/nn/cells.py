@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import ops
+from ..core.tensor import Operand, Tensor, raw
 from ..errors import InputError, ShapeError
-from ..tensor import Operand, Tensor, raw
 from . import init
 from .functional import linear
 from .module import Module, Seed, parameter

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..primitive import transparent
-from ..tensor import Operand, Tensor
+from ..core.primitive import transparent
+from ..core.tensor import Operand, Tensor
 
 
 def linear(x: Operand, weight: Tensor, bias: Tensor | None = None) -> Any:

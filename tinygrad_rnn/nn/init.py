@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
+from ..core.tensor import Array
 from ..errors import InputError, ShapeError
-from ..tensor import Array
 from .module import Seed
 
 Shape = tuple[int, ...]

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from ..core.steps import scope
+from ..core.tensor import Array, Tensor, numeric, raw
 from ..errors import InputError, ShapeError
 from ..escape import terminal
-from ..tensor import Array, Tensor, numeric, raw
-from ..timeline import scope
 
 Seed = np.random.Generator | int | None
 """A generator to share, a seed for a new one, or None for an unpredictable one."""

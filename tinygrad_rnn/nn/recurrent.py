@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import ops
+from ..core.steps import scope, steps
+from ..core.tensor import Array, Operand, Tensor, raw
 from ..errors import DTypeError, InputError, ShapeError
-from ..tensor import Array, Operand, Tensor, raw
-from ..timeline import scope, steps
 from .cells import Cell, GRUCell, LSTMCell, RNNCell, check_input, check_state
 from .module import Module, Seed
 

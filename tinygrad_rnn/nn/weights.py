@@ -15,10 +15,10 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from ..core.tensor import Array
 from ..errors import InputError
 from ..escape import is_plain
 from ..files import write_file
-from ..tensor import Array
 from .module import Module
 
 FORMATS = (".safetensors", ".npz")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..primitive import transparent
+from ..core.primitive import transparent
 from . import (
     activations,
     comparisons,

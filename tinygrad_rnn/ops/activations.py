@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import primitive
-from ..tensor import Array
+from ..core.primitive import primitive
+from ..core.tensor import Array
 
 
 @primitive(vjps=[lambda g, y, x: g * y * (1 - y)])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..primitive import primitive
-from ..tensor import Array, registry
+from ..core.primitive import primitive
+from ..core.tensor import Array, registry
 
 equal = primitive(np.equal, vjps=[None, None], doc="a == b.")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import composed, primitive
-from ..tensor import Array, Tensor, registry
+from ..core.primitive import composed, primitive
+from ..core.tensor import Array, Tensor, registry
 
 add = primitive(np.add, vjps=[lambda g, y, a, b: g, lambda g, y, a, b: g], doc="a + b.")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core.indexing import Patch, fill_key, split_key
+from ..core.primitive import composed, primitive
+from ..core.tensor import Array, Tensor, getitem_key, raw
 from ..errors import DTypeError, ShapeError
-from ..patch import Patch, fill_key, split_key
-from ..primitive import composed, primitive
-from ..tensor import Array, Tensor, getitem_key, raw
 
 
 def _by_getitem(g: Any, y: Any, operands: Sequence[Any], key: Any) -> list[Any]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.primitive import composed, primitive
+from ..core.tensor import Array, Tensor, raw
 from ..errors import DTypeError, InputError, ShapeError
-from ..primitive import composed, primitive
-from ..tensor import Array, Tensor, raw
 from .activations import sigmoid
 from .elementwise import astype
 from .normalization import softmax

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import composed, primitive
-from ..tensor import Array, Axis, Tensor
+from ..core.primitive import composed, primitive
+from ..core.tensor import Array, Axis, Tensor
 from .reductions import with_axes
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..context import current
+from ..core.context import current
+from ..core.primitive import composed
+from ..core.tensor import Array, constant, raw
 from ..errors import DTypeError, InputError
-from ..primitive import composed
-from ..tensor import Array, constant, raw
 
 
 @composed()

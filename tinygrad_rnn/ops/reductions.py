@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.primitive import composed, primitive
+from ..core.tensor import Array, Axis, Tensor, raw, registry
 from ..errors import InputError
-from ..primitive import composed, primitive
-from ..tensor import Array, Axis, Tensor, raw, registry
 from .elementwise import astype
 
 _total: Any = np.add.reduce

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.primitive import composed, primitive
+from ..core.tensor import Array, Axis, raw, registry
 from ..errors import ShapeError
-from ..primitive import composed, primitive
-from ..tensor import Array, Axis, raw, registry
 
 Shape = int | Sequence[int]
 

@@ -11,10 +11,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..core.tensor import Tensor
 from ..flow.structure import Structure, Use
-from ..tensor import Tensor
-from .cells import cells
-from .reading import Reading, reads_slice
+from .classify import Reading, reads_slice
+from .group import cells
 from .text import Run, name_runs, shorten, words_runs
 
 Kind = Literal["op", "state", "cell", "initial", "input", "loss", "total", "weight", "band", "cut", "gap"]

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ..core.tensor import Tensor
 from ..flow.gradient_flow import GradientFlow, StateFlow
-from ..tensor import Tensor
 from . import style
 from .diagram import Box, Diagram, Link
 from .text import Line, clean, line, number, words_runs

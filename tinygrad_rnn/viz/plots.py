@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.tensor import Array
 from ..errors import InputError
 from ..escape import plot_label
 from ..flow.decay import HORIZON
 from ..flow.diagnose import Diagnosis
 from ..flow.gradient_flow import GradientFlow, StateFlow
 from ..flow.spectrum import Spectrum
-from ..tensor import Array
 from . import style
 from .text import number, shorten
 

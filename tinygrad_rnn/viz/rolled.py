@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from ..core.tensor import Tensor
 from ..errors import GraphError
 from ..flow.gradient_flow import GradientFlow
-from ..tensor import Tensor
 from . import style
 from .arrange import Arrangement, arrange
 from .compose import MARGIN, add_boxes, add_edges, add_heading

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from ..core.tensor import Tensor
 from ..errors import InputError
 from ..flow.gradient_flow import GradientFlow, gradient_flow
 from ..flow.structure import Structure, structure
-from ..tensor import Tensor
 from .compose import compose
 from .diagram import diagram
 from .measure import Gradients, face

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from ... import __name__ as _package
 from ...bptt import Gradients as ByHand
+from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...escape import html as escaped
 from ...escape import script, xml
 from ...files import write_file
 from ...flow.diagnose import Diagnosis
 from ...flow.gradient_flow import GradientFlow, gradient_flow
-from ...tensor import Array, Tensor
 from ..compose import compose
 from ..diagram import diagram
 from ..measure import Gradients

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...core.tensor import Array
 from ...escape import xml
 from ...flow.diagnose import Diagnosis
 from ...flow.gradient_flow import GradientFlow
-from ...tensor import Array
 from .. import style
 from ..plots import relative_credit
 from ..text import number

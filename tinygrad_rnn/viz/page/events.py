@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ...core.indexing import Slot
+from ...core.tensor import Array, Tensor
 from ...flow.gradient_flow import GradientFlow
-from ...patch import Slot
-from ...tensor import Array, Tensor
 from ..diagram import Box, Diagram, Link
 from ..text import clean, number, shorten
 

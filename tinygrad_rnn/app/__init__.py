@@ -1,0 +1,1 @@
+"""What is run rather than imported: training, the demo and the command line."""

@@ -1,0 +1,147 @@
+"""The command line: each command reads its options and calls one public function."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from .. import __version__, viz
+from ..errors import InputError, TensorError
+from ..escape import terminal
+from ..flow import diagnose, gradient_flow
+from .train.commands import add_commands
+from .train.inspect import Window, look_at
+from .train.model import CELLS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for input that cannot be used, 130 when
+    interrupted, 141 when nobody reads on."""
+    options = _parser().parse_args(arguments)
+    try:
+        code = int(options.run(options) or 0)
+        sys.stdout.flush()
+        return code
+    except TensorError as error:
+        print(f"tinygrad-rnn: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"tinygrad-rnn: {str(error) or 'not enough memory'}; give smaller numbers", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tinygrad-rnn: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `tinygrad-rnn flow | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the options in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {terminal(message)}; see {self.prog} --help\n")
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="tinygrad-rnn",
+        description="Recurrent networks as plain tensor operations: train one, and see where its gradient goes.",
+    )
+    parser.add_argument("--version", action="version", version=f"tinygrad-rnn {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_demo(commands)
+    add_commands(commands)
+    _add_views(commands)
+    return parser
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """An option type: a whole number of at least `least`."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least {least}")
+        return number
+
+    return parse
+
+
+def _add_demo(commands: argparse._SubParsersAction[Parser]) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="train a character RNN, check its gradients by hand, draw them, write a report",
+        description="Train a character RNN on a text, check backprop against BPTT derived by hand, draw the "
+        "unrolled graph with the gradient on every edge, and write one report with all of it.",
+    )
+    demo.add_argument("--text", metavar="FILE", help="a UTF-8 text (default: the help topics that come with Python)")
+    demo.add_argument("--steps", type=whole_number(1), default=25, metavar="T", help="steps in a window (default: 25)")
+    demo.add_argument("--hidden", type=whole_number(1), default=100, metavar="H", help="hidden units (default: 100)")
+    demo.add_argument("--seed", type=whole_number(0), default=0, help="seed of weights and samples (default: 0)")
+    demo.add_argument("--out", default="demo", metavar="DIR", help="folder for the results (default: demo)")
+    demo.set_defaults(run=_run_demo)
+
+
+def _run_demo(options: argparse.Namespace) -> None:
+    from .demo import run_demo  # draws and trains: only this command pays for importing it
+
+    run_demo(text=options.text, steps=options.steps, hidden=options.hidden, seed=options.seed, out=options.out)
+
+
+def _add_views(commands: argparse._SubParsersAction[Parser]) -> None:
+    which = Parser(add_help=False)
+    which.add_argument("run_folder", nargs="?", metavar="RUN", help="a run of `train char` (default: a fresh model)")
+    which.add_argument("--text", metavar="FILE", help="a UTF-8 text (default: the help topics that come with Python)")
+    which.add_argument("--steps", type=whole_number(1), default=20, metavar="T", help="time steps (default: 20)")
+    which.add_argument("--cell", choices=list(CELLS), default="rnn", help="of a fresh model (default: rnn)")
+    which.add_argument("--hidden", type=whole_number(1), default=64, help="of a fresh model (default: 64)")
+    which.add_argument("--layers", type=whole_number(1), default=1, help="of a fresh model (default: 1)")
+    which.add_argument("--seed", type=whole_number(0), default=0, help="of a fresh model (default: 0)")
+
+    graph = commands.add_parser("graph", parents=[which], help="draw the unrolled graph of a model on a text")
+    graph.add_argument("--detail", choices=["op", "cell"], default="op", help="a box per operation or per cell")
+    graph.add_argument(
+        "--out", default="graph.svg", metavar="FILE", help=".svg, .png, .pdf or .dot (default: graph.svg)"
+    )
+    graph.set_defaults(run=_run_graph)
+    flow = commands.add_parser("flow", parents=[which], help="print where the gradient goes, step by step")
+    flow.set_defaults(run=_run_flow)
+    diagnose = commands.add_parser("diagnose", parents=[which], help="say whether a model uses its past")
+    diagnose.set_defaults(run=_run_diagnose)
+
+
+def _window(options: argparse.Namespace) -> Window:
+    return look_at(
+        text=options.text,
+        run=options.run_folder,
+        cell=options.cell,
+        hidden=options.hidden,
+        layers=options.layers,
+        length=options.steps,
+        seed=options.seed,
+    )
+
+
+def _run_graph(options: argparse.Namespace) -> None:
+    window = _window(options)
+    picture = viz.unrolled(gradient_flow(window.loss), detail=options.detail, tokens=window.tokens)
+    print(f"written to {terminal(str(picture.save(options.out)))}")
+
+
+def _run_flow(options: argparse.Namespace) -> None:
+    print(gradient_flow(_window(options).loss))
+
+
+def _run_diagnose(options: argparse.Namespace) -> None:
+    window = _window(options)
+    if not window.layers:
+        raise InputError("one step has no past to use or to forget; give --steps 2 or more")
+    for name, states in window.layers.items():
+        print(f"{terminal(name)}: {diagnose(window.losses, states)}")

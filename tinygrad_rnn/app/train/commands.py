@@ -1,0 +1,176 @@
+"""The commands `train`, `sample` and `eval`: arguments in, one call of the public functions each."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from ...errors import InputError
+from ...escape import terminal
+from ..text import read_text
+from .characters import bits_per_character, sample
+from .model import CELLS
+from .settings import DEFAULTS, OPTIMIZERS, SCHEDULES, TASKS, Settings
+from .trainer import Trainer, load_model
+
+HELP: dict[str, str] = {
+    "text": "char: a UTF-8 file (default: the help topics that come with Python)",
+    "lag": "adding, copying, order: how many steps lie between cause and effect",
+    "cell": "the recurrent cell",
+    "hidden": "size of the hidden state",
+    "layers": "number of recurrent layers",
+    "embedding": "char: size of a character's vector",
+    "dropout": "probability of dropping an entry between layers",
+    "keep": "starting bias of the gate that keeps the state: f of an LSTM, z of a GRU",
+    "steps": "number of updates",
+    "batch": "sequences, or for char streams, per update",
+    "k1": "char: characters per update",
+    "k2": "how many steps back gradients travel (truncated BPTT)",
+    "optimizer": "the update rule",
+    "lr": "learning rate",
+    "schedule": "how the learning rate changes",
+    "warmup": "updates over which the cosine schedule rises",
+    "clip": "largest norm of the gradient, 0 for no clipping",
+    "clip_value": "largest entry of the gradient, 0 for no clipping",
+    "weight_decay": "decay of the weights",
+    "momentum": "of sgd and nesterov",
+    "patience": "stop after so many evaluations without a better score, 0 for never",
+    "target": "stop when the score is this good",
+    "eval_every": "updates between evaluations",
+    "save_every": "updates between checkpoints",
+    "log": "format of the log",
+    "seed": "of weights, data and dropout",
+    "dtype": "float32, or float64 for exactness",
+}
+
+CHOICES: dict[str, Any] = {
+    "cell": list(CELLS),
+    "optimizer": list(OPTIMIZERS),
+    "schedule": list(SCHEDULES),
+    "log": ["jsonl", "csv"],
+    "dtype": ["float32", "float64"],
+}
+
+
+def add_commands(subparsers: Any) -> None:
+    """Register `train`, `sample` and `eval`; each sets `run`, a function of the parsed arguments."""
+    train = subparsers.add_parser(
+        "train", help="train a recurrent network on text, a classic problem, digits or sunspots"
+    )
+    train.add_argument("task", choices=list(TASKS), help="what to learn")
+    train.add_argument("--out", type=Path, help="folder for checkpoints, log and best weights (default: runs/TASK)")
+    train.add_argument("--resume", action="store_true", help="continue the run in --out, or begin one if there is none")
+    train.add_argument("--threads", type=int, help="limit NumPy's linear algebra to so many threads")
+    for name, kind in _options().items():
+        train.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            choices=CHOICES.get(name),
+            default=argparse.SUPPRESS,
+            help=HELP[name] + _default(name),
+        )
+    train.add_argument(
+        "--compile", action="store_true", default=argparse.SUPPRESS, help="train with the compiled program of the model"
+    )
+    train.set_defaults(run=run_train)
+
+    write = subparsers.add_parser("sample", help="write text with a trained character model")
+    write.add_argument("model", type=Path, help="a run's folder, or a checkpoint")
+    write.add_argument("--prime", default="\n", help="what the model reads first (default: a new line)")
+    write.add_argument("--length", type=int, default=500, help="characters to write (default: 500)")
+    write.add_argument("--temperature", type=float, default=0.8, help="below 1 safer, above wilder (default: 0.8)")
+    write.add_argument("--seed", type=int, default=0, help="of the random draws (default: 0)")
+    write.set_defaults(run=run_sample)
+
+    score = subparsers.add_parser("eval", help="score a trained model on data that it was not trained on")
+    score.add_argument("model", type=Path, help="a run's folder, or a checkpoint")
+    score.add_argument("--text", type=Path, help="a character model: score this file instead of the held-out tenth")
+    score.set_defaults(run=run_eval)
+
+
+def _options() -> dict[str, Any]:
+    """The settings that have an option of their own, with the function that reads its text."""
+    kinds = {int: int, float: float, str: str, int | None: int, float | None: float, str | None: str}
+    hints = get_type_hints(Settings)
+    return {f.name: kinds[hints[f.name]] for f in fields(Settings) if f.name not in ("task", "compile")}
+
+
+def _default(name: str) -> str:
+    plain = next(f.default for f in fields(Settings) if f.name == name)
+    own = {task: values[name] for task, values in DEFAULTS.items() if name in values}
+    words = [] if plain is None else [str(plain)]
+    words += [f"{task}: {value}" for task, value in own.items()]
+    return f" (default: {', '.join(words)})" if words else ""
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """`tinygrad-rnn train TASK ...`."""
+    given = {name: getattr(arguments, name) for name in (*_options(), "compile") if hasattr(arguments, name)}
+    folder = arguments.out or Path("runs") / arguments.task
+    begun = any(folder.glob("step-*.safetensors")) if folder.is_dir() else False
+    if begun and not arguments.resume:
+        raise InputError(f"{folder} holds a run already; continue it with --resume, or choose another --out")
+    if arguments.threads is not None and arguments.threads < 1:
+        raise InputError(f"--threads: got {arguments.threads}, expected 1 or more")
+    with threadpool_limits(arguments.threads):
+        if begun:
+            trainer = Trainer.resume(folder, given.pop("steps", None))
+            _refuse_changes(trainer.settings, arguments.task, given)
+            for reason in trainer.refused:
+                print(f"not used: {terminal(reason)}")
+            print(f"continuing {terminal(str(folder))} at step {trainer.step}")
+        else:
+            trainer = Trainer(Settings.of(arguments.task, **given), folder)
+            print(trainer.model.summary())
+        result = trainer.run()
+    print(
+        {
+            "done": f"done after {result.step} steps",
+            "early": f"stopped at step {result.step}: no better score for {trainer.settings.patience} evaluations",
+            "target": f"stopped at step {result.step}: the score is as good as asked for",
+            "interrupted": f"interrupted at step {result.step}; continue with --resume",
+        }[result.stopped]
+    )
+    print(f"best: {trainer.task.details(result.best)}; kept in {terminal(str(folder))}")
+    return 130 if result.stopped == "interrupted" else 0
+
+
+def _refuse_changes(settings: Settings, task: str, given: dict[str, Any]) -> None:
+    own = settings.as_dict()
+    changed = {name: value for name, value in {"task": task, **given}.items() if own[name] != value}
+    if changed:
+        words = ", ".join(f"{name} {own[name]} (asked for {value})" for name, value in changed.items())
+        raise InputError(f"--resume: the run was begun with {words}; leave these out, or begin another run with --out")
+
+
+def run_sample(arguments: argparse.Namespace) -> int:
+    """`tinygrad-rnn sample RUN ...`."""
+    model, settings, vocabulary = load_model(arguments.model)
+    if vocabulary is None:
+        raise InputError(f"{arguments.model} was trained on {settings.task}; only a character model writes text")
+    rng = np.random.default_rng(arguments.seed)
+    written = sample(model, vocabulary, arguments.length, arguments.prime, arguments.temperature, rng)
+    print(terminal(arguments.prime.lstrip("\n") + written, lines=True))
+    return 0
+
+
+def run_eval(arguments: argparse.Namespace) -> int:
+    """`tinygrad-rnn eval RUN [--text FILE]`."""
+    model, settings, vocabulary = load_model(arguments.model)
+    if arguments.text is None:
+        task = settings.build_task()
+        print(task.details(task.score(model)))
+        return 0
+    if vocabulary is None:
+        raise InputError(f"{arguments.model} was trained on {settings.task}; --text is for character models")
+    bits = bits_per_character(model, vocabulary.encode(read_text(arguments.text, at_least=2)))
+    print(f"{bits:.4f} bits per character (perplexity {2**bits:.3f})")
+    return 0
+
+
+__all__ = ["add_commands", "run_eval", "run_sample", "run_train"]

@@ -1,0 +1,125 @@
+"""Checkpoints: everything a run needs to continue, in one file that is either whole or refused.
+
+A checkpoint is a safetensors file: arrays by name, and one JSON record beside them with a digest of
+all of it. It is written to a temporary file, synced and renamed, so that a killed process or a full
+disk leaves the last good one in place; two are kept, in case the newest is damaged later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
+
+from ...core.tensor import Array
+from ...errors import InputError
+from ...escape import is_plain
+from ...files import write_file
+
+KEPT = 2
+
+
+class Checkpoint(NamedTuple):
+    """What a file holds: arrays by name, and a record of plain values."""
+
+    arrays: dict[str, Array]
+    record: dict[str, Any]
+
+
+def save(path: str | Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint whole or not at all.
+
+    Raises:
+        InputError: the place cannot be written to, or the disk is full; older files are untouched.
+    """
+    arrays = {name: np.array(array, order="C") for name, array in checkpoint.arrays.items()}
+    record = json.dumps(checkpoint.record, sort_keys=True)
+    # One entry only: safetensors writes several in random order, and equal runs should give equal files.
+    both = json.dumps({"digest": _digest(arrays, record), "record": record})
+    return write_file(path, safetensors.numpy.save(arrays, metadata={"checkpoint": both}))
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint and verify its digest.
+
+    Raises:
+        InputError: it cannot be read, is truncated, or any bit of it changed since it was written.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for name in arrays:
+            if not is_plain(name):
+                raise InputError(f"checkpoint {path} holds an entry named {name!r:.120}; use an older one")
+        both = json.loads(metadata["checkpoint"])
+        if both["digest"] != _digest(arrays, both["record"]):
+            raise InputError(f"checkpoint {path} is damaged: its contents do not match its digest; use an older one")
+        return Checkpoint(arrays, json.loads(both["record"]))
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"there is no checkpoint {path}; give a run's folder or a checkpoint in it") from error
+    except OSError as error:
+        raise InputError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
+    except KeyError as error:
+        raise InputError(f"{path} is not a checkpoint of a training run (it has no {error.args[0]})") from error
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise InputError(f"checkpoint {path} is damaged or not one: {error}; use an older one") from error
+
+
+def _digest(arrays: Mapping[str, Array], record: str) -> str:
+    found = hashlib.sha256(record.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        found.update(f"\0{name}\0{array.dtype}\0{array.shape}\0".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+# ---------------------------------------------------------------------- a folder of them
+def path_of(folder: str | Path, step: int) -> Path:
+    """Where the checkpoint of a step belongs."""
+    return Path(folder) / f"step-{step:09d}.safetensors"
+
+
+def save_step(folder: str | Path, step: int, checkpoint: Checkpoint) -> Path:
+    """Write the checkpoint of a step, then remove all but the newest two."""
+    path = save(path_of(folder, step), checkpoint)
+    for old in _by_age(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_newest(folder: str | Path) -> tuple[Checkpoint, list[str]]:
+    """The newest checkpoint that is whole.
+
+    Returns:
+        It, and what was wrong with each newer one that was refused.
+
+    Raises:
+        InputError: there is none.
+    """
+    refused: list[str] = []
+    for path in _by_age(folder):
+        try:
+            return load(path), refused
+        except InputError as error:
+            refused.append(str(error))
+    reasons = f" ({'; '.join(refused)})" if refused else ""
+    raise InputError(
+        f"{folder} holds no usable checkpoint{reasons}; give the folder of a run, or begin one without --resume"
+    )
+
+
+def _by_age(folder: str | Path) -> list[Path]:
+    return sorted(Path(folder).glob("step-*.safetensors"), reverse=True)
+
+
+__all__ = ["Checkpoint", "load", "load_newest", "path_of", "save", "save_step"]

@@ -1,0 +1,183 @@
+"""What a run is: one record of plain values, from which task, model and optimiser are built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ... import optim
+from ...errors import InputError
+from ...nn import Module
+from .characters import Characters
+from .model import SequenceModel
+from .real import Digits, Sunspots
+from .synthetic import Adding, Copying, TemporalOrder
+from .task import Task
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every choice of a run; a checkpoint holds it, so that a run continues as it began."""
+
+    task: str
+    text: str | None = None
+    """Path of the text of `char`; None for the help topics that come with Python."""
+    lag: int = 100
+    """Length of the synthetic problems."""
+    cell: str = "lstm"
+    hidden: int = 128
+    layers: int = 1
+    embedding: int = 64
+    """Size of a character's vector."""
+    dropout: float = 0.0
+    keep: float = 0.0
+    """Starting bias of the gate that keeps the state, f of an LSTM and z of a GRU."""
+    steps: int = 2000
+    """Number of updates."""
+    batch: int = 64
+    k1: int = 64
+    """Characters per update."""
+    k2: int | None = None
+    """How many steps back gradients travel; None for all (for `char`: k1)."""
+    optimizer: str = "adam"
+    lr: float = 2e-3
+    schedule: str = "constant"
+    warmup: int = 0
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 for no clipping."""
+    clip_value: float = 0.0
+    """Largest entry of the gradient; 0 for no clipping."""
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    """Of `sgd` and `nesterov`."""
+    patience: int = 0
+    """Stop after so many evaluations without a better score; 0 for never."""
+    target: float | None = None
+    """Stop when the score is this good."""
+    eval_every: int = 100
+    save_every: int = 100
+    log: str = "jsonl"
+    seed: int = 0
+    dtype: str = "float32"
+    compile: bool = False
+    """Train with the compiled program of the model; results differ by rounding only."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("task", TASKS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        for name in ("steps", "batch", "hidden", "layers", "embedding", "k1", "eval_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: got {getattr(self, name)}, expected 1 or more")
+        for name in ("lr", "warmup", "clip", "clip_value", "weight_decay", "patience", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name}: got {getattr(self, name)}, expected a finite number, 0 or more")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum: got {self.momentum}, expected 0 or more and below 1")
+        if self.target is not None and not math.isfinite(self.target):
+            raise InputError(f"target: got {self.target}, expected a finite score")
+        if self.k2 is not None and self.k2 < 1:
+            raise InputError(f"k2: got {self.k2}, expected 1 or more")
+        if self.dtype not in ("float32", "float64"):
+            raise InputError(f"dtype: got {self.dtype!r}, expected float32 or float64")
+
+    @classmethod
+    def of(cls, task: str, **choices: Any) -> Settings:
+        """The task's own defaults with these choices.
+
+        Raises:
+            InputError: an unknown task or a choice out of range.
+        """
+        return cls(**{"task": task, **DEFAULTS.get(task, {}), **choices})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by name, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Settings:
+        """What `as_dict` gave.
+
+        Raises:
+            InputError: names that this version does not know.
+        """
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise InputError(f"the checkpoint has settings that are unknown here: {', '.join(sorted(unknown))}")
+        return cls(**values)
+
+    def with_steps(self, steps: int) -> Settings:
+        """The same run with another number of updates."""
+        return replace(self, steps=steps)
+
+    # ------------------------------------------------------------------ what they stand for
+    def build_task(self) -> Task:
+        """The task with its data."""
+        return TASKS[self.task](self)
+
+    def build_model(self, inputs: int, outputs: int, classes_in: bool) -> SequenceModel:
+        """A fresh model, its weights drawn from the seed."""
+        return SequenceModel(
+            self.cell,
+            inputs,
+            outputs,
+            self.hidden,
+            self.layers,
+            embedding=self.embedding if classes_in else 0,
+            dropout=self.dropout,
+            keep=self.keep,
+            dtype=np.dtype(self.dtype),
+            rng=self.seed,
+        )
+
+    def build_optimizer(self, model: Module) -> optim.Optimizer:
+        """The optimiser of the model's parameters."""
+        return OPTIMIZERS[self.optimizer](self, model.parameters())
+
+    def build_schedule(self) -> optim.Schedule:
+        """The learning rate's factor at each step."""
+        return SCHEDULES[self.schedule](self)
+
+
+TASKS: dict[str, Callable[[Settings], Task]] = {
+    "char": lambda s: Characters(s.text, s.batch, s.k1, s.k1 if s.k2 is None else s.k2, s.seed, s.dtype),
+    "adding": lambda s: Adding(s.lag, s.batch, s.seed, s.dtype, s.k2),
+    "copying": lambda s: Copying(s.lag, s.batch, s.seed, s.dtype, s.k2),
+    "order": lambda s: TemporalOrder(s.lag, s.batch, s.seed, s.dtype, s.k2),
+    "digits": lambda s: Digits(False, s.batch, s.seed, s.dtype, s.k2),
+    "pixels": lambda s: Digits(True, s.batch, s.seed, s.dtype, s.k2),
+    "sunspots": lambda s: Sunspots(s.seed, s.dtype, s.k2),
+}
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "char": {"hidden": 256, "steps": 3000, "schedule": "cosine", "warmup": 50},
+    "adding": {"hidden": 64, "steps": 6000, "lr": 1e-2, "target": 0.001},
+    "copying": {"hidden": 128, "steps": 6000, "lr": 1e-3},
+    "order": {"hidden": 64, "steps": 4000, "target": 0.999},
+    "digits": {"hidden": 64, "steps": 1200, "lr": 3e-3, "schedule": "cosine"},
+    "pixels": {"hidden": 64, "steps": 3000, "lr": 3e-3, "schedule": "cosine"},
+    "sunspots": {"hidden": 16, "steps": 400, "lr": 5e-3, "eval_every": 20, "patience": 5},
+}
+"""What suits each task; every choice can be overridden."""
+
+OPTIMIZERS: dict[str, Callable[[Settings, Any], optim.Optimizer]] = {
+    "sgd": lambda s, ps: optim.SGD(ps, s.lr, s.momentum, s.weight_decay),
+    "nesterov": lambda s, ps: optim.SGD(ps, s.lr, s.momentum, s.weight_decay, nesterov=True),
+    "adagrad": lambda s, ps: optim.Adagrad(ps, s.lr, s.weight_decay),
+    "rmsprop": lambda s, ps: optim.RMSprop(ps, s.lr, weight_decay=s.weight_decay),
+    "adam": lambda s, ps: optim.Adam(ps, s.lr, weight_decay=s.weight_decay),
+    "adamw": lambda s, ps: optim.AdamW(ps, s.lr, weight_decay=s.weight_decay),
+}
+
+SCHEDULES: dict[str, Callable[[Settings], optim.Schedule]] = {
+    "constant": lambda s: optim.constant(),
+    "cosine": lambda s: optim.cosine(s.steps, s.warmup),
+    "step": lambda s: optim.step_decay(max(1, s.steps // 3)),
+    "exponential": lambda s: optim.exponential(0.01 ** (1 / s.steps)),
+}
+
+__all__ = ["DEFAULTS", "OPTIMIZERS", "SCHEDULES", "TASKS", "Settings"]

@@ -1,0 +1,107 @@
+"""Three classic problems that a network solves only by remembering over a lag (Hochreiter and Schmidhuber, 1997)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ...errors import InputError
+from .model import SequenceModel
+from .task import Batch, Task, predict
+
+TEST_SIZE = 1000
+
+
+class Synthetic(Task):
+    """A problem of sequences made from a generator; `lag` sets how far apart cause and effect are."""
+
+    def __init__(self, lag: int, batch: int, seed: int, dtype: DTypeLike, k2: int | None = None) -> None:
+        super().__init__(batch, seed, dtype, k2)
+        if lag < 10:
+            raise InputError(f"lag: got {lag}, expected 10 or more steps")
+        self.lag = lag
+
+    def sequences(self, n: int, rng: np.random.Generator) -> Batch:
+        """n sequences with their targets."""
+        raise NotImplementedError
+
+    def batch(self, step: int) -> Batch:
+        return self.sequences(self.batch_size, self.rng(step))
+
+    def test_set(self) -> Batch:
+        """Sequences that no training batch holds."""
+        return self.sequences(TEST_SIZE, self.rng(0, test=True))
+
+
+class Adding(Synthetic):
+    """Each step shows a number in [0, 1) and a mark; the target is the sum of the two marked numbers.
+
+    One mark lies in the first half of the `lag` steps, one in the second. Always answering 1 has a
+    mean squared error of 1/6.
+    """
+
+    metric = "mean squared error"
+    classes_out = False
+    inputs, outputs = 2, 1
+
+    def sequences(self, n: int, rng: np.random.Generator) -> Batch:
+        T, rows = self.lag, np.arange(n)
+        x = np.zeros((T, n, 2), self.dtype)
+        x[:, :, 0] = rng.random((T, n))
+        first, second = rng.integers(0, T // 2, n), rng.integers(T // 2, T, n)
+        x[first, rows, 1] = x[second, rows, 1] = 1
+        return x, (x[first, rows, 0] + x[second, rows, 0])[:, None]
+
+    def score(self, model: SequenceModel) -> float:
+        x, target = self.test_set()
+        return float(np.mean((predict(model, x, self.last) - target) ** 2))
+
+
+class Copying(Synthetic):
+    """Ten symbols, then `lag` blanks, then a signal upon which the symbols are to be repeated in order."""
+
+    metric = "accuracy on the copied symbols"
+    higher_is_better = True
+    last = False
+    symbols, length = 8, 10
+    inputs = outputs = symbols + 2  # and blank, and the signal
+
+    def sequences(self, n: int, rng: np.random.Generator) -> Batch:
+        blank, signal = self.symbols, self.symbols + 1
+        T = self.lag + 2 * self.length
+        shown = rng.integers(0, self.symbols, (self.length, n))
+        classes, target = np.full((T, n), blank), np.full((T, n), blank)
+        classes[: self.length], target[-self.length :] = shown, shown
+        classes[-self.length - 1] = signal
+        return np.eye(self.inputs, dtype=self.dtype)[classes], target
+
+    def score(self, model: SequenceModel) -> float:
+        x, target = self.test_set()
+        guessed = np.argmax(predict(model, x, self.last), axis=-1)
+        return float(np.mean(guessed[-self.length :] == target[-self.length :]))
+
+
+class TemporalOrder(Synthetic):
+    """Two signals, each X or Y, among distractors; the class is their order: XX, XY, YX or YY.
+
+    The first comes at 10 to 20 %, the second at 50 to 60 % of the `lag` steps.
+    """
+
+    metric = "accuracy"
+    higher_is_better = True
+    inputs, outputs = 6, 4  # X, Y and four distractors
+
+    def sequences(self, n: int, rng: np.random.Generator) -> Batch:
+        T, rows = self.lag, np.arange(n)
+        classes = rng.integers(2, 6, (T, n))
+        first, second = rng.integers(0, 2, n), rng.integers(0, 2, n)
+        classes[rng.integers(T // 10, 2 * T // 10, n), rows] = first
+        classes[rng.integers(5 * T // 10, 6 * T // 10, n), rows] = second
+        return np.eye(self.inputs, dtype=self.dtype)[classes], 2 * first + second
+
+    def score(self, model: SequenceModel) -> float:
+        x, target = self.test_set()
+        return float(np.mean(np.argmax(predict(model, x, self.last), axis=-1) == target))
+
+
+__all__ = ["Adding", "Copying", "Synthetic", "TemporalOrder"]

@@ -1,0 +1,91 @@
+"""What a task is: batches that depend on nothing but the seed and the step, a loss, and a score."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ...core.backprop import no_grad
+from ...core.tensor import Array, Tensor
+from ...ops import softmax_cross_entropy, squared_error
+from .model import SequenceModel, run_in_windows
+
+Batch = tuple[Array, Array]
+"""Inputs (T, batch, ...) and targets."""
+
+
+class Task:
+    """Base of the tasks: override `batch` and `score`, and what else differs.
+
+    Batch number `step` is a function of the seed and the step, so a resumed run reads the same data.
+
+    Attributes:
+        metric: what `score` returns, in words.
+        higher_is_better: whether a larger score is better.
+        inputs, outputs: sizes of a step of x and y for `SequenceModel`.
+        classes_in: whether x holds class numbers, which need an embedding.
+        classes_out: whether the targets are class numbers, scored by cross-entropy, or numbers.
+        last: whether there is one target per sequence, at its end, or one per step.
+    """
+
+    metric: ClassVar[str]
+    higher_is_better: ClassVar[bool] = False
+    classes_in: ClassVar[bool] = False
+    classes_out: ClassVar[bool] = True
+    last: ClassVar[bool] = True
+    inputs: int
+    outputs: int
+
+    def __init__(self, batch: int, seed: int, dtype: DTypeLike, k2: int | None = None) -> None:
+        self.batch_size, self.seed, self.dtype, self.k2 = batch, seed, np.dtype(dtype), k2
+
+    def rng(self, step: int, test: bool = False) -> np.random.Generator:
+        """The generator of one batch, or of the test set."""
+        return np.random.default_rng([self.seed, step, int(test)])
+
+    def batch(self, step: int) -> Batch:
+        """Batch number `step` of the training data."""
+        raise NotImplementedError
+
+    def score(self, model: SequenceModel) -> float:
+        """How well the model does on data that it was not trained on."""
+        raise NotImplementedError
+
+    def details(self, score: float) -> str:
+        """The score in words."""
+        return f"{self.metric} {score:.4f}"
+
+    def error(self, y: Tensor, target: Any) -> Tensor:
+        """The mean loss of outputs y."""
+        return softmax_cross_entropy(y, target) if self.classes_out else squared_error(y, target)
+
+    def objective(self, model: SequenceModel, x: Any, target: Any, state: Any) -> tuple[Tensor, Any]:
+        """The loss of a batch, and the state to begin the next one with (None: each begins anew)."""
+        return self.error(run_in_windows(model, x, self.k2, self.last), target), None
+
+    def first_state(self, model: SequenceModel, step: int) -> Any:
+        """The state that batch `step` begins with if the last one's is not carried on, else None."""
+        return None
+
+    def tokens(self, x: Array) -> int:
+        """How many steps of how many sequences a batch teaches."""
+        return x.shape[0] * x.shape[1]
+
+    def record(self) -> dict[str, Any]:
+        """What a checkpoint must remember of the data, to build the model and to refuse other data."""
+        return {}
+
+
+def predict(model: SequenceModel, x: Array, last: bool, rows: int = 256) -> Array:
+    """The model's outputs in evaluation mode, without a graph, `rows` sequences at a time."""
+    training = model.training
+    model.eval()
+    with no_grad():
+        ys = [model(x[:, i : i + rows], last=last)[0].data for i in range(0, x.shape[1], rows)]
+    model.train(training)
+    return np.concatenate(ys, axis=0 if last else 1)
+
+
+__all__ = ["Batch", "Task", "predict"]

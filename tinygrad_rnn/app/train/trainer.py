@@ -1,0 +1,296 @@
+"""The training loop: forward, backward, clip, adjust; evaluate, log, save; continue where it stopped."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from ...compiler import Compiled
+from ...core.tensor import Tensor, raw
+from ...errors import InputError
+from ...nn.truncation import truncate
+from ...optim import clip_grad_norm_, clip_grad_value_
+from ..text import Vocabulary
+from . import saved as checkpoint
+from .log import Log
+from .model import SequenceModel
+from .saved import Checkpoint
+from .settings import Settings
+
+BEST = "best.safetensors"
+
+
+def _say(line: str) -> None:
+    """Print at once, also into a file that someone is watching."""
+    print(line, flush=True)
+
+
+class Result(NamedTuple):
+    """How a run ended."""
+
+    step: int
+    score: float
+    best: float
+    stopped: str
+    """Why: "done", "early" (no better score for `patience` evaluations), "target" or "interrupted"."""
+
+
+class Trainer:
+    """One training run.
+
+        trainer = Trainer(Settings.of("adding", cell="lstm"), folder="runs/adding")
+        result = trainer.run()
+        ...
+        Trainer.resume("runs/adding").run()   # continues bit for bit, wherever it was killed
+
+    Args:
+        settings: what to train and how.
+        folder: where checkpoints, the log and the best weights go; None keeps nothing.
+
+    Attributes:
+        model, task, optimizer: what the settings stand for.
+        step: the number of updates made.
+        best: the best score so far.
+        history: a record of each evaluation of this process, as in the log.
+    """
+
+    def __init__(self, settings: Settings, folder: str | Path | None = None) -> None:
+        self.settings = settings
+        self.task = settings.build_task()
+        self.model = settings.build_model(self.task.inputs, self.task.outputs, self.task.classes_in)
+        self.optimizer = settings.build_optimizer(self.model)
+        self.program = Compiled(self.task.objective)
+        self.schedule = settings.build_schedule()
+        self.folder = None if folder is None else Path(folder)
+        self.log: Log | None = None
+        self.history: list[dict[str, Any]] = []
+        self.state: Any = None
+        self.step = 0
+        self.best = -math.inf if self.task.higher_is_better else math.inf
+        self.waited = 0
+        """Evaluations since the best one."""
+        self.stopped = "done"
+        """Why it ended, if it did so before its last step."""
+        self.refused: list[str] = []
+        """What was wrong with newer checkpoints that were not used."""
+
+    # ------------------------------------------------------------------ saving and continuing
+    @classmethod
+    def resume(cls, folder: str | Path, steps: int | None = None) -> Trainer:
+        """The run in `folder` as its newest whole checkpoint left it.
+
+        Args:
+            folder: as given to the run that wrote it.
+            steps: another total number of updates.
+
+        Raises:
+            InputError: there is no usable checkpoint, or the data is not what it was.
+        """
+        saved, refused = checkpoint.load_newest(folder)
+        settings = Settings.from_dict(saved.record["settings"])
+        trainer = cls(settings if steps is None else settings.with_steps(steps), folder)
+        trainer._restore(saved)
+        trainer.refused = refused
+        if steps is not None:
+            trainer.stopped = "done"  # asked to go on
+        return trainer
+
+    def _snapshot(self) -> Checkpoint:
+        """All that the next update depends on."""
+        arrays = {f"model.{name}": array for name, array in self.model.state_dict().items()}
+        arrays |= {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
+        carried = self.state if isinstance(self.state, tuple) else () if self.state is None else (self.state,)
+        arrays |= {f"carried.{i}": raw(tensor) for i, tensor in enumerate(carried)}
+        record = {
+            "settings": self.settings.as_dict(),
+            "step": self.step,
+            "best": self.best,
+            "waited": self.waited,
+            "stopped": self.stopped,
+            "generators": [generator.bit_generator.state for generator in self.model.generators()],
+            "task": self.task.record(),
+        }
+        return Checkpoint(arrays, record)
+
+    def _restore(self, saved: Checkpoint) -> None:
+        record = saved.record
+        if record["task"] != self.task.record():
+            raise InputError(f"{self.settings.text or 'the data'} is not the text that this run began with; restore it")
+        self.model.load_state_dict(_under("model.", saved.arrays))
+        self.optimizer.load_state_dict(_under("optimizer.", saved.arrays))
+        carried = [array for _, array in sorted(_under("carried.", saved.arrays).items())]
+        self.state = None if not carried else tuple(carried) if len(carried) > 1 else carried[0]
+        for generator, state in zip(self.model.generators(), record["generators"], strict=True):
+            generator.bit_generator.state = state
+        self.step, self.best = record["step"], record["best"]
+        self.waited, self.stopped = record["waited"], record["stopped"]
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment; the one before it stays."""
+        if self.folder is not None:
+            checkpoint.save_step(self.folder, self.step, self._snapshot())
+
+    # ------------------------------------------------------------------ one step, and all of them
+    def advance(self) -> tuple[float, float, int]:
+        """One update: the loss, the norm of its gradient before clipping, and how many steps were read."""
+        settings, parameters = self.settings, self.model.parameters()
+        x, target = self.task.batch(self.step)
+        first = self.task.first_state(self.model, self.step)
+        state = self.state if first is None else first
+        differentiate = self._by_program if settings.compile else self._by_graph
+        loss, self.state = differentiate(x, target, state)
+        if settings.clip_value:
+            clip_grad_value_(parameters, settings.clip_value)
+        norm = clip_grad_norm_(parameters, settings.clip or math.inf)
+        self.optimizer.lr = settings.lr * self.schedule(self.step)
+        self.optimizer.step()
+        self.step += 1
+        return loss, norm, self.task.tokens(x)
+
+    def _by_graph(self, x: Any, target: Any, state: Any) -> tuple[float, Any]:
+        """The loss and the state to carry on; every parameter gets its gradient by backpropagation."""
+        self.optimizer.zero_grad()
+        loss, carried = self.task.objective(self.model, x, target, state)
+        loss.backward()
+        return loss.item(), truncate(carried)
+
+    def _by_program(self, x: Any, target: Any, state: Any) -> tuple[float, Any]:
+        """The same by the compiled objective."""
+        found, gradients = self.program(self.model, x, target, state)
+        loss, carried = found if isinstance(found, tuple) else (found, None)
+        for name, parameter in self.model.named_parameters():
+            parameter.grad = gradients[name]
+        tensors = [Tensor(h) for h in carried] if isinstance(carried, tuple) else []
+        return float(loss), tuple(tensors) if tensors else None if carried is None else Tensor(carried)
+
+    def run(self, say: Callable[[str], None] = _say, progress: bool | None = None) -> Result:
+        """Train to the end, or until the score stops improving.
+
+        Args:
+            say: called with a line at every evaluation.
+            progress: show a progress bar; None: only on a terminal.
+
+        Raises:
+            InputError: the folder cannot be written to; what was saved before stays whole.
+        """
+        self._open()
+        settings, score = self.settings, math.nan
+        bar = tqdm(
+            total=settings.steps, initial=self.step, unit="step", disable=None if progress is None else not progress
+        )
+        tokens, losses, since = 0, 0.0, self.step
+        began = time.perf_counter()
+        try:
+            while self.step < settings.steps and self.stopped == "done":
+                loss, norm, read = self.advance()
+                tokens, losses = tokens + read, losses + loss
+                rate = tokens / (time.perf_counter() - began)
+                bar.set_postfix_str(f"loss {loss:.4f}, |grad| {norm:.2f}, {rate:,.0f} tokens/s", refresh=False)
+                bar.update()
+                last = self.step == settings.steps
+                if self.step % settings.eval_every == 0 or last:
+                    score = self._evaluate(losses / (self.step - since), norm, rate)
+                    with tqdm.external_write_mode():
+                        say(self._line())
+                    tokens, losses, since, began = 0, 0.0, self.step, time.perf_counter()
+                if self.step % settings.save_every == 0 or last or self.stopped != "done":
+                    self.save()
+        except KeyboardInterrupt:
+            return Result(self.step, score, self.best, "interrupted")
+        finally:
+            bar.close()
+        if math.isnan(score):
+            score = self.task.score(self.model)
+        return Result(self.step, score, self.best, self.stopped)
+
+    def _open(self) -> None:
+        """Make the folder ready before the first step, so that a bad place is found out at once."""
+        if self.folder is None or self.log is not None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write to {self.folder}: {error.strerror}; choose another folder") from error
+        for half_written in self.folder.glob(".*.safetensors.*"):  # what a kill left of a temporary file
+            half_written.unlink(missing_ok=True)
+        self.log = Log(self.folder, self.settings.log, upto=self.step)
+        if self.step == 0:
+            self.save()
+
+    def _evaluate(self, loss: float, norm: float, rate: float) -> float:
+        """Score the model, keep it if it is the best so far, and put a record into history and log."""
+        score = self.task.score(self.model)
+        self._judge(score)
+        self.history.append(
+            {
+                "step": self.step,
+                "loss": loss,
+                "gradient_norm": norm,
+                "score": score,
+                "learning_rate": self.optimizer.lr,
+                "tokens_per_second": round(rate),
+            }
+        )
+        if self.log is not None:
+            self.log.write(self.history[-1])
+        return score
+
+    def _line(self) -> str:
+        """The last record in words."""
+        last = self.history[-1]
+        words = self.task.details(last["score"])
+        return f"step {last['step']}: loss {last['loss']:.4f}, {words}, {last['tokens_per_second']:,} tokens/s"
+
+    def _judge(self, score: float) -> None:
+        """Keep the weights if they are the best so far, and see whether to stop here."""
+        sign = 1 if self.task.higher_is_better else -1
+        better = sign * score > sign * self.best
+        self.best, self.waited = (score, 0) if better else (self.best, self.waited + 1)
+        target, patience = self.settings.target, self.settings.patience
+        if target is not None and sign * score >= sign * target:
+            self.stopped = "target"
+        elif patience and self.waited >= patience:
+            self.stopped = "early"
+        if better and self.folder is not None:
+            checkpoint.save(self.folder / BEST, self._snapshot())
+
+
+def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def load_model(path: str | Path) -> tuple[SequenceModel, Settings, Vocabulary | None]:
+    """A trained model, with what it was trained on.
+
+    Args:
+        path: a run's folder (its best weights, else the newest checkpoint), or one checkpoint.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    place = Path(path)
+    if not place.is_dir():
+        saved = checkpoint.load(place)
+    elif (place / BEST).exists():
+        saved = checkpoint.load(place / BEST)
+    else:
+        saved, _ = checkpoint.load_newest(place)
+    settings = Settings.from_dict(saved.record["settings"])
+    characters = saved.record["task"].get("characters")
+    vocabulary = None if characters is None else Vocabulary(characters)
+    if vocabulary is not None:
+        model = settings.build_model(len(vocabulary), len(vocabulary), classes_in=True)
+    else:
+        task = settings.build_task()
+        model = settings.build_model(task.inputs, task.outputs, task.classes_in)
+    model.load_state_dict(_under("model.", saved.arrays))
+    model.eval()
+    return model, settings, vocabulary
+
+
+__all__ = ["BEST", "Result", "Trainer", "load_model"]

@@ -1,0 +1,696 @@
+"""Tensor: an array and where it came from.
+
+A tensor is a leaf (made by the user) or the result of a primitive; in the second case it keeps
+its operands, so a computation is a graph of tensors that lives exactly as long as its last
+reference. Operators and NumPy functions on a tensor look their primitive up in `registry`, which
+`primitive.py` fills; this module therefore knows no calculus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from types import CodeType, MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn, final
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ..debug import origin as _origin
+from ..debug.origin import Origin
+from ..errors import DTypeError, GraphError, ShapeError, TensorError
+from .context import current
+
+if TYPE_CHECKING:
+    from .primitive import Primitive
+
+Array = NDArray[Any]
+Operand = Any
+"""What a primitive takes: a Tensor, an array, a list of numbers or a Python number."""
+Axis = int | tuple[int, ...] | None
+"""What to reduce over: one axis, several, or all."""
+
+registry: dict[Callable[..., Any], Any] = {}
+"""NumPy function -> the primitive or function that stands for it on tensors."""
+
+next_order = count(1).__next__
+"""Creation numbers: operands always have smaller ones than results, so they sort topologically."""
+
+
+class Leaf:
+    """What the engine knows of a leaf's array, to notice that it changed under a graph.
+
+    NumPy has no version counter, so a leaf is fingerprinted when a graph first uses it and again
+    at backward. Handing the array out through `Tensor.data` ends the seal, and the next use makes
+    a new one.
+    """
+
+    __slots__ = ("base", "changed_at", "cut_from", "fingerprint", "sealed_at")
+
+    def __init__(self, base: Tensor | None = None, cut_from: int | None = None) -> None:
+        self.base = base
+        """The leaf whose array this one is a view of: one seal serves all steps of a sequence."""
+        self.cut_from = cut_from
+        """Creation number of the tensor that this one was detached from."""
+        self.fingerprint: int | None = None
+        self.sealed_at = 0
+        self.changed_at = 0
+        """Creation number at which a change was noticed; older consumers saw other values."""
+
+
+@final
+class Tensor:
+    """An array that remembers how it was computed.
+
+    Args:
+        data: anything NumPy makes a numeric array of; it is copied, so the tensor owns its memory.
+        requires_grad: whether `backward` should fill `grad`; needs a floating dtype.
+        name: what errors, tables and pictures call it; without one, the variable it is assigned to.
+        dtype: as in NumPy; by default that of `data`.
+
+    Raises:
+        DTypeError: `data` is ragged, not numeric, or not floating although a gradient is wanted.
+
+    Attributes:
+        grad: the gradient as an array of the same shape and dtype, or None before any backward.
+        requires_grad: whether gradients flow here.
+        primitive, inputs, params: how a result came about; None, () and {} on a leaf.
+        step, scope: the time step and the scope it was made in.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_code",
+        "_data",
+        "_left",
+        "_name",
+        "_offset",
+        "_right",
+        "grad",
+        "leaf",
+        "order",
+        "params",
+        "primitive",
+        "requires_grad",
+        "retains",
+        "scope",
+        "step",
+        "unsealed",
+    )
+
+    grad: Array | None
+    requires_grad: bool
+    primitive: Primitive | None
+    params: Mapping[str, Any]
+    order: int
+    step: int | None
+    scope: str
+    leaf: Leaf | None
+    unsealed: bool
+    retains: bool
+    _data: Array
+    _name: str | None
+    _left: Any
+    _right: Any
+    _code: CodeType | None
+    _offset: int
+
+    def __init__(
+        self,
+        data: ArrayLike | Tensor,
+        requires_grad: bool = False,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        array = numeric(data.data if isinstance(data, Tensor) else data, "Tensor")
+        try:
+            array = np.array(array, dtype=dtype)
+        except (TypeError, ValueError) as error:
+            raise DTypeError(f"Tensor: cannot make dtype {dtype!r} of data of dtype {array.dtype}") from error
+        numeric(array, "Tensor")
+        if requires_grad and array.dtype.kind != "f":
+            raise DTypeError(
+                f"Tensor: requires_grad=True needs a floating dtype, and {name or 'the data'} has {array.dtype}; "
+                "pass dtype=np.float64 or write the numbers with a decimal point"
+            )
+        make_leaf(self, array, _origin.maker(1), Leaf(), requires_grad, name)
+
+    # ------------------------------------------------------------------ the array
+    @property
+    def data(self) -> Array:
+        """The values. Results are read-only; a leaf's array may be changed between graphs."""
+        leaf = self.leaf
+        if leaf is None:
+            self._data.setflags(write=False)  # here and not when it is made: few results are ever looked at
+        else:
+            owner = self if leaf.base is None else leaf.base
+            owner.unsealed = self.unsealed = True
+        return self._data
+
+    @data.setter
+    def data(self, value: ArrayLike) -> None:
+        if self.primitive is not None:
+            raise GraphError(
+                f"{self.describe()} is the result of {self.primitive.name}: its data cannot be assigned; "
+                "compute a new tensor, or detach() it first"
+            )
+        array = numeric(value, "data")
+        if array.shape != self._data.shape or array.dtype != self._data.dtype:
+            raise ShapeError(
+                f"{self.describe()} has shape {self._data.shape} and dtype {self._data.dtype}; it was assigned "
+                f"{array.shape} of {array.dtype}: assign the same kind, or make a new Tensor"
+            )
+        self._data = array if array.flags.writeable else array.copy()
+        if self.leaf is None or self.leaf.base is not None:
+            self.leaf = Leaf()  # it stops being a view of another leaf's array
+        self.unsealed = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    def item(self) -> Any:
+        """The one number in this tensor, as a Python scalar."""
+        if self._data.size != 1:
+            raise ShapeError(f"item: {self.describe()} holds {self._data.size} numbers, not one; index it first")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists."""
+        return self._data.tolist()
+
+    # ------------------------------------------------------------------ where it came from
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """What its primitive was applied to: tensors and Python numbers; () on a leaf.
+
+        Kept in two slots, and made a tuple when asked for: a tuple in each result would double what Python's
+        cyclic collector has to walk through, again and again, while a long graph grows.
+        """
+        primitive = self.primitive
+        if primitive is None:
+            return ()
+        if primitive.arity == 2:
+            return (self._left, self._right)
+        return self._left if type(self._left) is tuple else (self._left,)
+
+    @property
+    def origin(self) -> Origin | None:
+        """The place in the user's code that made it; two slots, as a tuple for each result burdens the collector."""
+        return None if self._code is None else (self._code, self._offset)
+
+    @origin.setter
+    def origin(self, value: Origin | None) -> None:
+        self._code, self._offset = value or _NOWHERE
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the user made it, rather than a primitive."""
+        return self.primitive is None
+
+    @property
+    def name(self) -> str | None:
+        """The name it was given, else the variable it was assigned to, else None."""
+        if self._name is None and self.origin is not None:
+            self._name = _origin.assigned_name(self.origin) or ""
+        return self._name or None
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        self._name = value
+
+    def describe(self) -> str:
+        """Name, shape, step and scope in a few words, for messages."""
+        title = self.name or (f"the result of {self.primitive.name}" if self.primitive else "a tensor")
+        words = f"{title} {self._data.shape}"
+        if self.step is not None:
+            words += f" of step {self.step}"
+        if self.scope:
+            words += f" in scope {self.scope}"
+        return words
+
+    def __repr__(self) -> str:
+        body = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=60, edgeitems=2)
+        notes = [f"dtype={self._data.dtype}"] if self._data.dtype != np.float64 else []
+        if self._data.size == 0 or self._data.size > 60:
+            notes.append(f"shape={self._data.shape}")
+        if self.name:
+            notes.append(f"name={self.name!r}")
+        if self.step is not None:
+            notes.append(f"step={self.step}")
+        if self.scope:
+            notes.append(f"scope={self.scope!r}")
+        if self.primitive is not None:
+            notes.append(f"op={self.primitive.name}")
+        elif self.requires_grad:
+            notes.append("requires_grad=True")
+        return f"Tensor({', '.join([body, *notes])})"
+
+    # ------------------------------------------------------------------ gradients
+    def backward(self, gradient: ArrayLike | None = None) -> None:
+        """Add d self / d leaf to `grad` of every leaf that requires a gradient.
+
+        A second call adds once more; set `grad = None` in between to start anew.
+
+        Args:
+            gradient: the gradient of what follows with respect to this tensor, of its shape;
+                by default 1, and then this tensor must be a scalar.
+
+        Raises:
+            GraphError: there is no graph, this is not a scalar, or a leaf changed since forward.
+        """
+        from .backprop import backward  # the engine walks tensors; tensors only name it
+
+        backward(self, gradient)
+
+    def retain_grad(self) -> Tensor:
+        """Ask `backward` to fill `grad` of this interior tensor too; returns the tensor."""
+        self.retains = True
+        return self
+
+    def detach(self) -> Tensor:
+        """The same values without their history: gradients stop here.
+
+        The graph behind is not kept alive; pictures draw a cut between the two.
+        """
+        cut = Tensor.__new__(Tensor)
+        base = None if self.leaf is None else self if self.leaf.base is None else self.leaf.base
+        if base is None:
+            self._data.setflags(write=False)
+        make_leaf(cut, self._data, _origin.caller(1), Leaf(base=base, cut_from=self.order), False, self._name)
+        cut.unsealed = base is not None  # a result is read-only and needs no seal
+        return cut
+
+    # ------------------------------------------------------------------ leaving the graph
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if self.requires_grad:
+            raise GraphError(
+                f"{self.describe()} requires a gradient and would silently leave the graph as an array; "
+                "write t.data (or t.detach()) where that is meant"
+            )
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "iu":
+            raise DTypeError(f"{self.describe()} has dtype {self._data.dtype} and cannot be an index; use integers")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __len__(self) -> int:
+        if self._data.ndim == 0:
+            raise ShapeError(f"len: {self.describe()} is a scalar and has no length")
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    __hash__ = object.__hash__
+
+    # ------------------------------------------------------------------ operators
+    def __add__(self, other: Operand) -> Tensor:
+        return registry[np.add].apply((self, other))
+
+    def __radd__(self, other: Operand) -> Tensor:
+        return registry[np.add].apply((other, self))
+
+    def __sub__(self, other: Operand) -> Tensor:
+        return registry[np.subtract].apply((self, other))
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return registry[np.subtract].apply((other, self))
+
+    def __mul__(self, other: Operand) -> Tensor:
+        return registry[np.multiply].apply((self, other))
+
+    def __rmul__(self, other: Operand) -> Tensor:
+        return registry[np.multiply].apply((other, self))
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        return registry[np.divide].apply((self, other))
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        return registry[np.divide].apply((other, self))
+
+    def __pow__(self, other: Operand) -> Tensor:
+        return registry[np.power].apply((self, other))
+
+    def __rpow__(self, other: Operand) -> Tensor:
+        return registry[np.power].apply((other, self))
+
+    def __matmul__(self, other: Operand) -> Tensor:
+        return registry[np.matmul].apply((self, other))
+
+    def __rmatmul__(self, other: Operand) -> Tensor:
+        return registry[np.matmul].apply((other, self))
+
+    def __neg__(self) -> Tensor:
+        return registry[np.negative].apply((self,))
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return registry[np.absolute].apply((self,))
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return registry[getitem_key](self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        self._refuse_in_place("t[key] = value", "tg.where(mask, value, t), or stack the parts")
+
+    def __iadd__(self, other: Operand) -> Tensor:
+        return self._in_place("+", other)
+
+    def __isub__(self, other: Operand) -> Tensor:
+        return self._in_place("-", other)
+
+    def __imul__(self, other: Operand) -> Tensor:
+        return self._in_place("*", other)
+
+    def __itruediv__(self, other: Operand) -> Tensor:
+        return self._in_place("/", other)
+
+    def __imatmul__(self, other: Operand) -> Tensor:
+        return self._in_place("@", other)
+
+    def __ipow__(self, other: Operand) -> Tensor:
+        return self._in_place("**", other)
+
+    def _in_place(self, symbol: str, other: Operand) -> Tensor:
+        name = self.name or "t"
+        self._refuse_in_place(
+            f"{name} {symbol}= ...",
+            f"{name} = {name} {symbol} ... for a new tensor, or {name}.data {symbol}= ... to adjust a weight",
+        )
+
+    def _refuse_in_place(self, given: str, instead: str) -> NoReturn:
+        raise GraphError(f"{given}: {self.describe()} is part of a graph and cannot change in place; write {instead}")
+
+    # ------------------------------------------------------------------ comparisons give plain arrays
+    def __eq__(self, other: object) -> Any:
+        return registry[np.equal](self, other) if isinstance(other, _COMPARABLE) else NotImplemented
+
+    def __ne__(self, other: object) -> Any:
+        return registry[np.not_equal](self, other) if isinstance(other, _COMPARABLE) else NotImplemented
+
+    def __lt__(self, other: Operand) -> Any:
+        return registry[np.less](self, other)
+
+    def __le__(self, other: Operand) -> Any:
+        return registry[np.less_equal](self, other)
+
+    def __gt__(self, other: Operand) -> Any:
+        return registry[np.greater](self, other)
+
+    def __ge__(self, other: Operand) -> Any:
+        return registry[np.greater_equal](self, other)
+
+    def __and__(self, other: Operand) -> Any:
+        return registry[np.logical_and](self, other)
+
+    def __or__(self, other: Operand) -> Any:
+        return registry[np.logical_or](self, other)
+
+    def __invert__(self) -> Any:
+        return registry[np.logical_not](self)
+
+    # ------------------------------------------------------------------ methods, as on an array
+    @property
+    def T(self) -> Tensor:
+        """The axes in reverse order."""
+        return registry[np.transpose](self)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The sum over `axis`, of all entries by default."""
+        return registry[np.sum](self, axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The mean over `axis`."""
+        return registry[np.mean](self, axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """The variance over `axis`, divided by n - ddof."""
+        return registry[np.var](self, axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """The standard deviation over `axis`, the root of `var`."""
+        return registry[np.std](self, axis, ddof=ddof, keepdims=keepdims)
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The product over `axis`."""
+        return registry[np.prod](self, axis, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The largest entry over `axis`; equal ones share the gradient."""
+        return registry[np.max](self, axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The smallest entry over `axis`; equal ones share the gradient."""
+        return registry[np.min](self, axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        """The index of the largest entry along `axis`, a plain array."""
+        return registry[np.argmax](self, axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        """The index of the smallest entry along `axis`, a plain array."""
+        return registry[np.argmin](self, axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        """The running sum along `axis`, of the flattened tensor by default."""
+        return registry[np.cumsum](self, axis)
+
+    def clip(self, a_min: Operand = None, a_max: Operand = None) -> Tensor:
+        """The entries limited to a_min and a_max; None leaves that side open."""
+        return registry[np.clip](self, a_min, a_max)
+
+    def dot(self, other: Operand) -> Tensor:
+        """The dot product, as np.dot."""
+        return registry[np.dot](self, other)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The sum of a diagonal of two axes."""
+        return registry[np.trace](self, offset, axis1, axis2)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """A diagonal of two axes, as the last axis of the result."""
+        return registry[np.diagonal](self, offset, axis1, axis2)
+
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        """The same entries in another shape; one length may be -1."""
+        return registry[np.reshape](self, shape[0] if len(shape) == 1 else shape)
+
+    def ravel(self) -> Tensor:
+        """The same entries in one axis."""
+        return registry[np.reshape](self, -1)
+
+    def transpose(self, *axes: int) -> Tensor:
+        """The axes in another order, by default reversed."""
+        return registry[np.transpose](self, axes or None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """Two axes exchanged."""
+        return registry[np.swapaxes](self, axis1, axis2)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Without axes of length 1, all or those given."""
+        return registry[np.squeeze](self, axis)
+
+    def take(self, indices: Operand, axis: int | None = None) -> Tensor:
+        """The entries at `indices` along `axis`."""
+        return registry[np.take](self, indices, axis)
+
+    def repeat(self, repeats: Operand, axis: int | None = None) -> Tensor:
+        """Each entry repeated along `axis`."""
+        return registry[np.repeat](self, repeats, axis)
+
+    def astype(self, dtype: DTypeLike) -> Tensor:
+        """The same values in another dtype; the gradient comes back in this one."""
+        return registry[np.astype](self, dtype)
+
+    # ------------------------------------------------------------------ NumPy's protocols
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        primitive = registry.get(ufunc)
+        if not kwargs and primitive is not None and method == "__call__":
+            return primitive.apply(inputs)
+        if method != "__call__":
+            raise TensorError(
+                f"np.{ufunc.__name__}.{method} has no rule for tensors; write it with np.sum and the like"
+            )
+        if kwargs.get("out") is not None:
+            raise GraphError(
+                f"np.{ufunc.__name__}: out= would change a tensor or leave the graph; take the result instead"
+            )
+        if primitive is not None:
+            return primitive(*inputs, **kwargs)
+        if ufunc in plain:
+            return ufunc(*map(raw, inputs), **kwargs)
+        return _no_rule(ufunc)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in registry:
+            return registry[function](*args, **kwargs)
+        if function in plain:
+            return function(*_raw_all(args), **{k: raw(v) for k, v in kwargs.items()})
+        return _no_rule(function)
+
+
+def getitem_key() -> None:
+    """Stands in `registry` for indexing, which NumPy has no function for."""
+
+
+_COMPARABLE = (Tensor, np.ndarray, np.generic, list, tuple, int, float, complex)
+
+plain: set[Callable[..., Any]] = {
+    *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory),
+    *(np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.array2string, np.array_repr, np.array_str),
+    *(np.allclose, np.isclose, np.array_equal, np.all, np.any, np.count_nonzero, np.nonzero, np.argwhere),
+    *(np.argsort, np.searchsorted, np.bincount, np.isin, np.signbit),
+}
+"""NumPy functions whose results have no gradient to carry: on tensors they give plain arrays."""
+
+
+def _no_rule(function: Callable[..., Any]) -> NoReturn:
+    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
+    name = f"{module}.{getattr(function, '__name__', repr(function))}"
+    raise TensorError(
+        f"{name} has no rule for tensors; write it with ops that have one (see dir(tinygrad_rnn)), "
+        f"add one with tg.primitive({name}, vjps=[...]), or take t.data to leave the graph on purpose"
+    )
+
+
+def _raw_all(args: Any) -> Any:
+    return tuple(_raw_all(a) if isinstance(a, (tuple, list)) else raw(a) for a in args)
+
+
+def raw(value: Any) -> Any:
+    """A tensor's array; anything else as it is."""
+    return value._data if isinstance(value, Tensor) else value
+
+
+def numeric(value: Any, what: str) -> Array:
+    """`value` as an array of numbers or booleans, without a copy where it is one already.
+
+    Raises:
+        DTypeError: it is ragged, text, None, masked, an object array, or another framework's tensor.
+    """
+    if type(value) is np.ndarray and value.dtype.kind in "fiubc":
+        return value
+    if not isinstance(value, (np.ndarray, np.generic, list, tuple, int, float, complex)):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+        advice = "pass its .numpy()" if hasattr(value, "__array__") else "pass a Tensor, an array or numbers"
+        raise DTypeError(f"{what}: got {kind}, expected a Tensor, a NumPy array or numbers; {advice}")
+    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
+        raise DTypeError(f"{what}: got a list of tensors, expected an array; join them with tg.stack or tg.concatenate")
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(
+            f"{what}: got a masked array, whose mask would be lost; pass its .filled(0) and the mask apart"
+        )
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DTypeError(f"{what}: got a ragged list, expected rows of one length; pad it first") from error
+    if array.dtype.kind not in "fiubc":
+        raise DTypeError(f"{what}: got dtype {array.dtype}, expected numbers; convert with astype(np.float64)")
+    return array
+
+
+NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
+_NOWHERE = (None, 0)
+
+
+def make_leaf(
+    tensor: Tensor, array: Array, origin: Origin | None, leaf: Leaf, requires_grad: bool, name: str | None
+) -> Tensor:
+    """Fill in a fresh leaf; the one place that sets its slots."""
+    tensor._data = array
+    tensor.grad = None
+    tensor.requires_grad = requires_grad
+    tensor.primitive = None
+    tensor.params = NO_PARAMS
+    tensor.order = next_order()
+    tensor._code, tensor._offset = origin or _NOWHERE
+    tensor.leaf = leaf
+    tensor.unsealed = True
+    tensor.retains = False
+    tensor._name = name
+    now = current.get()
+    tensor.step, tensor.scope = now.step, now.scope
+    return tensor
+
+
+def constant(array: Array, origin: Origin | None = None) -> Tensor:
+    """A leaf without a gradient that shares `array`'s memory (the constructor copies instead)."""
+    return make_leaf(Tensor.__new__(Tensor), array, origin, Leaf(), False, None)
+
+
+# ---------------------------------------------------------------------- noticing changed leaves
+def seal(tensor: Tensor) -> None:
+    """Fingerprint a leaf at its first use by a graph since its array was last handed out."""
+    assert tensor.leaf is not None
+    owner = tensor if tensor.leaf.base is None else tensor.leaf.base
+    if owner.unsealed and owner.leaf is not None:
+        record, found = owner.leaf, _fingerprint(owner._data)
+        if record.fingerprint is not None and record.fingerprint != found:
+            record.changed_at = next_order()
+        record.fingerprint = found
+        owner.unsealed = False
+    tensor.unsealed = False
+
+
+def check_seals(used: Mapping[Leaf, tuple[Tensor, int]]) -> None:
+    """Refuse to go back through leaves that changed since they were used.
+
+    This ends their seals: after a backward pass weights may change, and the next graph sees them anew.
+
+    Args:
+        used: for each leaf's record the leaf, and the creation number of the first result that used it.
+
+    Raises:
+        GraphError: an array is not the one that the forward pass saw.
+    """
+    owners: dict[int, tuple[Tensor, Tensor, int]] = {}
+    for leaf, (tensor, first_use) in used.items():
+        owner = tensor if leaf.base is None else leaf.base
+        known = owners.get(owner.order)
+        if known is None or first_use < known[2]:
+            owners[owner.order] = owner, tensor, first_use
+    for owner, tensor, first_use in owners.values():
+        record = owner.leaf
+        if record is None or record.fingerprint is None:
+            continue
+        if record.changed_at > first_use or record.fingerprint != _fingerprint(owner._data):
+            where = f" (made at {_origin.line(owner.origin)})" if owner.origin else ""
+            raise GraphError(
+                f"backward: the array of {tensor.describe()}{where} was changed after the forward pass used it, so its "
+                "gradients would be wrong; run forward again, or change it only after backward"
+            )
+        owner.unsealed = tensor.unsealed = True
+
+
+def _fingerprint(array: Array) -> int:
+    return crc32(np.ascontiguousarray(array).data) if array.size else 0

@@ -1,0 +1,1 @@
+"""Built on the sweep back: Jacobians, checkpointing, and the numerical check of gradients."""

@@ -1,0 +1,279 @@
+"""How a graph is read for a picture: where each tensor belongs, what is drawn of it, and what is only said.
+
+Some tensors are better said than drawn: a weight, or another form of it such as W.T, is written on the operations
+that use it ("@ W_hh"); numbers likewise. A running sum of losses is told apart from a state.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from ..core.tensor import Tensor
+from ..flow.structure import Structure, Use
+from .text import clean, shorten
+
+Side = Literal["bottom", "top"]
+
+SYMBOLS = {
+    "add": "+",
+    "subtract": "−",
+    "multiply": "⊙",
+    "divide": "/",
+    "negative": "−",
+    "power": "^",
+    "matmul": "@",
+    "sigmoid": "σ",
+    "sum": "Σ",
+    "sqrt": "√",
+    "abs": "|·|",
+    "cross_entropy_of_classes": "cross-entropy",
+    "concatenate": "concat",
+}
+_VIEWS = {"transpose", "swapaxes", "reshape", "expand_dims", "broadcast_to", "astype", "negative"}
+_INFIX = {"add", "subtract", "multiply", "divide", "power", "matmul"}
+
+
+class Reading:
+    """What a picture must know of each tensor, by creation number.
+
+    Attributes:
+        sums: links of a running sum -> the step that they are drawn in.
+        homes: what was made outside the steps -> "before", "after", or the step that it is drawn in.
+        bands: what is drawn as a bar across the lanes -> on which side of them.
+        views: weights in another form, such as W.T.
+        row_of: states -> their row in `structure.rows`.
+        initial, cuts, is_node: initial states, detached leaves, and results that gradients flow through.
+    """
+
+    def __init__(self, structure: Structure, weights: str) -> None:
+        self.structure = structure
+        self.weights = weights
+        self.row_of = {state.order: at for at, row in enumerate(structure.rows) for state in row}
+        self.initial = {tensor.order for tensor in structure.initial_states}
+        self.cuts = {tensor.order for tensor in structure.cuts}
+        self.is_node = {node.order for node in structure.nodes}
+        self.sums: dict[int, int] = {}
+        self.homes = self._homes()
+        self.bands = self._bands()
+        self.views = self._views()
+        self._captions: dict[int, str] = {}
+
+    def step_of(self, tensor: Tensor) -> int | None:
+        """The step in whose lane a tensor is drawn."""
+        home = self.homes.get(tensor.order, tensor.step)
+        return home if isinstance(home, int) else None
+
+    def _homes(self) -> dict[int, int | str]:
+        """For what was made outside the steps: "before", "after", or the step that it is drawn in."""
+        nodes = self.structure.nodes
+        if not self.structure.steps:  # one lane for everything
+            return {tensor.order: 0 for tensor in [*nodes, *self.structure.leaves]}
+        last: dict[int, int] = {node.order: node.step for node in nodes if node.step is not None}
+        homes: dict[int, int | str] = {}
+        for node in nodes:
+            if node.step is not None:
+                if self._is_running_sum(node):
+                    self.sums[node.order] = node.step
+                continue
+            steps = [last[x.order] for x in node.inputs if isinstance(x, Tensor) and x.order in last]
+            if steps:
+                last[node.order] = max(steps)
+                if self._continues_sum(node):
+                    self.sums[node.order] = homes[node.order] = max(
+                        x.step for x in node.inputs if isinstance(x, Tensor) and x.step is not None
+                    )
+                else:
+                    homes[node.order] = "after"
+            else:
+                homes[node.order] = "before"
+        feeds_step: set[int] = set()
+        for node in reversed(nodes):
+            used = any(user.step is not None or user.order in feeds_step for user, _ in self.uses(node))
+            if node.step is None and used:
+                feeds_step.add(node.order)
+                if homes[node.order] == "after":
+                    homes[node.order] = last[node.order]
+        for leaf in self.structure.leaves:
+            if leaf.step is None:
+                users = {user.step for user, _ in self.uses(leaf)}
+                data = not leaf.requires_grad and len(users) == 1 < len(self.structure.steps)
+                only = next(iter(users))
+                homes[leaf.order] = only if data and only is not None else "before"  # entry t of a list of inputs
+        return homes
+
+    def uses(self, tensor: Tensor) -> list[Use]:
+        return self.structure.consumers(tensor)
+
+    def _is_running_sum(self, node: Tensor) -> bool:
+        """Whether `node` is one `loss = loss + l_t` of a loop."""
+        if not _is_addition(node) or node.order in self.row_of:
+            return False
+        crosses = any(user.step is not None and user.step != node.step for user, _ in self.uses(node))
+        continues = any(
+            isinstance(x, Tensor)
+            and x.order in self.is_node
+            and x.step is not None
+            and x.step != node.step
+            and x.order not in self.row_of
+            for x in node.inputs
+        )
+        return crosses or continues
+
+    def _continues_sum(self, node: Tensor) -> bool:
+        """Whether `node` is one addition of `sum(losses)`, written after the loop."""
+        if not _is_addition(node) or node.size != 1:
+            return False
+        inside = [x for x in node.inputs if isinstance(x, Tensor) and x.step is not None and x.order in self.is_node]
+        rest = [x for x in node.inputs if not any(x is each for each in inside)]
+        if not inside or len({x.step for x in inside}) != len(inside):
+            return False
+        if all(isinstance(x, Tensor) and x.order in self.sums for x in rest):
+            return bool(rest) or len(inside) == 2
+        starts = all(not isinstance(x, Tensor) for x in rest)
+        followers = [user for user, _ in self.uses(node)]
+        return starts and any(_is_addition(user) and user.step is None for user in followers)
+
+    def _bands(self) -> dict[int, Side]:
+        """What is drawn as a bar across the lanes: sequences that all steps read, and results of many steps."""
+        found: dict[int, Side] = {}
+        enough = 2 if len(self.structure.steps) == 2 else 3
+        for tensor in [*self.structure.leaves, *self.structure.nodes]:
+            home = self.homes.get(tensor.order)
+            if home == "before" and len(self.structure.steps) > 1:
+                readers = {user.step for user, _ in self.uses(tensor) if user.step is not None and reads_slice(user)}
+                if len(readers) > 1 and all(user.step is None or reads_slice(user) for user, _ in self.uses(tensor)):
+                    found[tensor.order] = "bottom"
+            elif home == "after":
+                steps = {self.step_of(x) for x in tensor.inputs if isinstance(x, Tensor)} - {None}
+                if len(steps) >= enough:
+                    found[tensor.order] = "top"
+        return found
+
+    def _views(self) -> set[int]:
+        """Weights in another form, such as W.T: as good as the weight itself, wherever they are made."""
+        found: set[int] = set()
+        for node in self.structure.nodes:
+            x = node.inputs[0]
+            if node.primitive is None or node.primitive.name not in _VIEWS or not isinstance(x, Tensor):
+                continue
+            weight = x.is_leaf and x.requires_grad and x.order not in self.initial
+            if (weight or x.order in found) and x.order not in self.bands and node is not self.structure.loss:
+                found.add(node.order)
+        return found
+
+    # ------------------------------------------------------------------ drawn or said
+    def name_of(self, node: Tensor) -> str | None:
+        """The variable that holds `node`; the last operation of a composed function has it, the others have none."""
+        if any(user.origin == node.origin for user, _ in self.uses(node)):
+            return None
+        return node.name
+
+    def is_said(self, x: object) -> bool:
+        """Whether an operand is written on its consumer instead of being drawn."""
+        if not isinstance(x, Tensor):
+            return True
+        if x.order in self.initial or x.order in self.bands or x.order in self.cuts:
+            return False
+        if x.order in self.views:
+            return True
+        if x.order in self.is_node:
+            if self.homes.get(x.order) != "before":
+                return False
+            users = {user.step for user, _ in self.uses(x)}
+            return len(users) > 1 and users != {None}
+        if x.primitive is not None:  # a result without a gradient
+            return True
+        if x.requires_grad or self.step_of(x) is None:
+            return True
+        return not x.name and x.step is not None
+
+    def operands(self, node: Tensor) -> list[tuple[int, Tensor]]:
+        """The operands that are drawn. An operation must have one, unless all it uses is said."""
+        drawn = [(i, x) for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and not self.is_said(x)]
+        if not drawn:
+            data = [
+                (i, x)
+                for i, x in enumerate(node.inputs)
+                if isinstance(x, Tensor) and x.is_leaf and self.step_of(x) is not None and not x.requires_grad
+            ]
+            return data[:1]
+        return drawn
+
+    def is_weight(self, x: object) -> bool:
+        return isinstance(x, Tensor) and (x.requires_grad and self.is_said(x)) and x.order not in self.bands
+
+    # ------------------------------------------------------------------ words
+    def caption(self, node: Tensor) -> str:
+        """What a node does, with the operands that are not drawn: "@ W_hh", "+ b_h", "1 −", "[0:4]"."""
+        found = self._captions.get(node.order)
+        if found is None:
+            found = self._captions[node.order] = self._caption(node)
+        return found
+
+    def _caption(self, node: Tensor) -> str:
+        assert node.primitive is not None
+        name = node.primitive.name
+        symbol = SYMBOLS.get(name, name.replace("_", " "))
+        drawn = {i for i, _ in self.operands(node)}
+        if self.weights == "nodes":
+            shared = {weight.order for weight in self.structure.shared_weights}
+            drawn |= {i for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and x.order in shared}
+        if name == "getitem":
+            index = _index_text(node.params.get("key"))
+            return index if 0 in drawn else f"{self.mention(node.inputs[0])}{index}"
+        if name in _INFIX and len(node.inputs) == 2:
+            left, right = node.inputs
+            if 0 in drawn and 1 in drawn:
+                return symbol
+            if 0 in drawn:
+                return f"{symbol} {self.mention(right)}"
+            if 1 in drawn:
+                return f"{self.mention(left)} {symbol}"
+            return f"{self.mention(left)} {symbol} {self.mention(right)}"
+        if drawn or not node.inputs:
+            return symbol
+        return f"{symbol} {', '.join(self.mention(x) for x in node.inputs[:3])}"
+
+    def mention(self, x: object) -> str:
+        """An operand in a word."""
+        if not isinstance(x, Tensor):
+            value = np.asarray(x)
+            return f"{value:.4g}" if value.ndim == 0 and value.dtype.kind in "iuf" else str(value)[:12]
+        if x.order in self.views and not x.name:
+            turned = x.primitive is not None and x.primitive.name in ("transpose", "swapaxes")
+            return self.mention(x.inputs[0]) + ("ᵀ" if turned else "")
+        if x.name:
+            return shorten(x.name, 14)
+        if x.is_leaf and x.requires_grad:
+            return self.structure.weight_name(x)
+        if x.size == 1:
+            return f"{x._data.reshape(-1)[0]:.4g}"
+        return "(…)" if x.primitive is not None else "const"
+
+
+def _is_addition(node: Tensor) -> bool:
+    return node.primitive is not None and node.primitive.name == "add"
+
+
+def reads_slice(node: Tensor) -> bool:
+    """Whether `node` is `xs[t]`: one entry of a sequence, by a plain number."""
+    return node.primitive is not None and node.primitive.name == "getitem" and type(node.params.get("key")) is int
+
+
+def _index_text(key: object) -> str:
+    def one(entry: object) -> str:
+        if isinstance(entry, slice):
+            ends = ("" if entry.start is None else str(entry.start), "" if entry.stop is None else str(entry.stop))
+            return ":".join(ends) + (f":{entry.step}" if entry.step is not None else "")
+        if entry is Ellipsis:
+            return "…"
+        return str(int(entry)) if isinstance(entry, (int, np.integer)) else "None" if entry is None else "·"
+
+    # A Slot (an array index) is a tuple itself, and stands for one entry.
+    entries = key if type(key) is tuple else (key,)
+    return clean(f"[{', '.join(one(entry) for entry in entries)}]")
+
+
+__all__ = ["Reading", "reads_slice"]
