@@ -17,7 +17,16 @@ from .derivatives.jacobian import hvp, jacobian, jvp
 from .errors import DTypeError, GradientError, GraphError, InputError, ShapeError, TensorError
 from .flow import credit, diagnose, gradient_flow, spectrum
 from .nn.truncation import truncate
-from .ops import *
+from .ops.activations import *
+from .ops.comparisons import *
+from .ops.elementwise import *
+from .ops.indexing import *
+from .ops.linalg import *
+from .ops.losses import *
+from .ops.normalization import *
+from .ops.random import *
+from .ops.reductions import *
+from .ops.shaping import *
 
 __version__ = "0.1.0"
 
@@ -51,5 +60,5 @@ __all__ = [
     "steps",
     "truncate",
     "viz",
-    *ops.__all__,
+    *ops.names,
 ]

@@ -26,10 +26,12 @@ from .random import *
 from .reductions import *
 from .shaping import *
 
-__all__: list[str] = []
-for _module in (
+_MODULES = (
     *(elementwise, comparisons, activations, reductions, normalization),
     *(linalg, shaping, indexing, random, losses),
-):
+)
+for _module in _MODULES:
     transparent(vars(_module))
-    __all__ += _module.__all__
+
+names: list[str] = [name for module in _MODULES for name in module.__all__]
+"""Every operation of the table. Type checkers read only lists that are written out: the `__all__` of each module."""
