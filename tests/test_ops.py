@@ -106,3 +106,60 @@ def test_what_has_no_gradient_gives_arrays_and_is_recorded_when_traced(name: str
     assert traced.primitive is primitives[name]
     assert not traced.requires_grad
     np.testing.assert_array_equal(traced.data, expected)
+
+
+@pytest.mark.parametrize(("dtype", "lowest"), [(np.float16, -9), (np.float32, -87), (np.float64, -708)])
+def test_sigmoid_keeps_its_digits_over_the_whole_range(dtype: Any, lowest: float) -> None:
+    x = np.concatenate([np.linspace(lowest, 60, 20001), np.linspace(-9, 9, 1001)]).astype(dtype)
+    y = tg.sigmoid(x)
+    exact = 1 / (1 + np.exp(-x.astype(np.longdouble)))
+    assert y.dtype == dtype
+    assert np.max(np.abs(y - exact) / np.spacing(exact.astype(dtype))) < 4
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(tg.sigmoid(np.array([np.inf, -np.inf, np.nan, 1e4], dtype)), [1, 0, np.nan, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_logarithm_of_a_small_sigmoid_and_its_gradients(dtype: Any) -> None:
+    x = tg.Tensor(np.array([-40.0, -20.0, -0.5, 3.0], dtype), requires_grad=True)
+    y = np.log(tg.sigmoid(x))
+    np.testing.assert_allclose(y.data, -np.logaddexp(0, -x.data), rtol=1e-5)
+    (first,) = tg.grad(np.sum(y), [x], create_graph=True)
+    np.testing.assert_allclose(first.data, tg.sigmoid(-x.data), rtol=1e-5)
+    (second,) = tg.grad(np.sum(first), [x])
+    s = tg.sigmoid(x.data)
+    np.testing.assert_allclose(second.data, -s * (1 - s), atol=1e-6)
+
+
+INF = np.inf
+
+
+@pytest.mark.parametrize(
+    ("values", "shares"),
+    [
+        ([INF, 800.0], [1, 0]),
+        ([INF, INF], [0.5, 0.5]),
+        ([INF, -INF], [1, 0]),
+        ([-INF, 0.0], [0, 1]),
+        ([-INF] * 2, [0, 0]),
+    ],
+)
+def test_logarithms_of_sums_share_the_gradient_at_infinity(values: list[float], shares: list[float]) -> None:
+    for fn in (tg.logsumexp, lambda x: np.logaddexp(x[0], x[1])):
+        x = tg.Tensor(values, requires_grad=True)
+        with np.errstate(invalid="raise", over="raise"):
+            y = fn(x)
+            (first,) = tg.grad(y, [x], create_graph=True)
+            (second,) = tg.grad(np.sum(first), [x])
+        assert y.item() == np.max(values)
+        np.testing.assert_array_equal(first.data, shares)
+        np.testing.assert_array_equal(second.data, [0, 0])
+
+
+@pytest.mark.parametrize("fn", [tg.norm, np.std])
+def test_derivatives_of_a_root_at_zero_are_zero(fn: Any) -> None:
+    x = tg.Tensor(np.zeros(3), requires_grad=True)
+    (first,) = tg.grad(fn(x), [x], create_graph=True)
+    (second,) = tg.grad(np.sum(first * np.arange(3.0)), [x])
+    np.testing.assert_array_equal(first.data, np.zeros(3))
+    np.testing.assert_array_equal(second.data, np.zeros(3))

@@ -124,8 +124,9 @@ def lstm(
 
 
 def sigmoid(a: Array) -> Array:
-    """1 / (1 + exp(-a)), written so that it cannot overflow."""
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * a))
+    """1 / (1 + exp(-a)), written so that it cannot overflow and keeps its digits where it is small."""
+    e = np.exp(np.minimum(a, 45.0))
+    return np.asarray(e / (1 + e))
 
 
 __all__ = ["lstm", "sigmoid"]

@@ -235,10 +235,9 @@ def _elementwise(unit: Unit, x: list[str], out: str, operands: Sequence[Operand]
     name = unit.operation
     if name == "sigmoid":
         return [
-            f"multiply({x[0]}, 0.5, out={out})",
-            f"tanh({out}, out={out})",
-            f"multiply({out}, 0.5, out={out})",
-            f"add({out}, 0.5, out={out})",
+            f"minimum({x[0]}, 45.0, out={out})",
+            f"exp({out}, out={out})",
+            f"divide({out}, {out} + 1, out={out})",
         ]
     if name == "relu":
         return [f"maximum({x[0]}, 0, out={out})"]

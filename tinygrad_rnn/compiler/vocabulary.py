@@ -21,13 +21,15 @@ NUMPY = {
         "broadcast_to",
         "concatenate",
         "copyto",
+        "divide",
         "dot",
         "einsum",
         "empty",
+        "exp",
         "expand_dims",
         "full",
     ),
-    *("inf", "matmul", "maximum", "moveaxis", "multiply", "nan", "ones", "s_", "stack", "tanh", "zeros"),
+    *("inf", "matmul", "maximum", "minimum", "moveaxis", "multiply", "nan", "ones", "s_", "stack", "tanh", "zeros"),
 }
 """NumPy's names that are written by the rules, not for a primitive of that name."""
 

@@ -13,8 +13,11 @@ from ..core.tensor import Array
 
 @primitive(vjps=[lambda g, y, x: g * y * (1 - y)])
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x))."""
-    return 0.5 * np.tanh(0.5 * x) + 0.5
+    """1 / (1 + exp(-x)), to a few units in the last place however small it is."""
+    # e / (1 + e) keeps every digit where e is tiny; beyond the limit it rounds to 1, and e must not overflow
+    e = np.asarray(np.minimum(x, 11.0 if getattr(x, "dtype", None) == np.float16 else 45.0))
+    np.exp(e, out=e)
+    return np.divide(e, e + 1, out=e)
 
 
 @primitive(vjps=[lambda g, y, x: g * (x > 0)])

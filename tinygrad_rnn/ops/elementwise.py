@@ -55,10 +55,18 @@ log = primitive(np.log, vjps=[lambda g, y, x: g / x], doc="The natural logarithm
 
 log1p = primitive(np.log1p, vjps=[lambda g, y, x: g / (1 + x)], doc="log(1 + x), precise near 0.")
 
+
+def _by_logaddexp(g: Any, y: Any, a: Any, b: Any) -> Any:
+    infinite = np.isinf(y)
+    share = np.exp(np.where(infinite, -np.inf, np.where(infinite, 0, a) - np.where(infinite, 0, y)))
+    return g * share + _share(g, np.logical_and(a == np.inf, b < np.inf), np.logical_and(a == np.inf, b == np.inf))
+
+
 logaddexp = primitive(
     np.logaddexp,
-    vjps=[lambda g, y, a, b: g * np.exp(a - y), lambda g, y, a, b: g * np.exp(b - y)],
-    doc="log(exp(a) + exp(b)) without overflow.",
+    vjps=[_by_logaddexp, lambda g, y, a, b: _by_logaddexp(g, y, b, a)],
+    doc="log(exp(a) + exp(b)) without overflow. Where it is inf, the operands that are inf share the gradient evenly; "
+    "where it is -inf, neither has any.",
 )
 
 sin = primitive(np.sin, vjps=[lambda g, y, x: g * np.cos(x)], doc="The sine of x in radians.")

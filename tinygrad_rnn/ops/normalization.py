@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Axis, Tensor
+from .elementwise import astype
 from .reductions import with_axes
 
 
@@ -16,17 +17,21 @@ def _finite(x: Any) -> Any:
     return np.where(np.isfinite(x), x, 0)
 
 
-@primitive(
-    vjps=[
-        lambda g, y, x, axis, keepdims: (
-            with_axes(g, x, axis, keepdims) * np.exp(x - with_axes(_finite(y), x, axis, keepdims))
-        )
-    ]
-)
+def _by_logsumexp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    g, y, infinite = with_axes(g, x, axis, keepdims), with_axes(y, x, axis, keepdims), x == np.inf
+    ties = np.maximum(np.sum(astype(infinite, x.dtype), axis=axis, keepdims=True), 1)
+    below = np.exp(np.where(infinite, 0, x) - np.where(y == -np.inf, 0, y))
+    return g * below + np.where(infinite, g / ties, 0)
+
+
+@primitive(vjps=[_by_logsumexp])
 def logsumexp(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
-    """log(sum(exp(x))) over `axis` without overflow; -inf (a masked entry) counts as exp = 0."""
+    """log(sum(exp(x))) over `axis` without overflow; -inf (a masked entry) counts as exp = 0.
+
+    Where the result is inf, the entries that are inf share the gradient evenly; where it is -inf, none has any.
+    """
     largest = _finite(np.max(x, axis=axis, keepdims=True))
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):  # beside an infinite entry a large one may overflow
         y = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
     return y if keepdims else np.squeeze(y, axis=axis)
 

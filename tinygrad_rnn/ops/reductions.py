@@ -40,9 +40,9 @@ def _count(x: Any, axis: Axis) -> int:
     return x.size if axis is None else math.prod(x.shape[i] for i in axes_of(axis, x.ndim))
 
 
-def _nonzero(y: Any) -> Any:
-    """y with 1 for 0, to divide by where the dividend is 0 too."""
-    return np.where(y == 0, 1, y)
+def _over(g: Any, y: Any) -> Any:
+    """g / y, and 0 where y is 0, with all its derivatives."""
+    return np.where(y == 0, 0, g / np.where(y == 0, 1, y))
 
 
 @primitive(vjps=[lambda g, y, x, axis, keepdims: _stretch(g, x, axis, keepdims)], of=np.sum)
@@ -72,18 +72,16 @@ def var(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -
 
 
 @primitive(
-    vjps=[
-        lambda g, y, x, axis, ddof, keepdims: with_axes(g / _nonzero(y), x, axis, keepdims) * _deviations(x, axis, ddof)
-    ],
+    vjps=[lambda g, y, x, axis, ddof, keepdims: with_axes(_over(g, y), x, axis, keepdims) * _deviations(x, axis, ddof)],
     of=np.std,
 )
 def std(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Array:
-    """The square root of the variance over `axis`; the gradient where it is 0 is 0."""
+    """The square root of the variance over `axis`; where it is 0 its derivatives of every order are 0."""
     return np.std(x, axis=axis, ddof=ddof, keepdims=keepdims)
 
 
 @primitive(
-    vjps=[lambda g, y, x, axis, keepdims: with_axes(g / _nonzero(y), x, axis, keepdims) * x],
+    vjps=[lambda g, y, x, axis, keepdims: with_axes(_over(g, y), x, axis, keepdims) * x],
     name="norm",
 )
 def _norm(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
@@ -94,7 +92,7 @@ def _norm(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
 def norm(x: Array | Tensor, ord: int | None = None, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """The Euclidean (Frobenius) norm: the root of the sum of squares over `axis`.
 
-    The gradient where the norm is 0 is 0, one of its subgradients.
+    Where the norm is 0 its gradient is 0, one of its subgradients, and so are its higher derivatives.
 
     Raises:
         InputError: another `ord`, or ord=2 of a matrix, which is NumPy's spectral norm.
