@@ -18,6 +18,7 @@ GUTTER = 22.0
 GUTTER_WITH_GAINS = 44.0
 HIDDEN_WIDTH = 92.0
 STRIP_HEIGHT = 17.0
+OUTSIDE_WIDTH = 52.0
 MARGIN = 14.0
 
 
@@ -282,10 +283,20 @@ def stroke_of(link: Link, norm: float | None, gradients: Gradients) -> tuple[str
 
 # ---------------------------------------------------------------------- strips
 def _strips(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, top: float) -> float:
-    """For each shared weight a cell per step with the norm of its contribution; at the end the total."""
+    """For each shared weight a cell per step with the norm of its contribution; at the end the total.
+
+    What uses outside the loop contribute, such as a penalty on the weight, has a cell of its own after the steps,
+    so that the cells of a strip add up to the whole gradient.
+    """
     assert gradients.flow is not None
     flow, structure = gradients.flow, drawn.structure
     left, right = placed.columns[0].x, placed.columns[-1].right
+    beyond = {weight.order: flow.outside(weight) for weight in structure.shared_weights}
+    outside_x = right + 8
+    if any(part.any() for part in beyond.values()):
+        right = outside_x + OUTSIDE_WIDTH
+        head = line("outside", size=8.0, color=style.MUTED)
+        scene.labels.append(Label("strips_outside", outside_x + OUTSIDE_WIDTH / 2, top, head))
     row_of = {step: at for at, step in enumerate(structure.steps)}
     y = top
     scene.labels.append(
@@ -298,10 +309,10 @@ def _strips(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradie
     for number_of, weight in enumerate(structure.shared_weights):
         parts = flow.per_step(weight)
         norms = np.linalg.norm(parts.reshape(len(parts), -1), axis=1)
-        name = structure.weight_name(weight)
+        called = structure.weight_name(weight)
         middle = y + STRIP_HEIGHT / 2
-        runs = (Run("∂L/∂"), *name_runs(name, length=16))
-        tip = f"{clean(name)[:200]}, shape {'×'.join(map(str, weight.shape)) or 'scalar'}"
+        runs = (Run("∂L/∂"), *name_runs(called, length=16))
+        tip = f"{clean(called)[:200]}, shape {'×'.join(map(str, weight.shape)) or 'scalar'}"
         scene.labels.append(Label(f"strip_{number_of}", left - 10, middle, line(*runs, size=10.0), "end", tooltip=tip))
         for column in placed.columns:
             if column.step is None:
@@ -312,24 +323,17 @@ def _strips(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradie
             else:
                 norm = float(norms[row_of[column.step]])
                 words, tip = number(norm), f"step {column.step} contributes |G| = {norm:.4g}"
-            fill = style.tint(norm, gradients.reference)
-            scene.boxes.append(
-                Rect(
-                    f"g{number_of}_{column.step if column.step is not None else 'hidden'}",
-                    column.x,
-                    y,
-                    column.width,
-                    STRIP_HEIGHT,
-                    fill,
-                    "#D0D0D0",
-                    0.5,
-                    lines=(line(words, size=9.0),),
-                    tooltip=tip,
-                    kind="share",
-                )
-            )
-        total = float(np.linalg.norm(parts.sum(axis=0)))
+            name = f"g{number_of}_{column.step if column.step is not None else 'hidden'}"
+            scene.boxes.append(_share(name, column.x, y, column.width, norm, words, tip, gradients))
+        outside = beyond[weight.order]
         apart = float(norms.sum())
+        if right > outside_x:
+            norm = float(np.linalg.norm(outside))
+            apart += norm
+            tip = f"uses outside the steps contribute |G| = {norm:.4g}"
+            name = f"g{number_of}_outside"
+            scene.boxes.append(_share(name, outside_x, y, OUTSIDE_WIDTH, norm, number(norm), tip, gradients))
+        total = float(np.linalg.norm(parts.sum(axis=0) + outside))
         words = f"{number(total)};  {total / apart:.0%}" if apart and np.isfinite(apart) else number(total)
         tip = (
             f"|sum of G_t| = {total:.4g}, sum of |G_t| = {apart:.4g}: the smaller the share, the more the steps cancel"
@@ -339,6 +343,15 @@ def _strips(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradie
         )
         y += STRIP_HEIGHT + 4
     return y + 12
+
+
+def _share(
+    name: str, x: float, y: float, width: float, norm: float, words: str, tooltip: str, gradients: Gradients
+) -> Rect:
+    """One cell of a strip."""
+    fill = style.tint(norm, gradients.reference)
+    lines = (line(words, size=9.0),)
+    return Rect(name, x, y, width, STRIP_HEIGHT, fill, "#D0D0D0", 0.5, lines=lines, tooltip=tooltip, kind="share")
 
 
 # ---------------------------------------------------------------------- legend

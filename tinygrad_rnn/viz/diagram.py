@@ -74,11 +74,11 @@ class Diagram:
 
 
 def visible_steps(steps: Sequence[int], limit: int | None) -> tuple[list[int], list[int]]:
-    """Which steps are drawn and which are left out: the first 3 and the last `limit` - 5 of more than `limit`."""
+    """Which steps are drawn and which are left out: the first 3 and the last of more than `limit`, `limit` in all."""
     if limit is None or len(steps) <= limit:
         return list(steps), []
     first = 3 if limit >= 6 else 1
-    last = max(limit // 2, 1)
+    last = limit - first
     return [*steps[:first], *steps[len(steps) - last :]], list(steps[first : len(steps) - last])
 
 

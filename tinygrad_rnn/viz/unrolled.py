@@ -37,7 +37,7 @@ def unrolled(
         detail: "op", a box for each operation; "cell", one for each cell, output and loss of a step.
         weights: "strip", below the lanes what each step contributes to each shared weight; "nodes", each
             shared weight drawn once, with an edge to every operation that uses it.
-        max_steps: longer sequences are drawn with a gap in the middle; None draws all.
+        max_steps: of longer sequences so many steps are drawn, with a gap after the first; None draws all.
         title: what stands above; by default the number of steps.
         tokens: a text for each step, such as the characters read.
         shapes, values: write the shape, and the values of tensors of up to 6 entries, in the boxes.

@@ -1,0 +1,61 @@
+"""What pictures say must be true: the strips add up, names are the user's, titles count what is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import Tensor
+from tinygrad_rnn.viz.scene import Rect, Scene
+
+
+def words_of(box: Rect) -> str:
+    return "".join(run.text for run in box.lines[0].runs) if box.lines else ""
+
+
+def labels_of(scene: Scene) -> dict[str, str]:
+    return {label.id: label.line.text for label in scene.labels}
+
+
+def elman(steps: int, penalty: float = 0.0, target: bool = False) -> Tensor:
+    """A tanh RNN of 3 units with one loss, on the last state or on all, and a penalty on W outside the loop."""
+    rng = np.random.default_rng(0)
+    W = Tensor(0.4 * rng.normal(size=(3, 3)), requires_grad=True)
+    h = np.zeros((1, 3))
+    loss = 0.0
+    for _, x in tg.steps(rng.normal(size=(steps, 1, 3))):
+        h = np.tanh(x + h @ W)
+        if not target:
+            loss = loss + (h**2).mean()
+    if target:
+        loss = tg.squared_error(h, np.ones((1, 3)))
+    return loss + penalty * (W**2).sum() if penalty else loss
+
+
+@pytest.mark.parametrize("max_steps", [16, 4])
+def test_the_strip_of_a_weight_used_inside_and_outside_sums_to_its_gradient(max_steps: int) -> None:
+    loss = elman(6, penalty=0.3)
+    flow = tg.gradient_flow(loss)
+    (W,) = flow.structure.shared_weights
+    loss.backward()
+    whole = float(np.linalg.norm(W.grad))
+    scene = tg.viz.unrolled(flow, max_steps=max_steps).scene
+    cells = {box.id: box for box in scene.boxes if box.kind == "share"}
+    outside = cells["g0_outside"]
+    assert outside.tooltip.endswith(f"{np.linalg.norm(0.6 * W._data):.4g}")
+    total = next(label for label in scene.labels if label.id == "total_0")
+    assert f"|sum of G_t| = {whole:.4g}" in total.tooltip
+    assert total.left >= outside.right
+    np.testing.assert_allclose(flow.per_step(W).sum(axis=0) + flow.outside(W), W.grad, rtol=1e-12)
+    plain = tg.viz.unrolled(tg.gradient_flow(elman(6))).scene
+    assert "g0_outside" not in {box.id for box in plain.boxes}, "a cell only where there is something outside"
+
+
+@pytest.mark.parametrize("limit", [4, 7, 16])
+def test_max_steps_is_the_number_of_steps_drawn(limit: int) -> None:
+    scene = tg.viz.unrolled(tg.gradient_flow(elman(20)), max_steps=limit).scene
+    drawn = [lane for lane in scene.lanes if lane.id != "hidden"]
+    assert len(drawn) == limit
+    (gap,) = (lane for lane in scene.lanes if lane.id == "hidden")
+    assert gap.tooltip == f"{20 - limit} steps hidden"
