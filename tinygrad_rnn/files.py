@@ -1,27 +1,80 @@
-"""Writing files so that a reader never meets half of one."""
+"""Files: read only where they are files, and written so that a reader never meets half of one."""
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
+
+
+def as_path(path: Any, what: str) -> Path:
+    """`path` as a Path.
+
+    Args:
+        path: text or a `pathlib.Path`.
+        what: who asks, for the message.
+
+    Raises:
+        InputError: it is of another kind, empty, or no name that a file can have.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise InputError(f"{what}: got {path!r:.80} of type {type(path).__name__}, expected a path, as text or Path")
+    if not str(path):
+        raise InputError(f"{what}: the path is empty; name a file")
+    try:
+        possible = b"\0" not in os.fsencode(path)
+    except UnicodeError:
+        possible = False
+    if not possible:
+        raise InputError(f"{what}: {str(path)!r:.120} holds NUL or a lone surrogate; change the name")
+    return Path(path)
+
+
+def read_file(path: Path, limit: int | None = None) -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        path: where it is.
+        limit: the largest size to read.
+
+    Raises:
+        OSError: it is not there, larger than `limit`, or a folder, pipe, socket or device, which may never end.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for a writer.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+            raise OSError(errno.EINVAL, f"it is {kind}, not a regular file")
+        content = file.read() if limit is None else file.read(limit + 1)
+    if limit is not None and len(content) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than the limit of {limit:,} bytes")
+    return content
 
 
 def write_file(path: str | Path, content: str | bytes) -> Path:
     """Write `content` to `path` all at once: whatever fails, the old file stays whole.
 
     Raises:
-        InputError: the place cannot be written to.
+        InputError: the place cannot be written to, or `path` is of a wrong kind.
     """
-    target = Path(path)
+    target = as_path(path, "write")
     data = content.encode("utf-8") if isinstance(content, str) else content
+    # Short enough for any file system; the start of the name tells a later run what a kill left behind.
+    beside = target.parent / f".{target.name[:40]}.{secrets.token_hex(8)}"
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", dir=target.parent)
+        # The system applies the process's mask itself: to read it, one would have to change it, for all threads.
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror}; choose another place") from error
     try:
@@ -29,20 +82,29 @@ def write_file(path: str | Path, content: str | bytes) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
+        os.replace(beside, target)
+        sync_folder(target.parent)
     except BaseException as error:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise InputError(f"cannot write {target}: {error.strerror}; choose another place") from error
         raise
     return target
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def sync_folder(folder: Path) -> None:
+    """Put what was renamed in `folder` onto the disk: a file's own sync does not say where the file is."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows opens no folders, and some may be written to but not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that syncs no folders
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -54,7 +116,7 @@ def staged(directory: str | Path) -> Iterator[Path]:
     """
     if not str(directory):
         raise InputError("the name of the folder to write to is empty; give a folder")
-    target = Path(directory)
+    target = as_path(directory, "write")
     made = [parent for parent in (target, *target.parents) if not parent.exists()]
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -66,6 +128,7 @@ def staged(directory: str | Path) -> Iterator[Path]:
         yield stage
         for file in sorted(stage.iterdir()):
             os.replace(file, target / file.name)
+        sync_folder(target)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         _remove_empty(made)

@@ -7,62 +7,119 @@ here:   model.load_state_dict(tg.nn.load_weights("model.safetensors"))
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import safetensors.numpy
+from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 
-from ..core.tensor import Array
+from ..core.tensor import Array, Tensor, numeric, raw
 from ..errors import InputError
 from ..escape import is_plain
-from ..files import write_file
+from ..files import as_path, read_file, write_file
 from .module import Module
 
 FORMATS = (".safetensors", ".npz")
 
+SAFETENSORS = {"bool", "complex64", *(f"float{n}" for n in (16, 32, 64))} | {
+    f"{kind}{n}" for kind in ("int", "uint") for n in (8, 16, 32, 64)
+}
+"""The dtypes that a safetensors file can hold, of those that NumPy has."""
 
-def save_weights(weights: Module | Mapping[str, Array], path: str | Path) -> Path:
+LONGEST = 10_000
+"""Bytes of a name."""
+
+UNREADABLE = (
+    SafetensorError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, TypeError, SyntaxError,
+    OverflowError, NotImplementedError, RuntimeError, struct.error, TokenError,
+)  # fmt: skip
+"""What the readers raise for files that are not what they say: damaged, encrypted, packed in an unknown way."""
+
+
+def save_weights(weights: Module | Mapping[str, ArrayLike | Tensor], path: str | Path) -> Path:
     """Write a module's parameters, or arrays by name, whole or not at all.
+
+    What is read back has the same names, shapes, numbers and dtypes, in this machine's order of bytes.
 
     Args:
         weights: a module, or what its `state_dict()` returned.
         path: where to; its ending, `.safetensors` or `.npz`, says in which format.
 
     Raises:
-        InputError: another ending, or a place that cannot be written to.
+        InputError: another ending, a place that cannot be written to, or a name or dtype that cannot be kept.
+        DTypeError: a value is not an array of numbers.
     """
-    target = _checked(path)
+    target = _checked(path, "save_weights")
     state = weights.state_dict() if isinstance(weights, Module) else weights
-    arrays = {name: np.array(array, order="C") for name, array in state.items()}
+    if not isinstance(state, Mapping):
+        raise InputError(f"save_weights: got {type(state).__name__}, expected a module or arrays by name")
+    arrays = {_name(name): _native(numeric(raw(value), f"save_weights: {name}")) for name, value in state.items()}
     if target.suffix == ".safetensors":
+        for name, array in arrays.items():
+            if array.dtype.name not in SAFETENSORS:
+                raise InputError(f"save_weights: {name} is {array.dtype}, which safetensors lacks; save as .npz")
+        if "__metadata__" in arrays:
+            raise InputError("save_weights: safetensors uses the name __metadata__ itself; rename it, or save as .npz")
         return write_file(target, safetensors.numpy.save(arrays))
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    with zipfile.ZipFile(buffer, "w") as archive:  # np.savez takes names as keywords, and has some of its own
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
     return write_file(target, buffer.getvalue())
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str) or not is_plain(name) or not 0 < len(name.encode()) <= LONGEST:
+        raise InputError(
+            f"save_weights: got the name {name!r:.80}, expected text of 1 to {LONGEST:,} bytes, no control characters"
+        )
+    return name
+
+
+def _native(array: Array) -> Array:
+    """A copy as files have it: rows after each other, in this machine's order of bytes."""
+    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
 def load_weights(path: str | Path) -> dict[str, Array]:
     """The arrays of a `.safetensors` or `.npz` file by name.
 
     Raises:
-        InputError: it cannot be read, is damaged, or holds pickled objects or names with control characters.
+        InputError: it cannot be read, is damaged, or holds pickled objects, something other than numbers, or
+            names with control characters.
     """
-    source = _checked(path)
+    source = _checked(path, "load_weights")
     try:
-        content = source.read_bytes()
-        if source.suffix == ".safetensors":
-            arrays = dict(safetensors.numpy.load(content))
-        else:
-            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+        content = read_file(source)
+        arrays = dict(safetensors.numpy.load(content)) if source.suffix == ".safetensors" else _unzip(content)
     except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror or error}") from error
-    except (SafetensorError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise InputError(f"cannot read {source}: {error.strerror or error}; give a file of weights") from error
+    except UNREADABLE as error:
         raise InputError(f"{source} is damaged, or not a {source.suffix} file of plain arrays: {error}") from error
     _check_names(source, arrays)
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biufc":
+            raise InputError(f"{source} holds {name} of dtype {array.dtype}, expected numbers; use another file")
+    return {name: _native(array) for name, array in arrays.items()}
+
+
+def _unzip(content: bytes) -> dict[str, Array]:
+    """Every array of an `.npz` file. By hand, as `np.load` takes the name "x.npy" for "x"."""
+    arrays: dict[str, Array] = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for member in archive.namelist():
+            name = member.removesuffix(".npy")
+            if name == member or name in arrays:
+                raise ValueError(f"its entry {member!r:.80} is no array, or there twice")
+            with archive.open(member) as file:
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
     return arrays
 
 
@@ -76,8 +133,8 @@ def _check_names(source: Path, arrays: Mapping[str, Array]) -> None:
             )
 
 
-def _checked(path: str | Path) -> Path:
-    target = Path(path)
+def _checked(path: str | Path, what: str) -> Path:
+    target = as_path(path, what)
     if target.suffix not in FORMATS:
         raise InputError(f"weights: {target} ends in neither .safetensors nor .npz; name the format by its ending")
     return target
