@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
+from tinygrad_rnn.app import cli, text
+from tinygrad_rnn.app.train import characters
 from tinygrad_rnn.files import staged, write_file
 
 both = pytest.mark.parametrize("ending", [".safetensors", ".npz"])
@@ -114,7 +118,9 @@ def test_names_that_a_file_cannot_keep_are_refused(name: Any, ending: str, tmp_p
 
 
 @both
-@pytest.mark.parametrize("value", [None, "x", object(), [[1.0], [1.0, 2.0]], {"a": 1}, np.array(["a"])], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, "x", object(), [[1.0], [1.0, 2.0]], {"a": 1}, np.array(["a"])], ids=lambda v: repr(v)[:12]
+)
 def test_values_that_are_no_numbers_are_refused(value: Any, ending: str, tmp_path: Path) -> None:
     with pytest.raises(tg.TensorError, match="save_weights"):
         nn.save_weights({"w": value}, tmp_path / f"w{ending}")
@@ -142,3 +148,68 @@ def test_weights_are_read_from_regular_files_only(ending: str, tmp_path: Path) -
     for name in ("pipe", "zero"):
         with pytest.raises(tg.InputError, match="not a regular file"):
             nn.load_weights(tmp_path / f"{name}{ending}")
+
+
+# ---------------------------------------------------------------------- texts and the command line
+def test_texts_are_read_from_regular_files_and_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", "/dev/urandom", tmp_path):
+        with pytest.raises(tg.InputError, match=r"(not a regular file|Is a directory); give the path of a text file"):
+            text.read_text(path, at_least=1)
+    monkeypatch.setattr(text, "LIMIT", 10)
+    (tmp_path / "long").write_text("x" * 11)
+    standard_input = io.TextIOWrapper(io.BytesIO(b"x" * 10 + b"y" * 11))
+    monkeypatch.setattr(sys, "stdin", standard_input)
+    with pytest.raises(tg.InputError, match="larger than the limit of 10 bytes"):
+        text.read_text(tmp_path / "long", at_least=1)
+    with pytest.raises(tg.InputError, match="larger than the limit of 10 bytes"):
+        text.read_text("-", at_least=1)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x" * 10)))
+    assert text.read_text("-", at_least=1) == "x" * 10
+    with pytest.raises(tg.InputError, match="help topics have"):
+        text.read_text(None, at_least=10**9)
+
+
+LONG = "x" * 5000
+LINES = [
+    ["sample", LONG],
+    ["sample", ".", "--seed", "-1"],
+    ["eval", LONG],
+    ["graph", LONG],
+    ["flow", LONG],
+    ["graph", "--text", LONG],
+    ["graph", "--steps", "2", "--hidden", "2", "--out", f"{LONG}.dot"],
+    ["graph", "--steps", "9" * 20],
+    ["graph", "--hidden", "9" * 20],
+    ["graph", "--steps", "1000000"],
+    ["train", "adding", "--out", LONG],
+    ["train", "adding", "--hidden", "9" * 20],
+    ["train", "adding", "--lag", "9" * 20],
+    ["train", "adding", "--batch", "9" * 20],
+    ["train", "adding", "--threads", "9" * 20],
+    ["train", "adding", "--seed", "-1"],
+    ["train", "char", "--text", LONG],
+    ["train", "char", "--k2", "9" * 20],
+    ["train", "char", "--text", "/dev/zero"],
+]
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: " ".join(line)[:40])
+def test_a_line_that_cannot_work_is_answered_by_a_sentence(
+    line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = cli.main(line)
+    except SystemExit as stop:  # the options' own errors
+        code = int(stop.code or 0)
+    said = capsys.readouterr().err
+    assert code == 2
+    assert said.startswith("tinygrad-rnn")
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_perplexity_above_every_float_is_said_in_words() -> None:
+    assert characters.in_words(5000.0) == "5000.0000 bits per character (perplexity above 1e308)"
+    assert characters.in_words(2.0) == "2.0000 bits per character (perplexity 4.000)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from ..flow import diagnose, gradient_flow
 from .train.commands import add_commands
 from .train.inspect import Window, look_at
 from .train.model import CELLS
+from .train.settings import LARGEST
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,16 +61,17 @@ def _parser() -> Parser:
     return parser
 
 
-def whole_number(least: int) -> Callable[[str], int]:
-    """An option type: a whole number of at least `least`."""
+def whole_number(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """An option type: a whole number of at least `least` and at most `most`."""
 
     def parse(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
             number = least - 1
-        if number < least:
-            raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least {least}")
+        if not least <= number <= most:
+            limits = f"of at least {least}" + (f" and at most {most:,}" if math.isfinite(most) else "")
+            raise argparse.ArgumentTypeError(f"got {text!r:.80}, expected a whole number {limits}")
         return number
 
     return parse
@@ -81,9 +84,17 @@ def _add_demo(commands: argparse._SubParsersAction[Parser]) -> None:
         description="Train a character RNN on a text, check backprop against BPTT derived by hand, draw the "
         "unrolled graph with the gradient on every edge, and write one report with all of it.",
     )
-    demo.add_argument("--text", metavar="FILE", help="a UTF-8 text (default: the help topics that come with Python)")
-    demo.add_argument("--steps", type=whole_number(1), default=25, metavar="T", help="steps in a window (default: 25)")
-    demo.add_argument("--hidden", type=whole_number(1), default=100, metavar="H", help="hidden units (default: 100)")
+    demo.add_argument(
+        "--text",
+        metavar="FILE",
+        help="a UTF-8 text, - for standard input (default: the help topics that come with Python)",
+    )
+    demo.add_argument(
+        "--steps", type=whole_number(1, LARGEST), default=25, metavar="T", help="steps in a window (default: 25)"
+    )
+    demo.add_argument(
+        "--hidden", type=whole_number(1, LARGEST), default=100, metavar="H", help="hidden units (default: 100)"
+    )
     demo.add_argument("--seed", type=whole_number(0), default=0, help="seed of weights and samples (default: 0)")
     demo.add_argument("--out", default="demo", metavar="DIR", help="folder for the results (default: demo)")
     demo.set_defaults(run=_run_demo)
@@ -98,11 +109,17 @@ def _run_demo(options: argparse.Namespace) -> None:
 def _add_views(commands: argparse._SubParsersAction[Parser]) -> None:
     which = Parser(add_help=False)
     which.add_argument("run_folder", nargs="?", metavar="RUN", help="a run of `train char` (default: a fresh model)")
-    which.add_argument("--text", metavar="FILE", help="a UTF-8 text (default: the help topics that come with Python)")
-    which.add_argument("--steps", type=whole_number(1), default=20, metavar="T", help="time steps (default: 20)")
+    which.add_argument(
+        "--text",
+        metavar="FILE",
+        help="a UTF-8 text, - for standard input (default: the help topics that come with Python)",
+    )
+    which.add_argument(
+        "--steps", type=whole_number(1, LARGEST), default=20, metavar="T", help="time steps (default: 20)"
+    )
     which.add_argument("--cell", choices=list(CELLS), default="rnn", help="of a fresh model (default: rnn)")
-    which.add_argument("--hidden", type=whole_number(1), default=64, help="of a fresh model (default: 64)")
-    which.add_argument("--layers", type=whole_number(1), default=1, help="of a fresh model (default: 1)")
+    which.add_argument("--hidden", type=whole_number(1, LARGEST), default=64, help="of a fresh model (default: 64)")
+    which.add_argument("--layers", type=whole_number(1, LARGEST), default=1, help="of a fresh model (default: 1)")
     which.add_argument("--seed", type=whole_number(0), default=0, help="of a fresh model (default: 0)")
 
     graph = commands.add_parser("graph", parents=[which], help="draw the unrolled graph of a model on a text")

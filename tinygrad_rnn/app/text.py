@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..files import as_path, read_file
+
+LIMIT = 256 * 2**20
+"""The largest text, in bytes: it is held in memory, in 8 bytes for each character."""
 
 
 def read_text(path: str | Path | None, at_least: int, remedy: str = "give a longer text or fewer steps") -> str:
     """The text of a UTF-8 file, or of Python's own help topics when `path` is None.
 
     Args:
-        path: the file to read.
+        path: the file to read, of at most `LIMIT` bytes; "-" for standard input.
         at_least: how many characters the caller needs.
         remedy: what to do if there are fewer.
 
     Raises:
-        InputError: the file cannot be read, is empty, is not text, or is too short.
+        InputError: the file cannot be read, is empty, too large or too short, is not text, or is a pipe or a
+            device, which may never end.
     """
     if path is None:
-        return builtin_text()
-    if not str(path):
-        raise InputError("the name of the text file is empty; give the path of a text file")
+        if len(text := builtin_text()) < at_least:
+            raise InputError(f"Python's help topics have {len(text):,} characters, not {at_least:,}; {remedy}")
+        return text
     try:
-        content = Path(path).read_bytes()
+        content = _standard_input() if path == "-" else read_file(as_path(path, "text"), LIMIT)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; give the path of a text file") from error
     try:
@@ -40,6 +47,13 @@ def read_text(path: str | Path | None, at_least: int, remedy: str = "give a long
     if len(text) < at_least:
         raise InputError(f"{path} has {len(text)} characters and at least {at_least} are needed; {remedy}")
     return text
+
+
+def _standard_input() -> bytes:
+    content = sys.stdin.buffer.read(LIMIT + 1)
+    if len(content) > LIMIT:
+        raise OSError(errno.EFBIG, f"it is larger than the limit of {LIMIT:,} bytes")
+    return content
 
 
 def builtin_text() -> str:

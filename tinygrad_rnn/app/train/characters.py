@@ -88,10 +88,16 @@ class Characters(Task):
         return bits_per_character(model, self.held_ids, self.train_ids[-WARM_UP:])
 
     def details(self, score: float) -> str:
-        return f"{score:.4f} bits per character (perplexity {2**score:.3f})"
+        return in_words(score)
 
     def record(self) -> dict[str, Any]:
         return {"characters": self.vocabulary.characters, "text": self.digest}
+
+
+def in_words(bits: float) -> str:
+    """A score with its perplexity, 2 to the power of it; a model that diverged may have one above every float."""
+    perplexity = "above 1e308" if bits >= 1024 else f"{2**bits:.3f}"
+    return f"{bits:.4f} bits per character (perplexity {perplexity})"
 
 
 def bits_per_character(model: SequenceModel, ids: Array, before: Array | None = None) -> float:
@@ -180,4 +186,4 @@ def sample(
     return vocabulary.decode(written)
 
 
-__all__ = ["Characters", "bits_per_character", "sample"]
+__all__ = ["Characters", "bits_per_character", "in_words", "sample"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -13,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from ...errors import InputError
 from ...escape import terminal
 from ..text import read_text
-from .characters import bits_per_character, sample
+from .characters import bits_per_character, in_words, sample
 from .model import CELLS
 from .settings import DEFAULTS, OPTIMIZERS, SCHEDULES, TASKS, Settings
 from .trainer import Trainer, load_model
@@ -89,7 +90,11 @@ def add_commands(subparsers: Any) -> None:
 
     score = subparsers.add_parser("eval", help="score a trained model on data that it was not trained on")
     score.add_argument("model", type=Path, help="a run's folder, or a checkpoint")
-    score.add_argument("--text", type=Path, help="a character model: score this file instead of the held-out tenth")
+    score.add_argument(
+        "--text",
+        type=Path,
+        help="a character model: score this file (- for standard input) instead of the held-out tenth",
+    )
     score.set_defaults(run=run_eval)
 
 
@@ -112,11 +117,11 @@ def run_train(arguments: argparse.Namespace) -> int:
     """`tinygrad-rnn train TASK ...`."""
     given = {name: getattr(arguments, name) for name in (*_options(), "compile") if hasattr(arguments, name)}
     folder = arguments.out or Path("runs") / arguments.task
-    begun = any(folder.glob("step-*.safetensors")) if folder.is_dir() else False
+    begun = any(folder.glob("step-*.safetensors")) if os.path.isdir(folder) else False
     if begun and not arguments.resume:
         raise InputError(f"{folder} holds a run already; continue it with --resume, or choose another --out")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise InputError(f"--threads: got {arguments.threads}, expected 1 or more")
+    if arguments.threads is not None and not 1 <= arguments.threads <= 1024:
+        raise InputError(f"--threads: got {arguments.threads}, expected 1 to 1024")
     with threadpool_limits(arguments.threads):
         if begun:
             trainer = Trainer.resume(folder, given.pop("steps", None))
@@ -150,6 +155,8 @@ def _refuse_changes(settings: Settings, task: str, given: dict[str, Any]) -> Non
 
 def run_sample(arguments: argparse.Namespace) -> int:
     """`tinygrad-rnn sample RUN ...`."""
+    if arguments.seed < 0:
+        raise InputError(f"--seed: got {arguments.seed}, expected 0 or more")
     model, settings, vocabulary = load_model(arguments.model)
     if vocabulary is None:
         raise InputError(f"{arguments.model} was trained on {settings.task}; only a character model writes text")
@@ -169,7 +176,7 @@ def run_eval(arguments: argparse.Namespace) -> int:
     if vocabulary is None:
         raise InputError(f"{arguments.model} was trained on {settings.task}; --text is for character models")
     bits = bits_per_character(model, vocabulary.encode(read_text(arguments.text, at_least=2)))
-    print(f"{bits:.4f} bits per character (perplexity {2**bits:.3f})")
+    print(in_words(bits))
     return 0
 
 

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from ...core.tensor import Array
 from ...errors import InputError
 from ...escape import is_plain
-from ...files import write_file
+from ...files import as_path, read_file, write_file
 
 KEPT = 2
 
@@ -52,9 +52,10 @@ def load(path: str | Path) -> Checkpoint:
         InputError: it cannot be read, is truncated, or any bit of it changed since it was written.
     """
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content = read_file(as_path(path, "checkpoint"))
+        arrays = safetensors.numpy.load(content)  # which also checks the header, read here for the record
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = header.get("__metadata__", {})
         for name in arrays:
             if not is_plain(name):
                 raise InputError(f"checkpoint {path} holds an entry named {name!r:.120}; use an older one")
@@ -67,7 +68,9 @@ def load(path: str | Path) -> Checkpoint:
     except FileNotFoundError as error:
         raise InputError(f"there is no checkpoint {path}; give a run's folder or a checkpoint in it") from error
     except OSError as error:
-        raise InputError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
+        raise InputError(
+            f"cannot read checkpoint {path}: {error.strerror or error}; give a run's folder or a checkpoint in it"
+        ) from error
     except KeyError as error:
         raise InputError(f"{path} is not a checkpoint of a training run (it has no {error.args[0]})") from error
     except (SafetensorError, ValueError, TypeError) as error:

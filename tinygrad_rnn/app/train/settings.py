@@ -18,6 +18,9 @@ from .real import Digits, Sunspots
 from .synthetic import Adding, Copying, TemporalOrder
 from .task import Task
 
+LARGEST = 10**8
+"""Of sizes: above it NumPy may not even try to make the arrays."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -73,6 +76,9 @@ class Settings:
         for name in ("steps", "batch", "hidden", "layers", "embedding", "k1", "eval_every", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: got {getattr(self, name)}, expected 1 or more")
+        for name in ("batch", "hidden", "layers", "embedding", "k1", "k2", "lag"):
+            if (getattr(self, name) or 0) > LARGEST:
+                raise InputError(f"{name}: got {getattr(self, name)}, expected at most {LARGEST:,}")
         for name in ("lr", "warmup", "clip", "clip_value", "weight_decay", "patience", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name}: got {getattr(self, name)}, expected a finite number, 0 or more")

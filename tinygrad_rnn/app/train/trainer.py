@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from ...compiler import Compiled
 from ...core.tensor import Tensor, raw
 from ...errors import InputError
+from ...files import as_path
 from ...nn.truncation import truncate
 from ...optim import clip_grad_norm_, clip_grad_value_
 from ..text import Vocabulary
@@ -273,8 +275,8 @@ def load_model(path: str | Path) -> tuple[SequenceModel, Settings, Vocabulary | 
     Raises:
         InputError: there is none, or it is damaged.
     """
-    place = Path(path)
-    if not place.is_dir():
+    place = as_path(path, "load_model")
+    if not os.path.isdir(place):  # as for no folder, where the name is one that none can have
         saved = checkpoint.load(place)
     elif (place / BEST).exists():
         saved = checkpoint.load(place / BEST)
