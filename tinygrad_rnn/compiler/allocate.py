@@ -290,7 +290,8 @@ class _Allocator:
         if any(type(a) is Ref and a.span is not None for a in unit.args):
             return False
         base = self.base(ref.unit)
-        others = [a for a in unit.args if type(a) is Ref and a is not ref and self.base(a.unit) is base]
+        at = next(i for i, a in enumerate(unit.args) if a is ref)  # the same Ref may stand there twice: x + x
+        others = [a for i, a in enumerate(unit.args) if type(a) is Ref and i != at and self.base(a.unit) is base]
         if unit.primitive is not None and (unit.primitive.name == "where" or len(unit.args) > 2):
             return not others  # these read an operand again after they began to write
         return all(a == ref for a in others)

@@ -369,7 +369,9 @@ class _Writer:
         elif place.kind == SLAB and not rules.writes_out(unit):
             lines = [f"copyto({out}, {lines[0].split(' = ', 1)[1]})"]
         elif place.kind == FRESH and rules.is_view(unit):
-            lines = [f"{out} = {lines[0]}"]
+            lines = [f"{out} = array({lines[0]})"]  # whether reshape copies depends on strides known only at run time
+        elif place.kind == FRESH and rules.may_share(unit):
+            lines = [_copied(lines[0])]
         self._append(lines, unit)
 
     def _alias(self, unit: Unit, text: str, lines: list[tuple[str, str]]) -> None:
@@ -467,7 +469,7 @@ class _Writer:
             return [f"copyto({out}, {lines[0]})"]
         if place.kind == SLAB and not rules.writes_out(unit):
             return [f"copyto({out}, {lines[0].split(' = ', 1)[1]})"]
-        return lines
+        return [_copied(lines[0])] if place.kind == FRESH and rules.may_share(unit) else lines
 
     def _view_in_loop(self, unit: Unit, place: Place) -> list[str]:
         """A view of memory that stays is made once, in the setup; any other at every step."""
@@ -552,6 +554,12 @@ def _list(text: str, place: Place, shape: tuple[int, ...]) -> str:
         return f"[*{text}[{-first}:], *{text}[:{-first}]]" if first < 0 else f"{_absent(first)}list({text})"
     steps = f"(*range({-first}, {n}), *range({-first}))" if first < 0 else f"range({n})"  # list() would give numbers
     return f"{_absent(first)}[{text}[t, ...] for t in {steps}]"
+
+
+def _copied(line: str) -> str:
+    """An assignment of an array of its own, where the expression may give a view of an operand."""
+    out, text = line.split(" = ", 1)
+    return f"{out} = array({text})"
 
 
 def _absent(first: int) -> str:

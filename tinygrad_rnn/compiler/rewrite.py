@@ -109,7 +109,10 @@ class Program:
                 self.replace(through)
 
     def casts(self) -> None:
-        """A mask that is added, subtracted or multiplied need not become numbers first."""
+        """A mask that is added to, subtracted from or multiplied by numbers need not become numbers first.
+
+        Two masks must: their sum is "or", and they have no difference.
+        """
         readers = self.readers()
         for unit in self.units:
             if unit.primitive is not astype or unit.initials or unit.args[0].unit.dtype != np.bool_:
@@ -120,6 +123,12 @@ class Program:
                 and reader.primitive in (add, subtract, multiply)
                 and reader.dtype == unit.dtype
                 and sum(type(a) is Ref and a.unit is unit for a in reader.args) == 1
+                and all(
+                    type(a) is float
+                    or (type(a) is Ref and (a.unit is unit or (a.unit.dtype == unit.dtype and not _of_mask(a.unit))))
+                    for a in reader.args
+                )
+                and unit.dtype.kind == "f"
                 and (ref.delay == 0 or not unit.rolled)
                 for reader, ref in readers[unit]
             ):
@@ -320,6 +329,11 @@ def _joined(terms: list[Any], unit: Unit) -> list[Any]:
                 terms[terms.index(after)], last = 0, last + 1
             terms[i] = Ref(a.unit, span=(first, last))
     return [a for a in terms if type(a) is Ref or a != 0] or terms
+
+
+def _of_mask(unit: Unit) -> bool:
+    """Whether it is a mask as numbers, which may be replaced by the mask."""
+    return unit.primitive is astype and type(unit.args[0]) is Ref and unit.args[0].unit.dtype == np.bool_
 
 
 def _is_sum(unit: Unit) -> bool:

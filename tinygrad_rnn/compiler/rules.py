@@ -36,6 +36,14 @@ VIEWS = {"reshape", "transpose", "swapaxes", "expand_dims", "broadcast_to", "get
 _ANY_RANK = {"relu", "sigmoid", "where", "astype"}
 _REDUCTIONS = {"sum", "mean", "max", "min"}
 _LAST_AXIS = {"cross_entropy_of_classes", "softmax", "one_hot", "log_softmax"}
+"""Primitives that work along the last axis, or along one counted from the end, whatever axes stand in front."""
+
+_NEW = {
+    *(_REDUCTIONS | _LAST_AXIS | _ANY_RANK),
+    *("leaky_relu", "elu", "softplus", "silu", "gelu", "argmax", "argmin", "clip", "getitem", "var", "std", "norm"),
+    *("prod", "cumsum", "triu", "tril", "inv", "solve", "logsumexp", "standardize", "cross_entropy_of_logits", "pad"),
+}
+"""Primitives that always make an array of their own; any other, such as a user's, may return a view."""
 
 
 def is_elementwise(unit: Unit) -> bool:
@@ -56,6 +64,12 @@ def is_view(unit: Unit) -> bool:
     if p.name == "stack":  # of all steps: the array that has them all
         return len(unit.args) == 1 and unit.args[0].span is not None and unit.params["axis"] == 0
     return p.name in VIEWS and (p.name != "getitem" or len(unit.args) == 1)
+
+
+def may_share(unit: Unit) -> bool:
+    """Whether calling its function may give a view of an operand, so that the result must be copied to be kept."""
+    p = unit.primitive
+    return p is not None and not is_elementwise(unit) and p.name not in _NEW and not writes_out(unit)
 
 
 def writes_out(unit: Unit) -> bool:
@@ -91,8 +105,10 @@ def once(unit: Unit) -> bool:
     if p.name == "scatter":
         return all(n == 0 for _, n in unit.params["parts"]) and all(timed)
     if p.name in _LAST_AXIS:
+        return all(timed) and type(unit.params.get("axis", -1)) is int
+    if p.name in _REDUCTIONS:
         return all(timed)
-    return p.name in {"reshape", "transpose", "swapaxes", "expand_dims", "broadcast_to", "stack", *_REDUCTIONS} or (
+    return p.name in {"reshape", "transpose", "swapaxes", "expand_dims", "broadcast_to", "stack"} or (
         p.name == "concatenate" and unit.params["axis"] is not None
     )
 
@@ -207,7 +223,10 @@ def statements(
         return _scatter(unit, operands, out or "", steps)
     if p.name == "getitem":
         return [f"{out} = {_take(unit, operands, steps)}"]
-    settings = "".join(f", {k}={_literal(v)}" for k, v in unit.params.items())
+    params = unit.params
+    if steps is not None and params.get("axis", -1) >= 0:  # counted from the end, it is the same behind a time axis
+        params = {**params, "axis": params["axis"] - len(operands[0].shape)}
+    settings = "".join(f", {k}={_literal(v)}" for k, v in params.items())
     if p.arity is None:
         return [f"{out} = {called(p)}([{', '.join(texts)}]{settings})"]
     return [f"{out} = {called(p)}({', '.join(texts)}{settings})"]

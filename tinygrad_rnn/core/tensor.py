@@ -290,7 +290,9 @@ class Tensor:
         base = None if self.leaf is None else self if self.leaf.base is None else self.leaf.base
         if base is None:
             self._data.setflags(write=False)
-        make_leaf(cut, self._data, _origin.caller(1), Leaf(base=base, cut_from=self.order), False, self._name)
+        before = None if self.leaf is None else self.leaf.cut_from  # what is cut off twice still comes from the result
+        cut_from = self.order if before is None else before
+        make_leaf(cut, self._data, _origin.caller(1), Leaf(base=base, cut_from=cut_from), False, self._name)
         cut.unsealed = base is not None  # a result is read-only and needs no seal
         return cut
 
