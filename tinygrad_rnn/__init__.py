@@ -7,6 +7,7 @@ import tinygrad_rnn as tg
 from . import bptt, nn, ops, optim, viz
 from .compiler import compile
 from .core.backprop import grad, no_grad
+from .core.create import ones, zeros
 from .core.primitive import primitive
 from .core.steps import scope, steps
 from .core.tensor import Tensor
@@ -53,6 +54,7 @@ __all__ = [
     "jvp",
     "nn",
     "no_grad",
+    "ones",
     "optim",
     "primitive",
     "scope",
@@ -60,5 +62,6 @@ __all__ = [
     "steps",
     "truncate",
     "viz",
+    "zeros",
     *ops.names,
 ]

@@ -369,6 +369,27 @@ class Tensor:
     def __rmatmul__(self, other: Operand) -> Tensor:
         return registry[np.matmul].apply((other, self))
 
+    def __mod__(self, other: Operand) -> Tensor:
+        return registry[np.remainder].apply((self, other))
+
+    def __rmod__(self, other: Operand) -> Tensor:
+        return registry[np.remainder].apply((other, self))
+
+    def __floordiv__(self, other: Operand) -> Any:
+        return registry[np.floor_divide].apply((self, other))
+
+    def __rfloordiv__(self, other: Operand) -> Any:
+        return registry[np.floor_divide].apply((other, self))
+
+    def __divmod__(self, other: Operand) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Operand) -> Any:
+        return other // self, other % self
+
+    def __round__(self, decimals: int = 0) -> Any:
+        return registry[np.round](self, decimals)
+
     def __neg__(self) -> Tensor:
         return registry[np.negative].apply((self,))
 
@@ -385,29 +406,50 @@ class Tensor:
         self._refuse_in_place("t[key] = value", "tg.where(mask, value, t), or stack the parts")
 
     def __iadd__(self, other: Operand) -> Tensor:
-        return self._in_place("+", other)
+        return self._update("+", registry[np.add].apply((self, other)))
 
     def __isub__(self, other: Operand) -> Tensor:
-        return self._in_place("-", other)
+        return self._update("-", registry[np.subtract].apply((self, other)))
 
     def __imul__(self, other: Operand) -> Tensor:
-        return self._in_place("*", other)
+        return self._update("*", registry[np.multiply].apply((self, other)))
 
     def __itruediv__(self, other: Operand) -> Tensor:
-        return self._in_place("/", other)
+        return self._update("/", registry[np.divide].apply((self, other)))
 
     def __imatmul__(self, other: Operand) -> Tensor:
-        return self._in_place("@", other)
+        return self._update("@", registry[np.matmul].apply((self, other)))
 
     def __ipow__(self, other: Operand) -> Tensor:
-        return self._in_place("**", other)
+        return self._update("**", registry[np.power].apply((self, other)))
 
-    def _in_place(self, symbol: str, other: Operand) -> Tensor:
-        name = self.name or "t"
-        self._refuse_in_place(
-            f"{name} {symbol}= ...",
-            f"{name} = {name} {symbol} ... for a new tensor, or {name}.data {symbol}= ... to adjust a weight",
-        )
+    def _update(self, symbol: str, result: Tensor) -> Tensor:
+        """What `t += x` makes of t: under no_grad a leaf with new values, else the new tensor t + x.
+
+        Raises:
+            GraphError: this is a leaf that requires a gradient, and operations are recorded.
+            ShapeError: a leaf would change its shape or dtype.
+        """
+        recording, tracing, *_ = current.get()
+        if self.leaf is None or not self._data.flags.writeable:
+            return result
+        if not recording and not tracing:
+            value = result._data
+            if value.shape != self.shape or not np.can_cast(value.dtype, self.dtype, "same_kind"):
+                raise ShapeError(
+                    f"{symbol}=: {self.describe()} of {self.dtype} cannot take {value.shape} of dtype "
+                    f"{value.dtype} in place; it must broadcast to the tensor's own"
+                )
+            np.copyto(self.data, value, casting="same_kind")  # data, as it is to be seen that the values changed
+            return self
+        if self.requires_grad:
+            name = self.name or "t"
+            self._refuse_in_place(
+                f"{name} {symbol}= ...",
+                f"{name} = {name} {symbol} ... for a new tensor, or {name} {symbol}= ... under tg.no_grad() "
+                "to adjust a weight",
+            )
+        return result
 
     def _refuse_in_place(self, given: str, instead: str) -> NoReturn:
         raise GraphError(f"{given}: {self.describe()} is part of a graph and cannot change in place; write {instead}")
@@ -506,6 +548,10 @@ class Tensor:
         """The same entries in another shape; one length may be -1."""
         return registry[np.reshape](self, shape[0] if len(shape) == 1 else shape)
 
+    def flatten(self) -> Tensor:
+        """The same entries in one axis, as `ravel`."""
+        return registry[np.reshape](self, -1)
+
     def ravel(self) -> Tensor:
         """The same entries in one axis."""
         return registry[np.reshape](self, -1)
@@ -534,6 +580,46 @@ class Tensor:
         """The same values in another dtype; the gradient comes back in this one."""
         return registry[np.astype](self, dtype)
 
+    def exp(self) -> Tensor:
+        """e to the power of each entry."""
+        return registry[np.exp](self)
+
+    def log(self) -> Tensor:
+        """The natural logarithm of each entry."""
+        return registry[np.log](self)
+
+    def sqrt(self) -> Tensor:
+        """The square root of each entry."""
+        return registry[np.sqrt](self)
+
+    def tanh(self) -> Tensor:
+        """The hyperbolic tangent of each entry."""
+        return registry[np.tanh](self)
+
+    def sigmoid(self) -> Tensor:
+        """1 / (1 + exp(-x)) of each entry."""
+        return _named("sigmoid")(self)
+
+    def relu(self) -> Tensor:
+        """max(x, 0) of each entry."""
+        return _named("relu")(self)
+
+    def round(self, decimals: int = 0) -> Any:
+        """The entries rounded to `decimals` places, a plain array: rounding has no gradient."""
+        return registry[np.round](self, decimals)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Any:
+        """Whether any entry over `axis` is not 0, a plain array."""
+        return np.any(self._data, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Any:
+        """Whether all entries over `axis` are not 0, a plain array."""
+        return np.all(self._data, axis=axis, keepdims=keepdims)
+
+    def numpy(self) -> Array:
+        """The values as an array, which shares the tensor's memory; a tensor that requires a gradient refuses."""
+        return self.__array__()
+
     # ------------------------------------------------------------------ NumPy's protocols
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         primitive = registry.get(ufunc)
@@ -559,6 +645,12 @@ class Tensor:
         if function in plain:
             return function(*_raw_all(args), **{k: raw(v) for k, v in kwargs.items()})
         return _no_rule(function)
+
+
+def _named(name: str) -> Any:
+    from .primitive import primitives  # primitives are made of tensors; tensors only name them
+
+    return primitives[name]
 
 
 def getitem_key() -> None:
