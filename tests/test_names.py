@@ -50,3 +50,27 @@ def test_unpacked_results_have_no_name_of_their_own() -> None:
     i, f = (W[k] for k in range(2))
     assert i.name is None
     assert f.name is None
+
+
+def test_tuple_assignment_names_each_weight() -> None:
+    W1, U1 = make(2), make(2)
+    W2, U2, b2 = make(2), make(2), make(2)
+    (W3, U3), b3, c3 = (make(2), make(2)), make(2), tg.Tensor(np.ones(2), requires_grad=True)
+    model: dict[str, tg.Tensor] = {}
+    model["p"], model["q"] = make(2), make(2)
+    assert [x.name for x in (W1, U1, W2, U2, b2)] == ["W1", "U1", "W2", "U2", "b2"]
+    assert [x.name for x in (W3, U3, b3, c3)] == ["W3", "U3", "b3", "c3"]
+    assert [x.name for x in model.values()] == ["p", "q"]
+    first, second = [make(2) + make(2), make(2) * 2.0]
+    assert (first.name, second.name) == ("first", "second")
+    assert first.inputs[0].name is None
+
+
+def test_a_helper_that_returns_its_variable_leaves_the_name_to_the_caller() -> None:
+    def helper() -> tg.Tensor:
+        out = tg.Tensor(np.ones(2), requires_grad=True)
+        return out  # noqa: RET504 - the assignment is what is tested
+
+    W_hh, W_xh = helper(), helper()
+    assert (W_hh.name, W_xh.name) == ("W_hh", "W_xh")
+    assert [helper()][0].name == "out", "the only name that there is"

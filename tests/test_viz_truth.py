@@ -59,3 +59,17 @@ def test_max_steps_is_the_number_of_steps_drawn(limit: int) -> None:
     assert len(drawn) == limit
     (gap,) = (lane for lane in scene.lanes if lane.id == "hidden")
     assert gap.tooltip == f"{20 - limit} steps hidden"
+
+
+def test_a_made_up_name_is_no_variable_of_the_user() -> None:
+    rng = np.random.default_rng(0)
+    W1, U1, W2 = (Tensor(rng.normal(size=(3, 3)), requires_grad=True) for _ in range(3))
+    h = k = np.zeros((1, 3))
+    for _, x in tg.steps(rng.normal(size=(3, 1, 3))):
+        h = np.tanh(x @ W1 + h @ U1)
+        k = np.tanh(h @ W2 + k)
+    flow = tg.gradient_flow(k.sum())
+    names = [flow.structure.weight_name(weight) for weight in (W1, U1, W2)]
+    assert names == ["weight #1", "weight #2", "weight #3"]
+    labels = labels_of(tg.viz.unrolled(flow).scene)
+    assert [labels[f"strip_{at}"] for at in range(3)] == [f"∂L/∂{name}" for name in names]

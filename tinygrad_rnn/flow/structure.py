@@ -22,7 +22,6 @@ Use = tuple[Tensor, int]
 State = tuple[Tensor, ...]
 """What a cell hands to the next step: one tensor, or several such as (c, h)."""
 
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _ADDING = {"add"}
 _MOVING = {"subtract", "negative", "sum", "mean", "reshape", "stack", "concatenate", "getitem"}
 
@@ -59,15 +58,18 @@ class Structure:
         return self._uses.get(tensor.order, [])
 
     def weight_name(self, weight: Tensor) -> str:
-        """The weight's name; those without one are W₁, W₂, ... in the order of their first use."""
-        return weight.name or self._numbered.get(weight.order, "W")
+        """The weight's name; those without one are "weight #1", ... in the order of their first use.
+
+        No variable can be called so: W₁ would be taken for the user's own W1.
+        """
+        return weight.name or self._numbered.get(weight.order, "unnamed")
 
     @cached_property
     def _numbered(self) -> dict[int, str]:
         initial = {tensor.order for tensor in self.initial_states}
         unnamed = [x for x in self.leaves if x.requires_grad and not x.name and x.order not in initial]
         unnamed.sort(key=lambda leaf: (self.consumers(leaf)[0][0].order, self.consumers(leaf)[0][1]))
-        return {leaf.order: f"W{at}".translate(_SUBSCRIPTS) for at, leaf in enumerate(unnamed, start=1)}
+        return {leaf.order: f"weight #{at}" for at, leaf in enumerate(unnamed, start=1)}
 
 
 def structure(loss: Tensor) -> Structure:
