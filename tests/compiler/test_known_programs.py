@@ -226,6 +226,43 @@ def test_a_reduction_of_an_earlier_loops_result() -> None:
     agree(loss_fn)
 
 
+def test_a_part_of_a_tiled_state() -> None:
+    def cell(h: Any, x: Any, p: Any) -> Any:
+        h = np.tanh(x @ p["W"] + h @ p["R"])
+        return np.tile(h, (1, 2))[:, 4:] * h
+
+    agree(recurrent(cell))
+
+
+@pytest.fixture
+def shifted() -> Iterator[Any]:
+    """A primitive of a user's own with a parameter of any kind."""
+
+    @tg.primitive(vjps=[lambda g, y, x, by: g])
+    def shifted(x: Any, by: Any = None) -> Any:
+        return x + (by(x) if callable(by) else by)
+
+    yield shifted
+    del primitives["shifted"]
+
+
+PARAMETERS = {
+    "an array": np.array([0.1, 1 / 3, np.pi, 1e-17]),
+    "a long array": np.linspace(0, 1, 8).reshape(2, 4) / 3,
+    "a float32": np.float32(0.1),
+    "a callable": np.zeros_like,
+    "a lambda": lambda x: 0.25,
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_parameter_that_has_no_literal(name: str, shifted: Any) -> None:
+    def cell(h: Any, x: Any, p: Any) -> Any:
+        return np.tanh(shifted(x @ p["W"] + h @ p["R"], by=PARAMETERS[name]))
+
+    agree(recurrent(cell))
+
+
 @pytest.mark.parametrize("rows", [0, 1])
 def test_nothing_is_concatenated(rows: int) -> None:
     def cell(h: Any, x: Any, p: Any) -> Any:
@@ -244,6 +281,40 @@ def test_nothing_at_all_is_concatenated() -> None:
         return loss
 
     agree(loss_fn)
+
+
+def of_classes(table: Any, place: str) -> Callable[[Any, Any], Any]:
+    """A loss with the rows of a table that the batch picks; one number at a time if `place` is "one"."""
+
+    def loss_fn(params: Any, xs: Any) -> Any:
+        loss = (xs[0] @ params["W"]).sum()
+        for _, x in tg.steps(xs):
+            z = np.tanh(x @ params["W"])
+            picked = np.argmax(x[0]) if place == "one" else np.argmax(x, axis=1)
+            loss = loss + (z * table[picked]).sum()
+        return loss
+
+    return loss_fn
+
+
+@pytest.mark.parametrize("place", ["one", "all"])
+def test_an_array_at_an_index_that_is_a_tensor_is_refused(place: str) -> None:
+    table = np.arange(12.0).reshape(3, 4) / 7
+    step = tg.compile(of_classes(table, place))
+    for _ in range(2):
+        with pytest.raises(tg.errors.GraphError, match=r"tg.Tensor\(table\)\[i\]"):
+            step({"W": np.ones((3, 4))}, np.ones((5, 2, 3)))
+    agree(of_classes(tg.Tensor(table), place))
+
+
+@pytest.mark.parametrize("axis", [0, 1, None])
+@pytest.mark.parametrize("shape", [(5, 0, 3), (5, 2, 0)])
+def test_states_without_entries_are_concatenated(shape: tuple[int, ...], axis: int | None) -> None:
+    def loss_fn(params: Any, xs: Any) -> Any:
+        states = [np.tanh(x @ params["W"]) for _, x in tg.steps(xs)]
+        return np.concatenate(states, axis=axis).sum() + (params["R"] ** 2).sum()
+
+    agree(loss_fn, {"W": (shape[2], 0 if shape[2] == 0 else 4), "R": (4, 4)}, shape)
 
 
 RETURNED: dict[str, Callable[[Any, Any], Any]] = {
@@ -285,3 +356,15 @@ def test_gradients_that_are_views_of_each_other_are_not_shared() -> None:
     params = {key: rng.standard_normal(shape) for key, shape in {**SHAPES, "S": (4, 4)}.items()}
     _, grads = step(params, rng.standard_normal((5, 2, 3)))
     assert not np.shares_memory(grads["R"], grads["S"])
+
+
+def test_an_array_written_to_between_two_steps_is_another_parameter(shifted: Any) -> None:
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, loss, by = np.zeros((2, 4)), 0.0, np.zeros(4)
+        for _, x in tg.steps(xs):
+            by += 0.1
+            h = np.tanh(shifted(x @ params["W"] + h @ params["R"], by=by))
+            loss = loss + (h * h).sum()
+        return loss
+
+    agree(loss_fn)

@@ -96,6 +96,7 @@ class _Allocator:
         self.returned = {ref.unit for ref in results}
         self.death = dict.fromkeys(self.part_of, -1)
         self.places: dict[Unit, Place] = {}
+        self.showing: set[Unit] = set()
         self.shown = self._shown_rows()
         for unit in self.part_of:
             self.places[unit] = self._kind(unit)
@@ -106,7 +107,7 @@ class _Allocator:
         self._memory()
 
     def _shown_rows(self) -> set[Unit]:
-        """Results of which a view is kept for all steps: they get a slab, and the view shows it."""
+        """Results of which a view is kept for all steps: they get a slab, and the view, one of `showing`, shows it."""
         shown: set[Unit] = set()
         for unit in reversed(list(self.loop_of)):
             if is_view(unit) and once(unit) and not unit.initials and (unit in shown or self._needs_rows(unit)):
@@ -114,6 +115,7 @@ class _Allocator:
                 source = ref.unit
                 together = ref.delay == 0 and self.loop_of.get(source) is self.loop_of[unit]
                 if together and unit.operation in ("getitem", "expand_dims", "transpose"):
+                    self.showing.add(unit)
                     shown.update((unit, source))
         return shown
 
@@ -155,7 +157,7 @@ class _Allocator:
                     contiguous=keeps,
                 )
             return slab if writes_out(unit) else Place(FRESH, True, first, last - first + 1)
-        if unit in self.shown and is_view(unit):
+        if unit in self.showing:
             return Place(VIEW, True, unit.lo, unit.hi - unit.lo + 1, static=True, contiguous=False)
         if unit in self.shown or self._needs_rows(unit):
             return slab

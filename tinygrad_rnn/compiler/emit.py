@@ -25,7 +25,7 @@ from .operations import total
 from .reroll import Ref, Unit
 from .rules import Operand
 from .threads import SMALL
-from .vocabulary import NUMPY, called, imports, is_given, literal, uniform, words
+from .vocabulary import NUMPY, called, imports, is_given, literal, parameter, uniform, words
 
 
 class Source:
@@ -70,6 +70,7 @@ class _Writer:
         self.body: list[tuple[str, str]] = []
         self.constants: dict[str, Any] = {}
         self.drawn: dict[int, list[tuple[str, Any]]] = {}
+        self.spelled: list[tuple[str, Any]] = []  # parameters of primitives that have no text
         self.literals: dict[str, str] = {}  # the text of those that are short enough to read
         self.uniform: dict[Unit, Any] = {}  # the number that all entries of a constant are
         self.primitives = {unit.primitive for unit in walk(schedule) if unit.primitive is not None}
@@ -130,7 +131,9 @@ class _Writer:
         value = self.constants[name]
         if any(name == other for places in self.drawn.values() for other, _ in places):
             return f"# {name}: {value.shape} of {value.dtype}, random numbers, which are drawn anew for every call", ""
-        what = f"{value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else "the function of a primitive"
+        own = any(value is p.function for p in self.primitives)
+        what = "the function of a primitive" if own else f"of type {type(value).__name__}"
+        what = f"{value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else what
         return f"# {name}: {what}, as it was when compiled: step.program.source.constants[{name!r}]", ""
 
     def _returned(self) -> str:
@@ -335,6 +338,18 @@ class _Writer:
         else:
             self.literals[name] = text
 
+    def _spelled(self, name: str, value: Any) -> str:
+        """A primitive's parameter as source text; what has none, such as an array, is a parameter of the program."""
+        text = parameter(value)
+        if text is not None:
+            return text
+        known = next((name for name, other in self.spelled if other is value), None)
+        if known is None:
+            known = self._unique(name)
+            self.constants[known] = value
+            self.spelled.append((known, value))
+        return known
+
     def _once(self, unit: Unit) -> None:
         """A unit that runs once, for all its steps if it has any."""
         place = self.places[unit]
@@ -357,7 +372,7 @@ class _Writer:
         else:
             out = self._unique(f"{self._name(unit)}_all") if unit.rolled else self._name(unit)
             self.slabs[unit] = out
-        lines = rules.statements(unit, operands, out, steps)
+        lines = rules.statements(unit, operands, out, steps, spelled=self._spelled)
         if place.kind == OUTPUT or (place.kind == FRESH and rules.writes_out(unit)):
             end = f", out={out})"
             if len(lines) == 1 and lines[0].endswith(end) and (unit.shape or unit not in self.gradients):
@@ -464,7 +479,7 @@ class _Writer:
             ]
         out = f"{self.lists[unit]}[t]" if place.kind in (SLAB, PART) else self._name(unit)
         packed = place.kind in (SLAB, BUFFER) and all(type(a) is Ref and a.unit.dtype == unit.dtype for a in unit.args)
-        lines = rules.statements(unit, operands, out, None, packed=packed)
+        lines = rules.statements(unit, operands, out, None, packed=packed, spelled=self._spelled)
         if place.kind == SLAB and rules.is_view(unit):
             return [f"copyto({out}, {lines[0]})"]
         if place.kind == SLAB and not rules.writes_out(unit):

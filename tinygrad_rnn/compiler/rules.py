@@ -8,7 +8,7 @@ as it is, step by step, so an operation that a user adds works without a word to
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -185,7 +185,13 @@ def _matmul_once(unit: Unit, timed: list[bool]) -> bool:
 
 # ---------------------------------------------------------------------- source text
 def statements(
-    unit: Unit, operands: Sequence[Operand], out: str | None, steps: int | None, t: str = "t", packed: bool = False
+    unit: Unit,
+    operands: Sequence[Operand],
+    out: str | None,
+    steps: int | None,
+    t: str = "t",
+    packed: bool = False,
+    spelled: Callable[[str, Any], str] = lambda name, value: repr(value),
 ) -> list[str]:
     """The lines that compute `unit` into `out`; where the rule writes no `out`, `out` is assigned.
 
@@ -197,6 +203,7 @@ def statements(
         t: the text of the step number.
         packed: whether `out` has the very dtype of the operands and no gaps. Then a product of matrices is a `dot`,
             whose call takes half a microsecond less than that of `matmul`.
+        spelled: gives the text of a parameter, from its name and value.
     """
     p = unit.primitive
     assert p is not None
@@ -226,15 +233,10 @@ def statements(
     params = unit.params
     if steps is not None and params.get("axis", -1) >= 0:  # counted from the end, it is the same behind a time axis
         params = {**params, "axis": params["axis"] - len(operands[0].shape)}
-    settings = "".join(f", {k}={_literal(v)}" for k, v in params.items())
+    settings = "".join(f", {k}={spelled(k, v)}" for k, v in params.items())
     if p.arity is None:
         return [f"{out} = {called(p)}([{', '.join(texts)}]{settings})"]
     return [f"{out} = {called(p)}({', '.join(texts)}{settings})"]
-
-
-def _literal(value: Any) -> str:
-    """A parameter as source text; a dtype by its name."""
-    return repr(np.dtype(value).name) if isinstance(value, (np.dtype, type)) else repr(value)
 
 
 def _joined(text: str, rows: int, last: int) -> str:
@@ -332,7 +334,7 @@ def _join(unit: Unit, operands: Sequence[Operand], out: str, steps: int | None) 
             elif not span or unit.params["axis"] is None:
                 texts.append(f"{o.text}.reshape(-1)" if unit.params["axis"] is None else o.text)
             else:
-                shape = (*o.shape[1 : axis + 1], -1, *o.shape[axis + 2 :])
+                shape = (*o.shape[1 : axis + 1], o.shape[0] * o.shape[axis + 1], *o.shape[axis + 2 :])
                 texts.append(f"moveaxis({o.text}, 0, {axis}).reshape{shape}")
         name = "concatenate"
     else:

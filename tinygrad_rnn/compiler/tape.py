@@ -471,6 +471,8 @@ def _freeze(value: Any, numbers: list[int]) -> Any:
         return tuple((k, _freeze(v, numbers)) for k, v in value.items())
     if isinstance(value, np.generic):
         return _freeze(value.item(), numbers)
+    if isinstance(value, np.ndarray):  # by its entries: it may be written to between two steps
+        return ("array", value.shape, value.dtype.str, value.tobytes())
     try:
         hash(value)
     except TypeError:
@@ -483,6 +485,8 @@ def _plain(value: Any) -> Any:
     kind = type(value)
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, np.ndarray):
+        return value.copy()
     if kind is slice:
         return slice(_plain(value.start), _plain(value.stop), _plain(value.step))
     if kind is tuple or kind is list:

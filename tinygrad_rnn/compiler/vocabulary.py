@@ -103,3 +103,22 @@ def literal(value: np.ndarray[Any, Any]) -> str | None:
     if kind == "i" and value.ndim == 1 and (value == np.arange(value.size)).all():
         return f"arange({value.size}{unless['i8']})"
     return f"array({value.tolist()}{usual})" if value.size <= _SHORT else None
+
+
+def parameter(value: Any) -> str | None:
+    """A primitive's parameter as source text; a dtype by its name; None for what has no text, such as an array."""
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, (np.generic, float, int))):
+        return repr(np.dtype(value).name)
+    return repr(value) if _is_plain(value) else None
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether its repr is source that gives it back."""
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return all(map(_is_plain, value))
+    if kind is dict:
+        return all(map(_is_plain, (*value, *value.values())))
+    if kind is slice:
+        return all(map(_is_plain, (value.start, value.stop, value.step)))
+    return value is None or value is Ellipsis or kind in (bool, int, float, str)

@@ -303,7 +303,16 @@ class Tensor:
                 f"{self.describe()} requires a gradient and would silently leave the graph as an array; "
                 "write t.data (or t.detach()) where that is meant"
             )
+        self._refuse_in_trace("an array")
         return np.array(self.data, dtype=dtype, copy=copy)
+
+    def _refuse_in_trace(self, what: str) -> None:
+        """Raise a GraphError where the compiler would take this tensor's value for a constant of every call."""
+        if current.get().tracing:
+            raise GraphError(
+                f"compile: {self.describe()} is read as {what}, which would be the same in every call; where it is an "
+                "index, index a tensor (tg.Tensor(table)[i], not table[i]), or pass it as an argument that is no array"
+            )
 
     def __float__(self) -> float:
         return float(self.item())
@@ -314,6 +323,7 @@ class Tensor:
     def __index__(self) -> int:
         if self._data.dtype.kind not in "iu":
             raise DTypeError(f"{self.describe()} has dtype {self._data.dtype} and cannot be an index; use integers")
+        self._refuse_in_trace("an integer")
         return int(self.item())
 
     def __bool__(self) -> bool:
