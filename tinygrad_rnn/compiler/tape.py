@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core.backprop import messages
-from ..core.context import context, current
+from ..core.context import context, current, step_of
 from ..core.indexing import Patch, Slot
 from ..core.primitive import Primitive
 from ..core.tensor import Array, Tensor, constant, next_order
@@ -119,7 +119,7 @@ class Tape:
     def drawn(self, array: Array, rng: np.random.Generator, draw: Callable[[], Array]) -> None:
         """An array of random numbers: a constant, of which every call of the program has its own."""
         now, ops = current.get(), self.ops
-        n = self._random[id(array)] = self._new(self._like(None, 0, array, now.scope), (), 0, _when(now.step))
+        n = self._random[id(array)] = self._new(self._like(None, 0, array, now.scope), (), 0, _when(step_of(now)))
         ops.values[n] = array
         ops.drawing_of[n] = len(ops.drawings)
         ops.drawings.append(Drawing(rng, draw))
@@ -132,7 +132,7 @@ class Tape:
         n = self._numbered.get(key, -1)
         if n < 0 or not (small or self.ops.values[n].tobytes() == array.tobytes()):  # it may have been written to
             now = current.get()
-            n = self._numbered[key] = self._new(self._like(None, 0, array, now.scope), (), 0, _when(now.step))
+            n = self._numbered[key] = self._new(self._like(None, 0, array, now.scope), (), 0, _when(step_of(now)))
             self.ops.values[n] = np.array(array)
             self._alive.append(array)
         return n

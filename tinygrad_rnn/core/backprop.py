@@ -196,7 +196,7 @@ def backprop(
             order = -heappop(queue)
             node, g = reached.pop(order), pending.pop(order)
             if create_graph:  # a backward operation belongs to the step that it differentiates
-                current.set(recorded._replace(step=node.step, scope=node.scope))
+                current.set(recorded._replace(step=node.step, scope=node.scope, loop=None))
                 g = gather(g, node.shape)
             if every or (node.retains if wanted is None else order in wanted):
                 report(node, g)

@@ -6,15 +6,55 @@ whoever changes it puts the old record back even when an exception flies.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from .tensor import Array, Tensor
+
+
+class Tag:
+    """The step that one loop gives to its body; the loop holds the sequence, so that this may outlive it.
+
+    Attributes:
+        step: the number of the step.
+        outer_step, outer: the step and the tag around the loop.
+        alive: False once the loop is over.
+        frame: where the loop's body may be left without the loop's knowledge (a generator that yields, a call of
+            `next`), the id and code of the frame that must be running for the tag to hold; else None. Not the frame
+            itself: that would keep all the variables of the loop's function.
+    """
+
+    __slots__ = ("alive", "frame", "outer", "outer_step", "step")
+
+    def __init__(self) -> None:
+        self.outer_step, self.outer = effective(current.get())
+        self.step = 0
+        self.alive = True
+        self.frame: tuple[int, CodeType] | None = None
+
+    def holds(self) -> bool:
+        """Whether what runs now is within the loop's body, or called by it."""
+        if self.frame is None or not self.alive:
+            return self.alive
+        frame = sys._getframe(1)
+        while frame is not None and (id(frame), frame.f_code) != self.frame:
+            frame = frame.f_back  # type: ignore[assignment]
+        return frame is not None
+
+    def end(self) -> None:
+        """Give the context back to the innermost loop around this one that still runs."""
+        self.alive = False
+        now = current.get()
+        if now.loop is self:
+            step, outer = effective(now)
+            current.set(now._replace(step=step, loop=outer))
 
 
 class Context(NamedTuple):
@@ -25,13 +65,31 @@ class Context(NamedTuple):
     tracing: bool = False
     """Record every operation on a Tensor, gradient or not (the compiler's view)."""
     step: int | None = None
-    """The time step that new tensors belong to; None outside any `steps` loop."""
+    """The time step that new tensors belong to; None outside any `steps` loop, and where `loop.holds()` decides."""
     scope: str = ""
     """The scope that new tensors belong to, outermost first, joined by `/`."""
     watch: Callable[[str, Tensor, Any], None] | None = None
     """Called with the name of the operation, its result, and None or the gradient that it sends back."""
     drawn: Callable[[Array, np.random.Generator, Callable[[], Array]], None] | None = None
     """Called with an array of random numbers, where they came from, and how to draw the next."""
+    loop: Tag | None = None
+    """Which `steps` loop gave the step."""
+
+
+def effective(now: Context) -> tuple[int | None, Tag | None]:
+    """What a context's `step` and `loop` are without the loops that have been left."""
+    step, loop = now.step, now.loop
+    while loop is not None and not loop.holds():
+        step, loop = loop.outer_step, loop.outer
+    return step, loop
+
+
+def step_of(now: Context) -> int | None:
+    """The time step that a new tensor belongs to."""
+    if now.step is not None or now.loop is None:
+        return now.step
+    step, loop = effective(now)
+    return loop.step if step is None and loop is not None else step
 
 
 current: ContextVar[Context] = ContextVar("tinygrad_rnn", default=Context())

@@ -24,7 +24,7 @@ from numpy.exceptions import AxisError
 from ..debug import origin as _origin
 from ..errors import DTypeError, ShapeError, TensorError
 from . import tensor as _tensor
-from .context import current
+from .context import current, step_of
 from .tensor import NO_PARAMS, Array, Operand, Tensor, constant, next_order, numeric, registry, seal
 
 Vjp = Callable[..., Any]
@@ -121,7 +121,7 @@ class Primitive:
         except Exception as error:
             changed = {k: v for k, v in params.items() if v is not self.defaults.get(k)}
             explain(self.name, operands, changed, error, self._signature())
-        recording, tracing, step, scope, watch, _ = current.get()
+        recording, tracing, step, scope, watch, _, loop = now = current.get()
         if not found or not (self.differentiable or tracing):
             return y
         if type(y) is not np.ndarray:
@@ -141,6 +141,8 @@ class Primitive:
             for operand in operands:
                 if type(operand) is Tensor and operand.unsealed:
                     seal(operand)
+        if step is None and loop is not None:
+            step = step_of(now)
         result = _new(Tensor)
         result._data = y
         result.grad = None
@@ -225,7 +227,8 @@ class Primitive:
 def explain(name: str, operands: Sequence[Operand], params: dict[str, Any], error: Exception, usage: str) -> NoReturn:
     """Raise the framework's error for a NumPy one: op, operands, shapes, step, scope, what to do, origin."""
     now = current.get()
-    where = f" at step {now.step}" if now.step is not None else ""
+    step = step_of(now)
+    where = f" at step {step}" if step is not None else ""
     where += f" in scope {now.scope}" if now.scope else ""
     words = [_describe(operand) for operand in operands]
     settings = ", ".join(f"{k}={v!r}" for k, v in params.items())

@@ -8,8 +8,10 @@ weight* is a leaf used in several steps.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,11 @@ import numpy as np
 from ..debug import origin as _origin
 from ..errors import InputError, ShapeError
 from ..escape import is_plain
-from .context import Context, context, current
+from .context import Context, Tag, context, current
 from .tensor import Array, Leaf, Tensor, constant, make_leaf, numeric
+
+_YIELDS = CO_GENERATOR | CO_ASYNC_GENERATOR
+"""Marks the code of a function whose frame may stand still while its caller goes on."""
 
 
 def steps(xs: Tensor | Array | Sequence[Any], *, reverse: bool = False, start: int = 0) -> Iterator[tuple[int, Any]]:
@@ -49,8 +54,7 @@ def steps(xs: Tensor | Array | Sequence[Any], *, reverse: bool = False, start: i
     if length is None:
         raise ShapeError("steps: got a scalar, expected a sequence with time as its first axis")
     numbers = range(length)
-    now = current.get()  # before the first step, as one loop may walk two sequences, zipped
-    return _walk(source, reversed(numbers) if reverse else numbers, start, now.step, now.tracing)
+    return Steps(source, iter(reversed(numbers) if reverse else numbers), start)
 
 
 def _entry(x: Any) -> Any:
@@ -60,24 +64,82 @@ def _entry(x: Any) -> Any:
     return x if isinstance(x, Tensor) else constant(numeric(x, "steps"))
 
 
-def _walk(
-    source: Any, numbers: Iterable[int], start: int, outer: int | None, tracing: bool
-) -> Iterator[tuple[int, Any]]:
-    # A generator has no context of its own: what it sets is what the loop body sees. Only the step is its business.
-    slices = isinstance(source, Tensor)
-    viewed = slices and not source.requires_grad and not tracing
-    leaf = Leaf(base=source if slices and source.leaf is not None else None)  # one for all views
-    try:
-        for i in numbers:
+class Steps:
+    """What `steps` gives: an iterator that may be kept, left and taken up again.
+
+    A `for` loop asks it for a `_Loop` that only the loop itself holds, so however the body is left, the `_Loop` goes
+    and the tag with it.
+    """
+
+    __slots__ = ("_by_hand", "_leaf", "_numbers", "_source", "_start", "_viewed")
+
+    def __init__(self, source: Any, numbers: Iterator[int], start: int) -> None:
+        self._source, self._numbers, self._start = source, numbers, start
+        slices = isinstance(source, Tensor)
+        self._viewed = slices and not source.requires_grad and not current.get().tracing
+        self._leaf = Leaf(base=source if slices and source.leaf is not None else None)  # one for all views
+        self._by_hand: _Loop | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        self._end()
+        return _Loop(self, False)
+
+    def __next__(self) -> tuple[int, Any]:
+        """The next step by hand: its tag ends with the function that asked, the last step, or `close`."""
+        if self._by_hand is None:
+            self._by_hand = _Loop(self, True)
+        return self._by_hand.take(sys._getframe(1))
+
+    def close(self) -> None:
+        """Leave the sequence: there is no further step."""
+        self._numbers = iter(())
+        self._end()
+
+    def _end(self) -> None:
+        if self._by_hand is not None:
+            self._by_hand.tag.end()
+            self._by_hand = None
+
+
+class _Loop:
+    """One loop over a sequence. It keeps no frame, so it goes as soon as the loop is left."""
+
+    __slots__ = ("by_hand", "leaf", "numbers", "slices", "source", "start", "tag", "viewed")
+
+    def __init__(self, steps: Steps, by_hand: bool) -> None:
+        self.source, self.numbers, self.start = steps._source, steps._numbers, steps._start
+        self.viewed, self.leaf, self.by_hand = steps._viewed, steps._leaf, by_hand
+        self.slices = isinstance(self.source, Tensor)
+        self.tag = Tag()
+
+    def __iter__(self) -> _Loop:
+        return self
+
+    def __next__(self) -> tuple[int, Any]:
+        return self.take(sys._getframe(1))
+
+    def take(self, frame: FrameType) -> tuple[int, Any]:
+        """The next step, for the body that runs in `frame`."""
+        tag = self.tag
+        for i in self.numbers:
+            t = tag.step = self.start + i
+            pinned = self.by_hand or frame.f_code.co_flags & _YIELDS
+            if pinned:
+                tag.frame = id(frame), frame.f_code
             now = current.get()  # what `_replace` does, in two thirds of its time
-            current.set(Context(now.recording, now.tracing, start + i, now.scope, now.watch, now.drawn))
-            x = _slice(source, i, leaf) if viewed else source[i]
-            if slices:
-                frame = sys._getframe(1)
+            current.set(
+                Context(now.recording, now.tracing, None if pinned else t, now.scope, now.watch, now.drawn, tag)
+            )
+            x = _slice(self.source, i, self.leaf) if self.viewed else self.source[i]
+            if self.slices:
                 x._code, x._offset = frame.f_code, frame.f_lasti
-            yield start + i, x
-    finally:
-        current.set(current.get()._replace(step=outer))
+                x.step = t
+            return t, x
+        tag.end()
+        raise StopIteration
+
+    def __del__(self) -> None:
+        self.tag.end()
 
 
 def _slice(source: Tensor, i: int, leaf: Leaf) -> Tensor:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ..debug import origin as _origin
 from ..debug.origin import Origin
 from ..errors import DTypeError, GraphError, ShapeError, TensorError
-from .context import current
+from .context import current, step_of
 
 if TYPE_CHECKING:
     from .primitive import Primitive
@@ -743,7 +743,7 @@ def make_leaf(
     tensor.retains = False
     tensor._name = name
     now = current.get()
-    tensor.step, tensor.scope = now.step, now.scope
+    tensor.step, tensor.scope = step_of(now), now.scope
     return tensor
 
 

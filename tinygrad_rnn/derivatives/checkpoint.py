@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..core.backprop import backprop
-from ..core.context import context, current
+from ..core.context import context, current, step_of
 from ..core.primitive import primitive, transparent
 from ..core.steps import steps
 from ..core.tensor import Array, Tensor, next_order, numeric
@@ -68,7 +68,8 @@ class _Segment:
         self.fn, self.kwargs = fn, kwargs
         self.args = tuple(copy.deepcopy(a) if isinstance(a, np.random.Generator) else a for a in args)
         self.first_args = args
-        self.context = current.get()
+        now = current.get()
+        self.step, self.scope = step_of(now), now.scope
         self.reached: list[Tensor] = []
 
     def forward(self) -> tuple[list[Tensor], bool]:
@@ -81,7 +82,7 @@ class _Segment:
     def again(self) -> tuple[list[Tensor], int]:
         """The outputs once more, with their graph, and the creation number that separates it from the outside."""
         args = [copy.deepcopy(a) if isinstance(a, np.random.Generator) else a for a in self.args]
-        with context(recording=True, step=self.context.step, scope=self.context.scope):
+        with context(recording=True, step=self.step, scope=self.scope, loop=None):
             started = next_order()
             return _as_tensors(self.fn(*args, **self.kwargs))[0], started
 
