@@ -1,0 +1,36 @@
+"""Tasks: `nox -s lint`, `nox -s tests -- tests/test_nn.py`, `nox -s slow`, and `nox -s ci`, which is `.ci/run`."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and types."""
+    session.install("-e", ".[test,lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The fast tests, or those given after `--`."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Parity with the peers, the browser and long property tests."""
+    session.install("-e", ".[test,data,bench,browser]")
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def ci(session: nox.Session) -> None:
+    """Everything, from nothing; it makes its own environment."""
+    session.run("bash", ".ci/run", external=True)
