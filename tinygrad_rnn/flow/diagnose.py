@@ -18,6 +18,7 @@ from ..ops import stack
 from .credit import as_losses, as_states, credit
 from .decay import MASKED, Decay
 from .gradient_flow import GradientFlow
+from .held import on_the_path
 from .structure import State
 from .sweep import ToStates, norm
 
@@ -131,7 +132,8 @@ def diagnose(
     Args:
         losses: a scalar for each step, in the order of the steps; or one, of the last step or of the whole sequence.
         states: h_t of one layer and direction, as for `credit`; for an LSTM best the tuples (h_t, c_t). Every layer
-            of `gradient_flow(loss).structure.layers` will do.
+            of `gradient_flow(loss).structure.layers` will do. Slices of stacked outputs, masked outputs and monotone
+            functions of a state, such as `out[t]` or `relu(h_t)`, stand for the state that they were made from.
         loss: what is trained on; by default the sum of the losses.
         max_norm: of the clipping whose effect is reported.
 
@@ -139,11 +141,13 @@ def diagnose(
         The verdict with the numbers that say so.
 
     Raises:
-        GraphError: as `credit`; or no loss depends on any state.
+        GraphError: as `credit`; no loss depends on any state; or what was given for the states is beside the path of
+            the gradient through time, and not to be traced to the state of one step.
     """
     outputs, targets = as_losses(losses, "diagnose"), as_states(states, "diagnose")
     with np.errstate(all="ignore"):
         whole = loss if loss is not None else outputs[0] if len(outputs) == 1 else stack(outputs).sum()
+        targets = on_the_path(targets, "diagnose", whole)
         flow = GradientFlow(whole)
         decay = Decay.of(_last_credit(outputs, targets, flow if whole is outputs[0] else None))
         node_norms = ToStates([whole], targets).norms([[(whole, np.ones(whole.shape, whole.dtype))]])[0]

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError, InputError
 from .credit import as_states
+from .held import on_the_path
 from .structure import State
 from .sweep import ToStates
 
@@ -51,7 +52,7 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) ->
 
     Args:
         states: h_t of one layer and direction, (B, H) or (H,), in the order they were computed; for an LSTM the tuples
-            (h_t, c_t).
+            (h_t, c_t); what stands for a state in `diagnose` does so here.
         sequences: at most so many sequences of the batch are looked at.
 
     Raises:
@@ -62,6 +63,9 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) ->
     if len(listed) < 2:
         raise GraphError("spectrum: got one state, expected at least two, h_(t-1) and h_t")
     shapes = {tuple(tensor.shape for tensor in state) for state in listed}
+    if len(shapes) == 1:
+        listed = on_the_path(listed, "spectrum")
+        shapes = {tuple(tensor.shape for tensor in state) for state in listed}
     if len(shapes) > 1 or any(len(shape) not in (1, 2) for shape in next(iter(shapes))):
         raise InputError(f"spectrum: got states of shapes {sorted(shapes)}, expected one shape, (B, H) or (H,)")
     if sequences < 1:

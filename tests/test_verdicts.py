@@ -1,0 +1,120 @@
+"""Diagnoses of networks whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+
+T, B, H = 30, 3, 8
+
+
+def losses_of(hs):
+    return [(h * h).sum() for _, h in tg.steps(hs)]
+
+
+def layer(kind, scale=0.5, **options):
+    """A layer whose recurrent weights are orthogonal blocks times `scale`, and its inputs."""
+    rng = np.random.default_rng(0)
+    net = getattr(tg.nn, kind)(3, H, rng=0, **options)
+    W = net.weight_hh_l0
+    net.bias_ih_l0.data[...] = net.bias_hh_l0.data[...] = 0
+    blocks = [np.linalg.qr(rng.normal(size=(H, H)))[0] for _ in range(W.shape[0] // H)]
+    W.data[...] = scale * np.concatenate(blocks)
+    return net, tg.Tensor(0.1 * rng.normal(size=(T, B, 3)))
+
+
+def loop(scale=0.5, shown=lambda h: h):
+    """h_t = tanh(x_t + scale h_(t-1) Q), and what is shown of each h_t."""
+    rng = np.random.default_rng(1)
+    W = tg.Tensor(scale * np.linalg.qr(rng.normal(size=(H, H)))[0], requires_grad=True, name="W")
+    h, hs, seen = np.zeros((B, H)), [], []
+    for _, x in tg.steps(0.1 * rng.normal(size=(T, B, H))):
+        h = np.tanh(x + h @ W)
+        hs.append(h)
+        seen.append(shown(h))
+    return hs, seen
+
+
+@pytest.mark.parametrize(("scale", "verdict"), [(0.5, "vanishing"), (1.0, "healthy")])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_slices_of_the_stacked_output_stand_for_their_states(scale, verdict, batch_first):
+    net, x = layer("RNN", scale, batch_first=batch_first)
+    out, _ = net(x.swapaxes(0, 1) if batch_first else x)
+    hs = [out[:, t] if batch_first else out[t] for t in range(T)]
+    losses = losses_of(hs)
+    found = tg.diagnose(losses, hs)
+    assert found.verdict == verdict
+    (own,) = tg.gradient_flow(sum(losses)).structure.layers
+    truth = tg.diagnose(losses, own)
+    assert found.gain == truth.gain
+    np.testing.assert_array_equal(tg.spectrum(hs).lyapunov, tg.spectrum(own).lyapunov)
+    if scale == 0.5:
+        assert found.gain == pytest.approx(0.49, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [tg.relu, np.tanh, lambda h: 2 * h + 1, lambda h: h.reshape(B, 2, H // 2), lambda h: h * (np.arange(H) % 2)],
+)
+def test_monotone_functions_and_views_stand_for_their_states(shown):
+    hs, seen = loop(shown=shown)
+    losses = losses_of(seen)
+    found, truth = tg.diagnose(losses, seen), tg.diagnose(losses, hs)
+    assert (found.verdict, found.gain) == (truth.verdict, truth.gain) == ("vanishing", found.gain)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_outputs_masked_by_lengths_stand_for_their_states(kind):
+    net, x = layer(kind)
+    hs, _ = net.unrolled(x, lengths=np.array([T, T, 7]))
+    losses = losses_of(hs)
+    found = tg.diagnose(losses, hs)
+    (own,) = tg.gradient_flow(sum(losses)).structure.layers
+    assert found.gain == tg.diagnose(losses, own).gain > 0.3
+
+
+def test_a_state_that_stands_still_has_gain_one():
+    net, x = layer("GRU", scale=0.0)
+    net.bias_hh_l0.data[H : 2 * H] = 60.0  # update gate: keep the state
+    hs, _ = net.unrolled(x, lengths=np.full(B, T))
+    assert tg.diagnose((hs[-1] + 1).sum(), hs).gain == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("shown", "reason"),
+    [
+        (lambda h: h @ np.eye(H), "matmul"),
+        (lambda h: h * h, "multiply"),
+        (lambda h: h.sum(-1), "sum"),
+        (tg.softmax, "softmax"),
+    ],
+)
+def test_what_is_no_state_is_refused_with_the_reason(shown, reason):
+    _, seen = loop(shown=shown)
+    with pytest.raises(tg.GraphError, match=f"beside the path.*{reason} is on the way"):
+        tg.diagnose(losses_of(seen), seen)
+
+
+def test_slices_that_span_several_steps_are_refused():
+    net, x = layer("RNN")
+    out, _ = net(x)
+    hs = [out[t : t + 2] for t in range(T - 1)]
+    with pytest.raises(tg.GraphError, match="made from 2 states"):
+        tg.diagnose(losses_of(hs), hs)
+    with pytest.raises(tg.GraphError, match="the same state"):
+        tg.diagnose(losses_of(hs), [out[3], out[3]])
+
+
+def test_both_directions_side_by_side_are_refused():
+    net, x = layer("RNN", bidirectional=True)
+    hs, _ = net.unrolled(x)
+    with pytest.raises(tg.GraphError, match="made from 2 states"):
+        tg.diagnose(losses_of(hs), hs)
+
+
+def test_a_state_held_beside_what_the_next_step_reads_is_no_dead_end():
+    hs, seen = loop(shown=tg.relu)
+    mixed = [*hs[:-1], seen[-1]]
+    assert tg.diagnose(losses_of(seen), mixed).gain == pytest.approx(tg.diagnose(losses_of(seen), hs).gain, rel=0.1)

@@ -1,0 +1,147 @@
+"""From the tensors that a user holds, such as `out[t]` or `relu(h)`, to the recurrent states they were made from.
+
+A gradient through time passes only through what one step hands to the next. A slice of stacked outputs or a function
+of a state is beside that path: nothing of the past arrives there, whatever the network does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import heappop, heappush
+
+import numpy as np
+
+from ..core.backprop import messages
+from ..core.indexing import Patch
+from ..core.tensor import Array, Tensor
+from ..errors import GraphError
+from .structure import State, Structure, structure
+from .sweep import between
+
+_VIEWS = {
+    *("getitem", "concatenate", "reshape", "transpose", "swapaxes", "moveaxis", "expand_dims", "squeeze", "flip"),
+    *("broadcast_to", "pad", "astype", "copy"),
+}
+_ELEMENTWISE = {
+    *("add", "subtract", "multiply", "divide", "negative", "where", "maximum", "minimum", "clip", "dropout"),
+    *("tanh", "sigmoid", "relu", "leaky_relu", "elu", "softplus", "exp", "expm1"),
+}
+
+
+def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> list[State]:
+    """The states of one layer that `given` are or were made from, in the same order.
+
+    A tensor that leads to another of those given, or was cut off from it by `detach`, stays as it is.
+
+    Args:
+        given: what the user holds for each step.
+        caller: for the message.
+        loss: what was computed from the states; by default only what was given is looked at.
+
+    Raises:
+        GraphError: a tensor is beside the path and not made from the states of one step of one layer by views, masks
+            and monotone functions of each entry.
+    """
+    if len(given) < 2:
+        return given
+    tensors = [tensor for state in given for tensor in state]
+    leading = {x.order for node in between(tensors, tensors).values() for x in node.inputs if type(x) is Tensor}
+    last = max(range(len(given)), key=lambda k: given[k][0].order)
+    if all(k == last or any(tensor.order in leading for tensor in state) for k, state in enumerate(given)):
+        return given
+    graph = structure(_joined(tensors, loss))
+    cut = {leaf.leaf.cut_from for leaf in graph.cuts if leaf.leaf is not None and leaf.leaf.cut_from is not None}
+    known = _recurrent(graph, cut)
+    home = {
+        tensor.order: tuple(other for other in state if other.order in known)
+        for layer in graph.layers
+        for state in layer
+        for tensor in state
+    }
+    found: list[State] = []
+    for state in given:
+        if any(tensor.order in leading | cut | known for tensor in state):
+            found.append(state)
+            continue
+        origins = {order for tensor in state for order in _origins(tensor, known, caller)}
+        made_from = {home[order][0].order: home[order] for order in origins}
+        if len(made_from) != 1:
+            raise GraphError(
+                f"{caller}: {state[0].describe()} is beside the path of the gradient through time and made from "
+                f"{len(made_from)} states, expected one; pass the states of one layer and direction as the loop made "
+                "them, such as one of gradient_flow(loss).structure.layers"
+            )
+        found.extend(made_from.values())
+    if len({state[0].order for state in found}) < len(found):
+        raise GraphError(f"{caller}: several of the given tensors are made from the same state; pass one for each step")
+    return found
+
+
+def _recurrent(graph: Structure, cut: set[int]) -> set[int]:
+    """Creation numbers of the tensors of those rows in which one leads to the next, or would but for a cut."""
+    found: set[int] = set()
+    for row in graph.rows:
+        if between(row, row) or any(tensor.order in cut for tensor in row):
+            found.update(tensor.order for tensor in row)
+    return found
+
+
+def _joined(tensors: Iterable[Tensor], loss: Tensor | None) -> Tensor:
+    """One tensor with all of them, and the loss, behind it."""
+    total: Tensor | None = loss
+    for tensor in tensors:
+        total = tensor.sum() if total is None else total + tensor.sum()
+    assert total is not None
+    return total
+
+
+def _origins(given: Tensor, known: set[int], caller: str) -> set[int]:
+    """Creation numbers of the states whose entries `given` consists of.
+
+    Raises:
+        GraphError: something else than a view, mask or monotone function of each entry is on the way.
+    """
+    touched: dict[int, tuple[Tensor, Array]] = {given.order: (given, np.ones(given.shape))}
+    queue = [-given.order]
+    found: set[int] = set()
+    while queue:
+        node, mask = touched.pop(-heappop(queue))
+        if node.order in known:
+            found.add(node.order)
+            continue
+        for operand, part in _sources(node, mask, given, caller):
+            if not part.any():
+                continue
+            if operand.order in touched:
+                touched[operand.order] = (operand, touched[operand.order][1] + part)
+            else:
+                touched[operand.order] = (operand, part)
+                heappush(queue, -operand.order)
+    return found
+
+
+def _sources(node: Tensor, mask: Array, given: Tensor, caller: str) -> list[tuple[Tensor, Array]]:
+    """The operands that the touched entries of a result come from, with those of their entries."""
+    name = "a leaf" if node.primitive is None else node.primitive.name
+    if name == "stack":  # without an array of zeros for every step that was not picked
+        picked = np.moveaxis(mask, node.params["axis"], 0)
+        numbers = np.flatnonzero(picked.reshape(len(picked), -1).any(1))
+        return [(node.inputs[i], picked[i]) for i in numbers if _flows(node.inputs[i])]
+    if name in _VIEWS:
+        sent = zip(node.inputs, messages(node, mask.astype(node.dtype)), strict=True)
+        return [(x, g.dense(x.shape) if type(g) is Patch else np.asarray(g)) for x, g in sent if g is not None]
+    operands = [x for x in node.inputs if _flows(x)]
+    if name in _ELEMENTWISE and len(operands) == 1 and operands[0].shape == node.shape:
+        return [(operands[0], mask)]
+    raise GraphError(
+        f"{caller}: {given.describe()} is beside the path of the gradient through time: it does not lead to the next "
+        f"of the given tensors, and {name} is on the way back to a state it may be made from; pass the tensors h_t "
+        "that one step hands to the next, such as one of gradient_flow(loss).structure.layers"
+    )
+
+
+def _flows(operand: object) -> bool:
+    return type(operand) is Tensor and operand.requires_grad
+
+
+__all__ = ["on_the_path"]
