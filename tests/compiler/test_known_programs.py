@@ -368,3 +368,11 @@ def test_an_array_written_to_between_two_steps_is_another_parameter(shifted: Any
         return loss
 
     agree(loss_fn)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_sigmoid_of_large_numbers_is_one_in_every_dtype(dtype: Any) -> None:
+    x = np.array([-1000, -40, 0, 12, 40, 1000], dtype)
+    loss, grads = tg.compile(lambda W: tg.sigmoid(W).sum())(x)
+    np.testing.assert_allclose(loss, tg.sigmoid(x).sum(), rtol=1e-3)
+    assert np.isfinite(grads).all()

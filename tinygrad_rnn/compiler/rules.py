@@ -255,8 +255,9 @@ def _aligned(o: Operand, ndim: int, steps: int) -> str:
 def _elementwise(unit: Unit, x: list[str], out: str, operands: Sequence[Operand]) -> list[str]:
     name = unit.operation
     if name == "sigmoid":
+        limit = 11.0 if unit.dtype == np.float16 else 45.0  # as in the operation: exp must not overflow
         return [
-            f"minimum({x[0]}, 45.0, out={out})",
+            f"minimum({x[0]}, {limit}, out={out})",
             f"exp({out}, out={out})",
             f"divide({out}, {out} + 1, out={out})",
         ]
