@@ -165,6 +165,15 @@ for _name, _domain in {
     "sin": normal,
     "cos": normal,
     "tanh": normal,
+    "tan": lambda rng, shape: rng.uniform(-1, 1, size=shape),
+    "arctan": normal,
+    "sinh": normal,
+    "cosh": normal,
+    "exp2": normal,
+    "log2": positive,
+    "log10": positive,
+    "positive": normal,
+    "nan_to_num": normal,
 }.items():
     case(_name, unary(_domain), getattr(np, _name), lambda torch, x, name=_name: getattr(torch, name)(x))
 
@@ -299,6 +308,36 @@ case(
     lambda torch, x, axis: torch.cumsum(x.reshape(-1), 0) if axis is None else torch.cumsum(x, axis),
 )
 
+case(
+    "cumprod",
+    with_params(nonzero, params=lambda draw, shape: {"axis": an_axis_or_none(draw, shape)}),
+    lambda x, axis: np.cumprod(x, axis=axis),
+    lambda torch, x, axis: torch.cumprod(x.reshape(-1), 0) if axis is None else torch.cumprod(x, axis),
+)
+
+
+@st.composite
+def weighted(draw: Any) -> tuple[Operands, dict[str, Any]]:
+    shape = draw(shapes(min_dims=1, min_side=1))
+    axis = an_axis_or_none(draw, shape)
+    of = shape if axis is None else draw(st.sampled_from([shape, (shape[axis],)]))
+    return [draw(arrays(shape)), draw(arrays(of, positive))], {"axis": axis, "keepdims": draw(st.booleans())}
+
+
+def _torch_average(torch: Any, x: Any, w: Any, axis: Any, keepdims: bool) -> Any:
+    if w.shape != x.shape:
+        w = torch.movedim(w.expand(torch.movedim(x, axis, -1).shape), -1, axis)
+    over = dims(torch, x, axis)
+    return (x * w).sum(over, keepdim=keepdims) / w.sum(over, keepdim=keepdims)
+
+
+case(
+    "average",
+    weighted(),
+    lambda x, w, axis, keepdims: np.average(x, axis=axis, weights=w, keepdims=keepdims),
+    _torch_average,
+)
+
 # ---------------------------------------------------------------------- normalization
 case(
     "logsumexp",
@@ -400,6 +439,16 @@ def _torch_tensordot(torch: Any, a: Any, b: Any, axes: Any) -> Any:
 
 case("tensordot", contracted(), np.tensordot, _torch_tensordot)
 
+
+@st.composite
+def inners(draw: Any) -> tuple[Operands, dict[str, Any]]:
+    k = draw(st.integers(0, 3))
+    a, b = draw(st.sampled_from([(SQUARE, SQUARE), ((k,), (k,)), ((2, k), (3, 1, k)), ((), (2, k)), ((2, k), ())]))
+    return [draw(arrays(a)), draw(arrays(b))], {}
+
+
+case("inner", inners(), np.inner, lambda torch, a, b: torch.inner(a, b))
+
 EINSUMS: list[tuple[str, tuple[tuple[int, ...], ...]]] = [
     ("ij,jk->ik", (SQUARE, SQUARE)),
     ("ij->ji", (SQUARE,)),
@@ -442,6 +491,14 @@ def diagonals(draw: Any, shape: Sequence[int]) -> dict[str, Any]:
 
 case("triu", with_params(params=diagonals, min_dims=2), np.triu, lambda torch, x, k: torch.triu(x, k))
 case("tril", with_params(params=diagonals, min_dims=2), np.tril, lambda torch, x, k: torch.tril(x, k))
+
+
+case(
+    "diag",
+    with_params(params=diagonals, min_dims=1, max_dims=2, min_side=3),
+    np.diag,
+    lambda torch, x, k: torch.diag(x, k),
+)
 
 
 def planes(draw: Any, shape: Sequence[int]) -> dict[str, Any]:
@@ -642,6 +699,50 @@ case(
 )
 
 
+for _name in ("hstack", "vstack", "column_stack"):
+    case(
+        _name,
+        joined(new_axis=True).map(lambda drawn: (drawn[0], {})),
+        lambda *xs, n=_name: getattr(np, n)(xs),
+        lambda torch, *xs, n=_name: getattr(torch, n)(xs),
+    )
+for _name in ("atleast_1d", "atleast_2d", "atleast_3d"):
+    case(_name, broadcast(normal, normal), getattr(np, _name), lambda torch, *xs, n=_name: getattr(torch, n)(*xs))
+
+
+def appended(torch: Any, a: Any, b: Any, axis: int | None) -> Any:
+    return torch.cat([a.reshape(-1), b.reshape(-1)]) if axis is None else torch.cat([a, b], axis)
+
+
+case(
+    "append",
+    joined(new_axis=False).map(lambda drawn: ([drawn[0][0], drawn[0][-1]], drawn[1])),
+    np.append,
+    appended,
+)
+case(
+    "unstack",
+    with_params(params=along, min_dims=1, min_side=1),
+    lambda x, axis: np.unstack(x, axis=axis),
+    lambda torch, x, axis: torch.unbind(x, axis),
+)
+
+
+def shifts(draw: Any, shape: Sequence[int]) -> dict[str, Any]:
+    pair = {"axis": (0, -1), "shift": (draw(st.integers(-4, 4)), 1)}
+    one = {"axis": an_axis_or_none(draw, shape), "shift": draw(st.integers(-4, 4))}
+    return draw(st.sampled_from([one, pair] if shape else [one]))
+
+
+case("roll", with_params(params=shifts), np.roll, lambda torch, x, axis, shift: torch.roll(x, shift, axis))
+case(
+    "diff",
+    with_params(params=lambda draw, shape: {"n": draw(st.integers(0, 3)), "axis": an_axis(draw, shape)}, min_dims=1),
+    np.diff,
+    lambda torch, x, n, axis: torch.diff(x, n, axis),
+)
+
+
 def cuts(draw: Any, shape: Sequence[int]) -> dict[str, Any]:
     axis = an_axis(draw, shape)
     n = shape[axis]
@@ -708,6 +809,17 @@ case(
     np.take_along_axis,
     lambda torch, x, indices, axis: torch.gather(x, axis, torch.tensor(indices)),
 )
+
+
+def orders(draw: Any, shape: Sequence[int]) -> dict[str, Any]:
+    return {"axis": an_axis_or_none(draw, shape)}
+
+
+def _torch_sort(torch: Any, x: Any, axis: int | None) -> Any:
+    return torch.sort(x.reshape(-1)).values if axis is None else torch.sort(x, axis).values
+
+
+case("sort", with_params(apart, params=orders), np.sort, _torch_sort)
 
 
 @st.composite
@@ -859,3 +971,9 @@ for _name in ("argmax", "argmin"):
         getattr(np, _name),
         lambda torch, x, axis, n=_name: getattr(torch, n)(x, axis),
     )
+case(
+    "argsort",
+    with_params(apart, params=orders),
+    np.argsort,
+    lambda torch, x, axis: torch.argsort(x.reshape(-1)) if axis is None else torch.argsort(x, axis),
+)

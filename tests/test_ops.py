@@ -163,3 +163,37 @@ def test_derivatives_of_a_root_at_zero_are_zero(fn: Any) -> None:
     (second,) = tg.grad(np.sum(first * np.arange(3.0)), [x])
     np.testing.assert_array_equal(first.data, np.zeros(3))
     np.testing.assert_array_equal(second.data, np.zeros(3))
+
+
+def test_numbers_for_what_is_none_receive_no_gradient() -> None:
+    x = tg.Tensor([np.nan, INF, -INF, 2.0], requires_grad=True)
+    y = np.nan_to_num(x, nan=7.0, posinf=8.0)
+    np.testing.assert_array_equal(y.data, np.nan_to_num(x.data, nan=7.0, posinf=8.0))
+    np.testing.assert_array_equal(tg.grad(np.sum(y), [x])[0].data, [0, 0, 0, 1])
+
+
+def test_a_running_product_is_exact_at_zeros() -> None:
+    x = tg.Tensor([2.0, 0.0, 3.0, 0.0], requires_grad=True)
+    (g,) = tg.grad(np.sum(np.cumprod(x)), [x])
+    np.testing.assert_array_equal(g.data, [1, 8, 0, 0])
+
+
+def test_a_compiled_sort_sorts_what_it_is_given() -> None:
+    def loss(params: Any, x: Any) -> Any:
+        return np.sum(np.sort(x * params["w"]) * np.arange(3.0))
+
+    params = {"w": np.array([1.0, 2.0, 3.0])}
+    x = np.array([3.0, 2.0, 1.0])
+    step = tg.compile(loss)
+    for scale in (1.0, -1.0):
+        value, gradients = step(params, x * scale)
+        w = tg.Tensor(params["w"], requires_grad=True)
+        expected = loss({"w": w}, x * scale)
+        np.testing.assert_allclose(value, expected.item())
+        np.testing.assert_allclose(gradients["w"], tg.grad(expected, [w])[0].data)
+
+
+def test_weights_of_an_average_must_fit() -> None:
+    x = tg.Tensor(np.ones((2, 3)))
+    with pytest.raises(tg.ShapeError, match=r"average: got weights of shape \(2,\) .* axis=1"):
+        np.average(x, axis=1, weights=np.ones(2))

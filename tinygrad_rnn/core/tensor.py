@@ -673,7 +673,7 @@ plain: set[Callable[..., Any]] = {
     *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory),
     *(np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.array2string, np.array_repr, np.array_str),
     *(np.allclose, np.isclose, np.array_equal, np.all, np.any, np.count_nonzero, np.nonzero, np.argwhere),
-    *(np.argsort, np.searchsorted, np.bincount, np.isin, np.signbit),
+    *(np.searchsorted, np.bincount, np.isin, np.signbit),
 }
 """NumPy functions whose results have no gradient to carry: on tensors they give plain arrays."""
 

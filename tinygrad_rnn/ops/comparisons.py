@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..core.primitive import primitive
@@ -64,6 +66,12 @@ def argmin(x: Array, axis: int | None = None, *, keepdims: bool = False) -> Arra
     return np.argmin(x, axis=axis, keepdims=keepdims)
 
 
+@primitive(vjps=[None], of=np.argsort)
+def argsort(x: Array, axis: int | None = -1, *, kind: Any = None) -> Array:
+    """The indices that put x in rising order along `axis`; None sorts the flattened array."""
+    return np.argsort(x, axis=axis, kind=kind)
+
+
 registry[np.bitwise_and] = logical_and  # what & | ^ ~ mean on masks
 registry[np.bitwise_or] = logical_or
 registry[np.bitwise_xor] = logical_xor
@@ -72,6 +80,7 @@ registry[np.invert] = logical_not
 __all__ = [
     "argmax",
     "argmin",
+    "argsort",
     "ceil",
     "equal",
     "floor",

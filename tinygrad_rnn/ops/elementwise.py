@@ -5,12 +5,13 @@ In the rules `g` is the gradient of the output `y`; the engine sums it back over
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..core.primitive import composed, primitive
-from ..core.tensor import Array, Tensor, registry
+from ..core.tensor import Array, Tensor, raw, registry
 
 add = primitive(np.add, vjps=[lambda g, y, a, b: g, lambda g, y, a, b: g], doc="a + b.")
 
@@ -27,6 +28,8 @@ remainder = primitive(
 )
 
 negative = primitive(np.negative, vjps=[lambda g, y, x: -g], doc="-x.")
+
+positive = primitive(np.positive, vjps=[lambda g, y, x: g], doc="+x.")
 
 reciprocal = primitive(np.reciprocal, vjps=[lambda g, y, x: -g * y * y], doc="1 / x.")
 
@@ -51,6 +54,12 @@ exp = primitive(np.exp, vjps=[lambda g, y, x: g * y], doc="e to the power x.")
 
 expm1 = primitive(np.expm1, vjps=[lambda g, y, x: g * (y + 1)], doc="exp(x) - 1, precise near 0.")
 
+exp2 = primitive(np.exp2, vjps=[lambda g, y, x: g * y * math.log(2)], doc="2 to the power x.")
+
+log2 = primitive(np.log2, vjps=[lambda g, y, x: g / (x * math.log(2))], doc="The logarithm of x to base 2.")
+
+log10 = primitive(np.log10, vjps=[lambda g, y, x: g / (x * math.log(10))], doc="The logarithm of x to base 10.")
+
 log = primitive(np.log, vjps=[lambda g, y, x: g / x], doc="The natural logarithm of x.")
 
 log1p = primitive(np.log1p, vjps=[lambda g, y, x: g / (1 + x)], doc="log(1 + x), precise near 0.")
@@ -72,6 +81,14 @@ logaddexp = primitive(
 sin = primitive(np.sin, vjps=[lambda g, y, x: g * np.cos(x)], doc="The sine of x in radians.")
 
 cos = primitive(np.cos, vjps=[lambda g, y, x: -g * np.sin(x)], doc="The cosine of x in radians.")
+
+tan = primitive(np.tan, vjps=[lambda g, y, x: g * (1 + y * y)], doc="The tangent of x in radians.")
+
+arctan = primitive(np.arctan, vjps=[lambda g, y, x: g / (1 + x * x)], doc="The angle in radians whose tangent is x.")
+
+sinh = primitive(np.sinh, vjps=[lambda g, y, x: g * np.cosh(x)], doc="The hyperbolic sine of x.")
+
+cosh = primitive(np.cosh, vjps=[lambda g, y, x: g * np.sinh(x)], doc="The hyperbolic cosine of x.")
 
 tanh = primitive(np.tanh, vjps=[lambda g, y, x: g * (1 - y * y)], doc="The hyperbolic tangent of x.")
 
@@ -122,6 +139,15 @@ def where(mask: Array, a: Array, b: Array) -> Array:
     return np.where(mask, a, b)
 
 
+@composed(of=np.nan_to_num)
+def nan_to_num(x: Any, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
+    """x with numbers for NaN and the infinities (by default the largest of its dtype), which receive no gradient."""
+    limits = np.finfo(raw(x).dtype)
+    x = np.where(np.isnan(x), nan, x)
+    x = np.where(x == np.inf, limits.max if posinf is None else posinf, x)
+    return np.where(x == -np.inf, limits.min if neginf is None else neginf, x)
+
+
 @primitive(vjps=[lambda g, y, x, dtype: g], of=np.astype)
 def astype(x: Array, dtype: Any) -> Array:
     """x in another dtype; its gradient comes back in x's own."""
@@ -139,27 +165,36 @@ registry[np.abs] = absolute
 __all__ = [
     "absolute",
     "add",
+    "arctan",
     "astype",
     "clip",
     "copy",
     "cos",
+    "cosh",
     "divide",
     "exp",
+    "exp2",
     "expm1",
     "log",
     "log1p",
+    "log2",
+    "log10",
     "logaddexp",
     "maximum",
     "minimum",
     "multiply",
+    "nan_to_num",
     "negative",
+    "positive",
     "power",
     "reciprocal",
     "remainder",
     "sin",
+    "sinh",
     "sqrt",
     "square",
     "subtract",
+    "tan",
     "tanh",
     "where",
 ]

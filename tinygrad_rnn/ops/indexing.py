@@ -51,6 +51,14 @@ def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Any:
     return getitem(x, tuple(grid))
 
 
+@composed(of=np.sort)
+def sort(x: Any, axis: int | None = -1) -> Any:
+    """The entries in rising order along `axis` (None: of the flattened x); equal ones keep their order."""
+    if axis is None:
+        x, axis = np.reshape(x, -1), 0
+    return np.take_along_axis(x, np.argsort(x, axis=axis, kind="stable"), axis)
+
+
 @composed()
 def embedding(indices: Any, weight: Any) -> Any:
     """The rows of a table: integers of any shape (...) and weight (V, D) -> (..., D).
@@ -71,4 +79,10 @@ def embedding(indices: Any, weight: Any) -> Any:
     return getitem(weight, indices if isinstance(indices, Tensor) else rows)
 
 
-__all__ = ["embedding", "getitem", "take", "take_along_axis"]
+__all__ = [
+    "embedding",
+    "getitem",
+    "sort",
+    "take",
+    "take_along_axis",
+]

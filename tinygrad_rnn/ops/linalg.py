@@ -63,6 +63,14 @@ def dot(a: Any, b: Any) -> Any:
     return np.matmul(a, b) if m <= 2 else np.tensordot(a, b, axes=(-1, -2))
 
 
+@composed(of=np.inner)
+def inner(a: Any, b: Any) -> Any:
+    """Sum over the last axes of a and b; a scalar multiplies."""
+    if np.ndim(raw(a)) == 0 or np.ndim(raw(b)) == 0:
+        return np.multiply(a, b)
+    return np.tensordot(a, b, axes=(-1, -1))
+
+
 @composed(of=np.tensordot)
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum over pairs of axes of a and b; the result has the other axes of a, then those of b.
@@ -188,6 +196,15 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     return matrices[..., i, i + offset]
 
 
+@composed(of=np.diag)
+def diag(x: Any, k: int = 0) -> Any:
+    """The k-th diagonal of a matrix; or the matrix with a vector on its k-th diagonal and zeros elsewhere."""
+    if np.ndim(raw(x)) != 1:
+        return np.diagonal(x, k)
+    row = np.pad(x, (k, 0) if k > 0 else (0, -k))
+    return np.where(np.eye(np.size(raw(row)), k=k, dtype=bool), row, 0)
+
+
 @composed(of=np.trace)
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The sum of a diagonal."""
@@ -220,9 +237,11 @@ def solve(a: Array, b: Array) -> Array:
 
 
 __all__ = [
+    "diag",
     "diagonal",
     "dot",
     "einsum",
+    "inner",
     "inv",
     "matmul",
     "outer",

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Axis, Tensor, raw, registry
-from ..errors import InputError
+from ..errors import InputError, ShapeError
 from .elementwise import astype
 
 _total: Any = np.add.reduce
@@ -157,7 +157,51 @@ def cumsum(x: Array, axis: int | None = None) -> Array:
     return np.cumsum(x, axis=axis)
 
 
+@composed(of=np.cumprod)
+def cumprod(x: Any, axis: int | None = None) -> Any:
+    """The running product along `axis`, or of the flattened array.
+
+    Its gradient is exact where entries are 0, for which n entries take n * n numbers of memory.
+    """
+    if axis is None:
+        x, axis = np.reshape(x, -1), 0
+    last = np.moveaxis(x, axis, -1)
+    n = np.shape(raw(last))[-1]
+    rows = np.where(np.tri(n, dtype=bool), np.expand_dims(last, -2), 1)
+    return np.moveaxis(np.prod(rows, axis=-1), -1, axis)
+
+
+@composed(of=np.average)
+def average(x: Any, axis: int | None = None, weights: Any = None, *, keepdims: bool = False) -> Any:
+    """The mean over `axis` with `weights`, of the shape of x or of that axis; their sum may be any but 0."""
+    if weights is None:
+        return np.mean(x, axis=axis, keepdims=keepdims)
+    shape = np.shape(raw(x))
+    if np.shape(raw(weights)) != shape:
+        if axis is None or np.shape(raw(weights)) != (shape[axis],):
+            raise ShapeError(
+                f"average: got weights of shape {np.shape(raw(weights))} for x of shape {shape} over axis={axis}, "
+                "expected the same shape, or one weight for each place along the axis"
+            )
+        weights = np.reshape(weights, [n if i == axis % len(shape) else 1 for i, n in enumerate(shape)])
+        weights = np.broadcast_to(weights, shape)
+    total = np.sum(weights, axis=axis, keepdims=keepdims)
+    return np.sum(x * weights, axis=axis, keepdims=keepdims) / total
+
+
 registry[np.amax] = max
 registry[np.amin] = min
 
-__all__ = ["cumsum", "max", "mean", "min", "norm", "prod", "std", "sum", "var"]
+__all__ = [
+    "average",
+    "cumprod",
+    "cumsum",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "prod",
+    "std",
+    "sum",
+    "var",
+]

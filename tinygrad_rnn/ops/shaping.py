@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Axis, raw, registry
-from ..errors import ShapeError
+from ..errors import InputError, ShapeError
 
 Shape = int | Sequence[int]
 
@@ -163,22 +163,113 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     return [x[before + (slice(int(a), int(b)),)] for a, b in pairwise(cuts)]
 
 
+@composed(of=np.atleast_1d)
+def atleast_1d(*xs: Any) -> Any:
+    """Each operand with an axis if it is a scalar; several give a tuple."""
+    return _each(xs, lambda x: np.reshape(x, 1) if np.ndim(raw(x)) == 0 else x)
+
+
+@composed(of=np.atleast_2d)
+def atleast_2d(*xs: Any) -> Any:
+    """Each operand with axes of length 1 in front, up to two; several give a tuple."""
+    return _each(xs, lambda x: np.reshape(x, (1, -1)) if np.ndim(raw(x)) < 2 else x)
+
+
+@composed(of=np.atleast_3d)
+def atleast_3d(*xs: Any) -> Any:
+    """Each operand with three axes at least: (n,) becomes (1, n, 1) and (m, n) becomes (m, n, 1)."""
+    return _each(np.atleast_2d(*xs) if len(xs) > 1 else [np.atleast_2d(*xs)], _deeper)
+
+
+def _deeper(x: Any) -> Any:
+    return np.expand_dims(x, -1) if np.ndim(raw(x)) < 3 else x
+
+
+def _each(xs: Sequence[Any], change: Any) -> Any:
+    changed = tuple(change(x) for x in xs)
+    return changed[0] if len(changed) == 1 else changed
+
+
+@composed(of=np.hstack)
+def hstack(xs: Sequence[Any]) -> Any:
+    """Tensors joined along their second axis, vectors along their only one."""
+    parts = [np.atleast_1d(x) for x in xs]
+    return np.concatenate(parts, axis=0 if np.ndim(raw(parts[0])) == 1 else 1)
+
+
+@composed(of=np.vstack)
+def vstack(xs: Sequence[Any]) -> Any:
+    """Tensors joined along their first axis, vectors as rows."""
+    return np.concatenate([np.atleast_2d(x) for x in xs], axis=0)
+
+
+@composed(of=np.column_stack)
+def column_stack(xs: Sequence[Any]) -> Any:
+    """Vectors as the columns of a matrix; matrices are joined along their second axis."""
+    return np.concatenate([np.reshape(x, (-1, 1)) if np.ndim(raw(x)) < 2 else x for x in xs], axis=1)
+
+
+@composed(of=np.unstack)
+def unstack(x: Any, *, axis: int = 0) -> Any:
+    """The parts of x along `axis`, each without it: what `stack` joins; a tuple."""
+    return tuple(np.moveaxis(x, axis, 0)[i] for i in range(np.shape(raw(x))[axis]))
+
+
+@composed(of=np.append)
+def append(x: Any, values: Any, axis: int | None = None) -> Any:
+    """`values` joined to x along `axis`; None joins both flattened."""
+    return np.concatenate([x, values], axis=axis)
+
+
+@composed(of=np.roll)
+def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Any:
+    """The entries moved on by `shift` along `axis`, what leaves at the end entering in front; None: flattened."""
+    if axis is None:
+        return np.reshape(np.roll(np.reshape(x, -1), shift, 0), np.shape(raw(x)))
+    for by, along in np.broadcast(shift, axis):
+        length, before = np.shape(raw(x))[along], (slice(None),) * (along % np.ndim(raw(x)))
+        cut = int(-by % length) if length else 0
+        x = np.concatenate([x[before + (slice(cut, None),)], x[before + (slice(cut),)]], axis=int(along))
+    return x
+
+
+@composed(of=np.diff)
+def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
+    """The differences of neighbours along `axis`, taken n times; the axis is n shorter."""
+    if n < 0:
+        raise InputError(f"diff: got n={n}, expected how often to take the difference, 0 or more")
+    before = (slice(None),) * (axis % np.ndim(raw(x)))
+    for _ in range(n):
+        x = x[before + (slice(1, None),)] - x[before + (slice(-1),)]
+    return x
+
+
 registry[np.permute_dims] = transpose
 
 __all__ = [
+    "append",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
     "broadcast_to",
+    "column_stack",
     "concatenate",
+    "diff",
     "expand_dims",
     "flip",
+    "hstack",
     "moveaxis",
     "pad",
     "ravel",
     "repeat",
     "reshape",
+    "roll",
     "split",
     "squeeze",
     "stack",
     "swapaxes",
     "tile",
     "transpose",
+    "unstack",
+    "vstack",
 ]
