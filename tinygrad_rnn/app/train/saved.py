@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +73,7 @@ def load(path: str | Path) -> Checkpoint:
         ) from error
     except KeyError as error:
         raise InputError(f"{path} is not a checkpoint of a training run (it has no {error.args[0]})") from error
-    except (SafetensorError, ValueError, TypeError) as error:
+    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"checkpoint {path} is damaged or not one: {error}; use an older one") from error
 
 
@@ -100,8 +100,14 @@ def save_step(folder: str | Path, step: int, checkpoint: Checkpoint) -> Path:
     return path
 
 
-def load_newest(folder: str | Path) -> tuple[Checkpoint, list[str]]:
+def load_newest(
+    folder: str | Path, check: Callable[[Path, Checkpoint], None] | None = None
+) -> tuple[Checkpoint, list[str]]:
     """The newest checkpoint that is whole.
+
+    Args:
+        folder: where a run keeps them.
+        check: raises InputError for one that must not be used.
 
     Returns:
         It, and what was wrong with each newer one that was refused.
@@ -112,7 +118,10 @@ def load_newest(folder: str | Path) -> tuple[Checkpoint, list[str]]:
     refused: list[str] = []
     for path in _by_age(folder):
         try:
-            return load(path), refused
+            saved = load(path)
+            if check is not None:
+                check(path, saved)
+            return saved, refused
         except InputError as error:
             refused.append(str(error))
     reasons = f" ({'; '.join(refused)})" if refused else ""
@@ -121,8 +130,14 @@ def load_newest(folder: str | Path) -> tuple[Checkpoint, list[str]]:
     )
 
 
+def others(path: Path) -> str:
+    """What to do when the checkpoint at `path` is of no use: the newest of the others in its folder, by name."""
+    found = [str(other) for other in _by_age(path.parent) if other != path]
+    return f"use another one, such as {found[0]}" if found else "there is no other one beside it: begin the run again"
+
+
 def _by_age(folder: str | Path) -> list[Path]:
     return sorted(Path(folder).glob("step-*.safetensors"), reverse=True)
 
 
-__all__ = ["Checkpoint", "load", "load_newest", "path_of", "save", "save_step"]
+__all__ = ["Checkpoint", "load", "load_newest", "others", "path_of", "save", "save_step"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from ... import optim
 from ...errors import InputError
 from ...nn import Module
 from .characters import Characters
-from .model import SequenceModel
+from .model import CELLS, SequenceModel
 from .real import Digits, Sunspots
 from .synthetic import Adding, Copying, TemporalOrder
 from .task import Task
@@ -70,18 +70,30 @@ class Settings:
     """Train with the compiled program of the model; results differ by rounding only."""
 
     def __post_init__(self) -> None:
-        for name, known in (("task", TASKS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        choices: dict[str, Iterable[str]] = {
+            "task": TASKS,
+            "cell": CELLS,
+            "optimizer": OPTIMIZERS,
+            "schedule": SCHEDULES,
+        }
+        for name, known in {**choices, "log": ("jsonl", "csv")}.items():
             if getattr(self, name) not in known:
                 raise InputError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
         for name in ("steps", "batch", "hidden", "layers", "embedding", "k1", "eval_every", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: got {getattr(self, name)}, expected 1 or more")
-        for name in ("batch", "hidden", "layers", "embedding", "k1", "k2", "lag"):
-            if (getattr(self, name) or 0) > LARGEST:
-                raise InputError(f"{name}: got {getattr(self, name)}, expected at most {LARGEST:,}")
+        sizes = dict.fromkeys(("batch", "hidden", "layers", "embedding", "k1", "k2", "lag"), LARGEST)
+        counts = dict.fromkeys(("steps", "warmup", "patience", "eval_every", "save_every"), 2**53)  # exact as floats
+        for name, largest in {**sizes, **counts}.items():
+            if (getattr(self, name) or 0) > largest:
+                raise InputError(f"{name}: got {getattr(self, name)}, expected at most {largest:,}")
         for name in ("lr", "warmup", "clip", "clip_value", "weight_decay", "patience", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name}: got {getattr(self, name)}, expected a finite number, 0 or more")
+        if not math.isfinite(self.keep):
+            raise InputError(f"keep: got {self.keep}, expected a finite number")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"got dropout={self.dropout}, expected a probability below 1")
         if not 0 <= self.momentum < 1:
             raise InputError(f"momentum: got {self.momentum}, expected 0 or more and below 1")
         if self.target is not None and not math.isfinite(self.target):

@@ -22,6 +22,7 @@ from . import saved as checkpoint
 from .log import Log
 from .model import SequenceModel
 from .saved import Checkpoint
+from .schema import check
 from .settings import Settings
 
 BEST = "best.safetensors"
@@ -84,7 +85,10 @@ class Trainer:
     # ------------------------------------------------------------------ saving and continuing
     @classmethod
     def resume(cls, folder: str | Path, steps: int | None = None) -> Trainer:
-        """The run in `folder` as its newest whole checkpoint left it.
+        """The run in `folder` as its newest checkpoint left it that is whole and fits its own settings.
+
+        The text of a character model is read again, from the path that the run was begun with; if it is another
+        text, the run is refused. So resume only runs whose settings you know.
 
         Args:
             folder: as given to the run that wrote it.
@@ -93,7 +97,7 @@ class Trainer:
         Raises:
             InputError: there is no usable checkpoint, or the data is not what it was.
         """
-        saved, refused = checkpoint.load_newest(folder)
+        saved, refused = checkpoint.load_newest(folder, check)
         settings = Settings.from_dict(saved.record["settings"])
         trainer = cls(settings if steps is None else settings.with_steps(steps), folder)
         trainer._restore(saved)
@@ -266,6 +270,12 @@ def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
+def _checked(path: Path) -> Checkpoint:
+    saved = checkpoint.load(path)
+    check(path, saved)
+    return saved
+
+
 def load_model(path: str | Path) -> tuple[SequenceModel, Settings, Vocabulary | None]:
     """A trained model, with what it was trained on.
 
@@ -273,15 +283,15 @@ def load_model(path: str | Path) -> tuple[SequenceModel, Settings, Vocabulary | 
         path: a run's folder (its best weights, else the newest checkpoint), or one checkpoint.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none, or it is damaged, or does not fit its own settings.
     """
     place = as_path(path, "load_model")
     if not os.path.isdir(place):  # as for no folder, where the name is one that none can have
-        saved = checkpoint.load(place)
+        saved = _checked(place)
     elif (place / BEST).exists():
-        saved = checkpoint.load(place / BEST)
+        saved = _checked(place / BEST)
     else:
-        saved, _ = checkpoint.load_newest(place)
+        saved, _ = checkpoint.load_newest(place, check)
     settings = Settings.from_dict(saved.record["settings"])
     characters = saved.record["task"].get("characters")
     vocabulary = None if characters is None else Vocabulary(characters)
