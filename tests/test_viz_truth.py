@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import numpy as np
 import pytest
 
@@ -73,3 +76,60 @@ def test_a_made_up_name_is_no_variable_of_the_user() -> None:
     assert names == ["weight #1", "weight #2", "weight #3"]
     labels = labels_of(tg.viz.unrolled(flow).scene)
     assert [labels[f"strip_{at}"] for at in range(3)] == [f"∂L/∂{name}" for name in names]
+
+
+def regression(each: bool) -> Tensor:
+    """A net with one output and a target of one number at each step."""
+    rng = np.random.default_rng(0)
+    W = Tensor(0.4 * rng.normal(size=(3, 3)), requires_grad=True)
+    V = Tensor(rng.normal(size=(3, 1)), requires_grad=True)
+    h, loss = np.zeros((1, 3)), 0.0
+    targets = np.array([[0.1], [0.2], [0.3], [0.4], [0.5]])
+    for t, x in tg.steps(rng.normal(size=(5, 1, 3))):
+        h = np.tanh(x + h @ W)
+        if each or t == 4:
+            y = h @ V
+            e = y - targets[t]
+            loss = loss + (e * e).sum()
+    return loss
+
+
+def test_steps_that_differ_in_a_number_only_roll_up_into_one() -> None:
+    scene = tg.viz.rolled(tg.gradient_flow(regression(each=True))).scene
+    assert [lane.label.text for lane in scene.lanes] == ["t = 0 … 4"]
+    assert scene.title == "5 steps, rolled up"
+    words = " ".join(line.text for box in scene.boxes for line in box.lines)
+    assert "− …" in words, "no step's target stands for all"
+    assert "0.3" not in words
+    last = tg.viz.rolled(tg.gradient_flow(regression(each=False))).scene
+    assert len(last.lanes) == 2
+    assert last.title == "5 steps, rolled up into 2 kinds"
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz")
+def test_a_notebook_shows_the_layout_that_was_asked_for() -> None:
+    flow = tg.gradient_flow(elman(3))
+    picture = tg.viz.unrolled(flow, layout="dot")
+    assert picture._repr_mimebundle_()["image/svg+xml"] == picture.pipe("svg").decode() != picture.svg()
+    lanes = tg.viz.unrolled(flow)
+    assert lanes.source
+    assert lanes._repr_mimebundle_()["image/svg+xml"] == lanes.svg()
+
+
+def test_a_notebook_shows_lanes_where_graphviz_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    picture = tg.viz.unrolled(tg.gradient_flow(elman(3)), layout="dot")
+    assert picture._repr_mimebundle_()["image/svg+xml"] == picture.svg()
+
+
+def test_a_graph_without_steps_draws_its_leaves() -> None:
+    a, b = Tensor(2.0, requires_grad=True), Tensor(np.ones(3), requires_grad=True)
+    x = Tensor(np.arange(3.0))
+    W = Tensor(np.eye(3), requires_grad=True)
+    loss = (a * b * x @ W.T * 0.5).sum()
+    scene = tg.viz.unrolled(tg.gradient_flow(loss)).scene
+    boxes = {words_of(box): box for box in scene.boxes if box.kind == "input"}
+    assert set(boxes) == {"a", "b", "x", "W"}
+    ends = {edge.source for edge in scene.edges} | {edge.target for edge in scene.edges}
+    assert {box.id for box in boxes.values()} <= ends

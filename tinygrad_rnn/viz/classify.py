@@ -154,6 +154,8 @@ class Reading:
     def _views(self) -> set[int]:
         """Weights in another form, such as W.T: as good as the weight itself, wherever they are made."""
         found: set[int] = set()
+        if not self.structure.steps:  # there every leaf is drawn, and what is made of it
+            return found
         for node in self.structure.nodes:
             x = node.inputs[0]
             if node.primitive is None or node.primitive.name not in _VIEWS or not isinstance(x, Tensor):
@@ -185,6 +187,8 @@ class Reading:
             return len(users) > 1 and users != {None}
         if x.primitive is not None:  # a result without a gradient
             return True
+        if not self.structure.steps:
+            return not x.name and not x.requires_grad and x.size == 1  # a number
         if x.requires_grad or self.step_of(x) is None:
             return True
         return not x.name and x.step is not None

@@ -164,7 +164,8 @@ class _Builder:
             self.box_of[leaf.order] = data[key]  # two loops read the same x_t
             return
         zone: Zone = "before" if step is None else "lane"
-        title = name_runs(leaf.name or "data", step if self.structure.steps else None)
+        name = self.structure.weight_name(leaf) if leaf.requires_grad else leaf.name or "data"
+        title = name_runs(name, step if self.structure.steps else None)
         data[key] = self._add(Box("input", zone, [leaf], title, "", step, align=("input", leaf.name)), leaf)
 
     def _source_of_cut(self, leaf: Tensor) -> Box | None:

@@ -36,11 +36,14 @@ class Picture:
 
     Attributes:
         scene: all shapes with their coordinates.
+
+    With a `source` of its own, Graphviz lays the picture out.
     """
 
     def __init__(self, scene: Scene, source: str | None = None) -> None:
         self.scene = scene
         self._source = source
+        self._by_graphviz = source is not None
 
     @property
     def source(self) -> str:
@@ -152,10 +155,11 @@ class Picture:
 
     # ------------------------------------------------------------------ notebooks
     def _repr_svg_(self) -> str:
-        return self.svg()
+        """What `save("picture.svg")` writes where Graphviz does the layout; never an error, as lanes need nobody."""
+        return self.pipe("svg").decode() if self._by_graphviz else self.svg()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
+        return {"image/svg+xml": self._repr_svg_(), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"<Picture {self.scene.title!r}, {self.scene.width:.0f} x {self.scene.height:.0f} points>"

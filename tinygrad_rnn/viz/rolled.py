@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Literal
 
@@ -20,6 +21,8 @@ from .scene import Edge, Label, Lane, Scene
 from .text import Run, line, name_runs, number
 from .unrolled import resolve
 
+_NUMBER = re.compile(r"(?<![\w.#])[+-]?\d[\d.]*(?:e[+-]?\d+)?(?![\w.])")
+"""A number that stands by itself: 0.25, but not the digit of W2 or of weight #2."""
 _REACH = 30.0
 """How far a loop stands out from its cell."""
 
@@ -45,7 +48,8 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     gradients = Gradients(flow)
     faces = {box: face(box, Gradients(None)) for box in drawn.boxes}
     placed = arrange(drawn, faces, 150.0, 0.0)
-    scene = Scene(title=title if title is not None else f"{len(graph.steps)} steps, rolled up")
+    kinds = f" into {len(groups)} kinds" if len(groups) > 1 else ""
+    scene = Scene(title=title if title is not None else f"{len(graph.steps)} steps, rolled up{kinds}")
     for column, steps in zip(placed.columns, steps_of, strict=True):
         words = f"t = {steps[0]} … {steps[-1]}" if len(steps) > 1 else f"t = {steps[0]}"
         height = placed.bottom - placed.top
@@ -69,11 +73,12 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
 
 
 def _groups(full: Diagram) -> list[list[int]]:
-    """Steps that hold the same boxes; the running sum does not count."""
+    """Steps that hold the same boxes; the running sum, and which numbers they use, do not count."""
     found: dict[Hashable, list[int]] = {}
     for step in full.steps:
-        boxes = [box for box in full.boxes if box.zone == "lane" and box.step == step and box.align != "total"]
-        found.setdefault(tuple((box.kind, box.align, box.scope, box.caption) for box in boxes), []).append(step)
+        boxes = _lane(full, step)
+        key = tuple((box.kind, box.align, box.scope, _NUMBER.sub("…", box.caption)) for box in boxes)
+        found.setdefault(key, []).append(step)
     return list(found.values())
 
 
@@ -98,9 +103,23 @@ def _representatives(full: Diagram, groups: list[list[int]]) -> tuple[Diagram, l
         if a != b and source and target and (a, b, link.source.align, link.target.align) not in between:
             between.add((a, b, link.source.align, link.target.align))
             links.append(Link(source, target, source.tensor, link.uses, "state"))
+    for steps, step in zip(groups, chosen, strict=True):
+        for box, *others in zip(_lane(full, step), *(_lane(full, each) for each in steps), strict=True):
+            if any(_words(other) != _words(box) for other in others):  # such as the target of each step
+                box.caption = _NUMBER.sub("…", box.caption)
+                box.title = tuple(run if run.subscript else Run(_NUMBER.sub("…", run.text)) for run in box.title)
     for box in boxes:
         box.title = tuple(_timeless(run, str(box.step)) for run in box.title)
     return Diagram(full.structure, sorted(chosen), [], full.gap, boxes, links, full.row_of), groups
+
+
+def _lane(full: Diagram, step: int) -> list[Box]:
+    """What the lane of a step holds, without the running sum."""
+    return [box for box in full.boxes if box.zone == "lane" and box.step == step and box.align != "total"]
+
+
+def _words(box: Box) -> str:
+    return "".join(run.text for run in box.title if not run.subscript) + "\n" + box.caption
 
 
 def _counterpart(box: Box, step: int, boxes: list[Box]) -> Box | None:
