@@ -118,3 +118,24 @@ def test_a_state_held_beside_what_the_next_step_reads_is_no_dead_end():
     hs, seen = loop(shown=tg.relu)
     mixed = [*hs[:-1], seen[-1]]
     assert tg.diagnose(losses_of(seen), mixed).gain == pytest.approx(tg.diagnose(losses_of(seen), hs).gain, rel=0.1)
+
+
+@pytest.mark.parametrize("silent", [1, 5, T - 2])
+@pytest.mark.parametrize("kind", ["weight", "value"])
+def test_losses_without_a_gradient_at_the_end_do_not_decide(kind, silent):
+    hs, _ = loop()
+    losses = [
+        ((h * 0).sum() if kind == "weight" else tg.relu(h - 9).sum()) if t >= T - silent else (h * h).sum()
+        for t, h in tg.steps(hs)
+    ]
+    found = tg.diagnose(losses, hs)
+    assert found.silent == silent
+    assert f"judged from the last loss that has a gradient, {silent} before the end" in found.summary
+    assert found.gain == tg.diagnose(losses[: T - silent], hs[: T - silent]).gain
+    assert found.verdict == ("vanishing" if silent < T - 2 else "healthy")
+
+
+def test_losses_without_any_gradient_are_refused():
+    hs, _ = loop()
+    with pytest.raises(tg.GraphError, match="other than zero"):
+        tg.diagnose([(h * 0).sum() for h in hs], hs)

@@ -78,6 +78,8 @@ class Diagnosis:
     clipping: Clipping
     cuts: int
     """How often the flow was cut by detach or truncation on the way."""
+    silent: int
+    """How many losses at the end have no gradient at any state, and were passed over."""
     gated: bool
     """Whether the steps use a sigmoid, as the gates of an LSTM or GRU do."""
     losses: list[Tensor] = field(repr=False)
@@ -113,6 +115,8 @@ class Diagnosis:
     def summary(self) -> str:
         """One sentence: the verdict, its numbers and a remedy."""
         text = f"{self.verdict}: {self.decay}" + (f" ({MASKED})" if self.masked else "")
+        if self.silent:
+            text += f"; judged from the last loss that has a gradient, {self.silent} before the end"
         if self.first_nonfinite is not None:
             text += f"; first not finite: {self.first_nonfinite}"
         return f"{text}; {self.remedy}."
@@ -127,7 +131,7 @@ def diagnose(
     loss: Tensor | None = None,
     max_norm: float = 1.0,
 ) -> Diagnosis:
-    """Does the gradient of the last loss reach the first state? In time linear in the number of steps.
+    """Does the gradient of the last loss that has one reach the first state? In time linear in the number of steps.
 
     Args:
         losses: a scalar for each step, in the order of the steps; or one, of the last step or of the whole sequence.
@@ -149,7 +153,8 @@ def diagnose(
         whole = loss if loss is not None else outputs[0] if len(outputs) == 1 else stack(outputs).sum()
         targets = on_the_path(targets, "diagnose", whole)
         flow = GradientFlow(whole)
-        decay = Decay.of(_last_credit(outputs, targets, flow if whole is outputs[0] else None))
+        norms, silent = _last_credit(outputs, targets, flow if whole is outputs[0] else None)
+        decay = Decay.of(norms)
         node_norms = ToStates([whole], targets).norms([[(whole, np.ones(whole.shape, whole.dtype))]])[0]
         order = np.argsort([state[0].order for state in targets])[::-1]
         looks = Decay.of(node_norms[order])
@@ -164,33 +169,43 @@ def diagnose(
             first_nonfinite=first_nonfinite(flow),
             clipping=clipping(flow, max_norm),
             cuts=len(flow.cuts),
+            silent=silent,
             gated=any(_is_gate(node) for node in flow.structure.nodes),
             losses=outputs,
             states=targets,
         )
 
 
-def _last_credit(losses: list[Tensor], states: list[State], flow: GradientFlow | None) -> Array:
+def _last_credit(losses: list[Tensor], states: list[State], flow: GradientFlow | None) -> tuple[Array, int]:
     """What the last loss says to each state, from the last it depends on backwards in the order of running.
 
     With a loss for every state it is that of the step in which the last state was made, which is step 0 for a layer
     that reads the sequence backwards. Of a single loss it is the part that enters at the last step. Otherwise it is the
-    first or the last loss, whichever looks back further.
+    first or the last loss, whichever looks back further. Losses at the end without any gradient are passed over; the
+    second result is how many.
     """
     running = sorted(states, key=lambda state: state[0].order)
     if len(losses) == 1:
         norms = (flow or GradientFlow(losses[0])).last_credit(running)
         if norms.any():
-            return norms[::-1]
-    candidates = [losses[-1], losses[0]]
+            return norms[::-1], 0
+    candidates = [len(losses) - 1, 0]
     if len(losses) == len(states):
         steps = [state[0].step or 0 for state in states]
-        candidates.insert(0, losses[sorted(steps).index(running[-1][0].step or 0)])
-    rows = credit(candidates, running)
-    reach = (rows != 0).sum(1)
-    if not reach.any():
-        raise GraphError("diagnose: no loss depends on any of the states; pass the states that lead to the losses")
-    return np.asarray(rows[int(np.argmax(reach)), ::-1])
+        candidates.insert(0, sorted(steps).index(running[-1][0].step or 0))
+    rows = credit([losses[at] for at in candidates], running)
+    chosen = int(np.argmax((rows != 0).sum(1)))
+    if not rows[0].any():  # the last loss says nothing, as it does beyond the end of a sequence: ask those before
+        backwards = range(len(losses))[:: 1 if candidates[0] == 0 < len(losses) - 1 else -1]
+        for at in backwards:
+            norms = credit([losses[at]], running)[0]
+            if norms.any():
+                return norms[::-1], backwards.index(at)
+        raise GraphError(
+            "diagnose: no loss depends on any of the states with a gradient other than zero; pass the states that "
+            "lead to the losses, and losses that are not constant or times zero"
+        )
+    return np.asarray(rows[chosen, ::-1]), 0
 
 
 def _is_gate(node: Tensor) -> bool:
