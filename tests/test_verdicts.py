@@ -139,3 +139,27 @@ def test_losses_without_any_gradient_are_refused():
     hs, _ = loop()
     with pytest.raises(tg.GraphError, match="other than zero"):
         tg.diagnose([(h * 0).sum() for h in hs], hs)
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_the_gain_of_a_spectrum_does_not_depend_on_the_order_of_the_units(dead):
+    """h_1 feeds h_0 and dies by itself: the linear network diag(0, 0.9) + coupling, in both orders."""
+    A = np.diag([0.9, 0.9])
+    A[dead, dead], A[dead, 1 - dead] = 0.0, 5.0  # the product of n steps is 0.9^(n - 1) [[0, 5], [0, 0.9]], or its like
+    W = tg.Tensor(A, requires_grad=True)
+    h, hs = tg.Tensor(np.ones((1, 2))), []
+    for _, x in tg.steps(np.zeros((6, 1, 2))):
+        h = x + h @ W
+        hs.append(h)
+    by_hand = np.linalg.norm(np.linalg.matrix_power(A, 5), 2) ** (1 / 5)
+    assert tg.spectrum(hs).gain == pytest.approx(by_hand, rel=1e-9)
+
+
+def test_one_dead_sequence_does_not_hide_the_others():
+    W = tg.Tensor(0.5 * np.eye(3), requires_grad=True)
+    h, hs = tg.Tensor(np.ones((4, 3))), []
+    for _, x in tg.steps(np.array([[0.0], [0.0], [-9.0], [0.0]]) * np.ones((10, 4, 3))):
+        h = tg.relu(x + h @ W)
+        hs.append(h)
+    assert tg.spectrum(hs).lyapunov[2, 0] == -np.inf
+    assert tg.spectrum(hs).gain == pytest.approx(0.5)

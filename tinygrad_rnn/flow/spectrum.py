@@ -35,8 +35,13 @@ class Spectrum:
 
     @property
     def gain(self) -> float:
-        """exp of the largest Lyapunov exponent, averaged over the batch: the growth a step in the long run."""
-        return float(np.exp(self.lyapunov[:, 0].mean()))
+        """exp of the largest Lyapunov exponent, the growth a step in the long run: the geometric mean over sequences.
+
+        Sequences in which nothing at all gets through are left out; it is 0 where that is so in all.
+        """
+        largest = self.lyapunov[:, 0]
+        alive = largest[largest != -np.inf]
+        return float(np.exp(alive.mean())) if len(alive) else 0.0
 
     @property
     def half_life(self) -> float:
@@ -140,14 +145,25 @@ def _by_lag(J: Array) -> Array:
 
 
 def _lyapunov(J: Array) -> Array:
-    """By the QR method (Benettin et al. 1980): carry an orthonormal frame along, add up the logs of its stretching."""
+    """By the QR method (Benettin et al. 1980): carry an orthonormal frame along, add up the logs of its stretching.
+
+    The frame starts with the direction that the whole product stretches most, not with the first unit, so that the
+    result does not depend on the order of the units.
+    """
     if not np.isfinite(J).all():
         return np.full(J.shape[1:3], np.nan)
-    frame = np.broadcast_to(np.eye(J.shape[-1]), J.shape[1:])
+    product = np.broadcast_to(np.eye(J.shape[-1]), J.shape[1:])
+    for step in J:
+        product = step @ product
+        size = np.abs(product).max((-1, -2), keepdims=True)
+        product = product / np.where(size > 0, size, 1.0)
+    _, sizes, directions = np.linalg.svd(product)
+    frame = directions.swapaxes(-1, -2)
     logs = np.zeros(J.shape[1:3])
     for step in J:
         frame, R = np.linalg.qr(step @ frame)
         logs += np.log(np.abs(np.diagonal(R, axis1=-2, axis2=-1)))
+    logs[sizes[:, 0] == 0] = -np.inf  # the frame is arbitrary once nothing is left of it
     return np.asarray(-np.sort(-logs / len(J), axis=-1))
 
 
