@@ -163,3 +163,21 @@ def test_one_dead_sequence_does_not_hide_the_others():
         hs.append(h)
     assert tg.spectrum(hs).lyapunov[2, 0] == -np.inf
     assert tg.spectrum(hs).gain == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_the_loss_alone_is_enough_where_there_is_one_layer(kind):
+    net, x = layer(kind)
+    losses = losses_of(net.unrolled(x)[0])
+    whole = sum(losses)
+    (own,) = tg.gradient_flow(whole).structure.layers
+    assert str(tg.diagnose(whole)) == str(tg.diagnose(whole, own))
+    assert str(tg.diagnose(losses)) == str(tg.diagnose(losses, own))
+
+
+def test_the_loss_alone_is_refused_where_it_does_not_tell_the_layer():
+    net, x = layer("RNN", num_layers=2)
+    with pytest.raises(tg.GraphError, match="2 layers and directions are behind the loss"):
+        tg.diagnose(net(x)[0].sum())
+    with pytest.raises(tg.GraphError, match=r"0 layers.*tg\.steps"):
+        tg.diagnose(tg.Tensor(np.ones(3), requires_grad=True).sum())

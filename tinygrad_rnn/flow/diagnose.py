@@ -19,7 +19,7 @@ from .credit import as_losses, as_states, credit
 from .decay import MASKED, Decay
 from .gradient_flow import GradientFlow
 from .held import on_the_path
-from .structure import State
+from .structure import State, structure
 from .sweep import ToStates, norm
 
 
@@ -126,8 +126,8 @@ class Diagnosis:
 
 
 def diagnose(
-    losses: Sequence[Tensor],
-    states: Sequence[Tensor | Sequence[Tensor]],
+    losses: Tensor | Sequence[Tensor],
+    states: Sequence[Tensor | Sequence[Tensor]] | None = None,
     loss: Tensor | None = None,
     max_norm: float = 1.0,
 ) -> Diagnosis:
@@ -138,6 +138,7 @@ def diagnose(
         states: h_t of one layer and direction, as for `credit`; for an LSTM best the tuples (h_t, c_t). Every layer
             of `gradient_flow(loss).structure.layers` will do. Slices of stacked outputs, masked outputs and monotone
             functions of a state, such as `out[t]` or `relu(h_t)`, stand for the state that they were made from.
+            By default those of the only layer and direction behind the loss.
         loss: what is trained on; by default the sum of the losses.
         max_norm: of the clipping whose effect is reported.
 
@@ -146,11 +147,13 @@ def diagnose(
 
     Raises:
         GraphError: as `credit`; no loss depends on any state; or what was given for the states is beside the path of
-            the gradient through time, and not to be traced to the state of one step.
+            the gradient through time, and not to be traced to the state of one step; or no states were given, and the
+            loss has none or those of several layers behind it.
     """
-    outputs, targets = as_losses(losses, "diagnose"), as_states(states, "diagnose")
+    outputs = as_losses(losses, "diagnose")
+    whole = loss if loss is not None else outputs[0] if len(outputs) == 1 else stack(outputs).sum()
+    targets = _only_layer(whole) if states is None else as_states(states, "diagnose")
     with np.errstate(all="ignore"):
-        whole = loss if loss is not None else outputs[0] if len(outputs) == 1 else stack(outputs).sum()
         targets = on_the_path(targets, "diagnose", whole)
         flow = GradientFlow(whole)
         norms, silent = _last_credit(outputs, targets, flow if whole is outputs[0] else None)
@@ -174,6 +177,17 @@ def diagnose(
             losses=outputs,
             states=targets,
         )
+
+
+def _only_layer(loss: Tensor) -> list[State]:
+    layers = structure(loss).layers
+    if len(layers) != 1:
+        raise GraphError(
+            f"diagnose: got no states, and {len(layers)} layers and directions are behind the loss, expected one; pass "
+            "the states of one, such as one of gradient_flow(loss).structure.layers"
+            + ("" if layers else ", and run the loop within tg.steps(xs)")
+        )
+    return layers[0]
 
 
 def _last_credit(losses: list[Tensor], states: list[State], flow: GradientFlow | None) -> tuple[Array, int]:
