@@ -126,7 +126,7 @@ BAD = {
     "negative seed": (["--seed", "-1"], "at least 0"),
     "an out that is a file": (["--out", "{tmp}/short.txt"], "choose another folder"),
     "an out below a file": (["--out", "{tmp}/short.txt/deeper"], "choose another folder"),
-    "a text without a name": (["--text", ""], "path of a text file"),
+    "a text without a name": (["--text", ""], "the path is empty"),
     "an out without a name": (["--out", ""], "give a folder"),
     "an unknown option": (["--size", "3"], "--help"),
 }
@@ -180,7 +180,7 @@ def test_python_m_is_the_same_command() -> None:
     ("arguments", "words"),
     [
         (["diagnose", "--steps", "1"], "--steps 2 or more"),
-        (["graph", "--hidden", "10000000000"], "give smaller numbers"),
+        (["graph", "--hidden", "100000000"], "give smaller numbers"),
         (["graph", "--steps", "2", "--hidden", "2", "--out", "{tmp}/picture.gif"], "expected a file name that ends in"),
         (["flow", "{tmp}"], "give the folder of a run"),
         (["train", "char", "--lr", "inf", "--out", "{tmp}/run"], "finite"),

@@ -90,7 +90,10 @@ def test_a_name_runs_no_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [".safetensors", ".npz"])
 def test_a_file_with_such_a_name_is_refused(end: str, ending: str, tmp_path: Path) -> None:
     path, name = tmp_path / f"weights{ending}", f"W{end}        {CODE}"
-    nn.save_weights({name: np.ones((3, 3))}, path)
+    if ending == ".safetensors":  # not by save_weights, which refuses the name as well
+        safetensors.numpy.save_file({name: np.ones((3, 3))}, path)
+    else:
+        np.savez(path, **{name: np.ones((3, 3))})
     with pytest.raises(tg.InputError, match="control characters") as refused:
         nn.load_weights(path)
     assert str(path) in str(refused.value)
