@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.core.primitive import primitives
 
 XS = np.ones((4, 2))
 
@@ -95,3 +96,52 @@ def test_a_generator_that_stands_still_does_not_tag_its_caller() -> None:
     assert step_here() is None
     assert list(states()) == [5, 6, 7, 8]
     assert step_here() is None
+
+
+# ---------------------------------------------------------------------- right, or a clear error
+def test_complex_numbers_do_not_lose_a_gradient_silently() -> None:
+    w = tg.Tensor([1.0, 2.0], requires_grad=True)
+    for attempt in (lambda: np.abs(w * 1j), lambda: w.astype(complex), lambda: w * np.array([1j, 2.0])):
+        with pytest.raises(tg.DTypeError, match="complex"):
+            attempt()
+
+
+def test_operations_on_bits_compute_on_bits() -> None:
+    a, b = np.array([6, 3]), np.array([3, 5])
+    t, mask = tg.Tensor(a), tg.Tensor([True, False])
+    for found, expected in [
+        (t & 1, a & 1), (1 & t, a & 1), (t | b, a | b), (b | t, a | b), (t ^ b, a ^ b), (~t, ~a),
+        (np.bitwise_and(t, b), a & b), (np.bitwise_or(a, tg.Tensor(b)), a | b), (np.invert(t), ~a),
+        (~mask, [False, True]), (mask & True, [True, False]), (mask ^ mask, [False, False]),
+    ]:  # fmt: skip
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(tg.DTypeError, match="expected masks or integers"):
+        tg.Tensor([1.0]) & 1
+
+
+def test_an_integer_leaf_has_no_gradient_though_it_was_asked_for() -> None:
+    n = tg.Tensor([1, 2])
+    n.requires_grad = True
+    with pytest.raises(tg.DTypeError, match="only floating numbers have gradients"):
+        (n * 0.5).sum().backward()
+
+
+def test_a_gradient_of_another_shape_is_not_broadcast() -> None:
+    w = tg.Tensor([1.0, 2.0], requires_grad=True)
+    w.grad = np.ones((3, 2))
+    with pytest.raises(tg.ShapeError, match=r"grad of w .*\(3, 2\), expected \(2,\)"):
+        (w * w).sum().backward()
+
+
+def test_a_rule_cannot_write_into_the_gradient_that_others_read() -> None:
+    def doubles(g: Any, y: Any, x: Any) -> Any:
+        g *= 2
+        return g
+
+    twice = tg.primitive(lambda x: 2 * x, vjps=[doubles], name="twice_in_place")
+    try:
+        w = tg.Tensor([1.0], requires_grad=True)
+        with pytest.raises(tg.TensorError, match="twice_in_place: its vjp rule writes"):
+            (twice(w) + w).sum().backward()
+    finally:
+        del primitives["twice_in_place"]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import GraphError, ShapeError, TensorError
+from ..errors import DTypeError, GraphError, ShapeError, TensorError
 from .context import Context, context, current
 from .indexing import Patch, gather
 from .primitive import Vjp
@@ -31,7 +31,14 @@ def no_grad() -> AbstractContextManager[Context]:
 def backward(output: Tensor, gradient: ArrayLike | None = None) -> None:
     """Add d output / d leaf to `.grad` of every leaf that requires it; see `Tensor.backward`."""
     seed = seed_of(output, gradient, "backward")
-    for tensor, g in backprop([output], [seed]):
+    found = backprop([output], [seed])
+    for tensor, g in found:
+        if tensor.grad is not None and np.shape(tensor.grad) != g.shape:
+            raise ShapeError(
+                f"backward: the grad of {tensor.describe()} has shape {np.shape(tensor.grad)}, expected {g.shape}; "
+                "set grad = None, or an array of the tensor's shape"
+            )
+    for tensor, g in found:
         tensor.grad = g if tensor.grad is None else np.asarray(tensor.grad + g)  # of 0-d arrays NumPy makes a scalar
 
 
@@ -310,6 +317,11 @@ def fit(message: Any, node: Tensor, i: int) -> Any:
             "a rule computes with g, and an operand without a gradient has None in place of a rule"
         )
     data = node.inputs[i]._data
+    if data.dtype.kind != "f":
+        raise DTypeError(
+            f"backward: {node.inputs[i].describe()} has dtype {data.dtype} and requires_grad was set on it, but only "
+            "floating numbers have gradients; make it with dtype=np.float64"
+        )
     if message.shape != data.shape:
         message = unbroadcast(message, data.shape, node, i)
     return message if message.dtype == data.dtype else message.astype(data.dtype)

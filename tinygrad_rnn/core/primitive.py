@@ -35,6 +35,7 @@ primitives: dict[str, Primitive] = {}
 composites: dict[str, Callable[..., Any]] = {}
 """Every function of the table that is written with primitives, by name."""
 
+_PACKAGE = __name__.partition(".")[0] + "."
 _new = Tensor.__new__
 _getframe = sys._getframe
 _transparent = {id(_tensor.__dict__), id(globals())}
@@ -63,8 +64,8 @@ class Primitive:
         self.function = self.__wrapped__ = function
         self.name = name
         self.__doc__ = doc
-        self.joint: Vjp | None = vjps if callable(vjps) else None
-        self.vjps: tuple[Vjp | None, ...] = () if callable(vjps) else tuple(vjps)
+        self.joint: Vjp | None = _guarded(vjps, name) if callable(vjps) else None
+        self.vjps: tuple[Vjp | None, ...] = () if callable(vjps) else tuple(_guarded(vjp, name) for vjp in vjps)
         self.arity = None if callable(vjps) else len(self.vjps)
         self.differentiable = self.joint is not None or any(vjp is not None for vjp in self.vjps)
         self.is_ufunc = isinstance(function, np.ufunc)
@@ -157,6 +158,11 @@ class Primitive:
         result._offset = frame.f_lasti
         if recorded:
             result.requires_grad = wanted and y.dtype.kind == "f"
+            if wanted and not result.requires_grad and y.dtype.kind == "c":
+                raise DTypeError(
+                    f"{self.name}: the result is complex ({y.dtype}) and an operand requires a gradient, which complex "
+                    "numbers cannot carry here; compute with the real and the imaginary part apart"
+                )
             result.primitive = self
             result.params = params
             if arity == 2:
@@ -222,6 +228,31 @@ class Primitive:
         if isinstance(self.function, np.ufunc):
             return f"{self.name}({', '.join('ab'[: self.arity] if self.arity != 1 else 'x')})"
         return _usage(self.name, self.function)
+
+
+def _guarded(rule: Vjp | None, name: str) -> Vjp | None:
+    """A user's rule, that cannot write into `g`: siblings and other branches of the graph read the same array."""
+    if rule is None or (getattr(rule, "__module__", None) or "").startswith(_PACKAGE):
+        return rule
+    given = rule
+
+    @wraps(given)
+    def guarded(g: Any, *args: Any, **params: Any) -> Any:
+        if type(g) is not np.ndarray:
+            return given(g, *args, **params)
+        g = g.view()
+        g.setflags(write=False)
+        try:
+            return given(g, *args, **params)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise TensorError(
+                f"{name}: its vjp rule writes into an array that it was given, which other rules read; "
+                "compute a new one, as in g = g * 2 instead of g *= 2"
+            ) from error
+
+    return guarded
 
 
 def explain(name: str, operands: Sequence[Operand], params: dict[str, Any], error: Exception, usage: str) -> NoReturn:

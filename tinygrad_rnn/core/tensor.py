@@ -484,13 +484,25 @@ class Tensor:
         return registry[np.greater_equal](self, other)
 
     def __and__(self, other: Operand) -> Any:
-        return registry[np.logical_and](self, other)
+        return _bitwise(np.bitwise_and, self, other)
+
+    def __rand__(self, other: Operand) -> Any:
+        return _bitwise(np.bitwise_and, other, self)
 
     def __or__(self, other: Operand) -> Any:
-        return registry[np.logical_or](self, other)
+        return _bitwise(np.bitwise_or, self, other)
+
+    def __ror__(self, other: Operand) -> Any:
+        return _bitwise(np.bitwise_or, other, self)
+
+    def __xor__(self, other: Operand) -> Any:
+        return _bitwise(np.bitwise_xor, self, other)
+
+    def __rxor__(self, other: Operand) -> Any:
+        return _bitwise(np.bitwise_xor, other, self)
 
     def __invert__(self) -> Any:
-        return registry[np.logical_not](self)
+        return _bitwise(np.invert, self)
 
     # ------------------------------------------------------------------ methods, as on an array
     @property
@@ -645,6 +657,8 @@ class Tensor:
             )
         if primitive is not None:
             return primitive(*inputs, **kwargs)
+        if ufunc in _LOGICAL and not kwargs:
+            return _bitwise(ufunc, *inputs)
         if ufunc in plain:
             return ufunc(*map(raw, inputs), **kwargs)
         return _no_rule(ufunc)
@@ -676,6 +690,34 @@ plain: set[Callable[..., Any]] = {
     *(np.searchsorted, np.bincount, np.isin, np.signbit),
 }
 """NumPy functions whose results have no gradient to carry: on tensors they give plain arrays."""
+
+
+_LOGICAL: Mapping[np.ufunc, np.ufunc] = {
+    np.bitwise_and: np.logical_and,
+    np.bitwise_or: np.logical_or,
+    np.bitwise_xor: np.logical_xor,
+    np.invert: np.logical_not,
+}
+"""What the operations on bits are on masks."""
+
+
+def _bitwise(ufunc: np.ufunc, *operands: Operand) -> Any:
+    """An operation on bits; on masks the logical one, which the compiler knows.
+
+    Raises:
+        DTypeError: an operand is neither integer nor boolean, or integers are within a function being compiled.
+    """
+    arrays = [numeric(raw(x), ufunc.__name__) for x in operands]
+    kinds = {array.dtype.kind for array in arrays}
+    if kinds == {"b"}:
+        return registry[_LOGICAL[ufunc]](*operands)
+    if not kinds <= set("iub") or current.get().tracing:
+        given = " and ".join(str(array.dtype) for array in arrays)
+        raise DTypeError(
+            f"{ufunc.__name__}: got {given}, expected masks"
+            + (": on integers it cannot be compiled" if kinds <= set("iub") else " or integers; compare first, (t > 0)")
+        )
+    return ufunc(*map(raw, operands))
 
 
 def _no_rule(function: Callable[..., Any]) -> NoReturn:

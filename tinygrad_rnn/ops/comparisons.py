@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.primitive import primitive
-from ..core.tensor import Array, registry
+from ..core.tensor import Array
 
 equal = primitive(np.equal, vjps=[None, None], doc="a == b.")
 
@@ -71,11 +71,6 @@ def argsort(x: Array, axis: int | None = -1, *, kind: Any = None) -> Array:
     """The indices that put x in rising order along `axis`; None sorts the flattened array."""
     return np.argsort(x, axis=axis, kind=kind)
 
-
-registry[np.bitwise_and] = logical_and  # what & | ^ ~ mean on masks
-registry[np.bitwise_or] = logical_or
-registry[np.bitwise_xor] = logical_xor
-registry[np.invert] = logical_not
 
 __all__ = [
     "argmax",
