@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -145,3 +147,58 @@ def test_a_rule_cannot_write_into_the_gradient_that_others_read() -> None:
             (twice(w) + w).sum().backward()
     finally:
         del primitives["twice_in_place"]
+
+
+# ---------------------------------------------------------------------- copies
+def pickled(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))
+
+
+COPIES = pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
+
+
+@COPIES
+def test_the_copy_of_a_leaf_is_a_leaf_of_its_own(duplicate: Callable[[Any], Any]) -> None:
+    w = tg.Tensor([1.0, 2.0], requires_grad=True)
+    (w * w).sum().backward()
+    other = duplicate(w)
+    assert (other.is_leaf, other.requires_grad, other.name, other.dtype) == (True, True, "w", w.dtype)
+    np.testing.assert_array_equal(other.grad, [2.0, 4.0])
+    other.grad = None
+    other.data += 1
+    (w * other).sum().backward()
+    np.testing.assert_array_equal(w.data, [1.0, 2.0])
+    np.testing.assert_array_equal(w.grad, [4.0, 7.0])
+    np.testing.assert_array_equal(other.grad, [1.0, 2.0])
+
+
+@COPIES
+def test_the_copy_of_a_result_is_detached(duplicate: Callable[[Any], Any]) -> None:
+    w = tg.Tensor([1.0, 2.0], requires_grad=True)
+    other = duplicate(np.tanh(w))
+    assert (other.is_leaf, other.requires_grad) == (True, False)
+    np.testing.assert_array_equal(other.data, np.tanh([1.0, 2.0]))
+    other.data[0] = 5.0
+    assert w.data[0] == 1.0
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
+def test_a_model_and_its_optimiser_train_on_as_the_first_after_a_copy(duplicate: Callable[[Any], Any]) -> None:
+    def trains(model: Any, optimiser: Any) -> Any:
+        for _ in range(3):
+            optimiser.zero_grad()
+            (model(tg.Tensor(XS)) ** 2).sum().backward()
+            optimiser.step()
+        return model.state_dict()
+
+    model = tg.nn.Linear(2, 3, rng=0)
+    optimiser = tg.optim.Adam(model.parameters(), lr=0.1)
+    trains(model, optimiser)
+    best, its_optimiser = duplicate((model, optimiser))
+    kept = model.state_dict()
+    first = trains(model, optimiser)
+    for name, value in best.state_dict().items():
+        np.testing.assert_array_equal(value, kept[name])
+    for name, value in trains(best, its_optimiser).items():
+        np.testing.assert_array_equal(value, first[name])
+        assert not np.array_equal(value, kept[name])

@@ -296,6 +296,15 @@ class Tensor:
         cut.unsealed = base is not None  # a result is read-only and needs no seal
         return cut
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What `copy` and `pickle` make of it: a leaf of its own, without the history; a leaf keeps its gradient.
+
+        The copy of a result requires no gradient, as one of `detach()`.
+        The place in the code that made it stays behind.
+        """
+        leaf = self.primitive is None
+        return _restored, (self._data, leaf and self.requires_grad, self.name, self.grad if leaf else None)
+
     # ------------------------------------------------------------------ leaving the graph
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         if self.requires_grad:
@@ -786,6 +795,14 @@ def make_leaf(
     tensor._name = name
     now = current.get()
     tensor.step, tensor.scope = step_of(now), now.scope
+    return tensor
+
+
+def _restored(array: Array, requires_grad: bool, name: str | None, grad: Array | None) -> Tensor:
+    """A copied or unpickled tensor; it shares no memory with the first."""
+    tensor = Tensor(array, requires_grad, name)
+    tensor.origin = None
+    tensor.grad = None if grad is None else np.array(grad)
     return tensor
 
 
