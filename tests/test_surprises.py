@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -202,3 +203,11 @@ def test_a_model_and_its_optimiser_train_on_as_the_first_after_a_copy(duplicate:
     for name, value in trains(best, its_optimiser).items():
         np.testing.assert_array_equal(value, first[name])
         assert not np.array_equal(value, kept[name])
+
+
+@pytest.mark.parametrize("symbol", ["add", "sub", "mul", "truediv", "matmul"])
+def test_a_masked_array_beside_a_tensor_is_refused_on_either_side(symbol: str) -> None:
+    w, masked = tg.Tensor(np.ones(3), requires_grad=True), np.ma.masked_array(np.ones(3), [0, 1, 0])
+    for a, b in ((masked, w), (w, masked)):
+        with pytest.raises(tg.TensorError):
+            getattr(operator, symbol)(a, b)

@@ -46,7 +46,7 @@ def test_the_strip_of_a_weight_used_inside_and_outside_sums_to_its_gradient(max_
     scene = tg.viz.unrolled(flow, max_steps=max_steps).scene
     cells = {box.id: box for box in scene.boxes if box.kind == "share"}
     outside = cells["g0_outside"]
-    assert outside.tooltip.endswith(f"{np.linalg.norm(0.6 * W._data):.4g}")
+    assert outside.tooltip.endswith(f"{np.linalg.norm(0.6 * W._array):.4g}")
     total = next(label for label in scene.labels if label.id == "total_0")
     assert f"|sum of G_t| = {whole:.4g}" in total.tooltip
     assert total.left >= outside.right

@@ -245,7 +245,7 @@ def _flatten(x: Any, leaves: list[Array], where: str) -> Any:
         leaves.append(numeric(x, "compile"))
         return "array"
     if kind is Tensor:
-        leaves.append(x._data)
+        leaves.append(x._array)
         return "array"
     if isinstance(x, dict):
         return "dict", *[(key, _flatten(value, leaves, f"{where}[{key!r}]")) for key, value in x.items()]
@@ -253,7 +253,7 @@ def _flatten(x: Any, leaves: list[Array], where: str) -> Any:
         return kind, *[_flatten(value, leaves, f"{where}[{i}]") for i, value in enumerate(x)]
     if isinstance(x, Module):
         named = dict(x.named_parameters())
-        leaves.extend(parameter._data for parameter in named.values())
+        leaves.extend(parameter._array for parameter in named.values())
         return "module", id(x), *named, *[module.training for module in x.modules()]
     if isinstance(x, (np.ndarray, np.generic)):
         leaves.append(numeric(x, "compile"))

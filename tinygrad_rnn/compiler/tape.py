@@ -108,7 +108,7 @@ class Tape:
 
     # ------------------------------------------------------------------ forward
     def input(self, tensor: Tensor, name: str | None) -> int:
-        data = tensor._data
+        data = tensor._array
         n = self._new(self._like(None, 0, data, ""), (), 0, NOWHEN)
         self.give_name(n, name)
         if data.dtype.kind != "f":
@@ -144,7 +144,7 @@ class Tape:
             cut = None if tensor.leaf is None else tensor.leaf.cut_from
             n = -1 if cut is None else self._known(cut)
             if n < 0:
-                n = self.constant(tensor._data)
+                n = self.constant(tensor._array)
                 if self._script is not None:
                     self._script.own(n)
                 if not self.ops.name_of[n]:
@@ -185,7 +185,7 @@ class Tape:
                 n = ~self._number(self.ops.scalars, (type(x), x or repr(x)), x)  # -0.0 is not 0.0
             args.append(n)
         params = self._number_of_params(tensor.params) if tensor.params else 0
-        flows, data = tensor.requires_grad, tensor._data
+        flows, data = tensor.requires_grad, tensor._array
         wanted = tuple([type(x) is Tensor and x.requires_grad for x in inputs])  # a detached operand is another
         flags = self._number(self._flags, (wanted, flows), (wanted, flows))
         place, name = self._place(tensor.origin) if self._of < 0 else (None, None)

@@ -76,7 +76,7 @@ def trace(
             found = _backward(tape, results[0])
     for op, tensor in zip(named[:count], inputs[:count], strict=True):
         gradient = found.get(op)
-        results.append(tape.constant(np.zeros_like(tensor._data)) if gradient is None else gradient)
+        results.append(tape.constant(np.zeros_like(tensor._array)) if gradient is None else gradient)
     return Trace(tape.ops, _alive([*results, *named], tape.ops), named, results, extra)
 
 

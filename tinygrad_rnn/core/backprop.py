@@ -90,7 +90,7 @@ def grad(
 def _as_gradient(value: Any, target: Tensor) -> Tensor:
     """A tensor of its own for each target; what is part of a graph cannot change, and may be the same for several."""
     if value is None:
-        return Tensor(np.zeros_like(target._data))
+        return Tensor(np.zeros_like(target._array))
     return value if isinstance(value, Tensor) and value.requires_grad else Tensor(value)
 
 
@@ -218,7 +218,7 @@ def backprop(
                 if rule is None or not x.requires_grad or (useful is not None and x.order not in useful):
                     continue
                 message = rule(*args, **params) if params else rule(*args)
-                data = x._data
+                data = x._array
                 if type(message) is not np.ndarray or message.shape != data.shape or message.dtype is not data.dtype:
                     message = fit(message, node, i)
                 arrive(x, message)
@@ -285,13 +285,13 @@ def rules_of(node: Tensor, g: Any, create_graph: bool) -> tuple[Sequence[Any], S
     arity = primitive.arity
     if arity == 2 and not create_graph:  # the two usual cases first, and without a loop
         left, right = operands = node._left, node._right
-        a = left._data if type(left) is Tensor else left
-        b = right._data if type(right) is Tensor else right
-        return operands, primitive.vjps, (g, node._data, a, b)
+        a = left._array if type(left) is Tensor else left
+        b = right._array if type(right) is Tensor else right
+        return operands, primitive.vjps, (g, node._array, a, b)
     if arity == 1 and not create_graph:
-        return (node._left,), primitive.vjps, (g, node._data, node._left._data)
+        return (node._left,), primitive.vjps, (g, node._array, node._left._array)
     inputs = node.inputs
-    y, arrays = (node, inputs) if create_graph else (node._data, tuple(map(raw, inputs)))
+    y, arrays = (node, inputs) if create_graph else (node._array, tuple(map(raw, inputs)))
     if primitive.joint is None:
         return inputs, primitive.vjps, (g, y, *arrays)
     sent = primitive.joint(g, y, arrays, **node.params)
@@ -316,7 +316,7 @@ def fit(message: Any, node: Tensor, i: int) -> Any:
             f"{_name(node)}: the vjp rule of operand {i} gave {type(message).__name__}, expected an array; "
             "a rule computes with g, and an operand without a gradient has None in place of a rule"
         )
-    data = node.inputs[i]._data
+    data = node.inputs[i]._array
     if data.dtype.kind != "f":
         raise DTypeError(
             f"backward: {node.inputs[i].describe()} has dtype {data.dtype} and requires_grad was set on it, but only "

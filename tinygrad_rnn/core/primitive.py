@@ -100,13 +100,13 @@ class Primitive:
                 found = True
                 wanted = left.requires_grad or right.requires_grad
                 unsealed = left.unsealed or right.unsealed
-                arrays: Any = (left._data, right._data)
+                arrays: Any = (left._array, right._array)
         elif arity == 1:
             (left,) = operands
             if type(left) is Tensor:
                 found = True
                 wanted, unsealed = left.requires_grad, left.unsealed
-                arrays = (left._data,)
+                arrays = (left._array,)
         if not found:
             operands, arrays, found, wanted = self._accept(operands)
             unsealed = True
@@ -145,7 +145,7 @@ class Primitive:
         if step is None and loop is not None:
             step = step_of(now)
         result = _new(Tensor)
-        result._data = y
+        result._array = y
         result.grad = None
         result.leaf = None
         result.unsealed = False
@@ -212,7 +212,7 @@ class Primitive:
             if kind is Tensor:
                 found = True
                 wanted = wanted or operand.requires_grad
-                arrays.append(operand._data)
+                arrays.append(operand._array)
             elif kind is float or kind is int or kind is bool or kind is complex:
                 arrays.append(operand)
             else:

@@ -144,7 +144,7 @@ class _Loop:
 
 def _slice(source: Tensor, i: int, leaf: Leaf) -> Tensor:
     """One step of a sequence without a gradient: a read-only view under its owner's seal."""
-    view = source._data[i]
+    view = source._array[i]
     view = view if isinstance(view, np.ndarray) else np.asarray(view)
     view.setflags(write=False)
     x = make_leaf(Tensor.__new__(Tensor), view, None, leaf, False, None)

@@ -81,8 +81,8 @@ class Tensor:
 
     __slots__ = (
         "__weakref__",
+        "_array",
         "_code",
-        "_data",
         "_left",
         "_name",
         "_offset",
@@ -109,7 +109,7 @@ class Tensor:
     leaf: Leaf | None
     unsealed: bool
     retains: bool
-    _data: Array
+    _array: Array
     _name: str | None
     _left: Any
     _right: Any
@@ -142,11 +142,11 @@ class Tensor:
         """The values. Results are read-only; a leaf's array may be changed between graphs."""
         leaf = self.leaf
         if leaf is None:
-            self._data.setflags(write=False)  # here and not when it is made: few results are ever looked at
+            self._array.setflags(write=False)  # here and not when it is made: few results are ever looked at
         else:
             owner = self if leaf.base is None else leaf.base
             owner.unsealed = self.unsealed = True
-        return self._data
+        return self._array
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
@@ -156,41 +156,41 @@ class Tensor:
                 "compute a new tensor, or detach() it first"
             )
         array = numeric(value, "data")
-        if array.shape != self._data.shape or array.dtype != self._data.dtype:
+        if array.shape != self._array.shape or array.dtype != self._array.dtype:
             raise ShapeError(
-                f"{self.describe()} has shape {self._data.shape} and dtype {self._data.dtype}; it was assigned "
+                f"{self.describe()} has shape {self._array.shape} and dtype {self._array.dtype}; it was assigned "
                 f"{array.shape} of {array.dtype}: assign the same kind, or make a new Tensor"
             )
-        self._data = array if array.flags.writeable else array.copy()
+        self._array = array if array.flags.writeable else array.copy()
         if self.leaf is None or self.leaf.base is not None:
             self.leaf = Leaf()  # it stops being a view of another leaf's array
         self.unsealed = True
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._data.shape
+        return self._array.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self._data.dtype
+        return self._array.dtype
 
     @property
     def ndim(self) -> int:
-        return self._data.ndim
+        return self._array.ndim
 
     @property
     def size(self) -> int:
-        return self._data.size
+        return self._array.size
 
     def item(self) -> Any:
         """The one number in this tensor, as a Python scalar."""
-        if self._data.size != 1:
-            raise ShapeError(f"item: {self.describe()} holds {self._data.size} numbers, not one; index it first")
-        return self._data.item()
+        if self._array.size != 1:
+            raise ShapeError(f"item: {self.describe()} holds {self._array.size} numbers, not one; index it first")
+        return self._array.item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
-        return self._data.tolist()
+        return self._array.tolist()
 
     # ------------------------------------------------------------------ where it came from
     @property
@@ -235,7 +235,7 @@ class Tensor:
     def describe(self) -> str:
         """Name, shape, step and scope in a few words, for messages."""
         title = self.name or (f"the result of {self.primitive.name}" if self.primitive else "a tensor")
-        words = f"{title} {self._data.shape}"
+        words = f"{title} {self._array.shape}"
         if self.step is not None:
             words += f" of step {self.step}"
         if self.scope:
@@ -243,10 +243,10 @@ class Tensor:
         return words
 
     def __repr__(self) -> str:
-        body = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=60, edgeitems=2)
-        notes = [f"dtype={self._data.dtype}"] if self._data.dtype != np.float64 else []
-        if self._data.size == 0 or self._data.size > 60:
-            notes.append(f"shape={self._data.shape}")
+        body = np.array2string(self._array, separator=", ", prefix="Tensor(", threshold=60, edgeitems=2)
+        notes = [f"dtype={self._array.dtype}"] if self._array.dtype != np.float64 else []
+        if self._array.size == 0 or self._array.size > 60:
+            notes.append(f"shape={self._array.shape}")
         if self.name:
             notes.append(f"name={self.name!r}")
         if self.step is not None:
@@ -289,10 +289,10 @@ class Tensor:
         cut = Tensor.__new__(Tensor)
         base = None if self.leaf is None else self if self.leaf.base is None else self.leaf.base
         if base is None:
-            self._data.setflags(write=False)
+            self._array.setflags(write=False)
         before = None if self.leaf is None else self.leaf.cut_from  # what is cut off twice still comes from the result
         cut_from = self.order if before is None else before
-        make_leaf(cut, self._data, _origin.caller(1), Leaf(base=base, cut_from=cut_from), False, self._name)
+        make_leaf(cut, self._array, _origin.caller(1), Leaf(base=base, cut_from=cut_from), False, self._name)
         cut.unsealed = base is not None  # a result is read-only and needs no seal
         return cut
 
@@ -303,7 +303,7 @@ class Tensor:
         The place in the code that made it stays behind.
         """
         leaf = self.primitive is None
-        return _restored, (self._data, leaf and self.requires_grad, self.name, self.grad if leaf else None)
+        return _restored, (self._array, leaf and self.requires_grad, self.name, self.grad if leaf else None)
 
     # ------------------------------------------------------------------ leaving the graph
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
@@ -330,8 +330,8 @@ class Tensor:
         return int(self.item())
 
     def __index__(self) -> int:
-        if self._data.dtype.kind not in "iu":
-            raise DTypeError(f"{self.describe()} has dtype {self._data.dtype} and cannot be an index; use integers")
+        if self._array.dtype.kind not in "iu":
+            raise DTypeError(f"{self.describe()} has dtype {self._array.dtype} and cannot be an index; use integers")
         self._refuse_in_trace("an integer")
         return int(self.item())
 
@@ -342,9 +342,9 @@ class Tensor:
         return format(self.item(), spec) if spec else str(self)
 
     def __len__(self) -> int:
-        if self._data.ndim == 0:
+        if self._array.ndim == 0:
             raise ShapeError(f"len: {self.describe()} is a scalar and has no length")
-        return len(self._data)
+        return len(self._array)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
@@ -450,10 +450,10 @@ class Tensor:
             ShapeError: a leaf would change its shape or dtype.
         """
         recording, tracing, *_ = current.get()
-        if self.leaf is None or not self._data.flags.writeable:
+        if self.leaf is None or not self._array.flags.writeable:
             return result
         if not recording and not tracing:
-            value = result._data
+            value = result._array
             if value.shape != self.shape or not np.can_cast(value.dtype, self.dtype, "same_kind"):
                 raise ShapeError(
                     f"{symbol}=: {self.describe()} of {self.dtype} cannot take {value.shape} of dtype "
@@ -641,11 +641,11 @@ class Tensor:
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> Any:
         """Whether any entry over `axis` is not 0, a plain array."""
-        return np.any(self._data, axis=axis, keepdims=keepdims)
+        return np.any(self._array, axis=axis, keepdims=keepdims)
 
     def all(self, axis: Axis = None, keepdims: bool = False) -> Any:
         """Whether all entries over `axis` are not 0, a plain array."""
-        return np.all(self._data, axis=axis, keepdims=keepdims)
+        return np.all(self._array, axis=axis, keepdims=keepdims)
 
     def numpy(self) -> Array:
         """The values as an array, which shares the tensor's memory; a tensor that requires a gradient refuses."""
@@ -744,7 +744,7 @@ def _raw_all(args: Any) -> Any:
 
 def raw(value: Any) -> Any:
     """A tensor's array; anything else as it is."""
-    return value._data if isinstance(value, Tensor) else value
+    return value._array if isinstance(value, Tensor) else value
 
 
 def numeric(value: Any, what: str) -> Array:
@@ -782,7 +782,7 @@ def make_leaf(
     tensor: Tensor, array: Array, origin: Origin | None, leaf: Leaf, requires_grad: bool, name: str | None
 ) -> Tensor:
     """Fill in a fresh leaf; the one place that sets its slots."""
-    tensor._data = array
+    tensor._array = array
     tensor.grad = None
     tensor.requires_grad = requires_grad
     tensor.primitive = None
@@ -817,7 +817,7 @@ def seal(tensor: Tensor) -> None:
     assert tensor.leaf is not None
     owner = tensor if tensor.leaf.base is None else tensor.leaf.base
     if owner.unsealed and owner.leaf is not None:
-        record, found = owner.leaf, _fingerprint(owner._data)
+        record, found = owner.leaf, _fingerprint(owner._array)
         if record.fingerprint is not None and record.fingerprint != found:
             record.changed_at = next_order()
         record.fingerprint = found
@@ -846,7 +846,7 @@ def check_seals(used: Mapping[Leaf, tuple[Tensor, int]]) -> None:
         record = owner.leaf
         if record is None or record.fingerprint is None:
             continue
-        if record.changed_at > first_use or record.fingerprint != _fingerprint(owner._data):
+        if record.changed_at > first_use or record.fingerprint != _fingerprint(owner._array):
             where = f" (made at {_origin.line(owner.origin)})" if owner.origin else ""
             raise GraphError(
                 f"backward: the array of {tensor.describe()}{where} was changed after the forward pass used it, so its "

@@ -26,7 +26,7 @@ def detect_anomaly() -> AbstractContextManager[Context]:
 
 
 def _check(op: str, result: Tensor, message: Any) -> None:
-    array = result._data if message is None else raw(message)
+    array = result._array if message is None else raw(message)
     if array.dtype.kind not in "fc" or np.isfinite(array).all():
         return
     kind = "NaN" if np.isnan(array).any() else "infinity"
@@ -37,7 +37,7 @@ def _check(op: str, result: Tensor, message: Any) -> None:
 
 
 def _sources(result: Tensor) -> str:
-    held = [x.describe() for x in result.inputs if isinstance(x, Tensor) and not np.isfinite(x._data).all()]
+    held = [x.describe() for x in result.inputs if isinstance(x, Tensor) and not np.isfinite(x._array).all()]
     return f"; it was in its input already: {', '.join(held)}" if held else ""
 
 

@@ -46,7 +46,7 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
         if not segment.reached:
             return outputs if several else outputs[0]
         shapes = [y.shape for y in outputs]
-        packed = outputs[0]._data if len(outputs) == 1 else np.concatenate([y._data.ravel() for y in outputs])
+        packed = outputs[0]._array if len(outputs) == 1 else np.concatenate([y._array.ravel() for y in outputs])
         del outputs  # and with them the graph inside
         node = _checkpoint(segment.reached, segment=segment, value=packed)
         if not several:
@@ -118,7 +118,7 @@ def _reached(outputs: Sequence[Tensor], started: int) -> list[Tensor]:
 def _by_running_again(g: Any, y: Any, operands: Sequence[Any], segment: _Segment, value: Array) -> list[Any]:
     create_graph = isinstance(g, Tensor)
     outputs, started = segment.again()
-    repeated = outputs[0]._data if len(outputs) == 1 else np.concatenate([o._data.ravel() for o in outputs])
+    repeated = outputs[0]._array if len(outputs) == 1 else np.concatenate([o._array.ravel() for o in outputs])
     if repeated.shape != value.shape or not np.array_equal(repeated, value, equal_nan=True):
         raise GraphError(
             "checkpoint: the function gave other values when run again, so its gradient would be wrong; "

@@ -74,8 +74,8 @@ def _at_once(node: Tensor, i: int, g: Array) -> Array | None:
     operand, name = node.inputs[i], primitive.name
     if name in _ELEMENTWISE and operand.shape == node.shape:
         rule = primitive.vjps[i]
-        arrays = [x._data if type(x) is Tensor else x for x in node.inputs]
-        return None if rule is None else np.asarray(rule(g, node._data, *arrays, **node.params))
+        arrays = [x._array if type(x) is Tensor else x for x in node.inputs]
+        return None if rule is None else np.asarray(rule(g, node._array, *arrays, **node.params))
     if name == "matmul" and i == 0 and _array(node.inputs[1]).ndim == 2:
         return np.asarray(g @ _array(node.inputs[1]).T)
     if name == "matmul" and i == 1 and _array(node.inputs[0]).ndim == 2 and operand.ndim <= 2:
@@ -93,4 +93,4 @@ def _at_once(node: Tensor, i: int, g: Array) -> Array | None:
 
 
 def _array(operand: Any) -> Array:
-    return operand._data if type(operand) is Tensor else np.asarray(operand)
+    return operand._array if type(operand) is Tensor else np.asarray(operand)

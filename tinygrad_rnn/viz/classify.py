@@ -253,7 +253,7 @@ class Reading:
         if x.is_leaf and x.requires_grad:
             return self.structure.weight_name(x)
         if x.size == 1:
-            return f"{x._data.reshape(-1)[0]:.4g}"
+            return f"{x._array.reshape(-1)[0]:.4g}"
         return "(…)" if x.primitive is not None else "const"
 
 

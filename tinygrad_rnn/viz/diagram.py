@@ -159,7 +159,7 @@ class _Builder:
             return
         if leaf.order in self.read.cuts:
             return  # the link from what it was cut from says it
-        key = (step, leaf._data.__array_interface__["data"][0], leaf.shape, leaf._data.strides, leaf.requires_grad)
+        key = (step, leaf._array.__array_interface__["data"][0], leaf.shape, leaf._array.strides, leaf.requires_grad)
         if key in data and not leaf.requires_grad:
             self.box_of[leaf.order] = data[key]  # two loops read the same x_t
             return

@@ -141,7 +141,7 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _values(tensor: Tensor, limit: int = 6) -> str:
-    flat = tensor._data.reshape(-1)[:limit]
+    flat = tensor._array.reshape(-1)[:limit]
     words = ", ".join(f"{v:.3g}" for v in flat.tolist()) + (", …" if tensor.size > limit else "")
     return f"[{words}]" if tensor.ndim else words
 

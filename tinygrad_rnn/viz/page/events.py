@@ -152,7 +152,7 @@ class _Teller:
             "sh": f"{shapes} → {_shape(node)}",
             "e": [f"e{at}" for at, _ in self.into[node.order]],
         }
-        values = _values(node._data)
+        values = _values(node._array)
         if values is not None:
             event["v"] = [[name or "the result", values]]
         return event
