@@ -1,4 +1,4 @@
-"""Tasks: `nox -s lint`, `nox -s tests -- tests/test_nn.py`, `nox -s slow`, and `nox -s ci`, which is `.ci/run`."""
+"""Tasks: `nox -s lint`, `nox -s tests -- tests/nn/test_nn.py`, `nox -s slow`, and `nox -s ci`, which is `.ci/run`."""
 
 from __future__ import annotations
 

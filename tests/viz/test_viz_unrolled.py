@@ -289,7 +289,7 @@ def test_same_graph_same_bytes() -> None:
         "import sys; sys.path.insert(0, 'tests')\nimport recurrent_nets as nets, tinygrad_rnn as tg\n"
         "sys.stdout.buffer.write(tg.viz.unrolled(tg.gradient_flow(nets.lstm(layers=2))).source.encode())"
     )
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     env = {"PYTHONHASHSEED": "7", "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
     other = subprocess.run([sys.executable, "-c", code], cwd=root, env=env, capture_output=True, check=True)
     assert numberless(other.stdout.decode()) == numberless(first.source)

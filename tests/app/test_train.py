@@ -20,7 +20,7 @@ from tinygrad_rnn.app.train import saved
 from tinygrad_rnn.app.train.commands import add_commands
 from tinygrad_rnn.app.train.saved import Checkpoint
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SOURCES = {"digits": "sklearn", "pixels": "sklearn", "sunspots": "statsmodels"}
 TEXT = "the quick brown fox jumps over the lazy dog; " * 60
 
