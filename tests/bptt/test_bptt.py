@@ -1,4 +1,4 @@
-"""BPTT by hand, and the comparison of witnesses: it must agree, and it must be able to disagree."""
+"""BPTT by hand, and the comparison of references: it must agree, and it must be able to disagree."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def task(cell="rnn", T=3, B=2, inputs=3, hidden=4, outputs=5, loss="softmax_cros
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error"])
 @pytest.mark.parametrize("T", [3, 100])
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_witnesses_agree_over_two_sequences_with_the_state_carried_over(cell, T, loss):
+def test_the_references_agree_over_two_sequences_with_the_state_carried_over(cell, T, loss):
     entries = None if T == 3 else 1
     made = task(cell, 2 * T, loss=loss)
     table = compare(**made, cell=cell, loss=loss, sequences=2, numerical_entries=entries, show=False)
@@ -60,7 +60,7 @@ def test_the_witnesses_agree_over_two_sequences_with_the_state_carried_over(cell
 
 @given(st.data())
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_the_witnesses_agree_on_any_size(data):
+def test_the_references_agree_on_any_size(data):
     draw = data.draw
     cell, loss = draw(st.sampled_from(CELLS)), draw(st.sampled_from(["softmax_cross_entropy", "squared_error"]))
     sizes = {name: draw(st.integers(1, 4), label=name) for name in ("T", "B", "inputs", "hidden", "outputs")}
@@ -174,13 +174,13 @@ def test_forms_of_the_input_that_mean_the_same():
 
 # ------------------------------------------------------------------ it can disagree
 def spoil(part, name, change):
-    def witness(problem) -> Gradients:
+    def reference(problem) -> Gradients:
         right = autodiff(problem)
         found = {key: array.copy() for key, array in getattr(right, part).items()}
         change(found[name])
         return dataclasses.replace(right, **{part: found})
 
-    return witness
+    return reference
 
 
 def times(factor, at=...):
@@ -202,8 +202,8 @@ def times(factor, at=...):
     ],
 )
 def test_a_planted_error_is_found_and_named(part, name, change, where):
-    witnesses = {"spoiled": spoil(part, name, change)}
-    options = {"numerical_entries": 0, "witnesses": witnesses}
+    references = {"spoiled": spoil(part, name, change)}
+    options = {"numerical_entries": 0, "references": references}
     table = compare(**task(), **options, show=False, raises=False)
     assert not table.passed
     assert table.verdict.startswith("FAILED: 1 rows disagree with autodiff; worst is spoiled on " + where)
@@ -219,15 +219,15 @@ def test_a_wrong_rule_in_the_engine_is_found(primitive, monkeypatch):
     monkeypatch.setattr(rule, "vjps", wrong)
     table = compare(**task(), show=False, raises=False)
     assert not table.passed
-    assert {"hand", "numerical"} <= {witness for _, witness in table.failures}
+    assert {"hand", "numerical"} <= {reference for _, reference in table.failures}
 
 
-def test_a_witness_may_leave_parts_out():
+def test_a_reference_may_leave_parts_out():
     def only_parameters(problem):
         found = autodiff(problem)
         return Gradients(loss=found.loss, parameters=found.parameters)
 
-    assert compare(**task(), numerical_entries=0, witnesses={"few": only_parameters}, show=False).passed
+    assert compare(**task(), numerical_entries=0, references={"few": only_parameters}, show=False).passed
 
 
 # ------------------------------------------------------------------ the table

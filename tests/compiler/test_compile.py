@@ -515,7 +515,7 @@ def test_a_mask_that_picks_another_number_of_entries_is_noticed(first: int) -> N
         step(np.ones(4), xs, np.arange(5) < 2)
 
 
-# ---------------------------------------------------------------------- beside the loss, and as a witness
+# ---------------------------------------------------------------------- beside the loss, and as a reference
 def test_what_is_returned_beside_the_loss() -> None:
     def loss_fn(params: Any, xs: Any, state: Any) -> Any:
         h = state
@@ -551,7 +551,7 @@ def test_numbers_beside_the_loss_that_would_never_change_are_refused(take_out: C
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("windows", [{}, {"k1": 3, "k2": 5}])
-def test_the_compiled_gradients_are_a_witness_of_bptt(cell: str, windows: dict[str, int]) -> None:
+def test_the_compiled_gradients_are_a_reference_for_bptt(cell: str, windows: dict[str, int]) -> None:
     rng = np.random.default_rng(0)
     sizes = {"I": 3, "H": 4, "C": 5, "3H": 12, "4H": 16}
     params = {
@@ -559,7 +559,7 @@ def test_the_compiled_gradients_are_a_witness_of_bptt(cell: str, windows: dict[s
         for name, symbols in tg.bptt.problem.PARAMETERS[cell].items()
     }
     xs, targets = rng.standard_normal((8, 2, 3)), rng.integers(0, 5, (8, 2))
-    witnesses = {"compiled": tg.compiler.compiled}
-    table = tg.bptt.compare(params, xs, targets, cell=cell, witnesses=witnesses, show=False, **windows)
+    references = {"compiled": tg.compiler.compiled}
+    table = tg.bptt.compare(params, xs, targets, cell=cell, references=references, show=False, **windows)
     assert table.passed
     assert table.worst["compiled"].relative < 1e-12

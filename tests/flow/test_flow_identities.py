@@ -116,13 +116,13 @@ def check_identities(network: Network) -> None:
 
     # each state: the losses' gradients sum to the whole, and its own step's loss is what is injected
     scale = 1 / len(network.losses)
-    by_tensor = {record.tensor.order: record for record in flow.states()}
+    by_tensor = {record.tensor.index: record for record in flow.states()}
     steps = range(network.T) if len(network.losses) == network.T else [network.T - 1]
     for layer in network.layers:
         C = tg.credit(network.losses, [state[-1] for state in layer])
         for k, state in enumerate(layer):
             parts = [tg.grad(loss, state[-1])[0].data * scale for loss in network.losses]
-            record = by_tensor.get(state[-1].order)
+            record = by_tensor.get(state[-1].index)
             if record is None:  # read backwards, the last step comes first: its loss alone sees no other state
                 assert len(steps) == 1
                 assert k == 0 or not C[:, k].any()

@@ -47,7 +47,7 @@ def test_structure_names_the_parts_of_a_loop():
     assert s.initial_states == [parts["h0"]]
     assert s.cuts == []
     assert s.nodes[-1] is loss
-    assert [node.order for node in s.nodes] == sorted(node.order for node in s.nodes)
+    assert [node.index for node in s.nodes] == sorted(node.index for node in s.nodes)
     for user, i in s.consumers(parts["W_hh"]):
         assert user.inputs[i] is parts["W_hh"]
     assert len(s.consumers(parts["W_hh"])) == 4
@@ -125,7 +125,7 @@ def test_detach_is_a_cut():
         made.append(h)
         loss_terms.append((h * h).sum())
     flow = tg.gradient_flow(sum(loss_terms))
-    assert [cut.leaf.cut_from for cut in flow.cuts] == [made[1].order]
+    assert [cut.leaf.cut_from for cut in flow.cuts] == [made[1].index]
     states = flow.states()
     assert not states[1].from_future.any()
     assert states[0].from_future.any()

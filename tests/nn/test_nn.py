@@ -146,8 +146,8 @@ def test_layers_tag_steps_scopes_and_names():
     while stack:
         node = stack.pop()
         for operand in node.inputs:
-            if isinstance(operand, tg.Tensor) and operand.order not in found:
-                found[operand.order] = operand
+            if isinstance(operand, tg.Tensor) and operand.index not in found:
+                found[operand.index] = operand
                 stack.append(operand)
     scopes = {(t.scope, t.step) for t in found.values() if t.primitive is not None and t.name in ("h", "c")}
     assert {s for s, _ in scopes} == {f"sequential/0/l{k}{way}" for k in (0, 1) for way in ("", "_reverse")}

@@ -48,33 +48,33 @@ BUGS: dict[str, Callable[[Any], Any]] = {
 @contextmanager
 def planted(primitive: Primitive, operand: int, bug: Callable[[Any], Any]) -> Iterator[None]:
     """Make the rule of one operand wrong."""
-    vjps, joint = primitive.vjps, primitive.joint
+    vjps, variadic = primitive.vjps, primitive.variadic
 
     def wrong(*args: Any, **params: Any) -> Any:
-        if joint is None:
+        if variadic is None:
             rule = vjps[operand]
             assert rule is not None
             return bug(rule(*args, **params))
-        sent = list(joint(*args, **params))
+        sent = list(variadic(*args, **params))
         if operand < len(sent) and sent[operand] is not None:
             sent[operand] = bug(sent[operand])
         return sent
 
     try:
-        if joint is None:
+        if variadic is None:
             primitive.vjps = (*vjps[:operand], wrong, *vjps[operand + 1 :])
         else:
-            primitive.joint = wrong
+            primitive.variadic = wrong
         yield
     finally:
-        primitive.vjps, primitive.joint = vjps, joint
+        primitive.vjps, primitive.variadic = vjps, variadic
 
 
 RULES = [
     (name, operand)
     for name, p in sorted(primitives.items())
-    for operand in (range(len(p.vjps)) if p.joint is None else range(3 if name == "scatter" else 1))
-    if p.joint is not None or p.vjps[operand] is not None
+    for operand in (range(len(p.vjps)) if p.variadic is None else range(3 if name == "scatter" else 1))
+    if p.variadic is not None or p.vjps[operand] is not None
 ]
 
 
@@ -157,7 +157,7 @@ def check_the_ends_of_a_sweep() -> None:
     assert np.array_equal([g.data for g in tg.grad(slope.sum(), [x])], [[6.0, 0.0]])
     assert np.array_equal([g.data for g in tg.grad(y.sum(), [x], create_graph=True)], [[2.0, 4.0]])
     assert current.get() is before
-    ends = autodiff.backprop([y * 3.0], [gradient], since=y.order)
+    ends = autodiff.backprop([y * 3.0], [gradient], since=y.index)
     assert [tensor is y for tensor, _ in ends] == [True]
     z = (x * x).sum()
     x.data[0] = 5.0
@@ -193,10 +193,10 @@ def test_a_bug_in_the_engine_is_caught(module: Any, name: str, wrong: Any, monke
         ("fit(message, node, i)", "message"),
         ("report(node, g)", "pass"),
         ("np.array(g)", "g"),
-        ("used[x.leaf] = x, order", "pass"),
+        ("used[x.leaf] = x, index", "pass"),
         ("message.add_to(held)", "pass"),
         ("np.array(held)", "held"),
-        ("order > since", "True"),
+        ("index > since", "True"),
         ("current.set(recorded)", "current.set(outer)"),
         ("current.set(outer)", "pass"),
     ],

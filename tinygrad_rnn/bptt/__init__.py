@@ -1,4 +1,4 @@
-"""Backpropagation through time by hand, as an independent witness of the generic backprop.
+"""Backpropagation through time by hand, as an independent reference of the generic backprop.
 
 `rnn`, `lstm` and `gru` are derivations in NumPy alone; `compare` puts them beside autodiff and numbers.
 """

@@ -13,7 +13,7 @@ from ..escape import terminal, xml
 from .gru import gru
 from .lstm import lstm
 from .problem import STATES, Array, Gradients, Problem, problem
-from .references import Witness, autodiff, numerical
+from .references import Reference, autodiff, numerical
 from .rnn import rnn
 
 BY_HAND = {"rnn": rnn, "lstm": lstm, "gru": gru}
@@ -25,7 +25,7 @@ SHOWN_STEPS = 16
 
 @dataclass(frozen=True)
 class Error:
-    """How far a witness is from autodiff on one array."""
+    """How far a reference is from autodiff on one array."""
 
     absolute: float
     """The largest difference of an entry."""
@@ -35,7 +35,7 @@ class Error:
 
 @dataclass(frozen=True)
 class Row:
-    """One gradient, as the reference has it, and how far each witness is from it."""
+    """One gradient, as autodiff has it, and how far each reference is from it."""
 
     sequence: int
     """Which of the consecutive sequences, from 0."""
@@ -54,29 +54,29 @@ class Comparison:
     cell: str
     title: str
     tolerances: dict[str, float]
-    """The largest relative error that each witness may have."""
+    """The largest relative error that each reference may have."""
     rows: list[Row]
     gradients: dict[str, list[Gradients]] = field(repr=False)
-    """What each witness found, for each sequence."""
+    """What each reference found, for each sequence."""
 
     @property
     def worst(self) -> dict[str, Error]:
-        """The largest errors of each witness over the whole table."""
-        return {witness: _worst(row.errors[witness] for row in self.rows) for witness in self.tolerances}
+        """The largest errors of each reference over the whole table."""
+        return {reference: _worst(row.errors[reference] for row in self.rows) for reference in self.tolerances}
 
     @property
     def failures(self) -> list[tuple[Row, str]]:
-        """Each row and witness that is beyond its tolerance, or not a number."""
+        """Each row and reference that is beyond its tolerance, or not a number."""
         return [
-            (row, witness)
+            (row, reference)
             for row in self.rows
-            for witness, limit in self.tolerances.items()
-            if not row.errors[witness].relative <= limit
+            for reference, limit in self.tolerances.items()
+            if not row.errors[reference].relative <= limit
         ]
 
     @property
     def passed(self) -> bool:
-        """Whether all witnesses agree with autodiff on every row."""
+        """Whether all references agree with autodiff on every row."""
         return not self.failures
 
     @property
@@ -85,11 +85,12 @@ class Comparison:
         worst = ", ".join(f"{name} to {error.relative:.1e}" for name, error in self.worst.items())
         if self.passed:
             return f"PASSED: all {len(self.rows)} rows agree with autodiff ({worst}, relative)."
-        row, witness = max(self.failures, key=lambda each: _badness(each[0].errors[each[1]].relative))
+        row, reference = max(self.failures, key=lambda each: _badness(each[0].errors[each[1]].relative))
         where = row.quantity + ("" if row.step is None else f" at t = {row.step}")
         return (
-            f"FAILED: {len(self.failures)} rows disagree with autodiff; worst is {witness} on {where} of sequence "
-            f"{row.sequence + 1}: {row.errors[witness].relative:.1e} relative, {self.tolerances[witness]:.0e} allowed."
+            f"FAILED: {len(self.failures)} rows disagree with autodiff; worst is {reference} on {where} of "
+            f"sequence {row.sequence + 1}: {row.errors[reference].relative:.1e} relative, "
+            f"{self.tolerances[reference]:.0e} allowed."
         )
 
     # ------------------------------------------------------------------ for people
@@ -125,13 +126,13 @@ class Comparison:
 
     def _by_parameter(self, rows: list[Row]) -> list[list[str]]:
         head = ["", "shape", "|autodiff|"]
-        for witness in self.tolerances:
-            head += [f"{witness}: abs", "rel", ""]
+        for reference in self.tolerances:
+            head += [f"{reference}: abs", "rel", ""]
         table = [head]
         for row in rows:
             line = [row.quantity, "x".join(map(str, row.shape)) or "1", f"{row.norm:.6g}"]
-            for witness, limit in self.tolerances.items():
-                error = row.errors[witness]
+            for reference, limit in self.tolerances.items():
+                error = row.errors[reference]
                 line += [
                     _number(error.absolute),
                     _number(error.relative),
@@ -147,13 +148,13 @@ class Comparison:
             assert row.step is not None
             by_step.setdefault(row.step, {})[row.quantity] = row
         table = [["t", *(f"|{quantity}|" for quantity in quantities)]]
-        for witness in self.tolerances:
-            table[0] += [f"{witness}: abs", "rel", ""]
+        for reference in self.tolerances:
+            table[0] += [f"{reference}: abs", "rel", ""]
 
         def line(title: str, group: list[dict[str, Row]], norms: list[str]) -> list[str]:
             cells = [title, *norms]
-            for witness, limit in self.tolerances.items():
-                error = _worst(row.errors[witness] for found in group for row in found.values())
+            for reference, limit in self.tolerances.items():
+                error = _worst(row.errors[reference] for found in group for row in found.values())
                 cells += [
                     _number(error.absolute),
                     _number(error.relative),
@@ -186,7 +187,7 @@ def compare(
     k1: int | None = None,
     k2: int | None = None,
     numerical_entries: int | None = 8,
-    witnesses: Mapping[str, Witness] | None = None,
+    references: Mapping[str, Reference] | None = None,
     tolerance: float = 1e-12,
     show: bool = True,
     raises: bool = True,
@@ -209,16 +210,16 @@ def compare(
         k1, k2: truncated BPTT; see `bptt.problem`.
         numerical_entries: how many entries of each gradient (of each step) are checked numerically; None for all, 0
             to leave numbers out.
-        witnesses: further functions from a `Problem` to its `Gradients`, by name, to put beside the others.
-        tolerance: the largest relative error allowed between autodiff and any exact witness.
+        references: further functions from a `Problem` to its `Gradients`, by name, to put beside the others.
+        tolerance: the largest relative error allowed between autodiff and any exact reference.
         show: print the table.
-        raises: raise if the witnesses disagree; otherwise `passed` and `verdict` say so.
+        raises: raise if the references disagree; otherwise `passed` and `verdict` say so.
 
     Returns:
         The table: `rows`, `worst`, `passed`, `verdict`, and all `gradients`.
 
     Raises:
-        GradientError: the witnesses disagree.
+        GradientError: the references disagree.
         InputError, ShapeError: the arguments do not fit; see `bptt.problem`.
     """
     whole = problem(cell, params, xs, targets, {"h": h0, "c": c0}, loss, reduction, k1, k2)
@@ -230,13 +231,13 @@ def compare(
         derived = BY_HAND[cell]
         return derived(p.params, p.xs, p.targets, **initial, loss=loss, reduction=reduction, k1=k1, k2=k2)
 
-    found: dict[str, Witness] = {"autodiff": autodiff, "hand": by_hand}
+    found: dict[str, Reference] = {"autodiff": autodiff, "hand": by_hand}
     tolerances = {"hand": tolerance}
     if numerical_entries != 0:
         found["numerical"] = lambda p: numerical(p, numerical_entries)
         tolerances["numerical"] = max(tolerance, NUMERICAL_TOLERANCE)
-    for name, witness in (witnesses or {}).items():
-        found[name] = witness
+    for name, reference in (references or {}).items():
+        found[name] = reference
         tolerances[name] = tolerance
 
     gradients: dict[str, list[Gradients]] = {name: [] for name in found}
@@ -245,8 +246,8 @@ def compare(
     parts = zip(np.array_split(whole.xs, sequences), np.array_split(whole.targets, sequences), strict=True)
     for sequence, (inputs, wanted) in enumerate(parts):
         each = problem(cell, whole.params, inputs, wanted, state, loss, reduction, k1, k2)
-        for name, witness in found.items():
-            gradients[name].append(witness(each))
+        for name, reference in found.items():
+            gradients[name].append(reference(each))
         answers = {name: listed[-1] for name, listed in gradients.items()}
         rows += _rows(sequence, answers, STATES[cell])
         state = answers["autodiff"].final
@@ -273,7 +274,7 @@ def compare(
 
 def _rows(sequence: int, answers: Mapping[str, Gradients], states: tuple[str, ...]) -> list[Row]:
     found: list[Row] = []
-    reference = answers["autodiff"]
+    tested = answers["autodiff"]
     others = {name: answer for name, answer in answers.items() if name != "autodiff"}
 
     def add(quantity: str, step: int | None, part: str, name: str) -> None:
@@ -281,37 +282,37 @@ def _rows(sequence: int, answers: Mapping[str, Gradients], states: tuple[str, ..
             array = getattr(answer, part).get(name)
             return array if array is None or step is None else array[step]
 
-        value = of(reference)
+        value = of(tested)
         assert value is not None
-        errors = {witness: _error(of(answer), value) for witness, answer in others.items()}
+        errors = {reference: _error(of(answer), value) for reference, answer in others.items()}
         found.append(Row(sequence, quantity, step, value.shape, float(np.linalg.norm(value)), errors))
 
     values = {
-        witness: _error(np.float64(answer.loss), np.float64(reference.loss)) for witness, answer in others.items()
+        reference: _error(np.float64(answer.loss), np.float64(tested.loss)) for reference, answer in others.items()
     }
-    found.append(Row(sequence, "loss", None, (), abs(reference.loss), values))
+    found.append(Row(sequence, "loss", None, (), abs(tested.loss), values))
     for name in states:
         add(f"{name}_T", None, "final", name)
-    for name in reference.parameters:
+    for name in tested.parameters:
         add(f"dL/d{name}", None, "parameters", name)
-    for name in reference.initial:
+    for name in tested.initial:
         add(f"dL/d{name}", None, "initial", name)
-    for t in range(len(reference.states[states[0]])):
+    for t in range(len(tested.states[states[0]])):
         for name in states:
             add(f"dL/d{name}_t", t, "states", name)
-        for name in reference.parameters:
+        for name in tested.parameters:
             add(f"G_t({name})", t, "per_step", name)
     return found
 
 
-def _error(array: Any, reference: Any) -> Error:
-    """Masked entries were not computed and count as no difference; neither does what a witness leaves out."""
+def _error(array: Any, tested: Any) -> Error:
+    """Masked entries were not computed and count as no difference; neither does what a reference leaves out."""
     if array is None:
         return Error(0.0, 0.0)
-    difference = np.ma.filled(np.ma.abs(np.ma.asarray(array) - reference), 0.0)
+    difference = np.ma.filled(np.ma.abs(np.ma.asarray(array) - tested), 0.0)
     absolute = float(np.max(difference, initial=0.0))
-    largest = float(np.max(np.abs(reference), initial=0.0))
-    if absolute == 0.0 and np.all(np.isfinite(reference)):
+    largest = float(np.max(np.abs(tested), initial=0.0))
+    if absolute == 0.0 and np.all(np.isfinite(tested)):
         return Error(0.0, 0.0)
     return Error(absolute, absolute / largest if largest else np.inf)
 

@@ -1,4 +1,4 @@
-"""What every witness is asked, and what it answers: one sequence, its gradients, step by step. NumPy only."""
+"""What every reference is asked, and what it answers: one sequence, its gradients, step by step. NumPy only."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """What a witness found for one sequence; a part that it cannot give stays empty.
+    """What a reference found for one sequence; a part that it cannot give stays empty.
 
     A masked entry of a masked array was not computed.
     """

@@ -1,6 +1,6 @@
 """The equations of each cell once more, in functions that arrays and tensors both understand.
 
-The witnesses that differentiate without a derivation (autodiff and complex steps) run these; the derivations by hand
+The references that differentiate without a derivation (autodiff and complex steps) run these; the derivations by hand
 do not. `keep(name, value)` is called with every state as it is made: to remember it, or to nudge it.
 """
 

@@ -1,6 +1,6 @@
 """Two ways to the gradients that need no derivation: generic backprop, and numbers alone.
 
-A witness is a function from a `Problem` to its `Gradients`. `compare` takes more of them.
+A reference is a function from a `Problem` to its `Gradients`. `compare` takes more of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..flow.gradient_flow import gradient_flow
 from .problem import Array, Gradients, Problem, Window
 from .recurrences import CELLS, State, readout
 
-Witness = Callable[[Problem], Gradients]
+Reference = Callable[[Problem], Gradients]
 
 STEP = 1e-20
 """Of the complex step: as nothing is subtracted, it can be far below rounding."""
@@ -69,7 +69,7 @@ def unroll(problem: Problem, window: Window, W: Mapping[str, Tensor], state: Sta
 
     Returns:
         The loss of the window, scaled, and the state after each of its steps. Whoever differentiates the loss in a way
-        of his own, such as by compiling it, has another witness for `compare`.
+        of his own, such as by compiling it, adds a reference to `compare`.
     """
     losses, states = [], []
     for t, x in steps(problem.xs[window.start : window.end], start=window.start):
@@ -198,4 +198,4 @@ def _nudged(nudge: Callable[[str, int], Any], t: int, name: str, h: Any) -> Any:
     return h + nudge(name, t)
 
 
-__all__ = ["Witness", "autodiff", "numerical", "unroll"]
+__all__ = ["Reference", "autodiff", "numerical", "unroll"]

@@ -1,4 +1,4 @@
-"""The compiled gradients as one more witness for `bptt.compare`."""
+"""The compiled gradients as one more reference for `bptt.compare`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .step import compile
 
 
 def compiled(problem: Problem) -> Gradients:
-    """The gradients of the compiled program: `bptt.compare(..., witnesses={"compiled": tg.compiler.compiled})`.
+    """The gradients of the compiled program: `bptt.compare(..., references={"compiled": tg.compiler.compiled})`.
 
     A window of truncated BPTT is a program of its own. The program adds the steps' contributions up at
     once, so it has no `per_step` and no `states` to show.

@@ -78,7 +78,7 @@ class Program:
             made = _made(total, unit, rolled=False)
             p = unit.primitive
             assert p is not None
-            y = p.function(*values, **unit.params) if p.joint is None else p.function(values, **unit.params)
+            y = p.function(*values, **unit.params) if p.variadic is None else p.function(values, **unit.params)
             made.op.value = np.array(y, unit.dtype)
             made.op.primitive = made.primitive = None
             made.op.params = {}

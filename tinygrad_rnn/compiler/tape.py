@@ -17,7 +17,7 @@ from ..core.backprop import messages
 from ..core.context import context, current, step_of
 from ..core.indexing import Patch, Slot
 from ..core.primitive import Primitive
-from ..core.tensor import Array, Tensor, constant, next_order
+from ..core.tensor import Array, Tensor, constant, next_index
 from ..debug.origin import Origin, assigned_name, line
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
 
@@ -86,7 +86,7 @@ class Tape:
         """Sites of which some operation is used more than once, so that its gradient is a sum."""
         self._of: int = -1  # the operation that is being differentiated
         self._of_leaf: dict[int, int] = {}
-        self._of_tensor, self._first = array("i"), next_order()  # by creation number, from the first
+        self._of_tensor, self._first = array("i"), next_index()  # by creation number, from the first
         self._same: dict[int, int] = {}
         self._lately: dict[int, int] = {}  # the same for what only this step can repeat
         self._flags: list[tuple[tuple[bool, ...], bool]] = []  # whether gradients flow to the operands, and the result
@@ -113,7 +113,7 @@ class Tape:
         self.give_name(n, name)
         if data.dtype.kind != "f":
             self._real[n] = data
-        self._of_leaf[tensor.order] = n
+        self._of_leaf[tensor.index] = n
         return n
 
     def drawn(self, array: Array, rng: np.random.Generator, draw: Callable[[], Array]) -> None:
@@ -139,7 +139,7 @@ class Tape:
 
     def op_of(self, tensor: Tensor) -> int:
         """The operation that made `tensor`; a leaf it has not seen is a constant."""
-        n = self._known(tensor.order)
+        n = self._known(tensor.index)
         if n < 0:
             cut = None if tensor.leaf is None else tensor.leaf.cut_from
             n = -1 if cut is None else self._known(cut)
@@ -149,16 +149,16 @@ class Tape:
                     self._script.own(n)
                 if not self.ops.name_of[n]:
                     self.give_name(n, tensor._name or self._place(tensor.origin)[1])
-            self._of_leaf[tensor.order] = n
+            self._of_leaf[tensor.index] = n
         return n
 
-    def _known(self, order: int) -> int:
-        i = order - self._first
+    def _known(self, index: int) -> int:
+        i = index - self._first
         n = self._of_tensor[i] if 0 <= i < len(self._of_tensor) else -1
-        return self._of_leaf.get(order, -1) if n < 0 else n
+        return self._of_leaf.get(index, -1) if n < 0 else n
 
     def _is_made_by(self, tensor: Tensor, n: int) -> None:
-        missing = tensor.order - self._first - len(self._of_tensor)
+        missing = tensor.index - self._first - len(self._of_tensor)
         if missing > 0:  # leaves were made in between, or tensors in other threads
             self._of_tensor.extend([-1] * missing)
         self._of_tensor.append(n)
@@ -174,7 +174,7 @@ class Tape:
         varies = row = _reads_a_row(tensor)
         for x in inputs:
             if type(x) is Tensor:
-                i = x.order - first
+                i = x.index - first
                 n = of_tensor[i] if 0 <= i < len(of_tensor) else -1
                 if n < 0:
                     n = self.op_of(x)
@@ -184,7 +184,7 @@ class Tape:
             else:
                 n = ~self._number(self.ops.scalars, (type(x), x or repr(x)), x)  # -0.0 is not 0.0
             args.append(n)
-        params = self._number_of_params(tensor.params) if tensor.params else 0
+        params = self._number_of_params(tensor.attrs) if tensor.attrs else 0
         flows, data = tensor.requires_grad, tensor._array
         wanted = tuple([type(x) is Tensor and x.requires_grad for x in inputs])  # a detached operand is another
         flags = self._number(self._flags, (wanted, flows), (wanted, flows))
@@ -324,7 +324,7 @@ class Tape:
         if script is not None and script.key == key:
             return self._repeat(script, given)
         self._of_leaf.clear()  # nobody holds a tensor of another rule
-        self._of_tensor, self._first = array("i"), next_order()
+        self._of_tensor, self._first = array("i"), next_index()
         self._script = script = Script(key, given)
         step = None if ops.step[n] == NOWHEN else ops.step[n]
         with context(recording=False, step=step, scope=ops.site(n).scope):
@@ -432,7 +432,7 @@ def _make_result(
 ) -> None:
     """Let a tensor look as if a primitive had made it of those operands."""
     assert primitive is not None
-    tensor.primitive, tensor.params = primitive, params
+    tensor.primitive, tensor.attrs = primitive, params
     if primitive.arity == 2:
         tensor._left, tensor._right = operands
     else:
@@ -449,7 +449,7 @@ def _reads_a_row(tensor: Tensor) -> bool:
     """Whether it is `x[i]` or the like, which usually follows the steps: `xs[t]`."""
     if tensor.primitive is None or tensor.primitive.name != "getitem":
         return False
-    key = tensor.params["key"]
+    key = tensor.attrs["key"]
     return type(key) is int or (type(key) is tuple and any(type(k) is int for k in key))
 
 

@@ -80,11 +80,11 @@ def grad(
         if not each.requires_grad:
             raise GraphError(f"grad: {each.describe()} does not require a gradient; make it with requires_grad=True")
     seeds = [seed_of(o, g, "grad", create_graph) for o, g in zip(outputs, given, strict=True)]
-    wanted = {target.order for target in targets}
+    wanted = {target.index for target in targets}
     found: dict[int, Any] = {}
     for node, value in backprop(outputs, seeds, create_graph, wanted):
-        found[node.order] = value
-    return [_as_gradient(found.get(target.order), target) for target in targets]
+        found[node.index] = value
+    return [_as_gradient(found.get(target.index), target) for target in targets]
 
 
 def _as_gradient(value: Any, target: Tensor) -> Tensor:
@@ -165,33 +165,33 @@ def backprop(
 
     def arrive(tensor: Tensor, message: Any) -> None:
         """Add a message to what has arrived, in place only in buffers that were made here."""
-        order = tensor.order
-        held = pending.get(order)
+        index = tensor.index
+        held = pending.get(index)
         if held is None:
-            reached[order] = tensor
-            if tensor.primitive is not None and order > since:
-                heappush(queue, -order)
+            reached[index] = tensor
+            if tensor.primitive is not None and index > since:
+                heappush(queue, -index)
             if create_graph:
                 message = [message]
             elif type(message) is Patch:
                 message = message.dense(tensor.shape)
-                owned.add(order)
-            pending[order] = message
+                owned.add(index)
+            pending[index] = message
         elif create_graph:
             held.append(message)
         elif type(message) is Patch:
-            if order not in owned:
-                owned.add(order)
-                held = pending[order] = np.array(held)
+            if index not in owned:
+                owned.add(index)
+                held = pending[index] = np.array(held)
             message.add_to(held)
-        elif order in owned:
+        elif index in owned:
             held += message
         else:
-            pending[order] = np.asarray(held + message)  # of 0-d arrays NumPy makes a scalar
-            owned.add(order)
+            pending[index] = np.asarray(held + message)  # of 0-d arrays NumPy makes a scalar
+            owned.add(index)
 
     def report(tensor: Tensor, g: Any) -> None:
-        kept.append((tensor, g if create_graph or tensor.order in owned else np.array(g)))
+        kept.append((tensor, g if create_graph or tensor.index in owned else np.array(g)))
 
     for output, seed in zip(outputs, seeds, strict=True):
         arrive(output, seed)
@@ -200,22 +200,22 @@ def backprop(
     recorded = outer._replace(recording=True, watch=None)
     try:
         while queue:
-            order = -heappop(queue)
-            node, g = reached.pop(order), pending.pop(order)
+            index = -heappop(queue)
+            node, g = reached.pop(index), pending.pop(index)
             if create_graph:  # a backward operation belongs to the step that it differentiates
                 current.set(recorded._replace(step=node.step, scope=node.scope, loop=None))
                 g = gather(g, node.shape)
-            if every or (node.retains if wanted is None else order in wanted):
+            if every or (node.retains_grad if wanted is None else index in wanted):
                 report(node, g)
             operands, rules, args = rules_of(node, g, create_graph)
-            params = node.params
+            params = node.attrs
             for i, x in enumerate(operands):  # as in `messages`, whose call and list would cost each node more
                 if type(x) is not Tensor:
                     continue
                 if x.leaf is not None:
-                    used[x.leaf] = x, order  # youngest first, so what stays is the first use
+                    used[x.leaf] = x, index  # youngest first, so what stays is the first use
                 rule = rules[i]
-                if rule is None or not x.requires_grad or (useful is not None and x.order not in useful):
+                if rule is None or not x.requires_grad or (useful is not None and x.index not in useful):
                     continue
                 message = rule(*args, **params) if params else rule(*args)
                 data = x._array
@@ -227,8 +227,8 @@ def backprop(
         check_seals(used)
         if create_graph:
             current.set(recorded)
-        for order, leaf in reached.items():
-            g = pending[order]
+        for index, leaf in reached.items():
+            g = pending[index]
             report(leaf, gather(g, leaf.shape) if create_graph else g)
     finally:
         current.set(outer)
@@ -241,13 +241,13 @@ def leading_to(wanted: set[int], outputs: Sequence[Tensor], since: int) -> set[i
     stack = list(outputs)
     while stack:
         node = stack.pop()
-        if node.order not in seen and node.order > since:
-            seen[node.order] = node
+        if node.index not in seen and node.index > since:
+            seen[node.index] = node
             stack.extend([x for x in node.inputs if type(x) is Tensor and x.requires_grad])
     useful = set(wanted)
-    for order in sorted(seen):
-        if any(type(x) is Tensor and x.order in useful for x in seen[order].inputs):
-            useful.add(order)
+    for index in sorted(seen):
+        if any(type(x) is Tensor and x.index in useful for x in seen[index].inputs):
+            useful.add(index)
     return useful
 
 
@@ -273,8 +273,8 @@ def messages(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] 
     found: list[Any] = [None] * len(operands)
     for i, x in enumerate(operands):
         rule = rules[i]
-        if rule is not None and type(x) is Tensor and x.requires_grad and (useful is None or x.order in useful):
-            found[i] = fit(rule(*args, **node.params), node, i)
+        if rule is not None and type(x) is Tensor and x.requires_grad and (useful is None or x.index in useful):
+            found[i] = fit(rule(*args, **node.attrs), node, i)
     return found
 
 
@@ -292,9 +292,9 @@ def rules_of(node: Tensor, g: Any, create_graph: bool) -> tuple[Sequence[Any], S
         return (node._left,), primitive.vjps, (g, node._array, node._left._array)
     inputs = node.inputs
     y, arrays = (node, inputs) if create_graph else (node._array, tuple(map(raw, inputs)))
-    if primitive.joint is None:
+    if primitive.variadic is None:
         return inputs, primitive.vjps, (g, y, *arrays)
-    sent = primitive.joint(g, y, arrays, **node.params)
+    sent = primitive.variadic(g, y, arrays, **node.attrs)
     return inputs, [None if each is None else partial(_sent, each) for each in sent], ()
 
 

@@ -25,7 +25,7 @@ from ..debug import origin as _origin
 from ..errors import DTypeError, ShapeError, TensorError
 from . import tensor as _tensor
 from .context import current, step_of
-from .tensor import NO_PARAMS, Array, Operand, Tensor, constant, next_order, numeric, registry, seal
+from .tensor import NO_ATTRS, Array, Operand, Tensor, constant, next_index, numeric, registry, seal
 
 Vjp = Callable[..., Any]
 
@@ -64,10 +64,10 @@ class Primitive:
         self.function = self.__wrapped__ = function
         self.name = name
         self.__doc__ = doc
-        self.joint: Vjp | None = _guarded(vjps, name) if callable(vjps) else None
+        self.variadic: Vjp | None = _guarded(vjps, name) if callable(vjps) else None
         self.vjps: tuple[Vjp | None, ...] = () if callable(vjps) else tuple(_guarded(vjp, name) for vjp in vjps)
         self.arity = None if callable(vjps) else len(self.vjps)
-        self.differentiable = self.joint is not None or any(vjp is not None for vjp in self.vjps)
+        self.differentiable = self.variadic is not None or any(vjp is not None for vjp in self.vjps)
         self.is_ufunc = isinstance(function, np.ufunc)
         self.defaults: dict[str, Any] = {}
         self.positional = 0
@@ -87,7 +87,7 @@ class Primitive:
             return self.apply(*self._bind(args, kwargs))
         return self.apply(args, self.defaults)
 
-    def apply(self, operands: tuple[Operand, ...], params: Mapping[str, Any] = NO_PARAMS) -> Any:
+    def apply(self, operands: tuple[Operand, ...], params: Mapping[str, Any] = NO_ATTRS) -> Any:
         """Compute, and record where a gradient is wanted: what a call and an operator come down to.
 
         The user's line is two frames above, or further if functions of the table stand between.
@@ -111,7 +111,7 @@ class Primitive:
             operands, arrays, found, wanted = self._accept(operands)
             unsealed = True
         try:
-            if self.joint is not None:
+            if self.variadic is not None:
                 y = self.function(arrays, **params)
             elif params:
                 y = self.function(*arrays, **params)
@@ -149,11 +149,11 @@ class Primitive:
         result.grad = None
         result.leaf = None
         result.unsealed = False
-        result.retains = False
+        result.retains_grad = False
         result._name = name
         result.step = step
         result.scope = scope
-        result.order = next_order()
+        result.index = next_index()
         result._code = frame.f_code
         result._offset = frame.f_lasti
         if recorded:
@@ -164,7 +164,7 @@ class Primitive:
                     "numbers cannot carry here; compute with the real and the imaginary part apart"
                 )
             result.primitive = self
-            result.params = params
+            result.attrs = params
             if arity == 2:
                 result._left, result._right = operands
             else:
@@ -172,7 +172,7 @@ class Primitive:
         else:
             result.requires_grad = False
             result.primitive = None
-            result.params = NO_PARAMS
+            result.attrs = NO_ATTRS
         if watch is not None:
             watch(self.name, result, None)
         return result
@@ -334,7 +334,7 @@ def primitive(
 
     Args:
         function: computes the output from arrays; what follows the operands are parameters.
-        vjps: a rule per operand (None: no gradient), or one joint rule for a sequence of operands.
+        vjps: a rule per operand (None: no gradient), or one variadic rule for a sequence of operands.
         of: the NumPy function that it stands for on tensors; a ufunc stands for itself.
         name: what errors and pictures call it; by default the function's name.
         doc: its docstring; by default the function's.

@@ -34,7 +34,7 @@ Axis = int | tuple[int, ...] | None
 registry: dict[Callable[..., Any], Any] = {}
 """NumPy function -> the primitive or function that stands for it on tensors."""
 
-next_order = count(1).__next__
+next_index = count(1).__next__
 """Creation numbers: operands always have smaller ones than results, so they sort topologically."""
 
 
@@ -75,7 +75,7 @@ class Tensor:
     Attributes:
         grad: the gradient as an array of the same shape and dtype, or None before any backward.
         requires_grad: whether gradients flow here.
-        primitive, inputs, params: how a result came about; None, () and {} on a leaf.
+        primitive, inputs, attrs: how a result came about; None, () and {} on a leaf.
         step, scope: the time step and the scope it was made in.
     """
 
@@ -87,13 +87,13 @@ class Tensor:
         "_name",
         "_offset",
         "_right",
+        "attrs",
         "grad",
+        "index",
         "leaf",
-        "order",
-        "params",
         "primitive",
         "requires_grad",
-        "retains",
+        "retains_grad",
         "scope",
         "step",
         "unsealed",
@@ -102,13 +102,13 @@ class Tensor:
     grad: Array | None
     requires_grad: bool
     primitive: Primitive | None
-    params: Mapping[str, Any]
-    order: int
+    attrs: Mapping[str, Any]
+    index: int
     step: int | None
     scope: str
     leaf: Leaf | None
     unsealed: bool
-    retains: bool
+    retains_grad: bool
     _array: Array
     _name: str | None
     _left: Any
@@ -278,7 +278,7 @@ class Tensor:
 
     def retain_grad(self) -> Tensor:
         """Ask `backward` to fill `grad` of this interior tensor too; returns the tensor."""
-        self.retains = True
+        self.retains_grad = True
         return self
 
     def detach(self) -> Tensor:
@@ -291,7 +291,7 @@ class Tensor:
         if base is None:
             self._array.setflags(write=False)
         before = None if self.leaf is None else self.leaf.cut_from  # what is cut off twice still comes from the result
-        cut_from = self.order if before is None else before
+        cut_from = self.index if before is None else before
         make_leaf(cut, self._array, _origin.caller(1), Leaf(base=base, cut_from=cut_from), False, self._name)
         cut.unsealed = base is not None  # a result is read-only and needs no seal
         return cut
@@ -774,7 +774,7 @@ def numeric(value: Any, what: str) -> Array:
     return array
 
 
-NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
+NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
 _NOWHERE = (None, 0)
 
 
@@ -786,12 +786,12 @@ def make_leaf(
     tensor.grad = None
     tensor.requires_grad = requires_grad
     tensor.primitive = None
-    tensor.params = NO_PARAMS
-    tensor.order = next_order()
+    tensor.attrs = NO_ATTRS
+    tensor.index = next_index()
     tensor._code, tensor._offset = origin or _NOWHERE
     tensor.leaf = leaf
     tensor.unsealed = True
-    tensor.retains = False
+    tensor.retains_grad = False
     tensor._name = name
     now = current.get()
     tensor.step, tensor.scope = step_of(now), now.scope
@@ -819,7 +819,7 @@ def seal(tensor: Tensor) -> None:
     if owner.unsealed and owner.leaf is not None:
         record, found = owner.leaf, _fingerprint(owner._array)
         if record.fingerprint is not None and record.fingerprint != found:
-            record.changed_at = next_order()
+            record.changed_at = next_index()
         record.fingerprint = found
         owner.unsealed = False
     tensor.unsealed = False
@@ -839,9 +839,9 @@ def check_seals(used: Mapping[Leaf, tuple[Tensor, int]]) -> None:
     owners: dict[int, tuple[Tensor, Tensor, int]] = {}
     for leaf, (tensor, first_use) in used.items():
         owner = tensor if leaf.base is None else leaf.base
-        known = owners.get(owner.order)
+        known = owners.get(owner.index)
         if known is None or first_use < known[2]:
-            owners[owner.order] = owner, tensor, first_use
+            owners[owner.index] = owner, tensor, first_use
     for owner, tensor, first_use in owners.values():
         record = owner.leaf
         if record is None or record.fingerprint is None:

@@ -18,7 +18,7 @@ from ..core.backprop import backprop
 from ..core.context import context, current, step_of
 from ..core.primitive import primitive, transparent
 from ..core.steps import steps
-from ..core.tensor import Array, Tensor, next_order, numeric
+from ..core.tensor import Array, Tensor, next_index, numeric
 from ..errors import GraphError, InputError, ShapeError
 
 
@@ -73,7 +73,7 @@ class _Segment:
         self.reached: list[Tensor] = []
 
     def forward(self) -> tuple[list[Tensor], bool]:
-        started = next_order()
+        started = next_index()
         outputs, several = _as_tensors(self.fn(*self.first_args, **self.kwargs))
         self.first_args = ()
         self.reached = _reached([y for y in outputs if y.requires_grad], started)
@@ -83,7 +83,7 @@ class _Segment:
         """The outputs once more, with their graph, and the creation number that separates it from the outside."""
         args = [copy.deepcopy(a) if isinstance(a, np.random.Generator) else a for a in self.args]
         with context(recording=True, step=self.step, scope=self.scope, loop=None):
-            started = next_order()
+            started = next_index()
             return _as_tensors(self.fn(*args, **self.kwargs))[0], started
 
 
@@ -105,14 +105,14 @@ def _reached(outputs: Sequence[Tensor], started: int) -> list[Tensor]:
     stack = list(outputs)
     while stack:
         tensor = stack.pop()
-        if tensor.order in seen or not tensor.requires_grad:
+        if tensor.index in seen or not tensor.requires_grad:
             continue
-        seen.add(tensor.order)
-        if tensor.order < started:
-            found[tensor.order] = tensor
+        seen.add(tensor.index)
+        if tensor.index < started:
+            found[tensor.index] = tensor
         else:
             stack.extend(x for x in tensor.inputs if type(x) is Tensor)
-    return [found[order] for order in sorted(found)]
+    return [found[index] for index in sorted(found)]
 
 
 def _by_running_again(g: Any, y: Any, operands: Sequence[Any], segment: _Segment, value: Array) -> list[Any]:
@@ -129,11 +129,11 @@ def _by_running_again(g: Any, y: Any, operands: Sequence[Any], segment: _Segment
         seeds.append(g if len(outputs) == 1 else np.reshape(g[end : end + output.size], output.shape))
         end += output.size
     pairs = [(o, seed) for o, seed in zip(outputs, seeds, strict=True) if o.requires_grad]
-    wanted = {tensor.order for tensor in segment.reached}
+    wanted = {tensor.index for tensor in segment.reached}
     found = dict.fromkeys(wanted)
     for tensor, gradient in backprop([o for o, _ in pairs], [s for _, s in pairs], create_graph, wanted, since=started):
-        found[tensor.order] = gradient
-    return [found[tensor.order] for tensor in segment.reached]
+        found[tensor.index] = gradient
+    return [found[tensor.index] for tensor in segment.reached]
 
 
 @primitive(vjps=_by_running_again, name="checkpoint")

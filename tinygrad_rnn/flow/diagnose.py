@@ -159,7 +159,7 @@ def diagnose(
         norms, silent = _last_credit(outputs, targets, flow if whole is outputs[0] else None)
         decay = Decay.of(norms)
         node_norms = ToStates([whole], targets).norms([[(whole, np.ones(whole.shape, whole.dtype))]])[0]
-        order = np.argsort([state[0].order for state in targets])[::-1]
+        order = np.argsort([state[0].index for state in targets])[::-1]
         looks = Decay.of(node_norms[order])
         return Diagnosis(
             verdict=decay.verdict,
@@ -198,7 +198,7 @@ def _last_credit(losses: list[Tensor], states: list[State], flow: GradientFlow |
     first or the last loss, whichever looks back further. Losses at the end without any gradient are passed over; the
     second result is how many.
     """
-    running = sorted(states, key=lambda state: state[0].order)
+    running = sorted(states, key=lambda state: state[0].index)
     if len(losses) == 1:
         norms = (flow or GradientFlow(losses[0])).last_credit(running)
         if norms.any():

@@ -70,7 +70,7 @@ class GradientFlow:
     def __init__(self, loss: Tensor) -> None:
         seed = seed_of(loss, None, "gradient_flow")
         self.structure: Structure = structure(loss)
-        self._gradients: dict[int, Array] = {tensor.order: g for tensor, g in backprop([loss], [seed], every=True)}
+        self._gradients: dict[int, Array] = {tensor.index: g for tensor, g in backprop([loss], [seed], every=True)}
         self._seed = seed
 
     @property
@@ -85,7 +85,7 @@ class GradientFlow:
 
     def gradient(self, tensor: Tensor) -> Array | None:
         """d loss / d tensor, of the tensor's shape; None where no gradient flows."""
-        return self._gradients.get(tensor.order)
+        return self._gradients.get(tensor.index)
 
     def norm(self, tensor: Tensor) -> float | None:
         """The Euclidean norm of `gradient(tensor)`."""
@@ -120,7 +120,7 @@ class GradientFlow:
         operand, g = consumer.inputs[i], self.gradient(consumer)
         if g is None or not isinstance(operand, Tensor):
             return None
-        return messages(consumer, g, useful={operand.order})[i]
+        return messages(consumer, g, useful={operand.index})[i]
 
     # ------------------------------------------------------------------ shared weights
     def per_step(self, weight: Tensor) -> Array:
@@ -146,11 +146,11 @@ class GradientFlow:
         """
         self._check(weight, "outside")
         hoisted = self._hoisted(weight)
-        seeds = [(self.loss, self._seed)] if self.loss.order in hoisted else []
+        seeds = [(self.loss, self._seed)] if self.loss.index in hoisted else []
         return Sweep(hoisted, weight).run(seeds)
 
     def _check(self, weight: Tensor, caller: str) -> None:
-        if not isinstance(weight, Tensor) or weight.order not in self._gradients:
+        if not isinstance(weight, Tensor) or weight.index not in self._gradients:
             given = weight.describe() if isinstance(weight, Tensor) else f"an object of {type(weight).__name__}"
             known = ", ".join(map(self.structure.weight_name, self.structure.shared_weights)) or "none"
             raise GraphError(
@@ -195,7 +195,7 @@ class GradientFlow:
         uses: dict[int, list[tuple[Tensor, Tensor, int]]] = defaultdict(list)
         for tensor in (weight, *hoisted.values()):
             for user, i in self.structure.consumers(tensor):
-                if user.step is not None and user.order in self._gradients:
+                if user.step is not None and user.index in self._gradients:
                     uses[user.step].append((tensor, user, i))
         for step in self.structure.steps:
             seeds = ((tensor, self._message(user, i)) for tensor, user, i in uses[step])
@@ -207,8 +207,8 @@ class GradientFlow:
         stack = [weight]
         while stack:
             for user, _ in self.structure.consumers(stack.pop()):
-                if user.step is None and user.order not in found:
-                    found[user.order] = user
+                if user.step is None and user.index not in found:
+                    found[user.index] = user
                     stack.append(user)
         return found
 
@@ -222,12 +222,12 @@ class GradientFlow:
         records = {}
         for row in self.structure.rows:
             for state, following in zip(row, [*row[1:], None], strict=True):
-                g = self._gradients.get(state.order)
+                g = self._gradients.get(state.index)
                 g = np.zeros(state.shape, state.dtype) if g is None else g
-                own = self._injected.gradients.get(state.order)
+                own = self._injected.gradients.get(state.index)
                 own = np.zeros_like(g) if own is None else own
                 assert state.step is not None
-                records[state.order] = StateFlow(
+                records[state.index] = StateFlow(
                     tensor=state,
                     name=state.name or "h",
                     step=state.step,
@@ -238,7 +238,7 @@ class GradientFlow:
                     from_future=g - own,
                     gain=None if following is None else self._gain(state, following),
                 )
-        return [records[state.order] for state in self.structure.states]
+        return [records[state.index] for state in self.structure.states]
 
     @cached_property
     def _injected(self) -> Injected:
@@ -284,7 +284,7 @@ class GradientFlow:
             for user, i in self.structure.consumers(state)
             if user.step is not None and user.step != state.step
         ]
-        g = self._gradients.get(following.order)
+        g = self._gradients.get(following.index)
         reference = 0.0 if g is None else norm(g)
         arrived = [message for message in sent if message is not None]
         return norm(np.sum(arrived, axis=0)) / reference if arrived and reference else None

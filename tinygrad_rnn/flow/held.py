@@ -45,26 +45,26 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
     if len(given) < 2:
         return given
     tensors = [tensor for state in given for tensor in state]
-    leading = {x.order for node in between(tensors, tensors).values() for x in node.inputs if type(x) is Tensor}
-    last = max(range(len(given)), key=lambda k: given[k][0].order)
-    if all(k == last or any(tensor.order in leading for tensor in state) for k, state in enumerate(given)):
+    leading = {x.index for node in between(tensors, tensors).values() for x in node.inputs if type(x) is Tensor}
+    last = max(range(len(given)), key=lambda k: given[k][0].index)
+    if all(k == last or any(tensor.index in leading for tensor in state) for k, state in enumerate(given)):
         return given
     graph = structure(_joined(tensors, loss))
     cut = {leaf.leaf.cut_from for leaf in graph.cuts if leaf.leaf is not None and leaf.leaf.cut_from is not None}
     known = _recurrent(graph, cut)
     home = {
-        tensor.order: tuple(other for other in state if other.order in known)
+        tensor.index: tuple(other for other in state if other.index in known)
         for layer in graph.layers
         for state in layer
         for tensor in state
     }
     found: list[State] = []
     for state in given:
-        if any(tensor.order in leading | cut | known for tensor in state):
+        if any(tensor.index in leading | cut | known for tensor in state):
             found.append(state)
             continue
-        origins = {order for tensor in state for order in _origins(tensor, known, caller)}
-        made_from = {home[order][0].order: home[order] for order in origins}
+        origins = {index for tensor in state for index in _origins(tensor, known, caller)}
+        made_from = {home[index][0].index: home[index] for index in origins}
         if len(made_from) != 1:
             raise GraphError(
                 f"{caller}: {state[0].describe()} is beside the path of the gradient through time and made from "
@@ -72,7 +72,7 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
                 "them, such as one of gradient_flow(loss).structure.layers"
             )
         found.extend(made_from.values())
-    if len({state[0].order for state in found}) < len(found):
+    if len({state[0].index for state in found}) < len(found):
         raise GraphError(f"{caller}: several of the given tensors are made from the same state; pass one for each step")
     return found
 
@@ -81,8 +81,8 @@ def _recurrent(graph: Structure, cut: set[int]) -> set[int]:
     """Creation numbers of the tensors of those rows in which one leads to the next, or would but for a cut."""
     found: set[int] = set()
     for row in graph.rows:
-        if between(row, row) or any(tensor.order in cut for tensor in row):
-            found.update(tensor.order for tensor in row)
+        if between(row, row) or any(tensor.index in cut for tensor in row):
+            found.update(tensor.index for tensor in row)
     return found
 
 
@@ -101,22 +101,22 @@ def _origins(given: Tensor, known: set[int], caller: str) -> set[int]:
     Raises:
         GraphError: something else than a view, mask or monotone function of each entry is on the way.
     """
-    touched: dict[int, tuple[Tensor, Array]] = {given.order: (given, np.ones(given.shape))}
-    queue = [-given.order]
+    touched: dict[int, tuple[Tensor, Array]] = {given.index: (given, np.ones(given.shape))}
+    queue = [-given.index]
     found: set[int] = set()
     while queue:
         node, mask = touched.pop(-heappop(queue))
-        if node.order in known:
-            found.add(node.order)
+        if node.index in known:
+            found.add(node.index)
             continue
         for operand, part in _sources(node, mask, given, caller):
             if not part.any():
                 continue
-            if operand.order in touched:
-                touched[operand.order] = (operand, touched[operand.order][1] + part)
+            if operand.index in touched:
+                touched[operand.index] = (operand, touched[operand.index][1] + part)
             else:
-                touched[operand.order] = (operand, part)
-                heappush(queue, -operand.order)
+                touched[operand.index] = (operand, part)
+                heappush(queue, -operand.index)
     return found
 
 
@@ -124,7 +124,7 @@ def _sources(node: Tensor, mask: Array, given: Tensor, caller: str) -> list[tupl
     """The operands that the touched entries of a result come from, with those of their entries."""
     name = "a leaf" if node.primitive is None else node.primitive.name
     if name == "stack":  # without an array of zeros for every step that was not picked
-        picked = np.moveaxis(mask, node.params["axis"], 0)
+        picked = np.moveaxis(mask, node.attrs["axis"], 0)
         numbers = np.flatnonzero(picked.reshape(len(picked), -1).any(1))
         return [(node.inputs[i], picked[i]) for i in numbers if _flows(node.inputs[i])]
     if name in _VIEWS:

@@ -39,36 +39,36 @@ def injected(structure: Structure, gradients: Mapping[int, Array]) -> Injected:
     entries: dict[int, list[tuple[Tensor, Any]]] = defaultdict(list)
 
     def outside(node: Tensor) -> bool:
-        return node.step is None or node.order in structure.running_totals
+        return node.step is None or node.index in structure.running_totals
 
-    loss, seed = structure.loss, gradients[structure.loss.order]
-    (direct if outside(loss) else found)[loss.order].append(seed)
+    loss, seed = structure.loss, gradients[structure.loss.index]
+    (direct if outside(loss) else found)[loss.index].append(seed)
     if not outside(loss):  # the loss of one step, made in it
         entries[loss.step or 0].append((loss, seed))
 
     for node in reversed(structure.nodes):
         if not outside(node):
-            arrived = found.pop(node.order, None)
+            arrived = found.pop(node.index, None)
             if arrived is None:
                 continue
-            g = done[node.order] = total(arrived, node)
+            g = done[node.index] = total(arrived, node)
             for operand, message in _sent(node, g):
                 if outside(operand):
-                    apart[operand.order][node.step or 0].append(message)
+                    apart[operand.index][node.step or 0].append(message)
                 elif operand.step == node.step:
-                    found[operand.order].append(message)
+                    found[operand.index].append(message)
             continue
-        if node.order in direct:
-            for operand, message in _sent(node, total(direct.pop(node.order), node)):
-                (direct if outside(operand) else found)[operand.order].append(message)
+        if node.index in direct:
+            for operand, message in _sent(node, total(direct.pop(node.index), node)):
+                (direct if outside(operand) else found)[operand.index].append(message)
                 if not outside(operand):
                     entries[operand.step or 0].append((operand, message))
-        for step, arrived in apart.pop(node.order, {}).items():
+        for step, arrived in apart.pop(node.index, {}).items():
             for operand, message in _of_stack(node, arrived) or _sent(node, total(arrived, node)):
                 if outside(operand):
-                    apart[operand.order][step].append(message)
+                    apart[operand.index][step].append(message)
                 elif operand.step == step:
-                    found[operand.order].append(message)
+                    found[operand.index].append(message)
     return Injected(done, dict(entries))
 
 
@@ -80,7 +80,7 @@ def _sent(node: Tensor, g: Array) -> list[tuple[Tensor, Any]]:
 def _of_stack(node: Tensor, arrived: list[Any]) -> list[tuple[Tensor, Any]] | None:
     """One step reads one entry of a stack: that entry's operand alone gets it, without a pass over all T of them."""
     assert node.primitive is not None
-    if node.primitive.name != "stack" or node.params["axis"] != 0:
+    if node.primitive.name != "stack" or node.attrs["axis"] != 0:
         return None
     if not all(type(message) is Patch and type(message.key) is int for message in arrived):
         return None

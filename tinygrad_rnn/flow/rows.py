@@ -54,7 +54,7 @@ def rows_sent(node: Tensor, g: Rows, useful: set[int]) -> list[tuple[Tensor, Row
     found = []
     asked: list[list[Any]] | None = None
     for i, operand in enumerate(node.inputs):
-        if type(operand) is not Tensor or not operand.requires_grad or operand.order not in useful:
+        if type(operand) is not Tensor or not operand.requires_grad or operand.index not in useful:
             continue
         values = _at_once(node, i, g.values)
         if values is None:
@@ -75,14 +75,14 @@ def _at_once(node: Tensor, i: int, g: Array) -> Array | None:
     if name in _ELEMENTWISE and operand.shape == node.shape:
         rule = primitive.vjps[i]
         arrays = [x._array if type(x) is Tensor else x for x in node.inputs]
-        return None if rule is None else np.asarray(rule(g, node._array, *arrays, **node.params))
+        return None if rule is None else np.asarray(rule(g, node._array, *arrays, **node.attrs))
     if name == "matmul" and i == 0 and _array(node.inputs[1]).ndim == 2:
         return np.asarray(g @ _array(node.inputs[1]).T)
     if name == "matmul" and i == 1 and _array(node.inputs[0]).ndim == 2 and operand.ndim <= 2:
         left = _array(node.inputs[0])
         return np.asarray(g @ left if operand.ndim == 1 else left.T @ g)
     if name == "getitem" and i == 0:
-        key = node.params["key"]
+        key = node.attrs["key"]
         entries = key if type(key) is tuple else (key,)
         if any(type(entry) is Slot for entry in entries):
             return None

@@ -83,7 +83,7 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) ->
 def _jacobian(before: State, after: State, sequences: int) -> Array:
     """(B, n, n): a row of `after` is seeded in all sequences of the batch at once."""
     sweep = ToStates(after, [before])
-    if not any(tensor.order in sweep.nodes for tensor in after):
+    if not any(tensor.index in sweep.nodes for tensor in after):
         raise GraphError(
             f"spectrum: {before[0].describe()} does not lead to {after[0].describe()}; pass the states of one layer "
             "and direction in the order they were computed"

@@ -55,21 +55,21 @@ class Structure:
 
     def consumers(self, tensor: Tensor) -> list[Use]:
         """Each `(consumer, i)` with `consumer.inputs[i] is tensor`, in creation order."""
-        return self._uses.get(tensor.order, [])
+        return self._uses.get(tensor.index, [])
 
     def weight_name(self, weight: Tensor) -> str:
         """The weight's name; those without one are "weight #1", ... in the order of their first use.
 
         No variable can be called so: W₁ would be taken for the user's own W1.
         """
-        return weight.name or self._numbered.get(weight.order, "unnamed")
+        return weight.name or self._numbered.get(weight.index, "unnamed")
 
     @cached_property
     def _numbered(self) -> dict[int, str]:
-        initial = {tensor.order for tensor in self.initial_states}
-        unnamed = [x for x in self.leaves if x.requires_grad and not x.name and x.order not in initial]
-        unnamed.sort(key=lambda leaf: (self.consumers(leaf)[0][0].order, self.consumers(leaf)[0][1]))
-        return {leaf.order: f"weight #{at}" for at, leaf in enumerate(unnamed, start=1)}
+        initial = {tensor.index for tensor in self.initial_states}
+        unnamed = [x for x in self.leaves if x.requires_grad and not x.name and x.index not in initial]
+        unnamed.sort(key=lambda leaf: (self.consumers(leaf)[0][0].index, self.consumers(leaf)[0][1]))
+        return {leaf.index: f"weight #{at}" for at, leaf in enumerate(unnamed, start=1)}
 
 
 def structure(loss: Tensor) -> Structure:
@@ -89,7 +89,7 @@ def structure(loss: Tensor) -> Structure:
     for node in nodes:
         for i, operand in enumerate(node.inputs):
             if type(operand) is Tensor:
-                uses[operand.order].append((node, i))
+                uses[operand.index].append((node, i))
     sites = _sites(nodes)
     totals = _running_totals(loss, nodes, uses, sites)
     rows = _rows(nodes, uses, sites, totals)
@@ -99,7 +99,7 @@ def structure(loss: Tensor) -> Structure:
         nodes=nodes,
         leaves=leaves,
         steps=sorted({node.step for node in nodes if node.step is not None}),
-        states=sorted(states, key=lambda state: (state.step, state.order)),
+        states=sorted(states, key=lambda state: (state.step, state.index)),
         rows=rows,
         layers=_layers(rows),
         shared_weights=_shared_weights(nodes, leaves, uses),
@@ -112,25 +112,25 @@ def structure(loss: Tensor) -> Structure:
 
 def _reachable(loss: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Nodes and leaves behind `loss`. Unlike the engine's own walk it asks no leaf whether it has changed."""
-    seen = {loss.order}
+    seen = {loss.index}
     nodes, leaves, stack = [], [], [loss]
     while stack:
         node = stack.pop()
         nodes.append(node)
         for operand in node.inputs:
-            if type(operand) is Tensor and operand.order not in seen:
+            if type(operand) is Tensor and operand.index not in seen:
                 if operand.primitive is None:
                     leaves.append(operand)
                 elif operand.requires_grad:
                     stack.append(operand)
                 else:
                     continue
-                seen.add(operand.order)
-    return sorted(nodes, key=_order), sorted(leaves, key=_order)
+                seen.add(operand.index)
+    return sorted(nodes, key=_index), sorted(leaves, key=_index)
 
 
-def _order(tensor: Tensor) -> int:
-    return tensor.order
+def _index(tensor: Tensor) -> int:
+    return tensor.index
 
 
 def _sites(nodes: list[Tensor]) -> dict[int, Hashable]:
@@ -143,7 +143,7 @@ def _sites(nodes: list[Tensor]) -> dict[int, Hashable]:
     for node in nodes:
         code, offset = node.origin or (None, 0)
         place = (id(code), offset, node.scope, node.primitive)  # hashing the code itself would read all of it
-        sites[node.order] = (place, times[node.step, place])
+        sites[node.index] = (place, times[node.step, place])
         times[node.step, place] += 1
     return sites
 
@@ -151,11 +151,11 @@ def _sites(nodes: list[Tensor]) -> dict[int, Hashable]:
 def _rows(
     nodes: list[Tensor], uses: dict[int, list[Use]], sites: dict[int, Hashable], totals: set[int]
 ) -> list[list[Tensor]]:
-    recurrent = {sites[node.order] for node in nodes if node.order not in totals and _crosses(node, uses)}
+    recurrent = {sites[node.index] for node in nodes if node.index not in totals and _crosses(node, uses)}
     rows: dict[Hashable, list[Tensor]] = defaultdict(list)
     for node in nodes:
-        if node.step is not None and sites[node.order] in recurrent:
-            rows[sites[node.order]].append(node)
+        if node.step is not None and sites[node.index] in recurrent:
+            rows[sites[node.index]].append(node)
     return list(rows.values())
 
 
@@ -174,17 +174,17 @@ def _running_totals(
     loss: Tensor, nodes: list[Tensor], uses: dict[int, list[Use]], sites: dict[int, Hashable]
 ) -> set[int]:
     """Tensors that steps hand on only to add to them, until they are the loss."""
-    added = {loss.order}
+    added = {loss.index}
     for node in reversed(nodes):
-        users = uses[node.order]
-        if users and all(user.order in added and _adds(user, i) for user, i in users):
-            added.add(node.order)
-    places = {sites[node.order] for node in nodes if node.order in added and _crosses(node, uses)}
-    return {node.order for node in nodes if node.order in added and sites[node.order] in places}
+        users = uses[node.index]
+        if users and all(user.index in added and _adds(user, i) for user, i in users):
+            added.add(node.index)
+    places = {sites[node.index] for node in nodes if node.index in added and _crosses(node, uses)}
+    return {node.index for node in nodes if node.index in added and sites[node.index] in places}
 
 
 def _crosses(node: Tensor, uses: dict[int, list[Use]]) -> bool:
-    return node.step is not None and any(user.step not in (None, node.step) for user, _ in uses[node.order])
+    return node.step is not None and any(user.step not in (None, node.step) for user, _ in uses[node.index])
 
 
 def _adds(user: Tensor, i: int) -> bool:
@@ -202,19 +202,19 @@ def _shared_weights(nodes: list[Tensor], leaves: list[Tensor], uses: dict[int, l
 
     def two_steps(tensor: Tensor) -> tuple[int, ...]:
         found: set[int] = set()
-        for user, _ in uses[tensor.order]:
-            found.update(used_in[user.order] if user.step is None else (user.step,))
+        for user, _ in uses[tensor.index]:
+            found.update(used_in[user.index] if user.step is None else (user.step,))
             if len(found) > 1:
                 break
         return tuple(found)[:2]
 
     for node in reversed(nodes):
         if node.step is None:
-            used_in[node.order] = two_steps(node)
+            used_in[node.index] = two_steps(node)
     return [
         leaf
         for leaf in leaves
-        if leaf.requires_grad and len(two_steps(leaf)) > 1 and not _is_sequence(uses[leaf.order])
+        if leaf.requires_grad and len(two_steps(leaf)) > 1 and not _is_sequence(uses[leaf.index])
     ]
 
 
@@ -222,9 +222,9 @@ def _is_sequence(uses: list[Use]) -> bool:
     """Whether each step reads a slice of its own, as `tg.steps` and `xs[:, t]` read a sequence."""
     reader: dict[str, int | None] = {}
     for user, _ in uses:
-        if "key" not in user.params:
+        if "key" not in user.attrs:
             return False
-        key = user.params["key"]
+        key = user.attrs["key"]
         if any(type(entry) is Slot for entry in (key if type(key) is tuple else (key,))):
             return False  # rows looked up by number, as in an embedding
         if reader.setdefault(repr(key), user.step) != user.step:
@@ -240,16 +240,16 @@ def _initial_states(
     sites: dict[int, Hashable],
 ) -> list[Tensor]:
     """Leaves, and results from outside the loop, that fill an operand's place which a state fills later."""
-    roles = {(sites[user.order], i) for state in states for user, i in uses[state.order] if user.step != state.step}
+    roles = {(sites[user.index], i) for state in states for user, i in uses[state.index] if user.step != state.step}
 
     def begins(tensor: Tensor) -> bool:
         cut = tensor.leaf is not None and tensor.leaf.cut_from is not None
         outside = tensor.step is None or (tensor.is_leaf and not cut)
         return outside and any(
-            user.step is not None and (sites[user.order], i) in roles for user, i in uses[tensor.order]
+            user.step is not None and (sites[user.index], i) in roles for user, i in uses[tensor.index]
         )
 
-    return [tensor for tensor in sorted(leaves + nodes, key=_order) if begins(tensor)]
+    return [tensor for tensor in sorted(leaves + nodes, key=_index) if begins(tensor)]
 
 
 __all__ = ["Structure", "Use", "structure"]

@@ -25,20 +25,20 @@ Seed = Sequence[tuple[Tensor, Any]]
 
 def between(outputs: Iterable[Tensor], targets: Iterable[Tensor]) -> dict[int, Tensor]:
     """The results that gradients pass through on their way from `outputs` to `targets`, by creation number."""
-    useful = {target.order for target in targets}
+    useful = {target.index for target in targets}
     first = min(useful, default=0)
     seen: dict[int, Tensor] = {}
     stack = list(outputs)
     while stack:
         node = stack.pop()
-        if node.order not in seen and node.order >= first:
-            seen[node.order] = node
+        if node.index not in seen and node.index >= first:
+            seen[node.index] = node
             stack.extend(x for x in node.inputs if type(x) is Tensor and x.requires_grad)
     found: dict[int, Tensor] = {}
-    for order in sorted(seen):
-        if any(type(x) is Tensor and x.order in useful for x in seen[order].inputs):
-            useful.add(order)
-            found[order] = seen[order]
+    for index in sorted(seen):
+        if any(type(x) is Tensor and x.index in useful for x in seen[index].inputs):
+            useful.add(index)
+            found[index] = seen[index]
     return found
 
 
@@ -47,7 +47,7 @@ class Sweep:
 
     def __init__(self, nodes: dict[int, Tensor], target: Tensor) -> None:
         self.nodes, self.target = nodes, target
-        self.useful = {*nodes, target.order}
+        self.useful = {*nodes, target.index}
 
     def run(self, seeds: Iterable[tuple[Tensor, Any]]) -> Array:
         """The gradient of the target, from tensors and the gradients to start from."""
@@ -55,19 +55,19 @@ class Sweep:
         queue: list[int] = []
 
         def arrive(tensor: Tensor, message: Any) -> None:
-            if tensor.order not in pending:
-                heappush(queue, -tensor.order)
-            pending[tensor.order].append(message)
+            if tensor.index not in pending:
+                heappush(queue, -tensor.index)
+            pending[tensor.index].append(message)
 
         for tensor, seed in seeds:
             arrive(tensor, seed)
-        while queue and -queue[0] != self.target.order:
+        while queue and -queue[0] != self.target.index:
             node = self.nodes[-heappop(queue)]
-            g = total(pending.pop(node.order), node)
+            g = total(pending.pop(node.index), node)
             for operand, message in zip(node.inputs, messages(node, g, useful=self.useful), strict=True):
                 if message is not None:
                     arrive(operand, message)
-        return total(pending[self.target.order], self.target)
+        return total(pending[self.target.index], self.target)
 
 
 class ToStates:
@@ -85,8 +85,8 @@ class ToStates:
     def __init__(self, outputs: Iterable[Tensor], states: list[State]) -> None:
         targets = [tensor for state in states for tensor in state]
         self.nodes = between(outputs, targets)
-        self.useful = {*self.nodes, *(target.order for target in targets)}
-        self.by_last = {max(tensor.order for tensor in state): k for k, state in enumerate(states)}
+        self.useful = {*self.nodes, *(target.index for target in targets)}
+        self.by_last = {max(tensor.index for tensor in state): k for k, state in enumerate(states)}
         self.states = states
 
     def gradients(
@@ -104,21 +104,21 @@ class ToStates:
         ahead = sorted(self.by_last)
 
         def arrive(tensor: Tensor, rows: Rows) -> None:
-            held = pending.get(tensor.order)
+            held = pending.get(tensor.index)
             if held is None:
-                heappush(queue, -tensor.order)
-            pending[tensor.order] = rows if held is None else held + rows
+                heappush(queue, -tensor.index)
+            pending[tensor.index] = rows if held is None else held + rows
 
         for row, starts in enumerate(seeds):
             for tensor, seed in starts:
-                if tensor.order in self.useful:
+                if tensor.index in self.useful:
                     g = seed.dense(tensor.shape) if type(seed) is Patch else seed
                     arrive(tensor, Rows(row, np.asarray(g)[None]))
         while queue:
-            order = -heappop(queue)
-            while ahead and ahead[-1] >= order:  # also a state of which only the tensors made earlier are reached
+            index = -heappop(queue)
+            while ahead and ahead[-1] >= index:  # also a state of which only the tensors made earlier are reached
                 k = self.by_last[ahead.pop()]
-                arrived = [pending.get(tensor.order) for tensor in self.states[k]]
+                arrived = [pending.get(tensor.index) for tensor in self.states[k]]
                 if any(rows is not None for rows in arrived):
                     found[k] = [
                         Rows(0, np.zeros((1, *tensor.shape))) if rows is None else rows
@@ -126,9 +126,9 @@ class ToStates:
                     ]
                 if k == until:
                     return found
-            node = self.nodes.get(order)
+            node = self.nodes.get(index)
             if node is not None:
-                for operand, rows in rows_sent(node, pending.pop(order), self.useful):
+                for operand, rows in rows_sent(node, pending.pop(index), self.useful):
                     arrive(operand, rows)
         return found
 

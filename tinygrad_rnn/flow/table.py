@@ -45,7 +45,7 @@ def table(flow: GradientFlow) -> str:
     lines = [f"gradient flow of {terminal(flow.loss.name or 'the loss')} = {flow.loss.item():.6g}: {_parts(flow)}"]
     if not layers:
         return "\n".join([*lines, "no state is handed from one step to another, so nothing flows through time"])
-    records = {record.tensor.order: record for record in flow.states()}
+    records = {record.tensor.index: record for record in flow.states()}
     rows = sum(len(layer[0]) for layer in layers)
     room = (ROWS - len(lines) - 3 * len(layers) - rows) // rows
     shares = _shares(flow)
@@ -57,7 +57,7 @@ def table(flow: GradientFlow) -> str:
         if room >= 3:
             for row in flow.structure.rows:
                 if any(row[0] is tensor for tensor in layer[0]):
-                    lines += _steps([records[tensor.order] for tensor in row], _names(layer), credit, shares, room)
+                    lines += _steps([records[tensor.index] for tensor in row], _names(layer), credit, shares, room)
     if len(layers) > ROWS // 4:
         lines += ["", f"and {len(layers) - ROWS // 4} more layers; flow.decay(layer) for each of flow.structure.layers"]
     return "\n".join(lines)

@@ -173,7 +173,7 @@ def _tracks(diagram: Diagram, columns: list[Column]) -> dict[int, int]:
     for link in diagram.links:
         a, b = number.get(link.source.step), number.get(link.target.step)
         if link.source.zone == link.target.zone == "lane" and a is not None and b is not None and a != b:
-            used[a + 1 if a < b else a].add((link.source.id, link.tensor.order))
+            used[a + 1 if a < b else a].add((link.source.id, link.tensor.index))
     return defaultdict(int, {at: len(sources) for at, sources in used.items()})
 
 

@@ -50,10 +50,10 @@ class Reading:
     def __init__(self, structure: Structure, weights: str) -> None:
         self.structure = structure
         self.weights = weights
-        self.row_of = {state.order: at for at, row in enumerate(structure.rows) for state in row}
-        self.initial = {tensor.order for tensor in structure.initial_states}
-        self.cuts = {tensor.order for tensor in structure.cuts}
-        self.is_node = {node.order for node in structure.nodes}
+        self.row_of = {state.index: at for at, row in enumerate(structure.rows) for state in row}
+        self.initial = {tensor.index for tensor in structure.initial_states}
+        self.cuts = {tensor.index for tensor in structure.cuts}
+        self.is_node = {node.index for node in structure.nodes}
         self.sums: dict[int, int] = {}
         self.homes = self._homes()
         self.bands = self._bands()
@@ -62,45 +62,45 @@ class Reading:
 
     def step_of(self, tensor: Tensor) -> int | None:
         """The step in whose lane a tensor is drawn."""
-        home = self.homes.get(tensor.order, tensor.step)
+        home = self.homes.get(tensor.index, tensor.step)
         return home if isinstance(home, int) else None
 
     def _homes(self) -> dict[int, int | str]:
         """For what was made outside the steps: "before", "after", or the step that it is drawn in."""
         nodes = self.structure.nodes
         if not self.structure.steps:  # one lane for everything
-            return {tensor.order: 0 for tensor in [*nodes, *self.structure.leaves]}
-        last: dict[int, int] = {node.order: node.step for node in nodes if node.step is not None}
+            return {tensor.index: 0 for tensor in [*nodes, *self.structure.leaves]}
+        last: dict[int, int] = {node.index: node.step for node in nodes if node.step is not None}
         homes: dict[int, int | str] = {}
         for node in nodes:
             if node.step is not None:
                 if self._is_running_sum(node):
-                    self.sums[node.order] = node.step
+                    self.sums[node.index] = node.step
                 continue
-            steps = [last[x.order] for x in node.inputs if isinstance(x, Tensor) and x.order in last]
+            steps = [last[x.index] for x in node.inputs if isinstance(x, Tensor) and x.index in last]
             if steps:
-                last[node.order] = max(steps)
+                last[node.index] = max(steps)
                 if self._continues_sum(node):
-                    self.sums[node.order] = homes[node.order] = max(
+                    self.sums[node.index] = homes[node.index] = max(
                         x.step for x in node.inputs if isinstance(x, Tensor) and x.step is not None
                     )
                 else:
-                    homes[node.order] = "after"
+                    homes[node.index] = "after"
             else:
-                homes[node.order] = "before"
+                homes[node.index] = "before"
         feeds_step: set[int] = set()
         for node in reversed(nodes):
-            used = any(user.step is not None or user.order in feeds_step for user, _ in self.uses(node))
+            used = any(user.step is not None or user.index in feeds_step for user, _ in self.uses(node))
             if node.step is None and used:
-                feeds_step.add(node.order)
-                if homes[node.order] == "after":
-                    homes[node.order] = last[node.order]
+                feeds_step.add(node.index)
+                if homes[node.index] == "after":
+                    homes[node.index] = last[node.index]
         for leaf in self.structure.leaves:
             if leaf.step is None:
                 users = {user.step for user, _ in self.uses(leaf)}
                 data = not leaf.requires_grad and len(users) == 1 < len(self.structure.steps)
                 only = next(iter(users))
-                homes[leaf.order] = only if data and only is not None else "before"  # entry t of a list of inputs
+                homes[leaf.index] = only if data and only is not None else "before"  # entry t of a list of inputs
         return homes
 
     def uses(self, tensor: Tensor) -> list[Use]:
@@ -108,15 +108,15 @@ class Reading:
 
     def _is_running_sum(self, node: Tensor) -> bool:
         """Whether `node` is one `loss = loss + l_t` of a loop."""
-        if not _is_addition(node) or node.order in self.row_of:
+        if not _is_addition(node) or node.index in self.row_of:
             return False
         crosses = any(user.step is not None and user.step != node.step for user, _ in self.uses(node))
         continues = any(
             isinstance(x, Tensor)
-            and x.order in self.is_node
+            and x.index in self.is_node
             and x.step is not None
             and x.step != node.step
-            and x.order not in self.row_of
+            and x.index not in self.row_of
             for x in node.inputs
         )
         return crosses or continues
@@ -125,11 +125,11 @@ class Reading:
         """Whether `node` is one addition of `sum(losses)`, written after the loop."""
         if not _is_addition(node) or node.size != 1:
             return False
-        inside = [x for x in node.inputs if isinstance(x, Tensor) and x.step is not None and x.order in self.is_node]
+        inside = [x for x in node.inputs if isinstance(x, Tensor) and x.step is not None and x.index in self.is_node]
         rest = [x for x in node.inputs if not any(x is each for each in inside)]
         if not inside or len({x.step for x in inside}) != len(inside):
             return False
-        if all(isinstance(x, Tensor) and x.order in self.sums for x in rest):
+        if all(isinstance(x, Tensor) and x.index in self.sums for x in rest):
             return bool(rest) or len(inside) == 2
         starts = all(not isinstance(x, Tensor) for x in rest)
         followers = [user for user, _ in self.uses(node)]
@@ -140,15 +140,15 @@ class Reading:
         found: dict[int, Side] = {}
         enough = 2 if len(self.structure.steps) == 2 else 3
         for tensor in [*self.structure.leaves, *self.structure.nodes]:
-            home = self.homes.get(tensor.order)
+            home = self.homes.get(tensor.index)
             if home == "before" and len(self.structure.steps) > 1:
                 readers = {user.step for user, _ in self.uses(tensor) if user.step is not None and reads_slice(user)}
                 if len(readers) > 1 and all(user.step is None or reads_slice(user) for user, _ in self.uses(tensor)):
-                    found[tensor.order] = "bottom"
+                    found[tensor.index] = "bottom"
             elif home == "after":
                 steps = {self.step_of(x) for x in tensor.inputs if isinstance(x, Tensor)} - {None}
                 if len(steps) >= enough:
-                    found[tensor.order] = "top"
+                    found[tensor.index] = "top"
         return found
 
     def _views(self) -> set[int]:
@@ -160,9 +160,9 @@ class Reading:
             x = node.inputs[0]
             if node.primitive is None or node.primitive.name not in _VIEWS or not isinstance(x, Tensor):
                 continue
-            weight = x.is_leaf and x.requires_grad and x.order not in self.initial
-            if (weight or x.order in found) and x.order not in self.bands and node is not self.structure.loss:
-                found.add(node.order)
+            weight = x.is_leaf and x.requires_grad and x.index not in self.initial
+            if (weight or x.index in found) and x.index not in self.bands and node is not self.structure.loss:
+                found.add(node.index)
         return found
 
     # ------------------------------------------------------------------ drawn or said
@@ -176,12 +176,12 @@ class Reading:
         """Whether an operand is written on its consumer instead of being drawn."""
         if not isinstance(x, Tensor):
             return True
-        if x.order in self.initial or x.order in self.bands or x.order in self.cuts:
+        if x.index in self.initial or x.index in self.bands or x.index in self.cuts:
             return False
-        if x.order in self.views:
+        if x.index in self.views:
             return True
-        if x.order in self.is_node:
-            if self.homes.get(x.order) != "before":
+        if x.index in self.is_node:
+            if self.homes.get(x.index) != "before":
                 return False
             users = {user.step for user, _ in self.uses(x)}
             return len(users) > 1 and users != {None}
@@ -206,14 +206,14 @@ class Reading:
         return drawn
 
     def is_weight(self, x: object) -> bool:
-        return isinstance(x, Tensor) and (x.requires_grad and self.is_said(x)) and x.order not in self.bands
+        return isinstance(x, Tensor) and (x.requires_grad and self.is_said(x)) and x.index not in self.bands
 
     # ------------------------------------------------------------------ words
     def caption(self, node: Tensor) -> str:
         """What a node does, with the operands that are not drawn: "@ W_hh", "+ b_h", "1 −", "[0:4]"."""
-        found = self._captions.get(node.order)
+        found = self._captions.get(node.index)
         if found is None:
-            found = self._captions[node.order] = self._caption(node)
+            found = self._captions[node.index] = self._caption(node)
         return found
 
     def _caption(self, node: Tensor) -> str:
@@ -222,10 +222,10 @@ class Reading:
         symbol = SYMBOLS.get(name, name.replace("_", " "))
         drawn = {i for i, _ in self.operands(node)}
         if self.weights == "nodes":
-            shared = {weight.order for weight in self.structure.shared_weights}
-            drawn |= {i for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and x.order in shared}
+            shared = {weight.index for weight in self.structure.shared_weights}
+            drawn |= {i for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and x.index in shared}
         if name == "getitem":
-            index = _index_text(node.params.get("key"))
+            index = _index_text(node.attrs.get("key"))
             return index if 0 in drawn else f"{self.mention(node.inputs[0])}{index}"
         if name in _INFIX and len(node.inputs) == 2:
             left, right = node.inputs
@@ -245,7 +245,7 @@ class Reading:
         if not isinstance(x, Tensor):
             value = np.asarray(x)
             return f"{value:.4g}" if value.ndim == 0 and value.dtype.kind in "iuf" else str(value)[:12]
-        if x.order in self.views and not x.name:
+        if x.index in self.views and not x.name:
             turned = x.primitive is not None and x.primitive.name in ("transpose", "swapaxes")
             return self.mention(x.inputs[0]) + ("ᵀ" if turned else "")
         if x.name:
@@ -263,7 +263,7 @@ def _is_addition(node: Tensor) -> bool:
 
 def reads_slice(node: Tensor) -> bool:
     """Whether `node` is `xs[t]`: one entry of a sequence, by a plain number."""
-    return node.primitive is not None and node.primitive.name == "getitem" and type(node.params.get("key")) is int
+    return node.primitive is not None and node.primitive.name == "getitem" and type(node.attrs.get("key")) is int
 
 
 def _index_text(key: object) -> str:

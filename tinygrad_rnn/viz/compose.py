@@ -119,7 +119,7 @@ def _hidden(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradie
     for box in drawn.boxes:
         if box.kind not in ("state", "cell") or box.step != drawn.steps[0]:
             continue
-        rows = [drawn.row_of[tensor.order] for tensor in box.tensors]
+        rows = [drawn.row_of[tensor.index] for tensor in box.tensors]
         for at, row in enumerate(rows):
             gain = gradients.hidden_gain(drawn, row)
             if gain is None:
@@ -256,7 +256,7 @@ def add_edges(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Grad
                     kind="cut",
                 )
             )
-        key = (id(link.source), link.tensor.order)
+        key = (id(link.source), link.tensor.index)
         gain = gradients.link_gain(link) if link.kind == "state" else None
         if gain is not None and key in router.label_at and key not in said:
             said.add(key)
@@ -291,7 +291,7 @@ def _strips(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradie
     assert gradients.flow is not None
     flow, structure = gradients.flow, drawn.structure
     left, right = placed.columns[0].x, placed.columns[-1].right
-    beyond = {weight.order: flow.outside(weight) for weight in structure.shared_weights}
+    beyond = {weight.index: flow.outside(weight) for weight in structure.shared_weights}
     outside_x = right + 8
     if any(part.any() for part in beyond.values()):
         right = outside_x + OUTSIDE_WIDTH
@@ -325,7 +325,7 @@ def _strips(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradie
                 words, tip = number(norm), f"step {column.step} contributes |G| = {norm:.4g}"
             name = f"g{number_of}_{column.step if column.step is not None else 'hidden'}"
             scene.boxes.append(_share(name, column.x, y, column.width, norm, words, tip, gradients))
-        outside = beyond[weight.order]
+        outside = beyond[weight.index]
         apart = float(norms.sum())
         if right > outside_x:
             norm = float(np.linalg.norm(outside))

@@ -121,18 +121,18 @@ class _Builder:
         data: dict[Hashable, Box] = {}
         visible = [node for node in self.structure.nodes if self._is_visible(node)]
         for node in visible:
-            if self.read.is_said(node) and node.order not in self.read.bands:
+            if self.read.is_said(node) and node.index not in self.read.bands:
                 continue
             for _, x in self.read.operands(node):
-                if x.order not in self.box_of and x.order not in self.read.is_node and self._is_visible(x):
+                if x.index not in self.box_of and x.index not in self.read.is_node and self._is_visible(x):
                     self._leaf_box(x, data)
-            group = groups.get(node.order)
+            group = groups.get(node.index)
             if group is None:
                 self._add(self._node_box(node), node)
             elif group in made:
                 box = made[group]
                 box.members.append(node)
-                self.box_of[node.order] = box
+                self.box_of[node.index] = box
             else:
                 made[group] = self._add(self._node_box(node), node)
         for box in made.values():
@@ -145,23 +145,23 @@ class _Builder:
     def _add(self, box: Box, tensor: Tensor) -> Box:
         box.members = [tensor]
         self.boxes.append(box)
-        self.box_of[tensor.order] = box
+        self.box_of[tensor.index] = box
         return box
 
     def _leaf_box(self, leaf: Tensor, data: dict[Hashable, Box]) -> None:
         step = self.read.step_of(leaf)
-        if leaf.order in self.read.bands:
+        if leaf.index in self.read.bands:
             self._add(Box("band", "bottom", [leaf], name_runs(leaf.name or "sequence")), leaf)
             return
-        if leaf.order in self.read.initial or (leaf.order in self.read.cuts and not self._source_of_cut(leaf)):
-            kind: Kind = "cut" if leaf.order in self.read.cuts else "initial"
+        if leaf.index in self.read.initial or (leaf.index in self.read.cuts and not self._source_of_cut(leaf)):
+            kind: Kind = "cut" if leaf.index in self.read.cuts else "initial"
             self._add(Box(kind, "before", [leaf], *self._initial_words(leaf)), leaf)
             return
-        if leaf.order in self.read.cuts:
+        if leaf.index in self.read.cuts:
             return  # the link from what it was cut from says it
         key = (step, leaf._array.__array_interface__["data"][0], leaf.shape, leaf._array.strides, leaf.requires_grad)
         if key in data and not leaf.requires_grad:
-            self.box_of[leaf.order] = data[key]  # two loops read the same x_t
+            self.box_of[leaf.index] = data[key]  # two loops read the same x_t
             return
         zone: Zone = "before" if step is None else "lane"
         name = self.structure.weight_name(leaf) if leaf.requires_grad else leaf.name or "data"
@@ -180,7 +180,7 @@ class _Builder:
                 state, later = found
                 return name_runs(
                     state.name or "h", user.step - later
-                ), "detached" if tensor.order in self.read.cuts else "initial"
+                ), "detached" if tensor.index in self.read.cuts else "initial"
         return name_runs(tensor.name or "initial state"), ""
 
     def _role(self, user: Tensor, i: int) -> tuple[Tensor, int] | None:
@@ -195,22 +195,22 @@ class _Builder:
 
     def _node_box(self, node: Tensor) -> Box:
         step = self.read.step_of(node)
-        zone: Zone = self.read.bands.get(node.order) or ("lane" if step is not None else self._side(node))
+        zone: Zone = self.read.bands.get(node.index) or ("lane" if step is not None else self._side(node))
         caption = self.read.caption(node)
         kind: Kind = "op"
         align: Hashable = None
-        if node.order in self.read.sums:
+        if node.index in self.read.sums:
             kind, align = "total", "total"
-        elif node.order in self.read.bands:
+        elif node.index in self.read.bands:
             kind = "band"
-        elif node.order in self.read.initial:
+        elif node.index in self.read.initial:
             title, _ = self._initial_words(node)
             return Box("initial", "before", [node], title, caption)
-        elif node.order in self.read.row_of:
-            kind, align = "state", ("state", self.read.row_of[node.order])
+        elif node.index in self.read.row_of:
+            kind, align = "state", ("state", self.read.row_of[node.index])
         elif node is self.structure.loss or self._is_step_loss(node):
             kind, align = "loss", "loss"
-        elif reads_slice(node) and isinstance(node.inputs[0], Tensor) and node.inputs[0].order in self.read.bands:
+        elif reads_slice(node) and isinstance(node.inputs[0], Tensor) and node.inputs[0].index in self.read.bands:
             kind, align = "input", ("input", node.name)
         name = self.read.name_of(node) or {"state": "h", "loss": "L"}.get(kind)
         if kind == "total" and node is self.structure.loss:
@@ -226,7 +226,7 @@ class _Builder:
         return Box(kind, zone, [node], title, caption, step, node.scope, align)
 
     def _side(self, node: Tensor) -> Zone:
-        return "before" if self.read.homes[node.order] == "before" else "after"
+        return "before" if self.read.homes[node.index] == "before" else "after"
 
     def _is_step_loss(self, node: Tensor) -> bool:
         """A scalar of a step that only goes into the total or out of the loop."""
@@ -234,18 +234,18 @@ class _Builder:
         return (
             node.size == 1
             and self.read.step_of(node) is not None
-            and all(user.order in self.read.sums or self.read.homes.get(user.order) == "after" for user in users)
+            and all(user.index in self.read.sums or self.read.homes.get(user.index) == "after" for user in users)
         )
 
     def _name_cell(self, box: Box) -> None:
-        states = [node for node in box.members if node.order in self.read.row_of]
+        states = [node for node in box.members if node.index in self.read.row_of]
         named = [node for node in box.members if self.read.name_of(node)]
         last = box.members[-1]
         heads = states or ([named[-1]] if named else [last])
         box.tensors = heads
         if states:
             box.kind = "cell"
-            box.align = ("state", self.read.row_of[states[0].order])
+            box.align = ("state", self.read.row_of[states[0].index])
             box.scope = states[0].scope
         elif last is self.structure.loss or self._is_step_loss(last):
             box.kind, box.align, box.tensors = "loss", "loss", [last]
@@ -274,22 +274,22 @@ class _Builder:
         found: dict[Hashable, Link] = {}
         for box in self.boxes:
             for node in box.members:
-                if node.order not in self.read.is_node:
+                if node.index not in self.read.is_node:
                     continue
                 for i, x in self.read.operands(node):
-                    source = self.box_of.get(x.order)
+                    source = self.box_of.get(x.index)
                     kind: Literal["flow", "state", "total", "cut", "weight"] = "flow"
-                    if source is None and x.order in self.read.cuts:
+                    if source is None and x.index in self.read.cuts:
                         source, kind = self._source_of_cut(x), "cut"
                     if source is None and self.align_of(x) is not None and not self._is_visible(x):
                         source = self.gap
                     if source is None or source is box:
                         continue
-                    if source.kind == "initial" or (x.order in self.read.row_of and source.step != box.step):
+                    if source.kind == "initial" or (x.index in self.read.row_of and source.step != box.step):
                         kind = "state"
-                    elif x.order in self.read.sums or node.order in self.read.sums:
+                    elif x.index in self.read.sums or node.index in self.read.sums:
                         kind = "total"
-                    key = (id(source), id(box), x.order, *(() if self.detail == "cell" else (node.order, i)))
+                    key = (id(source), id(box), x.index, *(() if self.detail == "cell" else (node.index, i)))
                     if key in found:
                         found[key].uses.append((node, i))
                     else:
@@ -305,15 +305,15 @@ class _Builder:
                     continue
                 uses = [(user, i) for user, i in self.read.uses(tensor) if not self._is_visible(user)]
                 if uses:
-                    kind: Literal["total", "state"] = "total" if tensor.order in self.read.sums else "state"
+                    kind: Literal["total", "state"] = "total" if tensor.index in self.read.sums else "state"
                     found.append(Link(box, self.gap, tensor, uses, kind))
         return found
 
     def align_of(self, tensor: Tensor) -> Hashable:
         """The row that a state or a link of the running sum stands in; None for all else."""
-        if tensor.order in self.read.sums:
+        if tensor.index in self.read.sums:
             return "total"
-        return ("state", self.read.row_of[tensor.order]) if tensor.order in self.read.row_of else None
+        return ("state", self.read.row_of[tensor.index]) if tensor.index in self.read.row_of else None
 
     def _with_weights(self, boxes: list[Box], links: list[Link]) -> tuple[list[Box], list[Link]]:
         """Draw every shared weight as one box, linked to each operation that uses it."""
@@ -322,7 +322,7 @@ class _Builder:
             box = Box("weight", "weights", [weight], name_runs(self.structure.weight_name(weight)), shape)
             uses: dict[int, tuple[Box, list[Use]]] = {}
             for user, i in self.read.uses(weight):
-                target = self.box_of.get(user.order)
+                target = self.box_of.get(user.index)
                 if target is not None and target.zone == "lane":
                     uses.setdefault(id(target), (target, []))[1].append((user, i))
             boxes.append(box)

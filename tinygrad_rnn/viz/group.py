@@ -19,27 +19,27 @@ def cells(reading: Reading, shown: set[int]) -> dict[int, Hashable]:
     groups: dict[int, Hashable] = {}
     for node in reversed(reading.structure.nodes):
         step = reading.step_of(node)
-        if step not in shown or node.order in reading.sums:
+        if step not in shown or node.index in reading.sums:
             continue
-        row = reading.row_of.get(node.order)
+        row = reading.row_of.get(node.index)
         if row is not None:
-            groups[node.order] = ("cell", step, cell_of_row[row])
+            groups[node.index] = ("cell", step, cell_of_row[row])
             continue
         users = {
-            groups[user.order]
+            groups[user.index]
             for user, _ in reading.uses(node)
-            if reading.step_of(user) == step and user.order in groups
+            if reading.step_of(user) == step and user.index in groups
         }
         outside = any(reading.step_of(user) != step for user, _ in reading.uses(node))
-        if reads_slice(node) and node.inputs[0].order in reading.bands:
+        if reads_slice(node) and node.inputs[0].index in reading.bands:
             continue  # x_t is no computation
-        own: Hashable = ("head", step, node.order)
+        own: Hashable = ("head", step, node.index)
         if len(users) != 1 or outside:
-            groups[node.order] = own
+            groups[node.index] = own
         else:
             (group,) = users
             inside = isinstance(group, tuple) and group[0] == "cell"
-            groups[node.order] = group if inside or not reading.name_of(node) else own
+            groups[node.index] = group if inside or not reading.name_of(node) else own
     return groups
 
 
@@ -49,14 +49,14 @@ def _cell_of_row(reading: Reading) -> list[int]:
     needs: list[set[int]] = [set() for _ in range(count)]
     for at, row in enumerate(reading.structure.rows):
         for state in row[1:3]:
-            seen, stack = {state.order}, [state]
+            seen, stack = {state.index}, [state]
             while stack:
                 for x in stack.pop().inputs:
-                    if not isinstance(x, Tensor) or x.order in seen or x.order not in reading.is_node:
+                    if not isinstance(x, Tensor) or x.index in seen or x.index not in reading.is_node:
                         continue
-                    seen.add(x.order)
-                    if x.order in reading.row_of:
-                        needs[at].add(reading.row_of[x.order])
+                    seen.add(x.index)
+                    if x.index in reading.row_of:
+                        needs[at].add(reading.row_of[x.index])
                     elif x.step == state.step:
                         stack.append(x)
     reach = [set(each) for each in needs]

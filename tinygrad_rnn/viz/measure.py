@@ -22,7 +22,7 @@ class Gradients:
 
     def __init__(self, flow: GradientFlow | None, reference: float | None = None) -> None:
         self.flow = flow
-        self.states: dict[int, StateFlow] = {} if flow is None else {s.tensor.order: s for s in flow.states()}
+        self.states: dict[int, StateFlow] = {} if flow is None else {s.tensor.index: s for s in flow.states()}
         self._given = reference
 
     @property
@@ -58,13 +58,13 @@ class Gradients:
 
     def gain(self, tensor: Tensor) -> float | None:
         """How much of the next state's gradient arrives at this state."""
-        record = self.states.get(tensor.order)
+        record = self.states.get(tensor.index)
         return None if record is None else record.gain
 
     def link_gain(self, link: Link) -> float | None:
         """The gain along a recurrent edge; also where it leads into another row, as from encoder to decoder."""
         gain = self.gain(link.tensor)
-        if gain is not None or self.flow is None or link.tensor.order not in self.states:
+        if gain is not None or self.flow is None or link.tensor.index not in self.states:
             return gain
         step = link.uses[0][0].step
         there = [record for record in self.states.values() if record.step == step]
@@ -80,7 +80,7 @@ class Gradients:
 
     def split(self, box: Box) -> tuple[float, float] | None:
         """Norms of what the box's last state gets from its own step and from later ones."""
-        record = next((self.states[t.order] for t in reversed(box.tensors) if t.order in self.states), None)
+        record = next((self.states[t.index] for t in reversed(box.tensors) if t.index in self.states), None)
         if record is None:
             return None
         return float(np.linalg.norm(record.injected)), float(np.linalg.norm(record.from_future))
@@ -161,7 +161,7 @@ def _tooltip(box: Box, gradients: Gradients) -> str:
         if tensor.size <= 16:
             parts.append(_values(tensor, 16))
         words.append(" ".join(parts))
-        record = gradients.states.get(tensor.order)
+        record = gradients.states.get(tensor.index)
         norm = gradients.norm(tensor)
         if gradients.computed:
             words.append(f"|∂L/∂·| = {number(norm)}" if norm is not None else "no gradient flows here")

@@ -283,8 +283,8 @@ def _pair(axes: Sequence[Axes] | None) -> tuple[Axes, Axes]:
 
 
 def _records(flow: GradientFlow, row: int) -> list[StateFlow]:
-    wanted = {state.order for state in flow.structure.rows[row]}
-    return sorted((s for s in flow.states() if s.tensor.order in wanted), key=lambda s: s.step)
+    wanted = {state.index for state in flow.structure.rows[row]}
+    return sorted((s for s in flow.states() if s.tensor.index in wanted), key=lambda s: s.step)
 
 
 def _positive(values: Any) -> Array:

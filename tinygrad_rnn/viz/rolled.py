@@ -140,7 +140,7 @@ def _loops(scene: Scene, full: Diagram, box: Box, placed: Arrangement, gradients
     place = placed.places[box]
     rows = full.structure.rows
     for at, tensor in enumerate(box.tensors):
-        row = rows[full.row_of[tensor.order]]
+        row = rows[full.row_of[tensor.index]]
         reverse = len(row) > 1 and (row[0].step or 0) > (row[-1].step or 0)
         if len([state for state in row if state.step in steps]) < 2:
             continue

@@ -64,14 +64,14 @@ class Router:
     @staticmethod
     def _share(link: Link) -> tuple[int, int]:
         """Which of its box's states a link carries: a cell hands several on, one above the other."""
-        states = [tensor.order for tensor in link.source.tensors] if link.source.kind == "cell" else []
-        return (states.index(link.tensor.order), len(states)) if link.tensor.order in states else (0, 1)
+        states = [tensor.index for tensor in link.source.tensors] if link.source.kind == "cell" else []
+        return (states.index(link.tensor.index), len(states)) if link.tensor.index in states else (0, 1)
 
     def _row_of(self, link: Link) -> float:
         """The height at which an edge meets the hidden steps: that of the row of its state."""
-        row = self.diagram.row_of.get(link.tensor.order)
+        row = self.diagram.row_of.get(link.tensor.index)
         cell = link.target if link.source.kind == "gap" else link.source
-        rows = [self.diagram.row_of[t.order] for t in cell.tensors] if cell.kind == "cell" else []
+        rows = [self.diagram.row_of[t.index] for t in cell.tensors] if cell.kind == "cell" else []
         if row in rows:
             return self.at.places[cell].y + (rows.index(row) - (len(rows) - 1) / 2) * STATE_GAP
         align: Hashable = "total" if row is None else ("state", row)
@@ -98,7 +98,7 @@ class Router:
         return self._is_adjacent(link) and place.free[0 if self._direction(link) > 0 else 1]
 
     def _key(self, link: Link) -> Hashable:
-        return (link.source, link.tensor.order)
+        return (link.source, link.tensor.index)
 
     def _gutters(self, link: Link) -> tuple[int, int]:
         """The space beside the source, and that beside the target; gutter g is left of lane g."""
@@ -240,7 +240,7 @@ class Router:
         where = (x, y + side * 9.0) if straight else (x, y + downward * 16.0)
         if straight:
             where = ((points[0][0] + points[-1][0]) / 2, where[1])
-        key = (id(link.source), link.tensor.order)
+        key = (id(link.source), link.tensor.index)
         if key not in self.label_at:
             near = int(where[0] // 40)
             taken = [at for column in (near - 1, near, near + 1) for at in self.labels_near[column]]

@@ -66,7 +66,7 @@ def run_demo(
             print(f"\n--- what it writes {title} training\n{terminal(words, lines=True)}")
 
         print()
-        comparison = bptt.compare(model.parameters, xs, targets, witnesses={"compiled": compiler.compiled})
+        comparison = bptt.compare(model.parameters, xs, targets, references={"compiled": compiler.compiled})
         unrolled = model.unroll(xs, targets, model.initial_state(1))
         flow = gradient_flow(unrolled.loss)
         diagnosis = _diagnosis(unrolled)

@@ -139,7 +139,7 @@ def _by_hand(hand: ByHand | Mapping[str, Array] | None, flow: GradientFlow) -> d
                 f"page: hand[{name!r}] has shape {array.shape}, expected {(count, *weight.shape)}, "
                 f"the contribution of every step, or {weight.shape}, their sum"
             )
-        found[weight.order] = array
+        found[weight.index] = array
     return found
 
 

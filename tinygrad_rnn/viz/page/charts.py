@@ -21,13 +21,13 @@ DECADES = 6.0
 def profile_chart(flow: GradientFlow, diagnosis: Diagnosis | None) -> str:
     """|dL/dh_k| of every row of states along time, on a logarithmic scale; with a diagnosis also the last loss's."""
     curves: list[tuple[str, str, list[int], list[float]]] = []
-    records = {s.tensor.order: s for s in flow.states()}
+    records = {s.tensor.index: s for s in flow.states()}
     for at, row in enumerate(flow.structure.rows):
-        found = sorted((records[state.order] for state in row), key=lambda s: s.step)
+        found = sorted((records[state.index] for state in row), key=lambda s: s.step)
         label = f"|∂L/∂{found[0].name}|" + (f" {found[0].scope}" if found[0].scope else "")
         curves.append((f"all{at % 4}", label[:40], [s.step for s in found], [s.norm for s in found]))
     if diagnosis is not None and flow.structure.rows:
-        steps = sorted(s.step for s in (records[state.order] for state in flow.structure.rows[0]))
+        steps = sorted(s.step for s in (records[state.index] for state in flow.structure.rows[0]))
         line = diagnosis.credit[-1]
         if len(line) == len(steps):
             curves.append(("last", "the last loss alone", steps, [float(v) for v in line]))

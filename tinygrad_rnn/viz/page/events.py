@@ -111,22 +111,22 @@ class _Teller:
         self.flow = flow
         self.hand = hand
         self.hidden = set(drawn.hidden)
-        self.box_of: dict[int, Box] = {member.order: box for box in drawn.boxes for member in box.members}
+        self.box_of: dict[int, Box] = {member.index: box for box in drawn.boxes for member in box.members}
         self.into: dict[int, list[tuple[int, Link]]] = defaultdict(list)
         self.out_of: dict[int, list[tuple[int, Link]]] = defaultdict(list)
         for at, link in enumerate(drawn.links):
-            self.out_of[link.tensor.order].append((at, link))
+            self.out_of[link.tensor.index].append((at, link))
             for user, _ in link.uses if link.target.kind != "gap" else ():
-                self.into[user.order].append((at, link))
+                self.into[user.index].append((at, link))
 
     def tell(self) -> Story:
         nodes = self.flow.structure.nodes
-        events = [self._forward(node) for node in nodes if node.order in self.box_of]
+        events = [self._forward(node) for node in nodes if node.index in self.box_of]
         fillings, due = self._fillings()
         passing: dict[str, Any] | None = None
         for node in reversed(nodes):
-            arrived = due.get(node.order, [])
-            if node.order in self.box_of and self.flow.gradient(node) is not None:
+            arrived = due.get(node.index, [])
+            if node.index in self.box_of and self.flow.gradient(node) is not None:
                 events.append(self._backward(node, arrived))
             elif arrived and events[-1]["p"] == "b" and (node.step not in self.hidden or events[-1] is passing):
                 events[-1].setdefault("fill", []).extend(arrived)  # such as W.T, which is told with its user
@@ -146,11 +146,11 @@ class _Teller:
         shapes = " , ".join(_shape(x) for x in node.inputs[:6])
         event: dict[str, Any] = {
             "p": "f",
-            "b": self.box_of[node.order].id,
-            "t": self.box_of[node.order].step,
+            "b": self.box_of[node.index].id,
+            "t": self.box_of[node.index].step,
             "eq": f"{name} = {right}" if name else right,
             "sh": f"{shapes} → {_shape(node)}",
-            "e": [f"e{at}" for at, _ in self.into[node.order]],
+            "e": [f"e{at}" for at, _ in self.into[node.index]],
         }
         values = _values(node._array)
         if values is not None:
@@ -176,7 +176,7 @@ class _Teller:
             message = self.flow.edge(node, i) if x.size <= SMALL else None
             if message is not None and x.is_leaf:
                 values.append([f"to {words[i]}", _values(message)])
-        box = self.box_of[node.order]
+        box = self.box_of[node.index]
         event: dict[str, Any] = {
             "p": "b",
             "b": box.id,
@@ -185,7 +185,7 @@ class _Teller:
             "sh": _shape(node),
             "out": said,
             "in": self._incoming(node),
-            "e": [f"e{at}" for at, link in self.into[node.order] if link.kind != "cut"],
+            "e": [f"e{at}" for at, link in self.into[node.index] if link.kind != "cut"],
         }
         if values:
             event["v"] = values
@@ -209,7 +209,7 @@ class _Teller:
         words = [self._mention(x, depth) for x in node.inputs]
         form = _FORWARD.get(node.primitive.name)
         if node.primitive.name == "getitem":
-            return f"{words[0]}{_key(node.params.get('key'), words[1:])}"
+            return f"{words[0]}{_key(node.attrs.get('key'), words[1:])}"
         if form is not None and form.count("{") == len(words):
             return form.format(*words)
         return f"{node.primitive.name.replace('_', ' ')}({', '.join(words[:6])}{', …' if len(words) > 6 else ''})"
@@ -231,7 +231,7 @@ class _Teller:
         if x.primitive is not None and x.primitive.name in ("transpose", "swapaxes") and not x.name:
             return f"{self._mention(x.inputs[0])}ᵀ"
         name = shorten(x.name or "", 20) if not self._is_interior(x) else ""
-        box = self.box_of.get(x.order)
+        box = self.box_of.get(x.index)
         if not name and box is not None and box.kind in ("state", "initial", "loss", "input"):
             return "".join(f"[{run.text}]" if run.subscript else run.text for run in box.title)
         return f"{name}[{x.step}]" if name and x.step is not None and x is not self.flow.loss else name
@@ -248,7 +248,7 @@ class _Teller:
         due: dict[int, list[list[Any]]] = defaultdict(list)
         for number_of, weight in enumerate(structure.shared_weights):
             parts = self.flow.per_step(weight)
-            by_hand = self.hand.get(weight.order)
+            by_hand = self.hand.get(weight.index)
             filling = Filling(shorten(structure.weight_name(weight), 24), _shape(weight), self.flow.norm(weight) or 0.0)
             done: dict[int | str, int] = {}
             for step, order in self._completions(weight).items():
@@ -287,15 +287,15 @@ class _Teller:
     def _completions(self, weight: Tensor) -> dict[int, int]:
         """For each step the creation number of the last operation, going back, that uses the weight in it."""
         found: dict[int, int] = {}
-        seen, stack = {weight.order}, [weight]
+        seen, stack = {weight.index}, [weight]
         while stack:
             for user, _ in self.flow.structure.consumers(stack.pop()):
                 if user.step is None:
-                    if user.order not in seen:
-                        seen.add(user.order)
+                    if user.index not in seen:
+                        seen.add(user.index)
                         stack.append(user)
                 elif self.flow.gradient(user) is not None:
-                    found[user.step] = min(user.order, found.get(user.step, user.order))
+                    found[user.step] = min(user.index, found.get(user.step, user.index))
         return found
 
 
