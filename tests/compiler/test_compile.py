@@ -202,9 +202,9 @@ def test_the_source_does_not_grow_with_the_number_of_steps() -> None:
 
 def test_the_loops_hold_only_the_recurrence() -> None:
     step = check(rnn_loss, *rnn_arguments())
-    loops = [part for part in step.program.schedule if isinstance(part, tg.compiler.Loop)]
-    assert [len(loop.units) for loop in loops] == [3, 3]
-    products = [unit for loop in loops for unit in loop.units if unit.primitive is tg.matmul]
+    loops = [part for part in step.program.ir.schedule if isinstance(part, tg.compiler.Loop)]
+    assert [len(loop.nodes) for loop in loops] == [3, 3]
+    products = [node for loop in loops for node in loop.nodes if node.primitive is tg.matmul]
     assert len(products) == 2  # x_t W_xh, the outputs and all weight gradients are products over all steps
 
 

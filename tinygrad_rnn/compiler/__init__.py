@@ -6,7 +6,7 @@ memory, and `emit` writes the source, primitive by primitive as `rules` says, in
 so that it runs by itself. `step` is the public face.
 """
 
-from .distribute import Loop
+from .ir import Loop
 from .reference import compiled
 from .step import Compiled, Program, compile
 

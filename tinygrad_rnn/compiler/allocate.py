@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .distribute import Loop, Part
+from .ir import Loop, Node, Part, Program, Read
 from .operations import total
-from .reroll import Ref, Unit
 from .rules import is_elementwise, is_view, once, tiles, writes_out
 
 INPUT, CONSTANT, VIEW, SLAB, ARRAY, BUFFER, FRESH, OUTPUT, PART = (
@@ -38,16 +37,16 @@ _WORTH_SHARING = 4096  # entries; less memory than this is not worth a line that
 
 @dataclass(eq=False)
 class Memory:
-    """One allocation and the units that live in it, one after another."""
+    """One allocation and the nodes that live in it, one after another."""
 
     dtype: np.dtype
     size: int
-    units: list[Unit] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
 
 
 @dataclass
 class Place:
-    """Where a unit's result lives.
+    """Where a node's result lives.
 
     Attributes:
         kind: an INPUT, a CONSTANT, a VIEW of its operand, a SLAB with time first, an ARRAY, a BUFFER for one
@@ -66,88 +65,88 @@ class Place:
     first: int = 0
     rows: int = 0
     memory: Memory | None = None
-    over: Unit | None = None
+    over: Node | None = None
     static: bool = False
     contiguous: bool = True
 
 
-def allocate(schedule: Sequence[Part], results: Sequence[Ref]) -> dict[Unit, Place]:
-    """Decide where every unit of the schedule lives."""
-    return _Allocator(schedule, results).places
+def allocate(program: Program) -> dict[Node, Place]:
+    """Decide where every node of the schedule lives."""
+    return _Allocator(program.schedule, program.results).places
 
 
 class _Allocator:
-    def __init__(self, schedule: Sequence[Part], results: Sequence[Ref]) -> None:
+    def __init__(self, schedule: Sequence[Part], results: Sequence[Read]) -> None:
         self.schedule = schedule
-        self.part_of: dict[Unit, int] = {}
-        self.position: dict[Unit, int] = {}
-        self.loop_of: dict[Unit, Loop] = {}
+        self.part_of: dict[Node, int] = {}
+        self.position: dict[Node, int] = {}
+        self.loop_of: dict[Node, Loop] = {}
         for i, part in enumerate(schedule):
-            for j, unit in enumerate(part.units if isinstance(part, Loop) else [part]):
-                self.part_of[unit], self.position[unit] = i, j
+            for j, node in enumerate(part.nodes if isinstance(part, Loop) else [part]):
+                self.part_of[node], self.position[node] = i, j
                 if isinstance(part, Loop):
-                    self.loop_of[unit] = part
-        self.readers: dict[Unit, list[tuple[Unit, Ref]]] = {unit: [] for unit in self.part_of}
-        for unit in self.part_of:
-            for a in unit.args:
-                if type(a) is Ref:
-                    self.readers[a.unit].append((unit, a))
-        self.results = {ref.unit for ref in results if ref.at is None}
-        self.returned = {ref.unit for ref in results}
+                    self.loop_of[node] = part
+        self.readers: dict[Node, list[tuple[Node, Read]]] = {node: [] for node in self.part_of}
+        for node in self.part_of:
+            for a in node.args:
+                if type(a) is Read:
+                    self.readers[a.node].append((node, a))
+        self.results = {ref.node for ref in results if ref.at is None}
+        self.returned = {ref.node for ref in results}
         self.death = dict.fromkeys(self.part_of, -1)
-        self.places: dict[Unit, Place] = {}
-        self.showing: set[Unit] = set()
+        self.places: dict[Node, Place] = {}
+        self.showing: set[Node] = set()
         self.shown = self._shown_rows()
-        for unit in self.part_of:
-            self.places[unit] = self._kind(unit)
-        for unit in self.loop_of:
-            if self.places[unit].kind == BUFFER and self._scattered(unit):
-                self.places[unit] = Place(PART, True, unit.lo, unit.hi - unit.lo + 1, static=True, contiguous=False)
+        for node in self.part_of:
+            self.places[node] = self._kind(node)
+        for node in self.loop_of:
+            if self.places[node].kind == BUFFER and self._scattered(node):
+                self.places[node] = Place(PART, True, node.lo, node.hi - node.lo + 1, static=True, contiguous=False)
         self._lifetimes()
         self._memory()
 
-    def _shown_rows(self) -> set[Unit]:
+    def _shown_rows(self) -> set[Node]:
         """Results of which a view is kept for all steps: they get a slab, and the view, one of `showing`, shows it."""
-        shown: set[Unit] = set()
-        for unit in reversed(list(self.loop_of)):
-            if is_view(unit) and once(unit) and not unit.initials and (unit in shown or self._needs_rows(unit)):
-                ref = unit.args[0]
-                source = ref.unit
-                together = ref.delay == 0 and self.loop_of.get(source) is self.loop_of[unit]
-                if together and unit.operation in ("getitem", "expand_dims", "transpose"):
-                    self.showing.add(unit)
-                    shown.update((unit, source))
+        shown: set[Node] = set()
+        for node in reversed(list(self.loop_of)):
+            if is_view(node) and once(node) and not node.initials and (node in shown or self._needs_rows(node)):
+                ref = node.args[0]
+                source = ref.node
+                together = ref.delay == 0 and self.loop_of.get(source) is self.loop_of[node]
+                if together and node.operation in ("getitem", "expand_dims", "transpose"):
+                    self.showing.add(node)
+                    shown.update((node, source))
         return shown
 
     # ------------------------------------------------------------------ kinds
-    def _kind(self, unit: Unit) -> Place:
-        if unit.primitive is None:
-            constant = unit.op.value is not None or unit.table is not None
-            return Place(CONSTANT if constant else INPUT, unit.rolled, unit.lo, unit.hi - unit.lo + 1, static=constant)
-        first, last = min([unit.lo, *unit.initials]), max([unit.hi, *unit.initials])
-        if not unit.rolled:
-            if is_view(unit) and self._worth_copying(unit):
+    def _kind(self, node: Node) -> Place:
+        if node.primitive is None:
+            constant = not node.is_input
+            return Place(CONSTANT if constant else INPUT, node.rolled, node.lo, node.hi - node.lo + 1, static=constant)
+        first, last = min([node.lo, *node.initials]), max([node.hi, *node.initials])
+        if not node.rolled:
+            if is_view(node) and self._worth_copying(node):
                 return Place(ARRAY, False, static=True)
-            if is_view(unit):
-                base = self.places[unit.args[0].unit]
-                same = unit.primitive.name == "reshape" and not base.contiguous
+            if is_view(node):
+                base = self.places[node.args[0].node]
+                same = node.primitive.name == "reshape" and not base.contiguous
                 return Place(
                     FRESH if same else VIEW,
                     False,
                     static=base.static and not same,
-                    contiguous=_stays_contiguous(unit, base),
+                    contiguous=_stays_contiguous(node, base),
                 )
-            if not writes_out(unit) or not unit.shape:
+            if not writes_out(node) or not node.shape:
                 return Place(FRESH, False)
-            return Place(OUTPUT if unit in self.results else ARRAY, False, static=unit not in self.results)
+            return Place(OUTPUT if node in self.results else ARRAY, False, static=node not in self.results)
         slab = Place(SLAB, True, first, last - first + 1, static=True)
-        if unit not in self.loop_of:
-            if unit.initials:
+        if node not in self.loop_of:
+            if node.initials:
                 return slab
-            if is_view(unit):
-                base = self.places[unit.args[0].unit]
-                copies = unit.primitive.name == "reshape" and not base.contiguous
-                keeps = _stays_contiguous(unit, base)
+            if is_view(node):
+                base = self.places[node.args[0].node]
+                copies = node.primitive.name == "reshape" and not base.contiguous
+                keeps = _stays_contiguous(node, base)
                 return Place(
                     FRESH if copies else VIEW,
                     True,
@@ -156,151 +155,151 @@ class _Allocator:
                     static=base.static and not copies,
                     contiguous=keeps,
                 )
-            return slab if writes_out(unit) else Place(FRESH, True, first, last - first + 1)
-        if unit in self.showing:
-            return Place(VIEW, True, unit.lo, unit.hi - unit.lo + 1, static=True, contiguous=False)
-        if unit in self.shown or self._needs_rows(unit):
+            return slab if writes_out(node) else Place(FRESH, True, first, last - first + 1)
+        if node in self.showing:
+            return Place(VIEW, True, node.lo, node.hi - node.lo + 1, static=True, contiguous=False)
+        if node in self.shown or self._needs_rows(node):
             return slab
-        if is_view(unit):
+        if is_view(node):
             return Place(VIEW, False, contiguous=False)
-        return Place(BUFFER, False, static=True) if writes_out(unit) else Place(FRESH, False)
+        return Place(BUFFER, False, static=True) if writes_out(node) else Place(FRESH, False)
 
-    def _worth_copying(self, unit: Unit) -> bool:
+    def _worth_copying(self, node: Node) -> bool:
         """Whether it is a transposed weight that a loop multiplies by: contiguous, that is up to twice as fast."""
-        return unit.operation == "transpose" and any(
-            reader.operation == "matmul" and reader in self.loop_of for reader, _ in self.readers[unit]
+        return node.operation == "transpose" and any(
+            reader.operation == "matmul" and reader in self.loop_of for reader, _ in self.readers[node]
         )
 
-    def _needs_rows(self, unit: Unit) -> bool:
+    def _needs_rows(self, node: Node) -> bool:
         """Whether more than the current step's result is read, or it is read outside the loop."""
-        loop = self.loop_of[unit]
+        loop = self.loop_of[node]
         delayed = False
-        for reader, ref in self.readers[unit]:
+        for reader, ref in self.readers[node]:
             if self.loop_of.get(reader) is not loop or ref.delay is None:
                 return True
             if ref.delay != 0:
                 delayed = True
-                if abs(ref.delay) != 1 or self.position[reader] >= self.position[unit]:
+                if abs(ref.delay) != 1 or self.position[reader] >= self.position[node]:
                     return True
-        if unit in self.returned or any(unit in {r.unit for r in u.initials.values() if r} for u in self.part_of):
+        if node in self.returned or any(node in {r.node for r in u.initials.values() if r} for u in self.part_of):
             return True
         if delayed:
-            edge = unit.hi + 1 if loop.reverse else unit.lo - 1
-            return is_view(unit) or not writes_out(unit) or bool(set(unit.initials) - {edge})
-        return bool(unit.initials)
+            edge = node.hi + 1 if loop.reverse else node.lo - 1
+            return is_view(node) or not writes_out(node) or bool(set(node.initials) - {edge})
+        return bool(node.initials)
 
-    def _scattered(self, unit: Unit) -> bool:
+    def _scattered(self, node: Node) -> bool:
         """Whether it is only put into its own part of a slab, which no other part touches."""
-        if len(self.readers[unit]) != 1 or unit.initials:
+        if len(self.readers[node]) != 1 or node.initials:
             return False
-        reader, ref = self.readers[unit][0]
+        reader, ref = self.readers[node][0]
         return (
             reader.operation == "scatter"
             and ref.delay == 0
-            and self.loop_of.get(reader) is self.loop_of[unit]
+            and self.loop_of.get(reader) is self.loop_of[node]
             and self.places[reader].kind == SLAB
-            and (unit.lo, unit.hi, unit.dtype) == (reader.lo, reader.hi, reader.dtype)
+            and (node.lo, node.hi, node.dtype) == (reader.lo, reader.hi, reader.dtype)
             and tiles(reader)
-            and np.empty(reader.shape, np.int8)[reader.params["parts"][reader.args.index(ref)][0]].shape == unit.shape
+            and np.empty(reader.shape, np.int8)[reader.params["parts"][reader.args.index(ref)][0]].shape == node.shape
         )
 
     # ------------------------------------------------------------------ lifetimes
-    def base(self, unit: Unit) -> Unit:
-        """The unit whose memory a view shows."""
-        while self.places[unit].kind == VIEW:
-            unit = unit.args[0].unit
-        return unit
+    def base(self, node: Node) -> Node:
+        """The node whose memory a view shows."""
+        while self.places[node].kind == VIEW:
+            node = node.args[0].node
+        return node
 
     def _lifetimes(self) -> None:
         end = len(self.schedule)
-        for unit, part in self.part_of.items():
-            for ref in unit.refs:
-                base = self.base(ref.unit)
+        for node, part in self.part_of.items():
+            for ref in node.reads:
+                base = self.base(ref.node)
                 self.death[base] = max(self.death[base], part)
-        for unit in self.returned:
-            self.death[self.base(unit)] = end
-        for unit in self.part_of:  # a view is read where its readers are
-            if self.places[unit].kind == VIEW:
-                base = self.base(unit)
-                for reader, _ in self.readers[unit]:
+        for node in self.returned:
+            self.death[self.base(node)] = end
+        for node in self.part_of:  # a view is read where its readers are
+            if self.places[node].kind == VIEW:
+                base = self.base(node)
+                for reader, _ in self.readers[node]:
                     self.death[base] = max(self.death[base], self.part_of[reader])
 
     # ------------------------------------------------------------------ memory
     def _memory(self) -> None:
         free: list[Memory] = []
-        occupied: dict[Memory, Unit] = {}
+        occupied: dict[Memory, Node] = {}
         for i, part in enumerate(self.schedule):
-            units = part.units if isinstance(part, Loop) else [part]
-            for unit in units:
-                if self.places[unit].kind in (SLAB, ARRAY):
-                    memory = self._taken_over(unit, i, occupied) or self._fitting(unit, free)
-                    memory.units.append(unit)
-                    occupied[memory] = unit
-                    self.places[unit].memory = memory
+            nodes = part.nodes if isinstance(part, Loop) else [part]
+            for node in nodes:
+                if self.places[node].kind in (SLAB, ARRAY):
+                    memory = self._taken_over(node, i, occupied) or self._fitting(node, free)
+                    memory.nodes.append(node)
+                    occupied[memory] = node
+                    self.places[node].memory = memory
             if isinstance(part, Loop):
                 self._buffers(part)
-            for memory, unit in list(occupied.items()):
-                if self.death[unit] <= i:
+            for memory, node in list(occupied.items()):
+                if self.death[node] <= i:
                     del occupied[memory]
                     free.append(memory)
 
-    def _size(self, unit: Unit) -> int:
-        place = self.places[unit]
-        return math.prod(unit.shape) * (place.rows if place.timed else 1)
+    def _size(self, node: Node) -> int:
+        place = self.places[node]
+        return math.prod(node.shape) * (place.rows if place.timed else 1)
 
-    def _fitting(self, unit: Unit, free: list[Memory]) -> Memory:
-        size = self._size(unit)
-        fitting = [m for m in free if m.dtype == unit.dtype and _WORTH_SHARING <= size <= m.size <= 2 * size]
+    def _fitting(self, node: Node, free: list[Memory]) -> Memory:
+        size = self._size(node)
+        fitting = [m for m in free if m.dtype == node.dtype and _WORTH_SHARING <= size <= m.size <= 2 * size]
         if fitting:
             best = min(fitting, key=lambda m: m.size)
             free.remove(best)
             return best
-        return Memory(unit.dtype, size)
+        return Memory(node.dtype, size)
 
-    def _taken_over(self, unit: Unit, part: int, occupied: dict[Memory, Unit]) -> Memory | None:
+    def _taken_over(self, node: Node, part: int, occupied: dict[Memory, Node]) -> Memory | None:
         """The memory of an operand that is read here for the last time, entry by entry."""
-        place = self.places[unit]
-        if not is_elementwise(unit) or unit.initials:
+        place = self.places[node]
+        if not is_elementwise(node) or node.initials:
             return None
-        for ref in unit.args:
-            if type(ref) is not Ref or not self._may_overwrite(unit, ref):
+        for ref in node.args:
+            if type(ref) is not Read or not self._may_overwrite(node, ref):
                 continue
-            other, there = ref.unit, self.places[ref.unit]
+            other, there = ref.node, self.places[ref.node]
             if there.memory is None or occupied.get(there.memory) is not other or self.death[other] > part:
                 continue
-            if (there.first, there.rows, other.shape, other.dtype) != (place.first, place.rows, unit.shape, unit.dtype):
+            if (there.first, there.rows, other.shape, other.dtype) != (place.first, place.rows, node.shape, node.dtype):
                 continue
             if other.initials or self.part_of[other] == part:
                 continue
             late = [
                 reader
                 for reader in self._readers_in_part(other, part)
-                if self.position[reader[0]] > self.position[unit] or reader[1].delay != (0 if other.rolled else None)
+                if self.position[reader[0]] > self.position[node] or reader[1].delay != (0 if other.rolled else None)
             ]
             if not late:
-                _put_first(unit, ref)
+                _put_first(node, ref)
                 place.over = other
                 return there.memory
         return None
 
-    def _may_overwrite(self, unit: Unit, ref: Ref) -> bool:
+    def _may_overwrite(self, node: Node, ref: Read) -> bool:
         """Whether writing the result over this operand hurts no other operand."""
-        if ref.unit.rolled != unit.rolled or (unit.rolled and ref.delay != 0):
+        if ref.node.rolled != node.rolled or (node.rolled and ref.delay != 0):
             return False
-        if unit.primitive is not None and unit.primitive.name == "where" and ref is not unit.args[2]:
+        if node.primitive is not None and node.primitive.name == "where" and ref is not node.args[2]:
             return False
-        if any(type(a) is Ref and a.span is not None for a in unit.args):
+        if any(type(a) is Read and a.span is not None for a in node.args):
             return False
-        base = self.base(ref.unit)
-        at = next(i for i, a in enumerate(unit.args) if a is ref)  # the same Ref may stand there twice: x + x
-        others = [a for i, a in enumerate(unit.args) if type(a) is Ref and i != at and self.base(a.unit) is base]
-        if unit.primitive is not None and (unit.primitive.name == "where" or len(unit.args) > 2):
+        base = self.base(ref.node)
+        at = next(i for i, a in enumerate(node.args) if a is ref)  # the same Read may stand there twice: x + x
+        others = [a for i, a in enumerate(node.args) if type(a) is Read and i != at and self.base(a.node) is base]
+        if node.primitive is not None and (node.primitive.name == "where" or len(node.args) > 2):
             return not others  # these read an operand again after they began to write
         return all(a == ref for a in others)
 
-    def _readers_in_part(self, unit: Unit, part: int) -> list[tuple[Unit, Ref]]:
+    def _readers_in_part(self, node: Node, part: int) -> list[tuple[Node, Read]]:
         found = []
-        for reader, ref in self.readers[unit]:
+        for reader, ref in self.readers[node]:
             if self.part_of[reader] == part:
                 found.append((reader, ref))
             if self.places[reader].kind == VIEW:
@@ -309,14 +308,14 @@ class _Allocator:
 
     def _buffers(self, loop: Loop) -> None:
         """One buffer for each result that is used up within its step; dead ones are reused."""
-        last: dict[Unit, int] = {}
-        for unit in loop.units:
-            if self.places[unit].kind == BUFFER:
-                last[unit] = self._last_use(unit, loop)
+        last: dict[Node, int] = {}
+        for node in loop.nodes:
+            if self.places[node].kind == BUFFER:
+                last[node] = self._last_use(node, loop)
         free: list[Memory] = []
-        busy: dict[Memory, Unit] = {}
-        for j, unit in enumerate(loop.units):
-            place = self.places[unit]
+        busy: dict[Memory, Node] = {}
+        for j, node in enumerate(loop.nodes):
+            place = self.places[node]
             for memory, holder in list(busy.items()):
                 if last[holder] < j:
                     del busy[memory]
@@ -324,63 +323,63 @@ class _Allocator:
             if place.kind != BUFFER:
                 continue
             taken: Memory | None = None
-            if last[unit] < len(loop.units) and is_elementwise(unit):
-                for ref in unit.args:
-                    if type(ref) is Ref and self._may_overwrite(unit, ref):
-                        there = self.places[ref.unit].memory
-                        same = (ref.unit.shape, ref.unit.dtype) == (unit.shape, unit.dtype)
-                        if same and there in busy and busy[there] is ref.unit and last[ref.unit] == j:
+            if last[node] < len(loop.nodes) and is_elementwise(node):
+                for ref in node.args:
+                    if type(ref) is Read and self._may_overwrite(node, ref):
+                        there = self.places[ref.node].memory
+                        same = (ref.node.shape, ref.node.dtype) == (node.shape, node.dtype)
+                        if same and there in busy and busy[there] is ref.node and last[ref.node] == j:
                             taken = there
-                            place.over = ref.unit
-                            _put_first(unit, ref)
+                            place.over = ref.node
+                            _put_first(node, ref)
                             break
             if taken is None:
-                size = math.prod(unit.shape)
-                keeps = last[unit] == len(loop.units)  # the next step reads it: nothing else may live there
-                fitting = [m for m in free if m.dtype == unit.dtype and m.size == size and not keeps]
-                taken = fitting[0] if fitting else Memory(unit.dtype, size)
+                size = math.prod(node.shape)
+                keeps = last[node] == len(loop.nodes)  # the next step reads it: nothing else may live there
+                fitting = [m for m in free if m.dtype == node.dtype and m.size == size and not keeps]
+                taken = fitting[0] if fitting else Memory(node.dtype, size)
                 if fitting:
                     free.remove(taken)
-            taken.units.append(unit)
-            busy[taken] = unit
+            taken.nodes.append(node)
+            busy[taken] = node
             place.memory = taken
 
-    def _last_use(self, unit: Unit, loop: Loop) -> int:
+    def _last_use(self, node: Node, loop: Loop) -> int:
         """The position of the last reader within a step; the end if the next step reads it too."""
         last = -1
-        stack = [unit]
+        stack = [node]
         while stack:
             for reader, ref in self.readers[stack.pop()]:
                 if ref.delay != 0:
-                    return len(loop.units)
+                    return len(loop.nodes)
                 last = max(last, self.position[reader])
                 if self.places[reader].kind == VIEW:
                     stack.append(reader)
         return last
 
 
-def _put_first(unit: Unit, ref: Ref) -> None:
+def _put_first(node: Node, ref: Read) -> None:
     """A sum starts with the term that it overwrites."""
-    if unit.primitive is total:
-        unit.args.remove(ref)
-        unit.args.insert(0, ref)
+    if node.primitive is total:
+        node.args.remove(ref)
+        node.args.insert(0, ref)
 
 
-def _stays_contiguous(unit: Unit, base: Place) -> bool:
+def _stays_contiguous(node: Node, base: Place) -> bool:
     """Whether a view of contiguous memory is contiguous too."""
-    ref = unit.args[0]
+    ref = node.args[0]
     if ref.span is not None and ref.span[0] > ref.span[1]:
         return False
     return (
         base.contiguous
-        and unit.primitive is not None
+        and node.primitive is not None
         and (
-            unit.primitive.name in ("reshape", "expand_dims", "stack")
+            node.primitive.name in ("reshape", "expand_dims", "stack")
             or (
-                unit.primitive.name == "getitem"
-                and unit.rolled
+                node.primitive.name == "getitem"
+                and node.rolled
                 and ref.delay is None
-                and unit.params["key"].__class__ is int
+                and node.params["key"].__class__ is int
             )
         )
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import linecache
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,9 @@ from ..core.primitive import primitives
 from ..core.tensor import Array
 from ..escape import comment, identifier
 from . import rules
-from .allocate import ARRAY, BUFFER, CONSTANT, FRESH, OUTPUT, PART, SLAB, VIEW, Memory, Place
-from .distribute import Loop, Part
+from .allocate import ARRAY, BUFFER, FRESH, OUTPUT, PART, SLAB, VIEW, Memory, Place
+from .ir import Loop, Node, Part, Program, Read
 from .operations import total
-from .reroll import Ref, Unit
 from .rules import Operand
 from .threads import SMALL
 from .vocabulary import NUMPY, called, imports, is_given, literal, parameter, uniform, words
@@ -56,49 +55,48 @@ class Source:
         return names["program"](**{**self.constants, **random})
 
 
-def emit(schedule: Sequence[Part], results: Sequence[Ref], inputs: Sequence[Unit], places: dict[Unit, Place]) -> Source:
+def emit(program: Program, places: dict[Node, Place]) -> Source:
     """Write the program down."""
-    return _Writer(schedule, results, inputs, places).source()
+    return _Writer(program, places).source()
 
 
 class _Writer:
-    def __init__(
-        self, schedule: Sequence[Part], results: Sequence[Ref], inputs: Sequence[Unit], places: dict[Unit, Place]
-    ) -> None:
-        self.schedule, self.results, self.inputs, self.places = schedule, results, inputs, places
+    def __init__(self, program: Program, places: dict[Node, Place]) -> None:
+        schedule, results = program.schedule, program.results
+        self.schedule, self.results, self.inputs, self.places = schedule, results, program.inputs, places
         self.setup: list[tuple[str, str]] = []
         self.body: list[tuple[str, str]] = []
         self.constants: dict[str, Any] = {}
         self.drawn: dict[int, list[tuple[str, Any]]] = {}
         self.spelled: list[tuple[str, Any]] = []  # parameters of primitives that have no text
         self.literals: dict[str, str] = {}  # the text of those that are short enough to read
-        self.uniform: dict[Unit, Any] = {}  # the number that all entries of a constant are
-        self.primitives = {unit.primitive for unit in walk(schedule) if unit.primitive is not None}
+        self.uniform: dict[Node, Any] = {}  # the number that all entries of a constant are
+        self.primitives = {node.primitive for node in program.nodes if node.primitive is not None}
         self.used: set[str] = {
             *("t", "program", "step", "list", "range", "reversed", "float", "OneThread", "one_thread", "ops", "picked"),
             *NUMPY,
             *primitives,
             *(called(p) for p in self.primitives),
         }
-        self.names: dict[Unit, str] = {}
-        self.slabs: dict[Unit, str] = {}  # text of the array with time first
-        self.gradients = {ref.unit for ref in results[1:]}
-        self.small = all(_flops(unit) * _steps_at_once(unit, schedule) < SMALL for unit in walk(schedule))
-        self.returned = {ref.unit for ref in results}
-        self.in_loops = {unit for part in schedule if isinstance(part, Loop) for unit in part.units}
-        self.readers: dict[Unit, list[Unit]] = {}
-        for unit in walk(schedule):
-            for ref in unit.refs:
-                self.readers.setdefault(ref.unit, []).append(unit)
-        self.arrays: set[Unit] = set()
-        self.lists: dict[Unit, str] = {}  # name of the list of its rows
+        self.names: dict[Node, str] = {}
+        self.slabs: dict[Node, str] = {}  # text of the array with time first
+        self.gradients = {ref.node for ref in results[1:]}
+        self.small = all(_flops(node) * _steps_at_once(node, schedule) < SMALL for node in program.nodes)
+        self.returned = {ref.node for ref in results}
+        self.in_loops = {node for part in schedule if isinstance(part, Loop) for node in part.nodes}
+        self.readers: dict[Node, list[Node]] = {}
+        for node in program.nodes:
+            for ref in node.reads:
+                self.readers.setdefault(ref.node, []).append(node)
+        self.arrays: set[Node] = set()
+        self.lists: dict[Node, str] = {}  # name of the list of its rows
         self.memory: dict[Memory, tuple[str, tuple[int, ...]]] = {}
-        self.next = {place.over: unit for unit, place in places.items() if place.over is not None}
+        self.next = {place.over: node for node, place in places.items() if place.over is not None}
 
     # ------------------------------------------------------------------ the whole
     def source(self) -> Source:
-        for unit in self.inputs:
-            self.names[unit] = self.slabs[unit] = self._unique(_title(unit) or "x")
+        for node in self.inputs:
+            self.names[node] = self.slabs[node] = self._unique(_title(node) or "x")
         for part in self.schedule:
             if isinstance(part, Loop):
                 self._loop(part)
@@ -110,7 +108,7 @@ class _Writer:
 
     def _text(self, returned: str) -> str:
         lines = [*self.setup, ("", "")]
-        arguments = ", ".join(self.names[unit] for unit in self.inputs)
+        arguments = ", ".join(self.names[node] for node in self.inputs)
         lines.append((f"def step({arguments}):", ""))
         lines += [(f"    {code}" if code else "", note) for code, note in self.body]
         lines += [(f"    return {returned}", ""), ("", ""), ("return step", "")]
@@ -139,7 +137,7 @@ class _Writer:
     def _returned(self) -> str:
         texts, seen = [], set()
         for ref in self.results:
-            place = self.places[ref.unit]
+            place = self.places[ref.node]
             text = self._read(ref)
             fresh = place.kind in (OUTPUT, FRESH) and ref.at is None
             if not fresh or ref in seen:
@@ -157,29 +155,29 @@ class _Writer:
         self.used.add(name)
         return name
 
-    def _name(self, unit: Unit) -> str:
-        if unit not in self.names:
-            self.names[unit] = self._unique(_title(unit) or self._described(unit))
-        return self.names[unit]
+    def _name(self, node: Node) -> str:
+        if node not in self.names:
+            self.names[node] = self._unique(_title(node) or self._described(node))
+        return self.names[node]
 
-    def _namesake(self, unit: Unit) -> Unit:
+    def _namesake(self, node: Node) -> Node:
         """Of the results written over each other, the one that gives this one its name: z += b is still z."""
-        after = unit
+        after = node
         while _title(after) is None and after in self.next:
             after = self.next[after]
-        before = unit
+        before = node
         while _title(after) is None and _title(before) is None and (over := self.places[before].over) is not None:
             before = over
         return before if _title(after) is None else after
 
-    def _described(self, unit: Unit) -> str:
+    def _described(self, node: Node) -> str:
         """A name for what has none, from its operation and operands."""
-        p = unit.primitive
+        p = node.primitive
         if p is None:
-            plain = "table" if unit.rolled else "constant"
-            return "mask" if unit.drawings else "filled" if unit in self.uniform else plain
+            plain = "table" if node.rolled else "constant"
+            return "mask" if node.drawings else "filled" if node in self.uniform else plain
         word = _SHORT.get(p.name, p.name)
-        operands = [self.names.get(a.unit) or _title(a.unit) or "x" for a in unit.args if type(a) is Ref]
+        operands = [self.names.get(a.node) or _title(a.node) or "x" for a in node.args if type(a) is Read]
         first = operands[0] if operands else "x"
         if p.name in ("transpose", "swapaxes"):
             return f"{first}_T"
@@ -187,7 +185,7 @@ class _Writer:
             return f"{first}_sum"
         if p.name == "matmul" and len(operands) == 2 and len("".join(operands)) < 12:
             return f"{operands[0]}_{operands[1]}"
-        of = unit.op.backward_of
+        of = node.backward_of
         if of is not None:
             title = of.name
             what = of.primitive.name if of.primitive else "x"
@@ -195,11 +193,11 @@ class _Writer:
         return f"{first}_{word}" if len(first) < 10 else word
 
     # ------------------------------------------------------------------ reading
-    def _read(self, ref: Any, unit: Unit | None = None) -> str:
-        """An operand as text: for one step inside a loop, or for all steps of `unit` at once."""
-        if type(ref) is not Ref:
+    def _read(self, ref: Any, node: Node | None = None) -> str:
+        """An operand as text: for one step inside a loop, or for all steps of `node` at once."""
+        if type(ref) is not Read:
             return _scalar(ref)
-        other = ref.unit
+        other = ref.node
         if ref.span is not None:
             first, last = ref.span
             if first <= last:
@@ -209,77 +207,77 @@ class _Writer:
             return self._row(other, ref.at)
         if ref.delay is None:
             return self.names[other]
-        if unit is not None:
-            return self._slice(other, unit.lo - ref.delay, unit.hi - ref.delay)
+        if node is not None:
+            return self._slice(other, node.lo - ref.delay, node.hi - ref.delay)
         if other in self.lists:
             return f"{self.lists[other]}[{rules.affine(1, -ref.delay, 't')}]"
         return self.names[other]
 
-    def _row(self, unit: Unit, step: int) -> str:
-        return f"{self.slabs[unit]}[{step - self.places[unit].first}{'' if unit.shape else ', ...'}]"
+    def _row(self, node: Node, step: int) -> str:
+        return f"{self.slabs[node]}[{step - self.places[node].first}{'' if node.shape else ', ...'}]"
 
-    def _slice(self, unit: Unit, first: int, last: int) -> str:
-        place, text = self.places[unit], self.slabs[unit]
+    def _slice(self, node: Node, first: int, last: int) -> str:
+        place, text = self.places[node], self.slabs[node]
         start, stop = first - place.first, last + 1 - place.first
         if (start, stop) == (0, place.rows):
             return text
         return f"{text}[{start or ''}:{'' if stop == place.rows else stop}]"
 
-    def _operands(self, unit: Unit, at_once: bool) -> list[Operand]:
+    def _operands(self, node: Node, at_once: bool) -> list[Operand]:
         found = []
-        for a in unit.args:
-            timed = type(a) is Ref and (a.span is not None or (at_once and a.delay is not None))
-            shape = () if type(a) is not Ref else a.unit.shape
-            if type(a) is Ref and a.span is not None:
+        for a in node.args:
+            timed = type(a) is Read and (a.span is not None or (at_once and a.delay is not None))
+            shape = () if type(a) is not Read else a.node.shape
+            if type(a) is Read and a.span is not None:
                 shape = (abs(a.span[1] - a.span[0]) + 1, *shape)
-            if self._is_number(a, unit):
-                found.append(Operand(_scalar(self.uniform[a.unit]), (), False))
+            if self._is_number(a, node):
+                found.append(Operand(_scalar(self.uniform[a.node]), (), False))
             else:
-                found.append(Operand(self._read(a, unit if at_once else None), shape, timed))
+                found.append(Operand(self._read(a, node if at_once else None), shape, timed))
         return found
 
-    def _is_number(self, a: Any, unit: Unit) -> bool:
+    def _is_number(self, a: Any, node: Node) -> bool:
         """Whether an operand may be written as its only number: another one gives the result shape and dtype."""
-        like = (unit.shape, unit.dtype)
+        like = (node.shape, node.dtype)
         return (
-            type(a) is Ref
-            and a.unit in self.uniform
-            and unit.primitive is not None
-            and unit.primitive.is_ufunc
-            and rules.is_elementwise(unit)
-            and a.unit.dtype == unit.dtype
-            and unit.dtype.kind == "f"
+            type(a) is Read
+            and a.node in self.uniform
+            and node.primitive is not None
+            and node.primitive.is_ufunc
+            and rules.is_elementwise(node)
+            and a.node.dtype == node.dtype
+            and node.dtype.kind == "f"
             and any(
-                type(b) is Ref and b.unit not in self.uniform and (b.unit.shape, b.unit.dtype) == like
-                for b in unit.args
+                type(b) is Read and b.node not in self.uniform and (b.node.shape, b.node.dtype) == like
+                for b in node.args
             )
         )
 
     # ------------------------------------------------------------------ memory
-    def _array(self, unit: Unit) -> None:
-        """Give a unit with memory its array, in the setup."""
-        if unit in self.arrays:
+    def _array(self, node: Node) -> None:
+        """Give a node with memory its array, in the setup."""
+        if node in self.arrays:
             return
-        place = self.places[unit]
-        namesake = self._namesake(unit)
+        place = self.places[node]
+        namesake = self._namesake(node)
         name = self._name(namesake)
-        if namesake is not unit:
-            self.names[unit] = name
+        if namesake is not node:
+            self.names[node] = name
             if namesake in self.arrays:
-                self.arrays.add(unit)
+                self.arrays.add(node)
                 for known in (self.slabs, self.lists):
                     if namesake in known:
-                        known[unit] = known[namesake]
+                        known[node] = known[namesake]
                 return
-        shape = (place.rows, *unit.shape) if place.timed else unit.shape
+        shape = (place.rows, *node.shape) if place.timed else node.shape
         if place.timed:
             name = self._unique(f"{name}_all")
-            self.slabs[unit] = self.slabs[namesake] = name
-        self.arrays.update((unit, namesake))
+            self.slabs[node] = self.slabs[namesake] = name
+        self.arrays.update((node, namesake))
         assert place.memory is not None
         held = self.memory.get(place.memory)
         if held is None:
-            self.setup.append((f"{name} = empty({_shape(shape)}, '{_dtype(unit)}')", self._storage_note(unit, place)))
+            self.setup.append((f"{name} = empty({_shape(shape)}, '{_dtype(node)}')", self._storage_note(node, place)))
             self.memory[place.memory] = name, shape
         elif held[1] == shape:
             self.setup.append((f"{name} = {held[0]}", "in the same memory"))
@@ -288,34 +286,34 @@ class _Writer:
             flat = f"{held[0]}.reshape(-1)" + ("" if size == place.memory.size else f"[:{size}]")
             self.setup.append((f"{name} = {flat}.reshape({_shape(shape)})", "in the same memory"))
 
-    def _storage_note(self, unit: Unit, place: Place) -> str:
+    def _storage_note(self, node: Node, place: Place) -> str:
         if place.kind == BUFFER:
             return "one step"
         if not place.timed:
             return ""
-        before, after = unit.lo - place.first, place.first + place.rows - 1 - unit.hi
+        before, after = node.lo - place.first, place.first + place.rows - 1 - node.hi
         extra = " and the initial value" if before or after else ""
         return f"all steps{extra}"
 
-    def _rows(self, unit: Unit, lines: list[tuple[str, str]]) -> None:
+    def _rows(self, node: Node, lines: list[tuple[str, str]]) -> None:
         """Make the list of rows that a loop reads or writes."""
-        namesake = self._namesake(unit) if self.places[unit].memory is not None else unit
-        if unit not in self.lists and namesake in self.lists:
-            self.lists[unit] = self.lists[namesake]
-        if unit not in self.lists:
-            name = self._name(unit)
-            if self.names[unit] == self.slabs.get(unit):
+        namesake = self._namesake(node) if self.places[node].memory is not None else node
+        if node not in self.lists and namesake in self.lists:
+            self.lists[node] = self.lists[namesake]
+        if node not in self.lists:
+            name = self._name(node)
+            if self.names[node] == self.slabs.get(node):
                 name = self._unique(f"{name}_t")
-            self.lists[unit] = self.lists[namesake] = name
-            lines.append((f"{name} = {_list(self.slabs[unit], self.places[unit], unit.shape)}", ""))
+            self.lists[node] = self.lists[namesake] = name
+            lines.append((f"{name} = {_list(self.slabs[node], self.places[node], node.shape)}", ""))
 
     # ------------------------------------------------------------------ writing
-    def _initials(self, unit: Unit) -> None:
-        place = self.places[unit]
-        for step, ref in sorted(unit.initials.items()):
-            where = self._row(unit, step) if place.timed else self.names[unit]
-            name = self.names[unit]
-            number = self.uniform.get(ref.unit) if ref is not None else None
+    def _initials(self, node: Node) -> None:
+        place = self.places[node]
+        for step, ref in sorted(node.initials.items()):
+            where = self._row(node, step) if place.timed else self.names[node]
+            name = self.names[node]
+            number = self.uniform.get(ref.node) if ref is not None else None
             if number is not None:
                 self.body.append((f"{where}.fill({_scalar(number)})", f"{name} of step {step}: the initial value"))
             elif ref is None:
@@ -323,16 +321,16 @@ class _Writer:
             else:
                 self.body.append((f"copyto({where}, {self._read(ref)})", f"{name} of step {step}: the initial value"))
 
-    def _constant(self, unit: Unit, value: np.ndarray[Any, Any]) -> None:
+    def _constant(self, node: Node, value: np.ndarray[Any, Any]) -> None:
         """A constant short enough to read is written down; another is a parameter of the program."""
-        number, text = (None, None) if unit.drawings else (uniform(value), literal(value))
+        number, text = (None, None) if node.drawings else (uniform(value), literal(value))
         if number is not None:
-            self.uniform[unit] = number
-        name = self._unique(_title(unit) or self._described(unit))
-        self.names[unit] = self.slabs[unit] = name
-        for row, drawing in enumerate(unit.drawings):
+            self.uniform[node] = number
+        name = self._unique(_title(node) or self._described(node))
+        self.names[node] = self.slabs[node] = name
+        for row, drawing in enumerate(node.drawings):
             if drawing is not None:
-                self.drawn.setdefault(drawing, []).append((name, ... if unit.table is None else row))
+                self.drawn.setdefault(drawing, []).append((name, row if node.rolled else ...))
         if text is None:
             self.constants[name] = value
         else:
@@ -350,95 +348,95 @@ class _Writer:
             self.spelled.append((known, value))
         return known
 
-    def _once(self, unit: Unit) -> None:
-        """A unit that runs once, for all its steps if it has any."""
-        place = self.places[unit]
-        if unit.primitive is None:
-            if place.kind == CONSTANT:
-                self._constant(unit, np.asarray(unit.op.value if unit.table is None else unit.table))
+    def _once(self, node: Node) -> None:
+        """A node that runs once, for all its steps if it has any."""
+        place = self.places[node]
+        if node.primitive is None:
+            if node.value is not None:
+                self._constant(node, node.value)
             return
         if place.memory is not None:
-            self._array(unit)
-            if place.kind == SLAB and unit.initials:
-                self._initials(unit)
-        steps = unit.hi - unit.lo + 1 if unit.rolled else None
-        operands = self._operands(unit, at_once=unit.rolled)
+            self._array(node)
+            if place.kind == SLAB and node.initials:
+                self._initials(node)
+        steps = node.hi - node.lo + 1 if node.rolled else None
+        operands = self._operands(node, at_once=node.rolled)
         if place.kind == VIEW:
-            (text,) = rules.statements(unit, operands, None, steps)
-            self._alias(unit, text, self.setup if place.static else self.body)
+            (text,) = rules.statements(node, operands, None, steps)
+            self._alias(node, text, self.setup if place.static else self.body)
             return
         if place.kind == SLAB:
-            out = self._slice(unit, unit.lo, unit.hi)
+            out = self._slice(node, node.lo, node.hi)
         else:
-            out = self._unique(f"{self._name(unit)}_all") if unit.rolled else self._name(unit)
-            self.slabs[unit] = out
-        lines = rules.statements(unit, operands, out, steps, spelled=self._spelled)
-        if place.kind == OUTPUT or (place.kind == FRESH and rules.writes_out(unit)):
+            out = self._unique(f"{self._name(node)}_all") if node.rolled else self._name(node)
+            self.slabs[node] = out
+        lines = rules.statements(node, operands, out, steps, spelled=self._spelled)
+        if place.kind == OUTPUT or (place.kind == FRESH and rules.writes_out(node)):
             end = f", out={out})"
-            if len(lines) == 1 and lines[0].endswith(end) and (unit.shape or unit not in self.gradients):
+            if len(lines) == 1 and lines[0].endswith(end) and (node.shape or node not in self.gradients):
                 lines = [f"{out} = {lines[0].removesuffix(end)})".replace("(, ", "(")]
             else:
-                self.body.append((f"{out} = empty({_shape(unit.shape)}, '{_dtype(unit)}')", ""))
-        if place.kind in (SLAB, ARRAY) and rules.is_view(unit):
+                self.body.append((f"{out} = empty({_shape(node.shape)}, '{_dtype(node)}')", ""))
+        if place.kind in (SLAB, ARRAY) and rules.is_view(node):
             lines = [f"copyto({out}, {lines[0]})"]
-        elif place.kind == SLAB and not rules.writes_out(unit):
+        elif place.kind == SLAB and not rules.writes_out(node):
             lines = [f"copyto({out}, {lines[0].split(' = ', 1)[1]})"]
-        elif place.kind == FRESH and rules.is_view(unit):
+        elif place.kind == FRESH and rules.is_view(node):
             lines = [f"{out} = array({lines[0]})"]  # whether reshape copies depends on strides known only at run time
-        elif place.kind == FRESH and rules.may_share(unit):
+        elif place.kind == FRESH and rules.may_share(node):
             lines = [_copied(lines[0])]
-        self._append(lines, unit)
+        self._append(lines, node)
 
-    def _alias(self, unit: Unit, text: str, lines: list[tuple[str, str]]) -> None:
+    def _alias(self, node: Node, text: str, lines: list[tuple[str, str]]) -> None:
         """A view: no line at all where it is its operand itself."""
-        readers = self.readers.get(unit, [])
-        inline = len(readers) == 1 and readers[0] not in self.in_loops and len(text) < 40 and unit not in self.returned
+        readers = self.readers.get(node, [])
+        inline = len(readers) == 1 and readers[0] not in self.in_loops and len(text) < 40 and node not in self.returned
         if inline:
-            self.names[unit] = self.slabs[unit] = text
-        elif unit.rolled:
-            self._name(unit)
+            self.names[node] = self.slabs[node] = text
+        elif node.rolled:
+            self._name(node)
             if not text.isidentifier():
-                name = self._unique(f"{self.names[unit]}_all")
-                lines.append((f"{name} = {text}", _note(unit)))
+                name = self._unique(f"{self.names[node]}_all")
+                lines.append((f"{name} = {text}", _note(node)))
                 text = name
-            self.slabs[unit] = text
+            self.slabs[node] = text
         else:
-            lines.append((f"{self._name(unit)} = {text}", _note(unit)))
+            lines.append((f"{self._name(node)} = {text}", _note(node)))
 
-    def _append(self, code: Sequence[str], unit: Unit, indent: str = "") -> None:
+    def _append(self, code: Sequence[str], node: Node, indent: str = "") -> None:
         for i, line in enumerate(code):
-            self.body.append((indent + line, _note(unit) if not i else ""))
+            self.body.append((indent + line, _note(node) if not i else ""))
 
     def _loop(self, loop: Loop) -> None:
-        for unit in loop.units:
-            place = self.places[unit]
+        for node in loop.nodes:
+            place = self.places[node]
             if place.memory is not None:
-                self._array(unit)
+                self._array(node)
                 if place.kind == SLAB:
-                    self._rows(unit, self.setup)
-        for unit in loop.units:
-            if _is_scatter(unit):
-                self._parts(unit)
-        for unit in loop.units:
-            place = self.places[unit]
+                    self._rows(node, self.setup)
+        for node in loop.nodes:
+            if _is_scatter(node):
+                self._parts(node)
+        for node in loop.nodes:
+            place = self.places[node]
             if place.kind == VIEW and place.timed:  # its row of another step may be read before this step's line
-                self._view_in_loop(unit, place)
-        for unit in loop.units:
-            self._initials(unit)
-        inside = set(loop.units)
-        for unit in loop.units:
-            for a in unit.args:
-                if type(a) is Ref and a.delay is not None and a.unit not in inside:
-                    static = self.places[a.unit].static
-                    self._rows(a.unit, self.setup if static else self.body)
-        statements: list[tuple[tuple[int, int], Unit, list[str]]] = []
-        for unit in loop.units:
-            lines = self._in_loop(unit)
+                self._view_in_loop(node, place)
+        for node in loop.nodes:
+            self._initials(node)
+        inside = set(loop.nodes)
+        for node in loop.nodes:
+            for a in node.args:
+                if type(a) is Read and a.delay is not None and a.node not in inside:
+                    static = self.places[a.node].static
+                    self._rows(a.node, self.setup if static else self.body)
+        statements: list[tuple[tuple[int, int], Node, list[str]]] = []
+        for node in loop.nodes:
+            lines = self._in_loop(node)
             if lines:
-                statements.append(((unit.lo, unit.hi), unit, lines))
+                statements.append(((node.lo, node.hi), node, lines))
         numbers = f"range({loop.lo}, {loop.hi + 1})" if loop.lo else f"range({loop.hi + 1})"
         head = f"for t in {f'reversed({numbers})' if loop.reverse else numbers}:"
-        alone = not self.small and any(map(_flops, loop.units)) and all(_flops(u) < SMALL for u in loop.units)
+        alone = not self.small and any(map(_flops, loop.nodes)) and all(_flops(u) < SMALL for u in loop.nodes)
         if alone:
             if ("one_thread = OneThread()", "") not in self.setup:
                 self.setup.append(("one_thread = OneThread()", ""))
@@ -446,68 +444,68 @@ class _Writer:
         start = len(self.body)
         self.body.append((head, "back in time" if loop.reverse else "through time"))
         guarded = (loop.lo, loop.hi)
-        for steps, unit, lines in statements:
+        for steps, node, lines in statements:
             if steps != guarded and steps != (loop.lo, loop.hi):
                 tests = [f"t >= {steps[0]}"] if steps[0] > loop.lo else []
                 tests += [f"t <= {steps[1]}"] if steps[1] < loop.hi else []
                 self.body.append((f"    if {' and '.join(tests)}:", ""))
             guarded = steps
-            self._append(lines, unit, "    " if steps == (loop.lo, loop.hi) else "        ")
+            self._append(lines, node, "    " if steps == (loop.lo, loop.hi) else "        ")
         if alone:
             self.body[start:] = [(f"    {code}", note) for code, note in self.body[start:]]
 
-    def _parts(self, scatter: Unit) -> None:
+    def _parts(self, scatter: Node) -> None:
         """What is written into its part of the scatter's slab right away."""
         for i, a in enumerate(scatter.args):
-            if type(a) is Ref and self.places[a.unit].kind == PART:
+            if type(a) is Read and self.places[a.node].kind == PART:
                 place = self.places[scatter]
-                name = self._unique(f"{self._name(a.unit)}_all")
+                name = self._unique(f"{self._name(a.node)}_all")
                 slab = self._slice(scatter, scatter.lo, scatter.hi)
                 self.setup.append((f"{name} = {rules.part_of(scatter, i, slab, place.timed)}", "part of it"))
-                self.slabs[a.unit] = name
-                self._rows(a.unit, self.setup)
+                self.slabs[a.node] = name
+                self._rows(a.node, self.setup)
 
-    def _in_loop(self, unit: Unit) -> list[str]:
-        place = self.places[unit]
+    def _in_loop(self, node: Node) -> list[str]:
+        place = self.places[node]
         if place.kind == VIEW:
-            return [] if unit in self.lists else self._view_in_loop(unit, place)
-        operands = self._operands(unit, at_once=False)
-        if _is_scatter(unit):
+            return [] if node in self.lists else self._view_in_loop(node, place)
+        operands = self._operands(node, at_once=False)
+        if _is_scatter(node):
             operands = [
-                o._replace(text="") if type(a) is Ref and self.places[a.unit].kind == PART else o
-                for o, a in zip(operands, unit.args, strict=True)
+                o._replace(text="") if type(a) is Read and self.places[a.node].kind == PART else o
+                for o, a in zip(operands, node.args, strict=True)
             ]
-        out = f"{self.lists[unit]}[t]" if place.kind in (SLAB, PART) else self._name(unit)
-        packed = place.kind in (SLAB, BUFFER) and all(type(a) is Ref and a.unit.dtype == unit.dtype for a in unit.args)
-        lines = rules.statements(unit, operands, out, None, packed=packed, spelled=self._spelled)
-        if place.kind == SLAB and rules.is_view(unit):
+        out = f"{self.lists[node]}[t]" if place.kind in (SLAB, PART) else self._name(node)
+        packed = place.kind in (SLAB, BUFFER) and all(type(a) is Read and a.node.dtype == node.dtype for a in node.args)
+        lines = rules.statements(node, operands, out, None, packed=packed, spelled=self._spelled)
+        if place.kind == SLAB and rules.is_view(node):
             return [f"copyto({out}, {lines[0]})"]
-        if place.kind == SLAB and not rules.writes_out(unit):
+        if place.kind == SLAB and not rules.writes_out(node):
             return [f"copyto({out}, {lines[0].split(' = ', 1)[1]})"]
-        return [_copied(lines[0])] if place.kind == FRESH and rules.may_share(unit) else lines
+        return [_copied(lines[0])] if place.kind == FRESH and rules.may_share(node) else lines
 
-    def _view_in_loop(self, unit: Unit, place: Place) -> list[str]:
+    def _view_in_loop(self, node: Node, place: Place) -> list[str]:
         """A view of memory that stays is made once, in the setup; any other at every step."""
-        source = unit.args[0]
-        base = self.places[source.unit]
-        stays = base.static and (base.contiguous or unit.operation != "reshape")
-        if stays and source.unit in self.slabs and source.delay is not None and rules.once(unit):
-            steps = unit.hi - unit.lo + 1
-            (text,) = rules.statements(unit, self._operands(unit, at_once=True), None, steps)
-            self.slabs[unit] = self._unique(f"{self._name(unit)}_all")
-            self.setup.append((f"{self.slabs[unit]} = {text}", _note(unit)))
-            place.timed, place.static, place.first, place.rows = True, True, unit.lo, steps
-            self._rows(unit, self.setup)
+        source = node.args[0]
+        base = self.places[source.node]
+        stays = base.static and (base.contiguous or node.operation != "reshape")
+        if stays and source.node in self.slabs and source.delay is not None and rules.once(node):
+            steps = node.hi - node.lo + 1
+            (text,) = rules.statements(node, self._operands(node, at_once=True), None, steps)
+            self.slabs[node] = self._unique(f"{self._name(node)}_all")
+            self.setup.append((f"{self.slabs[node]} = {text}", _note(node)))
+            place.timed, place.static, place.first, place.rows = True, True, node.lo, steps
+            self._rows(node, self.setup)
             return []
-        (text,) = rules.statements(unit, self._operands(unit, at_once=False), None, None)
-        line = f"{self._name(unit)} = {text}"
-        moves = any(slope for slope, _ in unit.numbers) or source.unit in self.slabs
+        (text,) = rules.statements(node, self._operands(node, at_once=False), None, None)
+        line = f"{self._name(node)} = {text}"
+        moves = any(slope for slope, _ in node.numbers) or source.node in self.slabs
         if stays and not moves and base.kind in (BUFFER, VIEW, ARRAY):
             place.static, place.contiguous = (
                 True,
-                base.contiguous and unit.operation in ("reshape", "expand_dims"),
+                base.contiguous and node.operation in ("reshape", "expand_dims"),
             )
-            self.setup.append((line, _note(unit)))
+            self.setup.append((line, _note(node)))
             return []
         return [line]
 
@@ -516,31 +514,31 @@ class _Writer:
 _SHORT = {"cross_entropy_of_classes": "xent", "cross_entropy_of_logits": "xent", "getitem": "part"}
 
 
-def _flops(unit: Unit) -> int:
+def _flops(node: Node) -> int:
     """Floating-point operations of a matrix product in one step; 0 for anything else."""
-    name = unit.operation
+    name = node.operation
     if name == "contract":
-        ref = unit.args[0]
-        rows = math.prod(ref.unit.shape[:-1]) * (1 if ref.span is None else abs(ref.span[1] - ref.span[0]) + 1)
-        return 2 * rows * math.prod(unit.shape)
-    return 2 * math.prod(unit.shape) * unit.args[0].unit.shape[-1] if name == "matmul" else 0
+        ref = node.args[0]
+        rows = math.prod(ref.node.shape[:-1]) * (1 if ref.span is None else abs(ref.span[1] - ref.span[0]) + 1)
+        return 2 * rows * math.prod(node.shape)
+    return 2 * math.prod(node.shape) * node.args[0].node.shape[-1] if name == "matmul" else 0
 
 
-def _steps_at_once(unit: Unit, schedule: Sequence[Part]) -> int:
-    return unit.hi - unit.lo + 1 if unit.rolled and unit in schedule else 1
+def _steps_at_once(node: Node, schedule: Sequence[Part]) -> int:
+    return node.hi - node.lo + 1 if node.rolled and node in schedule else 1
 
 
-def _is_scatter(unit: Unit) -> bool:
-    return unit.operation == "scatter"
+def _is_scatter(node: Node) -> bool:
+    return node.operation == "scatter"
 
 
-def _title(unit: Unit) -> str | None:
-    return unit.op.name
+def _title(node: Node) -> str | None:
+    return node.name
 
 
-def _note(unit: Unit) -> str:
+def _note(node: Node) -> str:
     """What a line is for: its operation, or the one whose gradient it belongs to, and the scope."""
-    op, p, of = unit.op, unit.primitive, unit.op.backward_of
+    p, of = node.primitive, node.backward_of
     if of is None:
         words = "add" if p is total else p.name if p else ""
     elif of.primitive is None:
@@ -549,7 +547,7 @@ def _note(unit: Unit) -> str:
         words = f"gradient of {of.name}"
     else:
         words = f"backward of {of.primitive.name}{f' ({of.name})' if of.name else ''}"
-    return words + (f", {op.scope}" if op.scope else "")
+    return words + (f", {node.scope}" if node.scope else "")
 
 
 def _commented(code: str, note: str) -> str:
@@ -585,11 +583,5 @@ def _shape(shape: tuple[int, ...]) -> str:
     return repr(shape)
 
 
-def _dtype(unit: Unit) -> str:
-    return unit.dtype.str.lstrip("<=|") if unit.dtype.kind != "b" else "?"
-
-
-def walk(schedule: Sequence[Part]) -> Iterator[Unit]:
-    """Every unit, in the order of the schedule."""
-    for part in schedule:
-        yield from (part.units if isinstance(part, Loop) else [part])
+def _dtype(node: Node) -> str:
+    return node.dtype.str.lstrip("<=|") if node.dtype.kind != "b" else "?"

@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..escape import terminal
-from .distribute import Loop, Part
+from .ir import Loop, Node, Part
 from .operations import Op
-from .reroll import Unit
 
 
 def explain(schedule: Sequence[Part], misfits: Sequence[tuple[Op, str]]) -> str:
     """One line for each loop, then what runs once for all steps, then what did not roll and why."""
     lines = []
-    at_once: list[Unit] = []
+    at_once: list[Node] = []
     single = 0
     for part in schedule:
         if isinstance(part, Loop):
             direction = "from the last step to the first" if part.reverse else "from the first step to the last"
-            lines.append(f"loop over steps {part.lo}..{part.hi}, {direction}: {', '.join(map(_name, part.units))}")
+            lines.append(f"loop over steps {part.lo}..{part.hi}, {direction}: {', '.join(map(_name, part.nodes))}")
         elif part.rolled and part.primitive is not None:
             at_once.append(part)
         elif part.primitive is not None:
             single += 1
-    for unit in at_once:
-        lines.append(f"all {unit.hi - unit.lo + 1} steps at once: {_name(unit)}")
+    for node in at_once:
+        lines.append(f"all {node.hi - node.lo + 1} steps at once: {_name(node)}")
     lines.append(f"{single} operations run once, outside of time")
     for op, why in misfits[:20]:
         name = op.primitive.name if op.primitive else "?"
@@ -34,10 +33,10 @@ def explain(schedule: Sequence[Part], misfits: Sequence[tuple[Op, str]]) -> str:
     return "\n".join(lines)
 
 
-def _name(unit: Unit) -> str:
-    title = unit.op.name
-    of = unit.op.backward_of
-    words = unit.primitive.name if unit.primitive else "constant"
+def _name(node: Node) -> str:
+    title = node.name
+    of = node.backward_of
+    words = node.primitive.name if node.primitive else "constant"
     if title:
         words = f"{terminal(title)} = {words}"
     if of is not None and not title and of.primitive is not None:

@@ -1,9 +1,9 @@
 """Re-roll: find the loops in an unrolled program.
 
-Operations of one site at successive steps become one rolled `Unit`, if each operand plays the same
-role at every step: it is the same tensor always, or the result of another unit at a fixed distance in
+Operations of one site at successive steps become one rolled `Node`, if each operand plays the same
+role at every step: it is the same tensor always, or the result of another node at a fixed distance in
 time. Where a distance reaches before the first step (or past the last), what is read there is the
-unit's *initial value*: h_0, or the zero gradient that comes back from beyond the last step.
+node's *initial value*: h_0, or the zero gradient that comes back from beyond the last step.
 An operation whose operands do not fit is taken out of its site and stays by itself, so whatever does
 not roll is still right: it is straight-line code.
 """
@@ -18,71 +18,18 @@ import numpy as np
 
 from ..core.indexing import Slot, scatter
 from ..core.tensor import Array
+from .ir import NOW, At, Node, Read, Shift, Span
 from .operations import NOWHEN, Op, total
 from .trace import Trace
 
-_MAX_REACH = 64  # how far outside a unit's steps initial values may lie
+_MAX_REACH = 64  # how far outside a node's steps initial values may lie
 _MAX_PARTS = 8  # a site that breaks into more runs than this is not worth rolling
 _MAX_ROUNDS = 40
 _NOTHING = np.iinfo(np.intc).min  # no operation's number, and no scalar's
 
 
-class Ref(NamedTuple):
-    """How a unit reads another, in at most one of these ways.
-
-    delay: at step t, the result of step t - delay; at: always the result of that one step;
-    span: the results of all steps from the first to the last of the pair, as one array with time
-    first; none of them: the unit runs once, and this is its result.
-    """
-
-    unit: Unit
-    delay: int | None = None
-    at: int | None = None
-    span: tuple[int, int] | None = None
-
-
-class Unit:
-    """One operation of the rolled program: run once, or once for each step from `lo` to `hi`.
-
-    Attributes:
-        op: the operation (of a middle step), for its name, scope and line.
-        rolled: whether it has a time axis.
-        order: its place in the program.
-        args: a Ref or a Python scalar for each operand.
-        numbers: for each integer among the parameters `(a, b)`, meaning a * t + b.
-        initials: what a step outside lo..hi holds: a Ref, or None for zeros.
-        table: for a constant that changes from step to step, its values with time first.
-        drawings: of a random constant, the number of its drawing; of a table, one for each row, or None.
-    """
-
-    def __init__(self, op: Op, order: float, rolled: bool = False, lo: int = 0, hi: int = 0) -> None:
-        self.op, self.order, self.rolled, self.lo, self.hi = op, order, rolled, lo, hi
-        self.primitive, self.params = op.primitive, op.params
-        self.shape, self.dtype = op.shape, op.dtype
-        self.args: list[Any] = []
-        self.numbers: list[tuple[int, int]] = [(0, n) for n in op.numbers]
-        self.initials: dict[int, Ref | None] = {}
-        self.table: np.ndarray[Any, Any] | None = None
-        self.drawings: list[int | None] = [] if op.drawing is None else [op.drawing]
-
-    @property
-    def operation(self) -> str:
-        """The name of its primitive; empty for an input or a constant."""
-        return self.primitive.name if self.primitive else ""
-
-    @property
-    def refs(self) -> Iterator[Ref]:
-        """What it reads, initial values included."""
-        yield from (a for a in self.args if type(a) is Ref)
-        yield from (r for r in self.initials.values() if r is not None)
-
-    def __repr__(self) -> str:
-        name = self.primitive.name if self.primitive else "input" if self.op.value is None else "constant"
-        return f"<{name} {self.op.name or ''} {f'{self.lo}..{self.hi}' if self.rolled else ''}>"
-
-
 class _Table(NamedTuple):
-    """Constants in place of one operand at successive steps: their numbers and values; see `Unit`."""
+    """Constants in place of one operand at successive steps: their numbers and values; see `Node`."""
 
     column: tuple[int, ...]
     values: Array
@@ -93,22 +40,22 @@ class Rolled(NamedTuple):
     """The rolled program.
 
     Attributes:
-        units: its operations.
+        nodes: its operations.
         results: how its results are read.
         inputs: its inputs, in order.
         misfits: what was taken out of a site, and why.
-        members: the numbers of the operations that a rolled unit stands for, in step order.
+        members: the numbers of the operations that a rolled node stands for, in step order.
     """
 
-    units: list[Unit]
-    results: list[Ref]
-    inputs: list[Unit]
+    nodes: list[Node]
+    results: list[Read]
+    inputs: list[Node]
     misfits: list[tuple[Op, str]]
-    members: dict[Unit, Array]
+    members: dict[Node, Array]
 
 
 def reroll(trace: Trace, straight: set[int]) -> Rolled:
-    """Group the operations of a trace into units.
+    """Group the operations of a trace into nodes.
 
     Args:
         trace: the unrolled program.
@@ -121,8 +68,8 @@ class _Reroller:
     """A trace, and which of its operations belong together.
 
     Attributes:
-        members: the operations of each rolled unit, in step order.
-        owner: for each operation the rolled unit that it belongs to, if any.
+        members: the operations of each rolled node, in step order.
+        owner: for each operation the rolled node that it belongs to, if any.
     """
 
     def __init__(self, trace: Trace, straight: set[int]) -> None:
@@ -131,30 +78,30 @@ class _Reroller:
             np.frombuffer(column, np.intc)
             for column in (self.ops.step, self.ops.site_of, self.ops.params_of, self.ops.starts, self.ops.operands)
         )
-        self.owner: list[Unit | None] = [None] * len(self.ops)
-        self.members: dict[Unit, Array] = {}
+        self.owner: list[Node | None] = [None] * len(self.ops)
+        self.members: dict[Node, Array] = {}
         self.misfits: list[tuple[int, str]] = []
         self._candidates(straight)
 
     def rolled(self) -> Rolled:
-        fits: dict[Unit, _Fit] = {}
+        fits: dict[Node, _Fit] = {}
         for round_number in range(_MAX_ROUNDS + 1):
-            fits = {unit: _Fit(unit, self) for unit in self.members}
+            fits = {node: _Fit(node, self) for node in self.members}
             if not any(fit.bad for fit in fits.values()):
                 _settle_initials(fits)
             if not any(fit.bad for fit in fits.values()):
                 break
             members, self.members = self.members, {}
-            for unit, fit in fits.items():
-                self.misfits.extend((int(members[unit][t - unit.lo]), why) for t, why in fit.bad.items())
+            for node, fit in fits.items():
+                self.misfits.extend((int(members[node][t - node.lo]), why) for t, why in fit.bad.items())
                 if not fit.bad:
-                    self.members[unit] = members[unit]
+                    self.members[node] = members[node]
                     continue
-                for n in members[unit]:
+                for n in members[node]:
                     self.owner[n] = None
                 if round_number < _MAX_ROUNDS:
-                    good = [t for t in range(unit.lo, unit.hi + 1) if t not in fit.bad]
-                    self._unite(members[unit][np.array(good, np.intp) - unit.lo])
+                    good = [t for t in range(node.lo, node.hi + 1) if t not in fit.bad]
+                    self._unite(members[node][np.array(good, np.intp) - node.lo])
         return self._connect(fits)
 
     def _candidates(self, straight: set[int]) -> None:
@@ -171,65 +118,65 @@ class _Reroller:
             self._unite(same[first])
 
     def _unite(self, ops: Array) -> None:
-        """Make a unit of each run of successive steps, two or more; none if there are too many pieces."""
+        """Make a node of each run of successive steps, two or more; none if there are too many pieces."""
         runs = np.split(ops, 1 + np.flatnonzero(np.diff(self.step[ops]) != 1))
         for run in runs if len(runs) <= _MAX_PARTS else []:
             if len(run) > 1:
                 lo = int(self.step[run[0]])
-                unit = Unit(self.ops[run[len(run) // 2]], int(run.min()), True, lo, lo + len(run) - 1)
-                self.members[unit] = run
+                node = Node(self.ops[run[len(run) // 2]], int(run.min()), (lo, lo + len(run) - 1))
+                self.members[node] = run
                 for n in run:
-                    self.owner[n] = unit
+                    self.owner[n] = node
 
     def args(self, n: int) -> list[int]:
         """The operands of an operation, by number."""
         found: list[int] = self.operands[self.starts[n] : self.starts[n + 1]].tolist()
         return found
 
-    def at(self, unit: Unit, t: int) -> int | None:
-        """The operation of a unit at step t, if it has one."""
-        return int(self.members[unit][t - unit.lo]) if unit.lo <= t <= unit.hi else None
+    def at(self, node: Node, t: int) -> int | None:
+        """The operation of a node at step t, if it has one."""
+        return int(self.members[node][t - node.lo]) if node.lo <= t <= node.hi else None
 
     def scalar(self, x: int) -> Any:
         """The Python number that is operand x."""
         return self.ops.scalars[~x]
 
-    def _connect(self, fits: dict[Unit, _Fit]) -> Rolled:
-        """Turn roles into references; everything that is in no rolled unit becomes a unit of its own."""
-        singles = {n: Unit(self.ops[n], n) for n in self.trace.alive.tolist() if self.owner[n] is None}
-        units = [*fits, *singles.values()]
-        tables: dict[Any, Unit] = {}
+    def _connect(self, fits: dict[Node, _Fit]) -> Rolled:
+        """Turn roles into references; everything that is in no rolled node becomes a node of its own."""
+        singles = {n: Node(self.ops[n], n) for n in self.trace.alive.tolist() if self.owner[n] is None}
+        nodes = [*fits, *singles.values()]
+        tables: dict[Any, Node] = {}
 
         def refer(x: int) -> Any:
             if x < 0:
                 return self.scalar(x)
-            unit = self.owner[x]
-            return Ref(singles[x]) if unit is None else Ref(unit, at=int(self.step[x]))
+            node = self.owner[x]
+            return Read(singles[x]) if node is None else Read(node, At(int(self.step[x])))
 
-        for n, unit in singles.items():
-            unit.args = [refer(x) for x in self.args(n)]
-            if unit.primitive is scatter:
-                _compress_scatter(unit)
+        for n, node in singles.items():
+            node.args = [refer(x) for x in self.args(n)]
+            if node.primitive is scatter:
+                _compress_scatter(node)
             else:
-                unit.args = list(_compress(unit.args, unit))
-        for unit, fit in fits.items():
-            unit.numbers = fit.numbers
+                node.args = list(_compress(node.args, node))
+        for node, fit in fits.items():
+            node.numbers = fit.numbers
             for role in fit.args:
                 if type(role) is _Table:
-                    key = unit.lo, role.column, role.values.dtype  # forward and backward read the same masks
+                    key = node.lo, role.column, role.values.dtype  # forward and backward read the same masks
                     if key not in tables:
-                        table = tables[key] = Unit(unit.op, unit.order - 0.5, True, unit.lo, unit.hi)
-                        table.primitive, table.numbers, table.drawings = None, [], role.drawings
-                        table.table, table.shape, table.dtype = role.values, role.values.shape[1:], role.values.dtype
-                        units.append(table)
-                    unit.args.append(Ref(tables[key], delay=0))
+                        table = tables[key] = node.like(None, [], rolled=True, value=role.values)
+                        table.order, table.drawings = node.order - 0.5, role.drawings
+                        table.shape, table.dtype = role.values.shape[1:], role.values.dtype
+                        nodes.append(table)
+                    node.args.append(Read(tables[key], NOW))
                 else:
                     source, delay = role
-                    unit.args.append(refer(source) if delay is None else Ref(source, delay=delay))
+                    node.args.append(refer(source) if delay is None else Read(source, Shift(delay)))
             for source, step, start, _ in fit.claims:
                 source.initials[step] = None if start is None else refer(start)
         return Rolled(
-            units,
+            nodes,
             [refer(n) for n in self.trace.results],
             [singles[n] for n in self.trace.inputs],
             [(self.ops[n], why) for n, why in self.misfits],
@@ -238,59 +185,59 @@ class _Reroller:
 
 
 class _Fit:
-    """The roles of a unit's operands, and the steps at which they are not played.
+    """The roles of a node's operands, and the steps at which they are not played.
 
     Attributes:
-        args: for each operand `(unit, delay)`, `(number of an operation or scalar, None)`, or a `_Table`.
-        numbers: see `Unit`.
-        claims: `(unit, step, operation or None, own step)`: the initial values it wants to read.
+        args: for each operand `(node, delay)`, `(number of an operation or scalar, None)`, or a `_Table`.
+        numbers: see `Node`.
+        claims: `(node, step, operation or None, own step)`: the initial values it wants to read.
         bad: steps at which it does not fit, each with a reason.
     """
 
-    def __init__(self, unit: Unit, rolls: _Reroller) -> None:
-        self.unit, self.rolls, self.members = unit, rolls, rolls.members[unit]
+    def __init__(self, node: Node, rolls: _Reroller) -> None:
+        self.node, self.rolls, self.members = node, rolls, rolls.members[node]
         self.args: list[Any] = []
         self.numbers: list[tuple[int, int]] = []
-        self.claims: list[tuple[Unit, int, int | None, int]] = []
+        self.claims: list[tuple[Node, int, int | None, int]] = []
         self.bad: dict[int, str] = {}
-        if unit.primitive is total:
+        if node.primitive is total:
             self._sum()
         else:
             starts = rolls.starts[self.members]
             counts = rolls.starts[self.members + 1] - starts
             count = counts[len(counts) // 2]
             for t in np.flatnonzero(counts != count).tolist():
-                self.bad[unit.lo + t] = f"it has {counts[t]} operands, other steps have {count}"
+                self.bad[node.lo + t] = f"it has {counts[t]} operands, other steps have {count}"
             if not self.bad:
                 for j in range(count):
                     self._operand(rolls.operands[starts + j])
         same = (rolls.params_of[self.members] == rolls.params_of[self.members[0]]).all()
         columns = [] if same else [rolls.ops.params[p].numbers for p in rolls.params_of[self.members].tolist()]
-        for i, n in enumerate(unit.op.numbers):
+        for i, n in enumerate([n for _, n in node.numbers]):
             self._number([numbers[i] for numbers in columns] or [n] * len(self.members))
 
-    def _role(self, x: int, t: int) -> tuple[Unit, int] | None:
-        """The unit that `x` belongs to and how many steps before t, or None if it runs once."""
-        unit = self.rolls.owner[x] if x >= 0 else None
-        return None if unit is None else (unit, t - int(self.rolls.step[x]))
+    def _role(self, x: int, t: int) -> tuple[Node, int] | None:
+        """The node that `x` belongs to and how many steps before t, or None if it runs once."""
+        node = self.rolls.owner[x] if x >= 0 else None
+        return None if node is None else (node, t - int(self.rolls.step[x]))
 
     def _operand(self, column: Array) -> None:
-        unit, rolls, middle = self.unit, self.rolls, len(column) // 2
+        node, rolls, middle = self.node, self.rolls, len(column) // 2
         model = int(column[middle])
         differs = column != model
-        role = self._role(model, unit.lo + middle)
+        role = self._role(model, node.lo + middle)
         if not differs.any():
             self.args.append((model, None))
         elif role is not None:
             source, delay = role
             self.args.append((source, delay))
             expected = np.full(len(column), _NOTHING)
-            first, last = max(unit.lo, source.lo + delay), min(unit.hi, source.hi + delay)
-            expected[first - unit.lo : last + 1 - unit.lo] = rolls.members[source][
+            first, last = max(node.lo, source.lo + delay), min(node.hi, source.hi + delay)
+            expected[first - node.lo : last + 1 - node.lo] = rolls.members[source][
                 first - delay - source.lo : last + 1 - delay - source.lo
             ]
             for i in np.flatnonzero(expected != column):
-                t, x = unit.lo + int(i), int(column[i])
+                t, x = node.lo + int(i), int(column[i])
                 if expected[i] == _NOTHING and self._may_start(source, t - delay, x):
                     self.claims.append((source, t - delay, x, t))
                 else:
@@ -303,10 +250,10 @@ class _Fit:
                 self.args.append(_Table(tuple(column.tolist()), np.stack(values), drawings if random else []))
             else:
                 self.args.append((model, None))
-                self.bad.update((unit.lo + int(i), "an operand is another tensor than in other steps")
+                self.bad.update((node.lo + int(i), "an operand is another tensor than in other steps")
                                 for i in np.flatnonzero(differs))  # fmt: skip
 
-    def _may_start(self, source: Unit, step: int, x: int) -> bool:
+    def _may_start(self, source: Node, step: int, x: int) -> bool:
         near = source.lo - _MAX_REACH <= step <= source.hi + _MAX_REACH
         if not near or x < 0:
             return False
@@ -323,15 +270,15 @@ class _Fit:
 
     def _sum(self) -> None:
         """A sum may lack a term at the first or last steps: the term's initial value is then zero."""
-        unit, rolls = self.unit, self.rolls
+        node, rolls = self.node, self.rolls
         sums = [rolls.args(n) for n in self.members]
         middle = max(range(len(sums)), key=lambda i: (len(sums[i]), -abs(i - len(sums) // 2)))
-        roles = [(x, self._role(x, unit.lo + middle)) for x in sums[middle]]
+        roles = [(x, self._role(x, node.lo + middle)) for x in sums[middle]]
         # A term that is the same tensor at every step is not one step's result at a distance.
         common = Counter(x for terms in sums for x in set(terms))
         roles = [(x, None if common[x] == len(sums) else role) for x, role in roles]
         self.args = [(x, None) if role is None else role for x, role in roles]
-        for t, rest in enumerate(sums, unit.lo):
+        for t, rest in enumerate(sums, node.lo):
             missing = []
             for x, role in roles:
                 expected = x if role is None else rolls.at(role[0], t - role[1])
@@ -351,32 +298,32 @@ class _Fit:
                 self.bad[t] = "the sum has more terms than in other steps"
 
     def _number(self, column: list[int]) -> None:
-        unit, middle = self.unit, len(column) // 2
+        node, middle = self.node, len(column) // 2
         slope = column[middle] - column[middle - 1]
-        if slope not in (-1, 0, 1) or (unit.primitive is not None and unit.primitive.name != "getitem"):
+        if slope not in (-1, 0, 1) or (node.primitive is not None and node.primitive.name != "getitem"):
             slope = 0
-        start = column[middle] - slope * (unit.lo + middle)
+        start = column[middle] - slope * (node.lo + middle)
         self.numbers.append((slope, start))
-        for t, n in enumerate(column, unit.lo):
+        for t, n in enumerate(column, node.lo):
             if n != slope * t + start:
                 self.bad[t] = "an index does not move evenly with the steps"
 
 
-def _settle_initials(fits: dict[Unit, _Fit]) -> None:
+def _settle_initials(fits: dict[Node, _Fit]) -> None:
     """Two readers must agree on an initial value; the later one does not fit otherwise."""
-    settled: dict[tuple[Unit, int], int | None] = {}
+    settled: dict[tuple[Node, int], int | None] = {}
     for fit in fits.values():
         for source, step, start, t in fit.claims:
             if settled.setdefault((source, step), start) != start:
                 fit.bad[t] = "it needs another initial value than another operation"
 
 
-def _compress_scatter(unit: Unit) -> None:
+def _compress_scatter(node: Node) -> None:
     """Gradients of rows that were read one after another, or of the rows of a table: one part for all steps."""
-    parts = unit.params["parts"]
+    parts = node.params["parts"]
     key, n = parts[0]
-    columns = [unit.args[j :: n + 1] for j in range(n + 1)]
-    if len(parts) < 3 or any(m != n for _, m in parts) or any(type(r) is not Ref or r.at is None for r in unit.args):
+    columns = [node.args[j :: n + 1] for j in range(n + 1)]
+    if len(parts) < 3 or any(m != n for _, m in parts) or any(type(r) is not Read or r.at is None for r in node.args):
         return
     order = sorted(range(len(parts)), key=lambda i: columns[0][i].at)
     spans = [list(_spans([column[i] for i in order])) for column in columns]
@@ -390,18 +337,18 @@ def _compress_scatter(unit: Unit) -> None:
     else:
         return
     if merged is not None:
-        unit.params = {**unit.params, "parts": ((merged, n),)}
-        unit.args = [span[0] for span in spans]
+        node.params = {**node.params, "parts": ((merged, n),)}
+        node.args = [span[0] for span in spans]
 
 
-def _compress(args: list[Any], unit: Unit) -> Iterator[Any]:
-    """Read successive steps of one rolled unit as one span, in operations that take any number of operands."""
-    arity = None if unit.primitive is None else unit.primitive.arity
+def _compress(args: list[Any], node: Node) -> Iterator[Any]:
+    """Read successive steps of one rolled node as one span, in operations that take any number of operands."""
+    arity = None if node.primitive is None else node.primitive.arity
     if arity is not None or len(args) < 3:
         yield from args
         return
-    if unit.primitive is total:  # the order of terms is free
-        args = sorted(args, key=lambda r: (r.unit.order, r.at or 0))
+    if node.primitive is total:  # the order of terms is free
+        args = sorted(args, key=lambda r: (r.node.order, r.at or 0))
     yield from _spans(args)
 
 
@@ -410,13 +357,13 @@ def _spans(args: list[Any]) -> Iterator[Any]:
     while i < len(args):
         last = i
         first = args[i]
-        if type(first) is Ref and first.at is not None:
+        if type(first) is Read and first.at is not None:
             for direction in (1, -1):
                 n = i
-                while n + 1 < len(args) and args[n + 1] == first._replace(at=first.at + direction * (n + 1 - i)):
+                while n + 1 < len(args) and args[n + 1] == Read(first.node, At(first.at + direction * (n + 1 - i))):
                     n += 1
                 last = max(last, n)
                 if last > i:
                     break
-        yield first if last == i else Ref(first.unit, span=(first.at, args[last].at))
+        yield first if last == i else Read(first.node, Span(first.at, args[last].at))
         i = last + 1

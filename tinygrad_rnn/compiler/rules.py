@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.indexing import Slot
+from .ir import Node, Read
 from .operations import total
-from .reroll import Ref, Unit
 from .vocabulary import called
 
 
@@ -46,9 +46,9 @@ _NEW = {
 """Primitives that always make an array of their own; any other, such as a user's, may return a view."""
 
 
-def is_elementwise(unit: Unit) -> bool:
+def is_elementwise(node: Node) -> bool:
     """Whether each entry of the result depends on the same entry of the operands only."""
-    p = unit.primitive
+    p = node.primitive
     if p is None:
         return False
     if isinstance(p.function, np.ufunc):
@@ -56,93 +56,93 @@ def is_elementwise(unit: Unit) -> bool:
     return p is total or p.name in _ANY_RANK
 
 
-def is_view(unit: Unit) -> bool:
+def is_view(node: Node) -> bool:
     """Whether the result may share its operand's memory."""
-    p = unit.primitive
+    p = node.primitive
     if p is None:
         return False
     if p.name == "stack":  # of all steps: the array that has them all
-        return len(unit.args) == 1 and unit.args[0].span is not None and unit.params["axis"] == 0
-    return p.name in VIEWS and (p.name != "getitem" or len(unit.args) == 1)
+        return len(node.args) == 1 and node.args[0].span is not None and node.params["axis"] == 0
+    return p.name in VIEWS and (p.name != "getitem" or len(node.args) == 1)
 
 
-def may_share(unit: Unit) -> bool:
+def may_share(node: Node) -> bool:
     """Whether calling its function may give a view of an operand, so that the result must be copied to be kept."""
-    p = unit.primitive
-    return p is not None and not is_elementwise(unit) and p.name not in _NEW and not writes_out(unit)
+    p = node.primitive
+    return p is not None and not is_elementwise(node) and p.name not in _NEW and not writes_out(node)
 
 
-def writes_out(unit: Unit) -> bool:
+def writes_out(node: Node) -> bool:
     """Whether the rule writes into an array that is given to it."""
-    p = unit.primitive
-    if p is None or is_view(unit):
+    p = node.primitive
+    if p is None or is_view(node):
         return False
-    if is_elementwise(unit):
-        return p.name != "where" or _mask_is_boolean(unit)
+    if is_elementwise(node):
+        return p.name != "where" or _mask_is_boolean(node)
     return p.name in {"matmul", "contract", "concatenate", "stack", "scatter", *_REDUCTIONS}
 
 
-def _mask_is_boolean(unit: Unit) -> bool:
-    mask = unit.args[0]
-    return type(mask) is Ref and mask.unit.dtype == np.bool_
+def _mask_is_boolean(node: Node) -> bool:
+    mask = node.args[0]
+    return type(mask) is Read and mask.node.dtype == np.bool_
 
 
-def once(unit: Unit) -> bool:
-    """Whether a rolled unit can be computed for all its steps at once."""
-    p = unit.primitive
+def once(node: Node) -> bool:
+    """Whether a rolled node can be computed for all its steps at once."""
+    p = node.primitive
     if p is None:
         return True
-    timed = [type(a) is Ref and a.delay is not None for a in unit.args]
-    moving = [i for i, (slope, _) in enumerate(unit.numbers) if slope]
+    timed = [type(a) is Read and a.delay is not None for a in node.args]
+    moving = [i for i, (slope, _) in enumerate(node.numbers) if slope]
     if p.name == "getitem":
-        return _getitem_once(unit, timed, moving)
+        return _getitem_once(node, timed, moving)
     if moving:
         return False
-    if is_elementwise(unit):
-        return writes_out(unit) and any(timed)
+    if is_elementwise(node):
+        return writes_out(node) and any(timed)
     if p.name == "matmul":
-        return any(timed) and _matmul_once(unit, timed)
+        return any(timed) and _matmul_once(node, timed)
     if p.name == "scatter":
-        return all(n == 0 for _, n in unit.params["parts"]) and all(timed)
+        return all(n == 0 for _, n in node.params["parts"]) and all(timed)
     if p.name in _LAST_AXIS:
-        return all(timed) and type(unit.params.get("axis", -1)) is int
+        return all(timed) and type(node.params.get("axis", -1)) is int
     if p.name in _REDUCTIONS:
         return all(timed)
     return p.name in {"reshape", "transpose", "swapaxes", "expand_dims", "broadcast_to", "stack"} or (
-        p.name == "concatenate" and unit.params["axis"] is not None
+        p.name == "concatenate" and node.params["axis"] is not None
     )
 
 
-def _getitem_once(unit: Unit, timed: list[bool], moving: list[int]) -> bool:
-    key = unit.params["key"]
+def _getitem_once(node: Node, timed: list[bool], moving: list[int]) -> bool:
+    key = node.params["key"]
     entries = key if type(key) is tuple else (key,)
-    if len(unit.args) == 1:
+    if len(node.args) == 1:
         if not moving:
             return timed[0]
         rows = [e for e in entries if type(e) is int]
         return (
             not timed[0]
             and len(moving) == 1
-            and len(unit.numbers) == len(_numbers(entries))
+            and len(node.numbers) == len(_numbers(entries))
             and (
                 Ellipsis not in entries
                 and None not in entries
                 and _moving_is_row(entries, moving[0])
                 and len(rows) == 1
-                and _wraps_nowhere(unit, moving[0])
+                and _wraps_nowhere(node, moving[0])
             )
         )
-    if moving or not any(timed) or _by_mask(unit):
+    if moving or not any(timed) or _by_mask(node):
         return False
     if not timed[0]:  # rows of a table, such as embeddings
         return type(key) is Slot
     slots = [e for e in entries if type(e) is Slot]
-    return len(slots) == len(entries) and len({len(a.unit.shape) for a in unit.args[1:] if type(a) is Ref}) == 1
+    return len(slots) == len(entries) and len({len(a.node.shape) for a in node.args[1:] if type(a) is Read}) == 1
 
 
-def _by_mask(unit: Unit) -> bool:
+def _by_mask(node: Node) -> bool:
     """Whether a boolean array is among the indices, so that it depends on values how many entries are picked."""
-    return any(a.unit.dtype.kind == "b" for a in unit.args[1:])
+    return any(a.node.dtype.kind == "b" for a in node.args[1:])
 
 
 def _numbers(entries: Sequence[Any]) -> list[int]:
@@ -166,14 +166,14 @@ def _moving_is_row(entries: Sequence[Any], moving: int) -> bool:
     return False
 
 
-def _wraps_nowhere(unit: Unit, moving: int) -> bool:
+def _wraps_nowhere(node: Node, moving: int) -> bool:
     """Whether an index stays on one side of zero: xs[t - 1] reads the last row at the first step, so it is no slice."""
-    slope, start = unit.numbers[moving]
-    return (slope * unit.lo + start >= 0) == (slope * unit.hi + start >= 0)
+    slope, start = node.numbers[moving]
+    return (slope * node.lo + start >= 0) == (slope * node.hi + start >= 0)
 
 
-def _matmul_once(unit: Unit, timed: list[bool]) -> bool:
-    a, b = (len(x.unit.shape) for x in unit.args)
+def _matmul_once(node: Node, timed: list[bool]) -> bool:
+    a, b = (len(x.node.shape) for x in node.args)
     if a == 1 and b == 1:
         return True
     if timed == [True, False]:
@@ -185,7 +185,7 @@ def _matmul_once(unit: Unit, timed: list[bool]) -> bool:
 
 # ---------------------------------------------------------------------- source text
 def statements(
-    unit: Unit,
+    node: Node,
     operands: Sequence[Operand],
     out: str | None,
     steps: int | None,
@@ -193,10 +193,10 @@ def statements(
     packed: bool = False,
     spelled: Callable[[str, Any], str] = lambda name, value: repr(value),
 ) -> list[str]:
-    """The lines that compute `unit` into `out`; where the rule writes no `out`, `out` is assigned.
+    """The lines that compute `node` into `out`; where the rule writes no `out`, `out` is assigned.
 
     Args:
-        unit: what to compute.
+        node: what to compute.
         operands: its operands.
         out: the array to write to, or None for one expression without assignment.
         steps: the number of steps to compute at once, or None for one step.
@@ -205,32 +205,32 @@ def statements(
             whose call takes half a microsecond less than that of `matmul`.
         spelled: gives the text of a parameter, from its name and value.
     """
-    p = unit.primitive
+    p = node.primitive
     assert p is not None
     texts = [o.text for o in operands]
-    if is_view(unit):
-        return [_view(unit, operands[0], steps, t)]
-    if is_elementwise(unit) and writes_out(unit):
+    if is_view(node):
+        return [_view(node, operands[0], steps, t)]
+    if is_elementwise(node) and writes_out(node):
         if steps is not None:
-            texts = [_aligned(o, len(unit.shape), steps) for o in operands]
-        return _elementwise(unit, texts, out or "", operands)
+            texts = [_aligned(o, len(node.shape), steps) for o in operands]
+        return _elementwise(node, texts, out or "", operands)
     if p.name in _REDUCTIONS:
-        return [_reduction(unit, operands[0], out or "", steps)]
+        return [_reduction(node, operands[0], out or "", steps)]
     if p.name == "matmul":
         if packed and len(operands[0].shape) == len(operands[1].shape) == 2:
             return [f"dot({texts[0]}, {texts[1]}, out={out})"]
         return [_matmul(operands[0], operands[1], out or "", steps)]
     if p.name == "contract":
-        n, m = unit.shape
+        n, m = node.shape
         a, b = (_joined(o.text, math.prod(o.shape[:-1]), size) for o, size in zip(operands, (n, m), strict=True))
         return [f"matmul({a}.T, {b}, out={out})"]
     if p.name in ("concatenate", "stack"):
-        return [_join(unit, operands, out or "", steps)]
+        return [_join(node, operands, out or "", steps)]
     if p.name == "scatter":
-        return _scatter(unit, operands, out or "", steps)
+        return _scatter(node, operands, out or "", steps)
     if p.name == "getitem":
-        return [f"{out} = {_take(unit, operands, steps)}"]
-    params = unit.params
+        return [f"{out} = {_take(node, operands, steps)}"]
+    params = node.params
     if steps is not None and params.get("axis", -1) >= 0:  # counted from the end, it is the same behind a time axis
         params = {**params, "axis": params["axis"] - len(operands[0].shape)}
     settings = "".join(f", {k}={spelled(k, v)}" for k, v in params.items())
@@ -252,10 +252,10 @@ def _aligned(o: Operand, ndim: int, steps: int) -> str:
     return f"{o.text}.reshape{shape}"
 
 
-def _elementwise(unit: Unit, x: list[str], out: str, operands: Sequence[Operand]) -> list[str]:
-    name = unit.operation
+def _elementwise(node: Node, x: list[str], out: str, operands: Sequence[Operand]) -> list[str]:
+    name = node.operation
     if name == "sigmoid":
-        limit = 11.0 if unit.dtype == np.float16 else 45.0  # as in the operation: exp must not overflow
+        limit = 11.0 if node.dtype == np.float16 else 45.0  # as in the operation: exp must not overflow
         return [
             f"minimum({x[0]}, {limit}, out={out})",
             f"exp({out}, out={out})",
@@ -265,8 +265,8 @@ def _elementwise(unit: Unit, x: list[str], out: str, operands: Sequence[Operand]
         return [f"maximum({x[0]}, 0, out={out})"]
     if name == "where":
         return [f"copyto({out}, {x[2]})", f"copyto({out}, {x[1]}, where={x[0]})"]
-    if unit.primitive is total:
-        spans = [type(a) is Ref and a.span is not None for a in unit.args]
+    if node.primitive is total:
+        spans = [type(a) is Read and a.span is not None for a in node.args]
         terms = sorted(zip(spans, x, strict=True), key=lambda term: not term[0])
         lines: list[str] = []
         for span, text in terms:
@@ -282,12 +282,12 @@ def _elementwise(unit: Unit, x: list[str], out: str, operands: Sequence[Operand]
         return lines[1:] if len(lines) > 1 else [f"copyto({out}, {lines[0]})"]
     if name == "astype":
         return [f"copyto({out}, {x[0]}, casting='unsafe')"]
-    assert unit.primitive is not None
-    return [f"{called(unit.primitive)}({', '.join(x)}, out={out})"]
+    assert node.primitive is not None
+    return [f"{called(node.primitive)}({', '.join(x)}, out={out})"]
 
 
-def _reduction(unit: Unit, o: Operand, out: str, steps: int | None) -> str:
-    axis, keepdims = unit.params["axis"], unit.params["keepdims"]
+def _reduction(node: Node, o: Operand, out: str, steps: int | None) -> str:
+    axis, keepdims = node.params["axis"], node.params["keepdims"]
     if steps is not None:
         n = len(o.shape)
         axes = range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)
@@ -295,10 +295,10 @@ def _reduction(unit: Unit, o: Operand, out: str, steps: int | None) -> str:
         axis = shifted[0] if len(shifted) == 1 else shifted
     elif isinstance(axis, tuple) and axis == tuple(range(len(axis))) and len(o.shape) == len(axis) + 1 and not keepdims:
         x = _joined(o.text, math.prod(o.shape[:-1]), o.shape[-1])
-        return f"{x}.{unit.operation}(axis=0, out={out})"
+        return f"{x}.{node.operation}(axis=0, out={out})"
     settings = [] if axis is None else [f"axis={axis}"]
     settings += ["keepdims=True"] if keepdims else []
-    return f"{o.text}.{unit.operation}({', '.join([*settings, f'out={out}'])})"
+    return f"{o.text}.{node.operation}({', '.join([*settings, f'out={out}'])})"
 
 
 def _matmul(a: Operand, b: Operand, out: str, steps: int | None) -> str:
@@ -322,18 +322,18 @@ def _matmul(a: Operand, b: Operand, out: str, steps: int | None) -> str:
     return f"matmul({x}, {z}, out={out})"
 
 
-def _join(unit: Unit, operands: Sequence[Operand], out: str, steps: int | None) -> str:
+def _join(node: Node, operands: Sequence[Operand], out: str, steps: int | None) -> str:
     """concatenate and stack; a span is a run of operands with time in front."""
-    name, axis = unit.operation, unit.params["axis"]
+    name, axis = node.operation, node.params["axis"]
     texts = []
-    spans = [type(a) is Ref and a.span is not None for a in unit.args]
+    spans = [type(a) is Read and a.span is not None for a in node.args]
     if any(spans):
-        axis = 0 if axis is None else axis % len(unit.shape)
+        axis = 0 if axis is None else axis % len(node.shape)
         for o, span in zip(operands, spans, strict=True):
             if name == "stack":
                 texts.append(f"moveaxis({o.text}, 0, {axis})" if span else f"expand_dims({o.text}, {axis})")
-            elif not span or unit.params["axis"] is None:
-                texts.append(f"{o.text}.reshape(-1)" if unit.params["axis"] is None else o.text)
+            elif not span or node.params["axis"] is None:
+                texts.append(f"{o.text}.reshape(-1)" if node.params["axis"] is None else o.text)
             else:
                 shape = (*o.shape[1 : axis + 1], o.shape[0] * o.shape[axis + 1], *o.shape[axis + 2 :])
                 texts.append(f"moveaxis({o.text}, 0, {axis}).reshape{shape}")
@@ -343,15 +343,15 @@ def _join(unit: Unit, operands: Sequence[Operand], out: str, steps: int | None) 
             lead = "" if steps is None or o.timed else f"broadcast_to({o.text}, {(steps, *o.shape)})"
             texts.append(lead or o.text)
         if steps is not None:
-            axis = axis % len(unit.shape) + 1
+            axis = axis % len(node.shape) + 1
     joined = f"({', '.join(texts)},)" if len(texts) == 1 else f"({', '.join(texts)})"
     return f"{name}({joined}, axis={axis}, out={out})"
 
 
-def _scatter(unit: Unit, operands: Sequence[Operand], out: str, steps: int | None) -> list[str]:
-    parts = unit.params["parts"]
+def _scatter(node: Node, operands: Sequence[Operand], out: str, steps: int | None) -> list[str]:
+    parts = node.params["parts"]
     lead = ":, " if steps is not None else ""
-    covers = tiles(unit)
+    covers = tiles(node)
     lines = [] if covers else [f"{out}[...] = 0"]
     at = 0
     for key, n in parts:
@@ -370,12 +370,12 @@ def _scatter(unit: Unit, operands: Sequence[Operand], out: str, steps: int | Non
     return lines
 
 
-def tiles(unit: Unit) -> bool:
+def tiles(node: Node) -> bool:
     """Whether the parts of a scatter touch every entry exactly once, so that it is a concatenation."""
-    parts = unit.params["parts"]
-    if any(n or key is None for key, n in parts) or math.prod(unit.shape) > 1 << 24:
+    parts = node.params["parts"]
+    if any(n or key is None for key, n in parts) or math.prod(node.shape) > 1 << 24:
         return False
-    hits = np.zeros(unit.shape, np.int8)
+    hits = np.zeros(node.shape, np.int8)
     for key, _ in parts:
         hits[key] += 1
     return bool((hits == 1).all())
@@ -401,9 +401,9 @@ def _key(key: Any, arrays: Sequence[str], numbers: Sequence[str] = ()) -> str:
     return entry(key)
 
 
-def part_of(unit: Unit, i: int, text: str, timed: bool) -> str:
+def part_of(node: Node, i: int, text: str, timed: bool) -> str:
     """Part number i of a scatter's array, as a view."""
-    return f"{text}[{':, ' if timed else ''}{_key(unit.params['parts'][i][0], [])}]"
+    return f"{text}[{':, ' if timed else ''}{_key(node.params['parts'][i][0], [])}]"
 
 
 def affine(slope: int, start: int, t: str) -> str:
@@ -414,26 +414,26 @@ def affine(slope: int, start: int, t: str) -> str:
     return sign if not start else f"{sign} {'+' if start > 0 else '-'} {abs(start)}"
 
 
-def _take(unit: Unit, operands: Sequence[Operand], steps: int | None) -> str:
+def _take(node: Node, operands: Sequence[Operand], steps: int | None) -> str:
     """Indexing with integer or boolean arrays."""
     x, *indices = operands
-    key = unit.params["key"]
+    key = node.params["key"]
     if steps is None or not x.timed:
-        text = f"{x.text}[{_key(key, [o.text for o in indices], [affine(a, b, 't') for a, b in unit.numbers])}]"
-        return f"picked({text}, {unit.shape})" if _by_mask(unit) else text
+        text = f"{x.text}[{_key(key, [o.text for o in indices], [affine(a, b, 't') for a, b in node.numbers])}]"
+        return f"picked({text}, {node.shape})" if _by_mask(node) else text
     ndim = len(indices[0].shape)
     times = f"arange({steps}).reshape{(steps, *(1,) * ndim)}"
     return f"{x.text}[{', '.join([times, *(o.text for o in indices)])}]"
 
 
-def _view(unit: Unit, o: Operand, steps: int | None, t: str) -> str:
-    name, params, x = unit.operation, unit.params, o.text
+def _view(node: Node, o: Operand, steps: int | None, t: str) -> str:
+    name, params, x = node.operation, node.params, o.text
     n = len(o.shape)
     if steps is None:
         if name == "stack":
             return x
         if name == "reshape":
-            return f"{x}.reshape({', '.join(map(str, unit.shape))})" if unit.shape else f"{x}.reshape(())"
+            return f"{x}.reshape({', '.join(map(str, node.shape))})" if node.shape else f"{x}.reshape(())"
         if name == "transpose":
             axes = params["axes"]
             return f"{x}.T" if axes is None else f"{x}.transpose({', '.join(map(str, axes))})"
@@ -442,16 +442,16 @@ def _view(unit: Unit, o: Operand, steps: int | None, t: str) -> str:
         if name == "expand_dims":
             return f"expand_dims({x}, {params['axis']})"
         if name == "broadcast_to":
-            return f"broadcast_to({x}, {unit.shape})"
-        whole = "" if unit.shape else ", ..."  # without it NumPy gives a number, which is no view
-        return f"{x}[{_key(params['key'], [], [affine(a, b, t) for a, b in unit.numbers]).rstrip(',')}{whole}]"
-    full = (steps, *unit.shape)
+            return f"broadcast_to({x}, {node.shape})"
+        whole = "" if node.shape else ", ..."  # without it NumPy gives a number, which is no view
+        return f"{x}[{_key(params['key'], [], [affine(a, b, t) for a, b in node.numbers]).rstrip(',')}{whole}]"
+    full = (steps, *node.shape)
     if name == "getitem":
-        return _rows(unit, o)
+        return _rows(node, o)
     if not o.timed:
-        return f"broadcast_to({_view(unit, o, None, t)}, {full})"
+        return f"broadcast_to({_view(node, o, None, t)}, {full})"
     if name == "reshape":
-        return f"{x}.reshape{full}" if unit.shape else f"{x}.reshape({steps})"
+        return f"{x}.reshape{full}" if node.shape else f"{x}.reshape({steps})"
     if name == "transpose":
         axes = params["axes"] or tuple(reversed(range(n)))
         return f"{x}.transpose(0, {', '.join(str(a % n + 1) for a in axes)})" if n else x
@@ -459,29 +459,29 @@ def _view(unit: Unit, o: Operand, steps: int | None, t: str) -> str:
         return f"{x}.swapaxes({params['axis1'] % n + 1}, {params['axis2'] % n + 1})"
     if name == "expand_dims":
         return f"{x}.reshape{full}"
-    return f"broadcast_to({_aligned(o, len(unit.shape), steps)}, {full})"
+    return f"broadcast_to({_aligned(o, len(node.shape), steps)}, {full})"
 
 
-def _rows(unit: Unit, o: Operand) -> str:
+def _rows(node: Node, o: Operand) -> str:
     """Indexing for all steps at once: of a timed array, or row by row along one axis of a fixed one."""
-    key = unit.params["key"]
+    key = node.params["key"]
     if o.timed:
         return f"{o.text}[:, {_key(key, [])}]"
     entries = key if type(key) is tuple else (key,)
     axis = next(i for i, e in enumerate(entries) if type(e) is int)
-    slope, start = unit.numbers[len(_numbers(entries[:axis]))]
-    first, last = slope * unit.lo + start, slope * unit.hi + start
+    slope, start = node.numbers[len(_numbers(entries[:axis]))]
+    first, last = slope * node.lo + start, slope * node.hi + start
     if slope > 0:
         rows = slice(first, last + 1) if first >= 0 else slice(first, last + 1 or None)
     else:
         rows = slice(first, last - 1 if last > 0 or last < -1 else None, -1)
-    whole = slope > 0 and axis == 0 and rows == slice(0, _length(unit, axis)) and entries[1:] == ()
+    whole = slope > 0 and axis == 0 and rows == slice(0, _length(node, axis)) and entries[1:] == ()
     if whole:
         return o.text
     text = f"{o.text}[{_key((*entries[:axis], rows, *entries[axis + 1 :]), [])}]".replace(",]", "]")
     return text if axis == 0 else f"moveaxis({text}, {axis}, 0)"
 
 
-def _length(unit: Unit, axis: int) -> int:
-    (x,) = unit.args
-    return int(x.unit.shape[axis])
+def _length(node: Node, axis: int) -> int:
+    (x,) = node.args
+    return int(x.node.shape[axis])

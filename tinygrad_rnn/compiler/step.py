@@ -14,13 +14,9 @@ from ..core.backprop import no_grad
 from ..core.tensor import Array, Tensor, constant, numeric
 from ..errors import DTypeError, GraphError, InputError
 from ..nn import Module
-from .allocate import allocate
-from .distribute import CircularError, distribute
-from .emit import emit
+from .build import build
 from .explain import explain
 from .picture import dot
-from .reroll import reroll
-from .rules import once
 from .threads import OneThread
 from .trace import trace
 
@@ -134,7 +130,7 @@ class Compiled:
 
     def dot(self) -> str:
         """The program as a graph in DOT: loops as frames, all-steps-at-once operations as double boxes."""
-        return dot(self.program.schedule)
+        return dot(self.program.ir)
 
 
 class Program:
@@ -142,7 +138,7 @@ class Program:
 
     Attributes:
         source: its text.
-        schedule: loops, and units that run once, in order.
+        ir: loops, and nodes that run once, in order.
         extra: what the loss function returned beside the loss.
         misfits: operations that were taken out of a loop, each with the reason.
         calls: how often it ran.
@@ -163,17 +159,8 @@ class Program:
         filled = [_unflatten(argument, rest) for argument in arguments]
         with _no_collection(), OneThread():
             traced = trace(loss_fn, filled, tensors, names, count)
-            straight: set[int] = set()
-            while True:
-                rolled = reroll(traced, straight)
-                try:
-                    self.schedule, results = distribute(rolled, once)
-                    break
-                except CircularError as circle:
-                    straight.update(n for unit in circle.units for n in rolled.members[unit].tolist())
-            self.misfits = rolled.misfits
+            self.ir, self.source, self.misfits = build(traced)
             self.extra = _unflatten(traced.extra, repeat(np.bool_()))  # the containers alone, not what was in them
-            self.source = emit(self.schedule, results, rolled.inputs, allocate(self.schedule, results))
         self.calls = 0
         self._drawings = traced.ops.drawings
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
@@ -209,7 +196,7 @@ class Program:
 
     def explain(self) -> str:
         """See `Compiled.explain`."""
-        return explain(self.schedule, self.misfits)
+        return explain(self.ir.schedule, self.misfits)
 
 
 @contextmanager
