@@ -11,6 +11,7 @@ from .core.create import ones, zeros
 from .core.primitive import primitive
 from .core.steps import scope, steps
 from .core.tensor import Tensor
+from .core.traits import Traits
 from .debug.anomaly import detect_anomaly
 from .derivatives.checkpoint import checkpoint, checkpoint_steps
 from .derivatives.gradcheck import gradcheck
@@ -39,6 +40,7 @@ __all__ = [
     "ShapeError",
     "Tensor",
     "TensorError",
+    "Traits",
     "bptt",
     "checkpoint",
     "checkpoint_steps",

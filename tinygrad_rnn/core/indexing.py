@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import DTypeError
 from .primitive import primitive
 from .tensor import Array, Tensor
+from .traits import Attrs, Shape, Traits
 
 
 class Slot(NamedTuple):
@@ -102,7 +103,15 @@ def _scatter_vjp(g: Any, y: Any, operands: Sequence[Any], shape: Any, parts: Seq
     return found
 
 
-@primitive(vjps=_scatter_vjp)
+def _lift_scatter(attrs: Attrs, shapes: Sequence[Shape], shape: Shape, length: int) -> Attrs | None:
+    if any(n for _, n in attrs["parts"]):
+        return None
+    keys = [key if key is None or type(key) is tuple else (key,) for key, _ in attrs["parts"]]
+    parts = tuple((None if key is None else (slice(None), *key), 0) for key in keys)
+    return {"shape": (length, *shape), "parts": parts}
+
+
+@primitive(vjps=_scatter_vjp, traits=Traits(alias="new", linear=True, lift=_lift_scatter))
 def scatter(operands: Sequence[Array], shape: tuple[int, ...], parts: Sequence[tuple[Any, int]]) -> Array:
     """Add values into an array of zeros, each at its own index.
 

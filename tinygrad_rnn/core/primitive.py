@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any, NoReturn, overload
 
@@ -26,6 +27,7 @@ from ..errors import DTypeError, ShapeError, TensorError
 from . import tensor as _tensor
 from .context import current, step_of
 from .tensor import NO_ATTRS, Array, Operand, Tensor, constant, next_index, numeric, registry, seal
+from .traits import NOTHING, Traits
 
 Vjp = Callable[..., Any]
 
@@ -58,9 +60,17 @@ class Primitive:
             a plain array, as it cannot carry a gradient; the compiler's tracing records it all the same.
         is_ufunc: whether the function is one, which takes no parameters and gives new arrays.
         defaults: the parameters with their default values.
+        traits: what else is known of it.
     """
 
-    def __init__(self, function: Callable[..., Any], vjps: Sequence[Vjp | None] | Vjp, name: str, doc: str) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        vjps: Sequence[Vjp | None] | Vjp,
+        name: str,
+        doc: str,
+        traits: Traits = NOTHING,
+    ) -> None:
         self.function = self.__wrapped__ = function
         self.name = name
         self.__doc__ = doc
@@ -69,6 +79,9 @@ class Primitive:
         self.arity = None if callable(vjps) else len(self.vjps)
         self.differentiable = self.variadic is not None or any(vjp is not None for vjp in self.vjps)
         self.is_ufunc = isinstance(function, np.ufunc)
+        self.traits = traits
+        if isinstance(function, np.ufunc):
+            self.traits = replace(traits, alias="new", elementwise=function.signature is None)
         self.defaults: dict[str, Any] = {}
         self.positional = 0
         self.required: tuple[str, ...] = ()
@@ -306,6 +319,7 @@ def primitive(
     of: Callable[..., Any] | None = None,
     name: str | None = None,
     doc: str | None = None,
+    traits: Traits = NOTHING,
 ) -> Primitive: ...
 
 
@@ -316,6 +330,7 @@ def primitive(
     of: Callable[..., Any] | None = None,
     name: str | None = None,
     doc: str | None = None,
+    traits: Traits = NOTHING,
 ) -> Callable[[Callable[..., Any]], Primitive]: ...
 
 
@@ -326,6 +341,7 @@ def primitive(
     of: Callable[..., Any] | None = None,
     name: str | None = None,
     doc: str | None = None,
+    traits: Traits = NOTHING,
 ) -> Any:
     """Make a function differentiable: give its vjp rules, get something that works on tensors.
 
@@ -338,13 +354,14 @@ def primitive(
         of: the NumPy function that it stands for on tensors; a ufunc stands for itself.
         name: what errors and pictures call it; by default the function's name.
         doc: its docstring; by default the function's.
+        traits: what else is known of it; without them the compiler and pictures assume nothing.
 
     Raises:
         TensorError: another primitive has that name already.
     """
     if function is None:
-        return lambda decorated: primitive(decorated, vjps=vjps, of=of, name=name, doc=doc)
-    made = Primitive(function, vjps, name or function.__name__, doc or function.__doc__ or "")
+        return lambda decorated: primitive(decorated, vjps=vjps, of=of, name=name, doc=doc, traits=traits)
+    made = Primitive(function, vjps, name or function.__name__, doc or function.__doc__ or "", traits)
     if made.name in primitives:
         raise TensorError(f"primitive: there is a primitive named {made.name!r} already; give another name=")
     primitives[made.name] = made

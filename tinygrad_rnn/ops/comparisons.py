@@ -8,22 +8,28 @@ import numpy as np
 
 from ..core.primitive import primitive
 from ..core.tensor import Array
+from ..core.traits import Traits
+from .axes import lift_along
 
-equal = primitive(np.equal, vjps=[None, None], doc="a == b.")
+equal = primitive(np.equal, vjps=[None, None], doc="a == b.", traits=Traits(symbol="=", infix=True))
 
-not_equal = primitive(np.not_equal, vjps=[None, None], doc="a != b.")
+not_equal = primitive(np.not_equal, vjps=[None, None], doc="a != b.", traits=Traits(symbol="≠", infix=True))
 
-less = primitive(np.less, vjps=[None, None], doc="a < b.")
+less = primitive(np.less, vjps=[None, None], doc="a < b.", traits=Traits(symbol="<", infix=True))
 
-less_equal = primitive(np.less_equal, vjps=[None, None], doc="a <= b.")
+less_equal = primitive(np.less_equal, vjps=[None, None], doc="a <= b.", traits=Traits(symbol="≤", infix=True))
 
-greater = primitive(np.greater, vjps=[None, None], doc="a > b.")
+greater = primitive(np.greater, vjps=[None, None], doc="a > b.", traits=Traits(symbol=">", infix=True))
 
-greater_equal = primitive(np.greater_equal, vjps=[None, None], doc="a >= b.")
+greater_equal = primitive(np.greater_equal, vjps=[None, None], doc="a >= b.", traits=Traits(symbol="≥", infix=True))
 
-logical_and = primitive(np.logical_and, vjps=[None, None], doc="Whether both a and b.")
+logical_and = primitive(
+    np.logical_and, vjps=[None, None], doc="Whether both a and b.", traits=Traits(symbol="∧", infix=True)
+)
 
-logical_or = primitive(np.logical_or, vjps=[None, None], doc="Whether a or b or both.")
+logical_or = primitive(
+    np.logical_or, vjps=[None, None], doc="Whether a or b or both.", traits=Traits(symbol="∨", infix=True)
+)
 
 logical_xor = primitive(np.logical_xor, vjps=[None, None], doc="Whether either a or b.")
 
@@ -48,25 +54,25 @@ rint = primitive(np.rint, vjps=[None], doc="x rounded to the nearest integer, ha
 floor_divide = primitive(np.floor_divide, vjps=[None, None], doc="floor(a / b).")
 
 
-@primitive(vjps=[None], of=np.round, name="round")
+@primitive(vjps=[None], of=np.round, name="round", traits=Traits(elementwise=True, alias="new"))
 def round_(x: Array, decimals: int = 0) -> Array:
     """x rounded to `decimals` places."""
     return np.round(x, decimals)
 
 
-@primitive(vjps=[None], of=np.argmax)
+@primitive(vjps=[None], of=np.argmax, traits=Traits(alias="new", lift=lift_along))
 def argmax(x: Array, axis: int | None = None, *, keepdims: bool = False) -> Array:
     """The index of the largest entry along `axis`, of the flattened array by default; the first of equals."""
     return np.argmax(x, axis=axis, keepdims=keepdims)
 
 
-@primitive(vjps=[None], of=np.argmin)
+@primitive(vjps=[None], of=np.argmin, traits=Traits(alias="new", lift=lift_along))
 def argmin(x: Array, axis: int | None = None, *, keepdims: bool = False) -> Array:
     """The index of the smallest entry along `axis`, of the flattened array by default; the first of equals."""
     return np.argmin(x, axis=axis, keepdims=keepdims)
 
 
-@primitive(vjps=[None], of=np.argsort)
+@primitive(vjps=[None], of=np.argsort, traits=Traits(alias="new", lift=lift_along))
 def argsort(x: Array, axis: int | None = -1, *, kind: Any = None) -> Array:
     """The indices that put x in rising order along `axis`; None sorts the flattened array."""
     return np.argsort(x, axis=axis, kind=kind)

@@ -12,28 +12,70 @@ import numpy as np
 
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Tensor, raw, registry
+from ..core.traits import Traits
 
-add = primitive(np.add, vjps=[lambda g, y, a, b: g, lambda g, y, a, b: g], doc="a + b.")
+add = primitive(
+    np.add,
+    vjps=[lambda g, y, a, b: g, lambda g, y, a, b: g],
+    doc="a + b.",
+    traits=Traits(symbol="+", infix=True, backward=("g", "g"), linear=True),
+)
 
-subtract = primitive(np.subtract, vjps=[lambda g, y, a, b: g, lambda g, y, a, b: -g], doc="a - b.")
+subtract = primitive(
+    np.subtract,
+    vjps=[lambda g, y, a, b: g, lambda g, y, a, b: -g],
+    doc="a - b.",
+    traits=Traits(symbol="−", infix=True, backward=("g", "−g"), linear=True),
+)
 
-multiply = primitive(np.multiply, vjps=[lambda g, y, a, b: g * b, lambda g, y, a, b: g * a], doc="a * b.")
+multiply = primitive(
+    np.multiply,
+    vjps=[lambda g, y, a, b: g * b, lambda g, y, a, b: g * a],
+    doc="a * b.",
+    traits=Traits(symbol="⊙", infix=True, backward=("g ⊙ {1}", "g ⊙ {0}")),
+)
 
-divide = primitive(np.divide, vjps=[lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b], doc="a / b.")
+divide = primitive(
+    np.divide,
+    vjps=[lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b],
+    doc="a / b.",
+    traits=Traits(symbol="/", infix=True, backward=("g / {1}", "−g ⊙ y / {1}")),
+)
 
 remainder = primitive(
     np.remainder,
     vjps=[lambda g, y, a, b: g, lambda g, y, a, b: -g * np.floor(a / b)],
     doc="a - b * floor(a / b).",
+    traits=Traits(symbol="mod", infix=True, backward=("g", "−g ⊙ ⌊{0} / {1}⌋")),
 )
 
-negative = primitive(np.negative, vjps=[lambda g, y, x: -g], doc="-x.")
+negative = primitive(
+    np.negative,
+    vjps=[lambda g, y, x: -g],
+    doc="-x.",
+    traits=Traits(symbol="−", formula="−{0}", backward=("−g",), linear=True),
+)
 
-positive = primitive(np.positive, vjps=[lambda g, y, x: g], doc="+x.")
+positive = primitive(
+    np.positive,
+    vjps=[lambda g, y, x: g],
+    doc="+x.",
+    traits=Traits(symbol="+", formula="{0}", backward=("g",), linear=True),
+)
 
-reciprocal = primitive(np.reciprocal, vjps=[lambda g, y, x: -g * y * y], doc="1 / x.")
+reciprocal = primitive(
+    np.reciprocal,
+    vjps=[lambda g, y, x: -g * y * y],
+    doc="1 / x.",
+    traits=Traits(symbol="1/", formula="1 / {0}", backward=("−g ⊙ y²",)),
+)
 
-square = primitive(np.square, vjps=[lambda g, y, x: 2 * g * x], doc="x * x.")
+square = primitive(
+    np.square,
+    vjps=[lambda g, y, x: 2 * g * x],
+    doc="x * x.",
+    traits=Traits(formula="{0}²", symbol="square", backward=("2 g ⊙ {0}",)),
+)
 
 
 def _by_base(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -46,23 +88,56 @@ power = primitive(
     np.power,
     vjps=[_by_base, lambda g, y, a, b: g * y * np.log(np.where(a > 0, a, 1))],
     doc="a to the power b. The gradient with respect to b is 0 where a <= 0, as the logarithm is not defined there.",
+    traits=Traits(symbol="^", infix=True, backward=("g ⊙ {1} ⊙ {0} ^ ({1} − 1)", "g ⊙ y ⊙ log({0})")),
 )
 
-sqrt = primitive(np.sqrt, vjps=[lambda g, y, x: g * 0.5 / y], doc="The square root of x.")
+sqrt = primitive(
+    np.sqrt,
+    vjps=[lambda g, y, x: g * 0.5 / y],
+    doc="The square root of x.",
+    traits=Traits(symbol="√", backward=("g / (2 y)",)),
+)
 
-exp = primitive(np.exp, vjps=[lambda g, y, x: g * y], doc="e to the power x.")
+exp = primitive(np.exp, vjps=[lambda g, y, x: g * y], doc="e to the power x.", traits=Traits(backward=("g ⊙ y",)))
 
-expm1 = primitive(np.expm1, vjps=[lambda g, y, x: g * (y + 1)], doc="exp(x) - 1, precise near 0.")
+expm1 = primitive(
+    np.expm1,
+    vjps=[lambda g, y, x: g * (y + 1)],
+    doc="exp(x) - 1, precise near 0.",
+    traits=Traits(backward=("g ⊙ (y + 1)",)),
+)
 
-exp2 = primitive(np.exp2, vjps=[lambda g, y, x: g * y * math.log(2)], doc="2 to the power x.")
+exp2 = primitive(
+    np.exp2,
+    vjps=[lambda g, y, x: g * y * math.log(2)],
+    doc="2 to the power x.",
+    traits=Traits(backward=("g ⊙ y ⊙ log(2)",)),
+)
 
-log2 = primitive(np.log2, vjps=[lambda g, y, x: g / (x * math.log(2))], doc="The logarithm of x to base 2.")
+log2 = primitive(
+    np.log2,
+    vjps=[lambda g, y, x: g / (x * math.log(2))],
+    doc="The logarithm of x to base 2.",
+    traits=Traits(backward=("g / ({0} ⊙ log(2))",)),
+)
 
-log10 = primitive(np.log10, vjps=[lambda g, y, x: g / (x * math.log(10))], doc="The logarithm of x to base 10.")
+log10 = primitive(
+    np.log10,
+    vjps=[lambda g, y, x: g / (x * math.log(10))],
+    doc="The logarithm of x to base 10.",
+    traits=Traits(backward=("g / ({0} ⊙ log(10))",)),
+)
 
-log = primitive(np.log, vjps=[lambda g, y, x: g / x], doc="The natural logarithm of x.")
+log = primitive(
+    np.log, vjps=[lambda g, y, x: g / x], doc="The natural logarithm of x.", traits=Traits(backward=("g / {0}",))
+)
 
-log1p = primitive(np.log1p, vjps=[lambda g, y, x: g / (1 + x)], doc="log(1 + x), precise near 0.")
+log1p = primitive(
+    np.log1p,
+    vjps=[lambda g, y, x: g / (1 + x)],
+    doc="log(1 + x), precise near 0.",
+    traits=Traits(backward=("g / (1 + {0})",)),
+)
 
 
 def _by_logaddexp(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -76,23 +151,65 @@ logaddexp = primitive(
     vjps=[_by_logaddexp, lambda g, y, a, b: _by_logaddexp(g, y, b, a)],
     doc="log(exp(a) + exp(b)) without overflow. Where it is inf, the operands that are inf share the gradient evenly; "
     "where it is -inf, neither has any.",
+    traits=Traits(backward=("g ⊙ exp({0} − y)", "g ⊙ exp({1} − y)")),
 )
 
-sin = primitive(np.sin, vjps=[lambda g, y, x: g * np.cos(x)], doc="The sine of x in radians.")
+sin = primitive(
+    np.sin,
+    vjps=[lambda g, y, x: g * np.cos(x)],
+    doc="The sine of x in radians.",
+    traits=Traits(bounds=(-1, 1), backward=("g ⊙ cos({0})",)),
+)
 
-cos = primitive(np.cos, vjps=[lambda g, y, x: -g * np.sin(x)], doc="The cosine of x in radians.")
+cos = primitive(
+    np.cos,
+    vjps=[lambda g, y, x: -g * np.sin(x)],
+    doc="The cosine of x in radians.",
+    traits=Traits(bounds=(-1, 1), backward=("−g ⊙ sin({0})",)),
+)
 
-tan = primitive(np.tan, vjps=[lambda g, y, x: g * (1 + y * y)], doc="The tangent of x in radians.")
+tan = primitive(
+    np.tan,
+    vjps=[lambda g, y, x: g * (1 + y * y)],
+    doc="The tangent of x in radians.",
+    traits=Traits(backward=("g ⊙ (1 + y²)",)),
+)
 
-arctan = primitive(np.arctan, vjps=[lambda g, y, x: g / (1 + x * x)], doc="The angle in radians whose tangent is x.")
+arctan = primitive(
+    np.arctan,
+    vjps=[lambda g, y, x: g / (1 + x * x)],
+    doc="The angle in radians whose tangent is x.",
+    traits=Traits(backward=("g / (1 + {0}²)",)),
+)
 
-sinh = primitive(np.sinh, vjps=[lambda g, y, x: g * np.cosh(x)], doc="The hyperbolic sine of x.")
+sinh = primitive(
+    np.sinh,
+    vjps=[lambda g, y, x: g * np.cosh(x)],
+    doc="The hyperbolic sine of x.",
+    traits=Traits(backward=("g ⊙ cosh({0})",)),
+)
 
-cosh = primitive(np.cosh, vjps=[lambda g, y, x: g * np.sinh(x)], doc="The hyperbolic cosine of x.")
+cosh = primitive(
+    np.cosh,
+    vjps=[lambda g, y, x: g * np.sinh(x)],
+    doc="The hyperbolic cosine of x.",
+    traits=Traits(backward=("g ⊙ sinh({0})",)),
+)
 
-tanh = primitive(np.tanh, vjps=[lambda g, y, x: g * (1 - y * y)], doc="The hyperbolic tangent of x.")
+tanh = primitive(
+    np.tanh,
+    vjps=[lambda g, y, x: g * (1 - y * y)],
+    doc="The hyperbolic tangent of x.",
+    traits=Traits(bounds=(-1, 1), backward=("g ⊙ (1 − y²)",)),
+)
 
-absolute = primitive(np.absolute, vjps=[lambda g, y, x: g * np.sign(x)], name="abs", doc="|x|; the gradient at 0 is 0.")
+absolute = primitive(
+    np.absolute,
+    vjps=[lambda g, y, x: g * np.sign(x)],
+    name="abs",
+    doc="|x|; the gradient at 0 is 0.",
+    traits=Traits(symbol="|·|", formula="|{0}|", backward=("g ⊙ sign({0})",)),
+)
 
 
 def _share(g: Any, wins: Any, ties: Any) -> Any:
@@ -103,12 +220,14 @@ maximum = primitive(
     np.maximum,
     vjps=[lambda g, y, a, b: _share(g, a > b, a == b), lambda g, y, a, b: _share(g, b > a, a == b)],
     doc="The larger of a and b; equal values share the gradient evenly.",
+    traits=Traits(backward=("g where {0} > {1}, else 0", "g where {1} > {0}, else 0")),
 )
 
 minimum = primitive(
     np.minimum,
     vjps=[lambda g, y, a, b: _share(g, a < b, a == b), lambda g, y, a, b: _share(g, b < a, a == b)],
     doc="The smaller of a and b; equal values share the gradient evenly.",
+    traits=Traits(backward=("g where {0} < {1}, else 0", "g where {1} < {0}, else 0")),
 )
 
 
@@ -119,6 +238,7 @@ minimum = primitive(
         lambda g, y, x, low, high: np.where(np.logical_or(x > high, low > high), g, 0),
     ],
     name="clip",
+    traits=Traits(elementwise=True, alias="new"),
 )
 def _clip(x: Array, low: Array, high: Array) -> Array:
     return np.clip(x, low, high)
@@ -133,6 +253,7 @@ def clip(x: Array | Tensor, a_min: Any = None, a_max: Any = None) -> Any:
 @primitive(
     vjps=[None, lambda g, y, mask, a, b: np.where(mask, g, 0), lambda g, y, mask, a, b: np.where(mask, 0, g)],
     of=np.where,
+    traits=Traits(elementwise=True, alias="new", backward=("", "g where {0}, else 0", "0 where {0}, else g")),
 )
 def where(mask: Array, a: Array, b: Array) -> Array:
     """a where the mask is true, else b."""
@@ -148,7 +269,11 @@ def nan_to_num(x: Any, *, nan: float = 0.0, posinf: float | None = None, neginf:
     return np.where(x == -np.inf, limits.min if neginf is None else neginf, x)
 
 
-@primitive(vjps=[lambda g, y, x, dtype: g], of=np.astype)
+@primitive(
+    vjps=[lambda g, y, x, dtype: g],
+    of=np.astype,
+    traits=Traits(elementwise=True, alias="new", moves=True, linear=True, backward=("g",)),
+)
 def astype(x: Array, dtype: Any) -> Array:
     """x in another dtype; its gradient comes back in x's own."""
     return np.array(x, dtype=dtype)

@@ -10,6 +10,7 @@ import numpy as np
 from ..core.indexing import Patch, fill_key, split_key
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Tensor, getitem_key, raw
+from ..core.traits import Attrs, Shape, Traits
 from ..errors import DTypeError, ShapeError
 
 
@@ -17,7 +18,16 @@ def _by_getitem(g: Any, y: Any, operands: Sequence[Any], key: Any) -> list[Any]:
     return [Patch(g, key, tuple(operands[1:])), *[None] * (len(operands) - 1)]
 
 
-@primitive(vjps=_by_getitem, name="getitem")
+def _lift_getitem(attrs: Attrs, shapes: Sequence[Shape], shape: Shape, length: int) -> Attrs | None:
+    key = attrs["key"]
+    return {"key": (slice(None), *(key if type(key) is tuple else (key,)))} if len(shapes) == 1 else None
+
+
+@primitive(
+    vjps=_by_getitem,
+    name="getitem",
+    traits=Traits(moves=True, linear=True, lift=_lift_getitem, backward=("g at that place, 0 elsewhere",)),
+)
 def _getitem(operands: Sequence[Array], key: Any) -> Array:
     """The entries of `operands[0]` at `key`, whose arrays are the other operands."""
     return operands[0][fill_key(key, operands[1:])]

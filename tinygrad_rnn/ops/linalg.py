@@ -10,8 +10,9 @@ import numpy as np
 
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, raw
+from ..core.traits import Attrs, Shape, Traits
 from ..errors import ShapeError
-from .reductions import axes_of
+from .axes import axes_of, lift_matrices
 
 
 def _matrix_transpose(a: Any) -> Any:
@@ -45,6 +46,13 @@ matmul = primitive(
     np.matmul,
     vjps=[_by_left, _by_right],
     doc="a @ b: (..., n, k) @ (..., k, m) -> (..., n, m); a vector (k,) drops its axis, as in NumPy.",
+    traits=Traits(
+        symbol="@",
+        infix=True,
+        backward=("g @ {1}ᵀ", "{0}ᵀ @ g"),
+        lift=lift_matrices,
+        flops=lambda attrs, shapes, shape: 2 * math.prod(shape) * shapes[0][-1],
+    ),
 )
 
 
@@ -133,7 +141,24 @@ def _by_einsum(g: Any, y: Any, xs: Sequence[Any], subscripts: str) -> list[Any]:
 _ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-@primitive(vjps=_by_einsum, name="einsum")
+def _lift_einsum(attrs: Attrs, shapes: Sequence[Shape], shape: Shape, length: int) -> Attrs | None:
+    terms, result = attrs["subscripts"].split("->")
+    letter = next((c for c in _ALPHABET if c not in attrs["subscripts"]), None)
+    if letter is None:
+        return None
+    return {"subscripts": f"{','.join(letter + term for term in terms.split(','))}->{letter}{result}"}
+
+
+def _einsum_flops(attrs: Attrs, shapes: Sequence[Shape], shape: Shape) -> int:
+    terms = attrs["subscripts"].split("->")[0].split(",")
+    lengths: dict[str, int] = {}
+    for term, each in zip(terms, shapes, strict=True):
+        for letter, n in zip(term, each, strict=True):
+            lengths[letter] = n if n != 1 else lengths.get(letter, 1)
+    return len(terms) * math.prod(lengths.values())
+
+
+@primitive(vjps=_by_einsum, name="einsum", traits=Traits(lift=_lift_einsum, flops=_einsum_flops))
 def _einsum(xs: Sequence[Array], subscripts: str) -> Array:
     return np.einsum(subscripts, *xs, optimize=len(xs) > 1)
 
@@ -175,13 +200,16 @@ def _spell_out(subscripts: str, ndims: Sequence[int]) -> str:
     return f"{','.join(spelled)}->{result.replace('...', ''.join(free[:widest]))}"
 
 
-@primitive(vjps=[lambda g, y, x, k: np.triu(g, k)], of=np.triu)
+_TRIANGLE = Traits(alias="new", lift=lift_matrices, linear=True, moves=True)
+
+
+@primitive(vjps=[lambda g, y, x, k: np.triu(g, k)], of=np.triu, traits=_TRIANGLE)
 def triu(x: Array, k: int = 0) -> Array:
     """The entries of each matrix on and above its k-th diagonal, zeros below."""
     return np.triu(x, k)
 
 
-@primitive(vjps=[lambda g, y, x, k: np.tril(g, k)], of=np.tril)
+@primitive(vjps=[lambda g, y, x, k: np.tril(g, k)], of=np.tril, traits=_TRIANGLE)
 def tril(x: Array, k: int = 0) -> Array:
     """The entries of each matrix on and below its k-th diagonal, zeros above."""
     return np.tril(x, k)
@@ -211,7 +239,16 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     return np.sum(np.diagonal(x, offset, axis1, axis2), axis=-1)
 
 
-@primitive(vjps=[lambda g, y, x: -_matrix_transpose(y) @ g @ _matrix_transpose(y)], of=np.linalg.inv)
+def _cubic(attrs: Attrs, shapes: Sequence[Shape], shape: Shape) -> int:
+    """What a factorisation of a matrix takes, up to a factor."""
+    return math.prod(shapes[0]) * shapes[0][-1]
+
+
+@primitive(
+    vjps=[lambda g, y, x: -_matrix_transpose(y) @ g @ _matrix_transpose(y)],
+    of=np.linalg.inv,
+    traits=Traits(alias="new", lift=lift_matrices, flops=_cubic, formula="{0}⁻¹", backward=("−yᵀ @ g @ yᵀ",)),
+)
 def inv(x: Array) -> Array:
     """The inverse of each matrix: (..., n, n) -> (..., n, n)."""
     return np.linalg.inv(x)
@@ -230,7 +267,11 @@ def _by_system(g: Any, y: Any, a: Any, b: Any) -> Any:
     return -back @ _matrix_transpose(y)
 
 
-@primitive(vjps=[_by_system, _by_sides], of=np.linalg.solve)
+@primitive(
+    vjps=[_by_system, _by_sides],
+    of=np.linalg.solve,
+    traits=Traits(alias="new", lift=lift_matrices, flops=_cubic),
+)
 def solve(a: Array, b: Array) -> Array:
     """x with a @ x = b: (..., n, n) and (n,) or (..., n, m) -> the shape of b, broadcast."""
     return np.linalg.solve(a, b)

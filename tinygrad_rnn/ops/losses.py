@@ -8,8 +8,10 @@ import numpy as np
 
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Tensor, raw
+from ..core.traits import Traits
 from ..errors import DTypeError, InputError, ShapeError
 from .activations import sigmoid
+from .axes import lift_unchanged
 from .elementwise import astype
 from .normalization import softmax
 
@@ -20,7 +22,12 @@ def _one_hot(targets: Any, like: Any) -> Any:
     return astype(np.arange(like.shape[-1]) == np.expand_dims(targets, -1), like.dtype)
 
 
-@primitive(vjps=[lambda g, y, x, targets: np.expand_dims(g, -1) * (softmax(x) - _one_hot(targets, x)), None])
+@primitive(
+    vjps=[lambda g, y, x, targets: np.expand_dims(g, -1) * (softmax(x) - _one_hot(targets, x)), None],
+    traits=Traits(
+        alias="new", lift=lift_unchanged, symbol="cross-entropy", backward=("g · (softmax({0}) − one-hot({1}))",)
+    ),
+)
 def cross_entropy_of_classes(logits: Array, targets: Array) -> Array:
     """-log softmax(logits)[target] for each row: (..., C) and integers (...) -> (...)."""
     shifted = logits - np.max(logits, axis=-1, keepdims=True)
@@ -59,7 +66,10 @@ def softmax_cross_entropy(logits: Tensor | Array, targets: Any, reduction: str =
     return _reduce(cross_entropy_of_classes(logits, targets if isinstance(targets, Tensor) else classes), reduction)
 
 
-@primitive(vjps=[lambda g, y, x, targets: g * (sigmoid(x) - targets), lambda g, y, x, targets: -g * x])
+@primitive(
+    vjps=[lambda g, y, x, targets: g * (sigmoid(x) - targets), lambda g, y, x, targets: -g * x],
+    traits=Traits(elementwise=True, alias="new", backward=("g ⊙ (σ({0}) − {1})", "−g ⊙ {0}")),
+)
 def cross_entropy_of_logits(logits: Array, targets: Array) -> Array:
     """-log sigmoid(logits) and -log(1 - sigmoid(logits)), weighted by targets and 1 - targets; elementwise."""
     return np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
@@ -101,7 +111,7 @@ def squared_error(prediction: Tensor | Array, target: Any, reduction: str = "mea
     return _reduce(np.square(prediction - target), reduction)
 
 
-@primitive(vjps=[lambda g, y, x, delta: g * np.clip(x, -delta, delta)])
+@primitive(vjps=[lambda g, y, x, delta: g * np.clip(x, -delta, delta)], traits=Traits(elementwise=True, alias="new"))
 def huber_of(x: Array, delta: float = 1.0) -> Array:
     """x^2 / 2 where |x| <= delta, and delta * (|x| - delta / 2) beyond; elementwise."""
     size = np.abs(x)

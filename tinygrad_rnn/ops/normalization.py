@@ -8,6 +8,8 @@ import numpy as np
 
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Axis, Tensor
+from ..core.traits import Traits
+from .axes import lift_along, lift_over
 from .elementwise import astype
 from .reductions import with_axes
 
@@ -24,7 +26,7 @@ def _by_logsumexp(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     return g * below + np.where(infinite, g / ties, 0)
 
 
-@primitive(vjps=[_by_logsumexp])
+@primitive(vjps=[_by_logsumexp], traits=Traits(alias="new", lift=lift_over, backward=("g ⊙ exp({0} − y)",)))
 def logsumexp(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over `axis` without overflow; -inf (a masked entry) counts as exp = 0.
 
@@ -36,14 +38,20 @@ def logsumexp(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return y if keepdims else np.squeeze(y, axis=axis)
 
 
-@primitive(vjps=[lambda g, y, x, axis: y * (g - np.sum(g * y, axis=axis, keepdims=True))])
+@primitive(
+    vjps=[lambda g, y, x, axis: y * (g - np.sum(g * y, axis=axis, keepdims=True))],
+    traits=Traits(alias="new", lift=lift_along, bounds=(0, 1), backward=("y ⊙ (g − Σ g ⊙ y)",)),
+)
 def softmax(x: Array, axis: int = -1) -> Array:
     """exp(x) scaled to sum to 1 along `axis`; same shape."""
     e = np.exp(x - np.max(x, axis=axis, keepdims=True))
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
-@primitive(vjps=[lambda g, y, x, axis: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True)])
+@primitive(
+    vjps=[lambda g, y, x, axis: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True)],
+    traits=Traits(alias="new", lift=lift_along, backward=("g − exp(y) ⊙ Σ g",)),
+)
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """log(softmax(x)) along `axis` without underflow; same shape."""
     shifted = x - np.max(x, axis=axis, keepdims=True)
@@ -56,7 +64,7 @@ def _by_standardize(g: Any, y: Any, x: Any, axis: Axis, eps: float) -> Any:
     return scale * (g - flat)
 
 
-@primitive(vjps=[_by_standardize])
+@primitive(vjps=[_by_standardize], traits=Traits(alias="new", lift=lift_over))
 def standardize(x: Array, axis: Axis = -1, eps: float = 1e-5) -> Array:
     """(x - mean) / sqrt(variance + eps) over `axis`; same shape."""
     return (x - np.mean(x, axis=axis, keepdims=True)) / np.sqrt(np.var(x, axis=axis, keepdims=True) + eps)

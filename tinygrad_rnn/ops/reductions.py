@@ -9,7 +9,9 @@ import numpy as np
 
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Axis, Tensor, raw, registry
+from ..core.traits import Traits
 from ..errors import InputError, ShapeError
+from .axes import axes_of, lift_along, lift_over
 from .elementwise import astype
 
 _total: Any = np.add.reduce
@@ -29,13 +31,6 @@ def with_axes(reduced: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     return np.reshape(reduced, kept)
 
 
-def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """`axis` as a tuple of non-negative integers."""
-    if axis is None:
-        return tuple(range(ndim))
-    return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
-
-
 def _count(x: Any, axis: Axis) -> int:
     return x.size if axis is None else math.prod(x.shape[i] for i in axes_of(axis, x.ndim))
 
@@ -45,13 +40,21 @@ def _over(g: Any, y: Any) -> Any:
     return np.where(y == 0, 0, g / np.where(y == 0, 1, y))
 
 
-@primitive(vjps=[lambda g, y, x, axis, keepdims: _stretch(g, x, axis, keepdims)], of=np.sum)
+@primitive(
+    vjps=[lambda g, y, x, axis, keepdims: _stretch(g, x, axis, keepdims)],
+    of=np.sum,
+    traits=Traits(alias="new", lift=lift_over, linear=True, symbol="Σ", backward=("g, repeated",)),
+)
 def sum(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The sum over `axis`."""
     return _total(x, axis=axis, keepdims=keepdims)
 
 
-@primitive(vjps=[lambda g, y, x, axis, keepdims: _stretch(g, x, axis, keepdims) / _count(x, axis)], of=np.mean)
+@primitive(
+    vjps=[lambda g, y, x, axis, keepdims: _stretch(g, x, axis, keepdims) / _count(x, axis)],
+    of=np.mean,
+    traits=Traits(alias="new", lift=lift_over, linear=True, backward=("g / n, repeated",)),
+)
 def mean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
     return _total(x, axis=axis, keepdims=keepdims) / _count(np.asarray(x), axis)
@@ -65,6 +68,7 @@ def _deviations(x: Any, axis: Axis, ddof: int) -> Any:
 @primitive(
     vjps=[lambda g, y, x, axis, ddof, keepdims: 2 * with_axes(g, x, axis, keepdims) * _deviations(x, axis, ddof)],
     of=np.var,
+    traits=Traits(alias="new", lift=lift_over),
 )
 def var(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Array:
     """The mean squared deviation from the mean over `axis`; ddof=1 divides by n - 1."""
@@ -74,6 +78,7 @@ def var(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -
 @primitive(
     vjps=[lambda g, y, x, axis, ddof, keepdims: with_axes(_over(g, y), x, axis, keepdims) * _deviations(x, axis, ddof)],
     of=np.std,
+    traits=Traits(alias="new", lift=lift_over),
 )
 def std(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Array:
     """The square root of the variance over `axis`; where it is 0 its derivatives of every order are 0."""
@@ -83,6 +88,7 @@ def std(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -
 @primitive(
     vjps=[lambda g, y, x, axis, keepdims: with_axes(_over(g, y), x, axis, keepdims) * x],
     name="norm",
+    traits=Traits(alias="new", lift=lift_over, symbol="‖·‖", formula="‖{0}‖", backward=("g ⊙ {0} / y",)),
 )
 def _norm(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
@@ -123,7 +129,7 @@ def _by_prod(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     return with_axes(g, x, axis, keepdims) * np.moveaxis(others, first, axes)
 
 
-@primitive(vjps=[_by_prod], of=np.prod)
+@primitive(vjps=[_by_prod], of=np.prod, traits=Traits(alias="new", lift=lift_over, symbol="Π"))
 def prod(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The product over `axis`."""
     return np.prod(x, axis=axis, keepdims=keepdims)
@@ -134,13 +140,17 @@ def _by_extreme(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     return np.where(hit, with_axes(g, x, axis, keepdims) / np.sum(astype(hit, x.dtype), axis=axis, keepdims=True), 0)
 
 
-@primitive(vjps=[_by_extreme], of=np.max)
+@primitive(
+    vjps=[_by_extreme], of=np.max, traits=Traits(alias="new", lift=lift_over, backward=("g where {0} = y, else 0",))
+)
 def max(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The maximum over `axis`; equal maxima share the gradient evenly."""
     return np.max(x, axis=axis, keepdims=keepdims)
 
 
-@primitive(vjps=[_by_extreme], of=np.min)
+@primitive(
+    vjps=[_by_extreme], of=np.min, traits=Traits(alias="new", lift=lift_over, backward=("g where {0} = y, else 0",))
+)
 def min(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The minimum over `axis`; equal minima share the gradient evenly."""
     return np.min(x, axis=axis, keepdims=keepdims)
@@ -151,7 +161,7 @@ def _by_cumsum(g: Any, y: Any, x: Any, axis: int | None) -> Any:
     return np.reshape(np.flip(np.cumsum(np.flip(g, along), along), along), x.shape)
 
 
-@primitive(vjps=[_by_cumsum], of=np.cumsum)
+@primitive(vjps=[_by_cumsum], of=np.cumsum, traits=Traits(alias="new", lift=lift_along, linear=True))
 def cumsum(x: Array, axis: int | None = None) -> Array:
     """The running sum along `axis`, or of the flattened array."""
     return np.cumsum(x, axis=axis)

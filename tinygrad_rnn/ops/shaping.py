@@ -10,12 +10,19 @@ import numpy as np
 
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Axis, raw, registry
+from ..core.traits import Attrs, Traits
+from ..core.traits import Shape as Dims
 from ..errors import InputError, ShapeError
+from .axes import behind, lift_along, lift_made, lift_over, lift_shape
 
 Shape = int | Sequence[int]
 
 
-@primitive(vjps=[lambda g, y, x, shape: np.reshape(g, x.shape)], of=np.reshape)
+@primitive(
+    vjps=[lambda g, y, x, shape: np.reshape(g, x.shape)],
+    of=np.reshape,
+    traits=Traits(moves=True, linear=True, lift=lift_shape, backward=("g, reshaped",)),
+)
 def reshape(x: Array, shape: Shape) -> Array:
     """The same entries in another shape of the same size; one length may be -1."""
     return np.reshape(x, shape)
@@ -27,19 +34,43 @@ def ravel(x: Any) -> Any:
     return np.reshape(x, -1)
 
 
-@primitive(vjps=[lambda g, y, x, axis: np.reshape(g, x.shape)], of=np.expand_dims)
+@primitive(
+    vjps=[lambda g, y, x, axis: np.reshape(g, x.shape)],
+    of=np.expand_dims,
+    traits=Traits(alias="view", moves=True, linear=True, lift=lift_made, backward=("g, reshaped",)),
+)
 def expand_dims(x: Array, axis: int | tuple[int, ...]) -> Array:
     """x with an axis of length 1 inserted at `axis`."""
     return np.expand_dims(x, axis)
 
 
-@primitive(vjps=[lambda g, y, x, axis: np.reshape(g, x.shape)], of=np.squeeze)
+def _lift_squeeze(attrs: Attrs, shapes: Sequence[Dims], shape: Dims, length: int) -> Attrs:
+    axis, x = attrs["axis"], shapes[0]
+    if axis is None:
+        axis = tuple(i for i, n in enumerate(x) if n == 1)
+    return {"axis": behind(axis, len(x))}
+
+
+@primitive(
+    vjps=[lambda g, y, x, axis: np.reshape(g, x.shape)],
+    of=np.squeeze,
+    traits=Traits(alias="view", moves=True, linear=True, lift=_lift_squeeze, backward=("g, reshaped",)),
+)
 def squeeze(x: Array, axis: Axis = None) -> Array:
     """x without its axes of length 1, or without those of `axis`."""
     return np.squeeze(x, axis)
 
 
-@primitive(vjps=[lambda g, y, x, axes: np.transpose(g, None if axes is None else _inverse(axes))], of=np.transpose)
+def _lift_transpose(attrs: Attrs, shapes: Sequence[Dims], shape: Dims, length: int) -> Attrs:
+    n, axes = len(shape), attrs["axes"]
+    return {"axes": (0, *(i % n + 1 for i in (reversed(range(n)) if axes is None else axes)))}
+
+
+@primitive(
+    vjps=[lambda g, y, x, axes: np.transpose(g, None if axes is None else _inverse(axes))],
+    of=np.transpose,
+    traits=Traits(alias="view", moves=True, linear=True, lift=_lift_transpose, formula="{0}ᵀ", backward=("gᵀ",)),
+)
 def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
     """The axes in the order of `axes`, by default reversed."""
     return np.transpose(x, axes)
@@ -49,25 +80,49 @@ def _inverse(axes: Sequence[int]) -> list[int]:
     return [int(i) for i in np.argsort([axis % len(axes) for axis in axes])]
 
 
-@primitive(vjps=[lambda g, y, x, axis1, axis2: np.swapaxes(g, axis1, axis2)], of=np.swapaxes)
+def _lift_swapaxes(attrs: Attrs, shapes: Sequence[Dims], shape: Dims, length: int) -> Attrs:
+    return {name: behind(axis, len(shape)) for name, axis in attrs.items()}
+
+
+@primitive(
+    vjps=[lambda g, y, x, axis1, axis2: np.swapaxes(g, axis1, axis2)],
+    of=np.swapaxes,
+    traits=Traits(alias="view", moves=True, linear=True, lift=_lift_swapaxes, formula="{0}ᵀ", backward=("gᵀ",)),
+)
 def swapaxes(x: Array, axis1: int, axis2: int) -> Array:
     """Two axes exchanged."""
     return np.swapaxes(x, axis1, axis2)
 
 
-@primitive(vjps=[lambda g, y, x, source, destination: np.moveaxis(g, destination, source)], of=np.moveaxis)
+@primitive(
+    vjps=[lambda g, y, x, source, destination: np.moveaxis(g, destination, source)],
+    of=np.moveaxis,
+    traits=Traits(alias="view", moves=True, linear=True, lift=_lift_swapaxes),
+)
 def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """x with the axes `source` at the places `destination`, the others in order."""
     return np.moveaxis(x, source, destination)
 
 
-@primitive(vjps=[lambda g, y, x, axis: np.flip(g, axis)], of=np.flip)
+@primitive(
+    vjps=[lambda g, y, x, axis: np.flip(g, axis)],
+    of=np.flip,
+    traits=Traits(moves=True, linear=True, lift=lift_over, backward=("g, reversed",)),
+)
 def flip(x: Array, axis: Axis = None) -> Array:
     """The entries in reverse order along `axis`, by default along all axes."""
     return np.flip(x, axis)
 
 
-@primitive(vjps=[lambda g, y, x, shape: g], of=np.broadcast_to)
+def _lift_broadcast(attrs: Attrs, shapes: Sequence[Dims], shape: Dims, length: int) -> Attrs | None:
+    return {"shape": (length, *shape)} if len(shapes[0]) == len(shape) else None
+
+
+@primitive(
+    vjps=[lambda g, y, x, shape: g],
+    of=np.broadcast_to,
+    traits=Traits(alias="view", moves=True, linear=True, lift=_lift_broadcast, backward=("g",)),
+)
 def broadcast_to(x: Array, shape: Shape) -> Array:
     """x repeated along new axes and axes of length 1, as NumPy broadcasts."""
     return np.broadcast_to(x, shape)
@@ -101,7 +156,16 @@ def _by_pad(g: Any, y: Any, x: Any, pad_width: Any, mode: str, constant_values: 
     return g[tuple(slice(a, a + n) for (a, _), n in zip(_widths(x, pad_width), x.shape, strict=True))]
 
 
-@primitive(vjps=[_by_pad], of=np.pad)
+def _lift_pad(attrs: Attrs, shapes: Sequence[Dims], shape: Dims, length: int) -> Attrs:
+    widths = np.broadcast_to(attrs["pad_width"], (len(shape), 2)).tolist()
+    return {**attrs, "pad_width": ((0, 0), *map(tuple, widths))}
+
+
+@primitive(
+    vjps=[_by_pad],
+    of=np.pad,
+    traits=Traits(alias="new", moves=True, lift=_lift_pad, backward=("the inner part of g",)),
+)
 def pad(x: Array, pad_width: Any, mode: str = "constant", *, constant_values: float = 0) -> Array:
     """x with `constant_values` around it.
 
@@ -128,7 +192,11 @@ def _by_concatenate(g: Any, y: Any, xs: Sequence[Any], axis: int | None) -> list
     return [g[before + (slice(end - n, end),)] for n, end in zip(lengths, ends, strict=True)]
 
 
-@primitive(vjps=_by_concatenate, of=np.concatenate)
+@primitive(
+    vjps=_by_concatenate,
+    of=np.concatenate,
+    traits=Traits(alias="new", moves=True, linear=True, lift=lift_along, symbol="concat", backward=("the part of g",)),
+)
 def concatenate(xs: Sequence[Array], axis: int | None = 0) -> Array:
     """Tensors joined along an existing axis; None joins them flattened."""
     return np.concatenate(xs, axis=axis)
@@ -139,7 +207,11 @@ def _by_stack(g: Any, y: Any, xs: Sequence[Any], axis: int) -> list[Any]:
     return [g[before + (i,)] for i in range(len(xs))]
 
 
-@primitive(vjps=_by_stack, of=np.stack)
+@primitive(
+    vjps=_by_stack,
+    of=np.stack,
+    traits=Traits(alias="new", moves=True, linear=True, lift=lift_made, backward=("the slice of g",)),
+)
 def stack(xs: Sequence[Array], axis: int = 0) -> Array:
     """Tensors of one shape joined along a new axis."""
     return np.stack(xs, axis=axis)
