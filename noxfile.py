@@ -19,14 +19,14 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The fast tests, or those given after `--`."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,native]")
     session.run("pytest", *session.posargs)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """Parity with the peers, the browser and long property tests."""
-    session.install("-e", ".[test,data,bench,browser]")
+    session.install("-e", ".[test,data,bench,browser,native]")
     session.run("pytest", "-m", "slow", *session.posargs)
 
 

@@ -57,7 +57,7 @@ class WeightFlow:
     total: float
     """|dL/dW|."""
     cancellation: float
-    """|sum G_t| / sum |G_t|: 1 if all steps pull the same way, near 0 if they fight each other."""
+    """|dL/dW| / (sum |G_t| + |part from outside the steps|): 1 if all pull the same way, near 0 if they cancel."""
 
 
 class GradientFlow:
@@ -171,7 +171,9 @@ class GradientFlow:
             for contribution in self._contributions(weight):
                 added += contribution
                 norms.append(norm(contribution))
+            outside = self.outside(weight)
             summed = float(np.sum(norms))
+            apart = summed + norm(outside)
             found.append(
                 WeightFlow(
                     tensor=weight,
@@ -179,7 +181,7 @@ class GradientFlow:
                     norms=np.array(norms),
                     shares=np.array(norms) / summed if summed else np.zeros(len(norms)),
                     total=self.norm(weight) or 0.0,
-                    cancellation=norm(added) / summed if summed else 1.0,
+                    cancellation=norm(added + outside) / apart if apart else 1.0,
                 )
             )
         return found

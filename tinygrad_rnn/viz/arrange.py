@@ -86,12 +86,25 @@ class Arrangement:
     ports: dict[Link, tuple[float, float]] = field(default_factory=dict)
     """Where an edge from or to a bar leaves its lane."""
 
+    gaps: dict[int, float] = field(default_factory=dict)
+    """The free space below those rows that more edges than usual run under."""
+
+    def gap(self, row: int) -> float:
+        """The free space below a row."""
+        return self.gaps.get(row, ROW_GAP)
+
     def channel(self, row: int) -> float:
         """The middle of the free space below a row."""
-        return self.row_y[row] + self.row_height[row] / 2 + ROW_GAP / 2
+        return self.row_y[row] + self.row_height[row] / 2 + self.gap(row) / 2
 
 
-def arrange(diagram: Diagram, faces: dict[Box, Face], gutter: float, hidden_width: float) -> Arrangement:
+def arrange(
+    diagram: Diagram,
+    faces: dict[Box, Face],
+    gutter: float,
+    hidden_width: float,
+    gaps: dict[int, float] | None = None,
+) -> Arrangement:
     """Give every box a place.
 
     Args:
@@ -99,7 +112,9 @@ def arrange(diagram: Diagram, faces: dict[Box, Face], gutter: float, hidden_widt
         faces: the size of each box.
         gutter: the least space between two lanes.
         hidden_width: the width of the lane that stands for the hidden steps.
+        gaps: the free space below those rows that need more than usual, as the router finds.
     """
+    gaps = gaps or {}
     lanes = lanes_of(diagram)
     kinds = kinds_of(lanes)
     align_row = assign_rows(diagram, lanes, kinds)
@@ -118,7 +133,7 @@ def arrange(diagram: Diagram, faces: dict[Box, Face], gutter: float, hidden_widt
     row_y, y = [0.0] * count, 0.0
     for row in range(count):
         row_y[row] = y - height[row] / 2
-        y -= height[row] + ROW_GAP
+        y -= height[row] + gaps.get(row + 1, ROW_GAP)
     head = any(direction < 0 for lane in lanes.values() for _, direction in lane.ports)
     arrangement = Arrangement(
         columns=[],
@@ -127,9 +142,10 @@ def arrange(diagram: Diagram, faces: dict[Box, Face], gutter: float, hidden_widt
         row_y=row_y,
         row_height=height,
         top=y + ROW_GAP - 12 - (16.0 if head else 0.0),
-        bottom=8 if head else LANE_FOOT + 4,
+        bottom=(8 if head else LANE_FOOT + 4) + (gaps[0] - ROW_GAP + 8 if 0 in gaps else 0),
         align_row=align_row,
         head=head,
+        gaps=gaps,
     )
     _place_lanes(diagram, lanes, faces, arrangement, gutter, hidden_width)
     _place_sides(diagram, faces, arrangement)

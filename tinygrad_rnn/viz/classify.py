@@ -6,6 +6,7 @@ that use it ("@ W_hh"); numbers likewise. A running sum of losses is told apart 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -71,23 +72,30 @@ class Reading:
         if not self.structure.steps:  # one lane for everything
             return {tensor.index: 0 for tensor in [*nodes, *self.structure.leaves]}
         last: dict[int, int] = {node.index: node.step for node in nodes if node.step is not None}
+        own = self._only_step()
+        apart = len({step for index, step in own.items() if step is not None and index not in last}) > 1
         homes: dict[int, int | str] = {}
+
+        def step_of(x: object) -> int | None:
+            home = homes.get(x.index, x.step) if isinstance(x, Tensor) else None
+            return home if isinstance(home, int) else None
+
         for node in nodes:
             if node.step is not None:
                 if self._is_running_sum(node):
                     self.sums[node.index] = node.step
                 continue
             steps = [last[x.index] for x in node.inputs if isinstance(x, Tensor) and x.index in last]
-            if steps:
-                last[node.index] = max(steps)
-                if self._continues_sum(node):
-                    self.sums[node.index] = homes[node.index] = max(
-                        x.step for x in node.inputs if isinstance(x, Tensor) and x.step is not None
-                    )
-                else:
-                    homes[node.index] = "after"
-            else:
+            if not steps:
                 homes[node.index] = "before"
+                continue
+            last[node.index] = max(steps)
+            inside = [step for x in node.inputs if (step := step_of(x)) is not None]
+            only = own[node.index]
+            if self._continues_sum(node, step_of):
+                self.sums[node.index] = homes[node.index] = max(inside)
+            else:
+                homes[node.index] = only if apart and only is not None else "after"
         feeds_step: set[int] = set()
         for node in reversed(nodes):
             used = any(user.step is not None or user.index in feeds_step for user, _ in self.uses(node))
@@ -102,6 +110,20 @@ class Reading:
                 only = next(iter(users))
                 homes[leaf.index] = only if data and only is not None else "before"  # entry t of a list of inputs
         return homes
+
+    def _only_step(self) -> dict[int, int | None]:
+        """The step that a node was made in, or after the loop from the results of one step only; None for several.
+
+        Losses made after the loop, such as `sum(squared_error(y, t) for y, t in zip(ys, ts))`, belong to these steps.
+        """
+        found: dict[int, int | None] = {}
+        for node in self.structure.nodes:
+            steps = {found[x.index] for x in node.inputs if isinstance(x, Tensor) and x.index in found}
+            if node.step is not None:
+                found[node.index] = node.step
+            elif steps:
+                found[node.index] = steps.pop() if len(steps) == 1 else None
+        return found
 
     def uses(self, tensor: Tensor) -> list[Use]:
         return self.structure.consumers(tensor)
@@ -121,19 +143,22 @@ class Reading:
         )
         return crosses or continues
 
-    def _continues_sum(self, node: Tensor) -> bool:
+    def _continues_sum(self, node: Tensor, step_of: Callable[[object], int | None]) -> bool:
         """Whether `node` is one addition of `sum(losses)`, written after the loop."""
         if not _is_addition(node) or node.size != 1:
             return False
-        inside = [x for x in node.inputs if isinstance(x, Tensor) and x.step is not None and x.index in self.is_node]
+        inside = [x for x in node.inputs if isinstance(x, Tensor) and self._is_term(x) and step_of(x) is not None]
         rest = [x for x in node.inputs if not any(x is each for each in inside)]
-        if not inside or len({x.step for x in inside}) != len(inside):
+        if not inside or len({step_of(x) for x in inside}) != len(inside):
             return False
         if all(isinstance(x, Tensor) and x.index in self.sums for x in rest):
             return bool(rest) or len(inside) == 2
         starts = all(not isinstance(x, Tensor) for x in rest)
         followers = [user for user, _ in self.uses(node)]
         return starts and any(_is_addition(user) and user.step is None for user in followers)
+
+    def _is_term(self, x: Tensor) -> bool:
+        return (x.index in self.is_node and x.index not in self.sums) or x.step is not None
 
     def _bands(self) -> dict[int, Side]:
         """What is drawn as a bar across the lanes: sequences that all steps read, and results of many steps."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import style
-from .arrange import Arrangement, arrange
+from .arrange import Arrangement
 from .diagram import Box, Diagram, Link
 from .measure import BAR_HEIGHT, Face, Gradients, face, link_words
-from .route import STATE_GAP, Router, halfway
+from .route import STATE_GAP, Router, halfway, routed
 from .scene import Edge, Label, Lane, Rect, Scene, Stroke
 from .text import Run, clean, line, name_runs, number, shorten
 
@@ -35,10 +35,10 @@ def compose(
     faces = {box: face(box, gradients, shapes, values) for box in drawn.boxes}
     _level(drawn, faces)
     gutter = GUTTER_WITH_GAINS if gradients.computed and structure.states else GUTTER
-    placed = arrange(drawn, faces, gutter, HIDDEN_WIDTH if drawn.hidden else 0.0)
+    placed, router = routed(drawn, faces, gutter, HIDDEN_WIDTH if drawn.hidden else 0.0)
     scene = Scene(title=title if title is not None else _title(drawn, gradients))
     _lanes(scene, drawn, placed, gradients, tokens)
-    add_edges(scene, drawn, placed, gradients, gutter)
+    add_edges(scene, drawn, router, gradients)
     add_boxes(scene, drawn, placed, faces)
     below = _bottom(scene) + 16
     if gradients.computed and structure.shared_weights:
@@ -161,14 +161,18 @@ def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
                 tooltip=clean(scope)[:200],
             )
         )
-    left = placed.columns[0].x
     last = {scope: scope.rpartition("/")[2] for scope in rows}
     unique = len(set(last.values())) == len(last)
     beside = [place.left for box, place in placed.places.items() if place.lane < 0]
+    left = min([placed.columns[0].x - 30, *beside]) - 8
     for at, (scope, (top, bottom)) in enumerate(rows.items()):
         words = line(shorten(last[scope] if unique else scope, 22), size=9.0, color=style.MUTED)
-        x = min([left - 30, *beside]) - 8
-        scene.labels.append(Label(f"scope_name_{at}", x, (top + bottom) / 2, words, "end", tooltip=clean(scope)[:200]))
+        name, tip = f"scope_name_{at}", clean(scope)[:200]
+        first = min(lane for each, lane in extent if each == scope)
+        if first == 0 and len({each for each, lane in extent if lane == 0}) > 1:
+            scene.labels.append(Label(name, left, (top + bottom) / 2, words, "end", tooltip=tip))
+        else:  # a phase of its own, such as the decoder's: above its first lane
+            scene.labels.append(Label(name, placed.columns[first].x + 4, placed.top - 9, words, "start", tooltip=tip))
 
 
 # ---------------------------------------------------------------------- boxes and edges
@@ -223,8 +227,7 @@ def _bar(scene: Scene, rect: Rect, parts: tuple[float, float]) -> None:
             )
 
 
-def add_edges(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, gutter: float) -> None:
-    router = Router(drawn, placed, gutter)
+def add_edges(scene: Scene, drawn: Diagram, router: Router, gradients: Gradients) -> None:
     said: set[tuple[int, int]] = set()
     for at, link in enumerate(drawn.links):
         norm = gradients.link(link)
@@ -404,6 +407,6 @@ def add_heading(scene: Scene) -> None:
     if not clean(scene.title):
         return
     left = min([lane.x for lane in scene.lanes] + [box.x for box in scene.boxes])
-    top = min([lane.y for lane in scene.lanes] + [box.y for box in scene.boxes])
+    top = min([lane.y for lane in scene.lanes] + [box.y for box in scene.boxes] + [each.y for each in scene.labels])
     words = line(shorten(scene.title, 120), size=13.0, bold=True)
     scene.labels.append(Label("title", left, top - 20, words, "start", kind="title"))

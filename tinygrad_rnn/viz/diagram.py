@@ -155,11 +155,16 @@ class _Builder:
             return
         if leaf.index in self.read.initial or (leaf.index in self.read.cuts and not self._source_of_cut(leaf)):
             kind: Kind = "cut" if leaf.index in self.read.cuts else "initial"
-            self._add(Box(kind, "before", [leaf], *self._initial_words(leaf)), leaf)
+            words = self._initial_words(leaf)
+            same = ("initial", words, self._role_row(leaf), *_memory(leaf))
+            if same in data and not leaf.requires_grad:
+                self.box_of[leaf.index] = data[same]  # an array that the first step uses in several operations
+                return
+            data[same] = self._add(Box(kind, "before", [leaf], *words), leaf)
             return
         if leaf.index in self.read.cuts:
             return  # the link from what it was cut from says it
-        key = (step, leaf._array.__array_interface__["data"][0], leaf.shape, leaf._array.strides, leaf.requires_grad)
+        key = (step, *_memory(leaf), leaf.requires_grad)
         if key in data and not leaf.requires_grad:
             self.box_of[leaf.index] = data[key]  # two loops read the same x_t
             return
@@ -182,6 +187,11 @@ class _Builder:
                     state.name or "h", user.step - later
                 ), "detached" if tensor.index in self.read.cuts else "initial"
         return name_runs(tensor.name or "initial state"), ""
+
+    def _role_row(self, tensor: Tensor) -> int | None:
+        """The row of the states that follow an initial state."""
+        found = (self._role(user, i) for user, i in self.read.uses(tensor))
+        return next((self.read.row_of[role[0].index] for role in found if role is not None), None)
 
     def _role(self, user: Tensor, i: int) -> tuple[Tensor, int] | None:
         """A state that is operand `i` of another step's `user`, and how many steps later that is."""
@@ -220,7 +230,7 @@ class _Builder:
         elif kind == "input":
             title, caption = name_runs(name or node.inputs[0].name or "x", step), ""
         elif name:
-            title = name_runs(name, node.step if zone == "lane" and node is not self.structure.loss else None)
+            title = name_runs(name, step if self.structure.steps and node is not self.structure.loss else None)
         else:
             title, caption = words_runs(caption), ""
         return Box(kind, zone, [node], title, caption, step, node.scope, align)
@@ -289,6 +299,7 @@ class _Builder:
                         kind = "state"
                     elif x.index in self.read.sums or node.index in self.read.sums:
                         kind = "total"
+                    x = source.tensor if source.tensors and x.is_leaf else x  # of leaves that show the same array, one
                     key = (id(source), id(box), x.index, *(() if self.detail == "cell" else (node.index, i)))
                     if key in found:
                         found[key].uses.append((node, i))
@@ -328,6 +339,11 @@ class _Builder:
             boxes.append(box)
             links += [Link(box, target, weight, found, "weight") for target, found in uses.values()]
         return boxes, links
+
+
+def _memory(leaf: Tensor) -> tuple[Hashable, ...]:
+    """What makes two leaves the same data, such as a NumPy array that two operations use."""
+    return leaf._array.__array_interface__["data"][0], leaf.shape, leaf._array.strides
 
 
 def _number(boxes: list[Box]) -> None:

@@ -12,11 +12,12 @@ from ..core.tensor import Tensor
 from ..errors import GraphError
 from ..flow.gradient_flow import GradientFlow
 from . import style
-from .arrange import Arrangement, arrange
+from .arrange import Arrangement
 from .compose import MARGIN, add_boxes, add_edges, add_heading
 from .diagram import Box, Diagram, Link, diagram
 from .measure import Gradients, face
 from .render import Picture
+from .route import routed
 from .scene import Edge, Label, Lane, Scene
 from .text import Run, line, name_runs, number
 from .unrolled import resolve
@@ -47,14 +48,14 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     drawn, steps_of = _representatives(full, groups)
     gradients = Gradients(flow)
     faces = {box: face(box, Gradients(None)) for box in drawn.boxes}
-    placed = arrange(drawn, faces, 150.0, 0.0)
+    placed, router = routed(drawn, faces, 150.0)
     kinds = f" into {len(groups)} kinds" if len(groups) > 1 else ""
     scene = Scene(title=title if title is not None else f"{len(graph.steps)} steps, rolled up{kinds}")
     for column, steps in zip(placed.columns, steps_of, strict=True):
         words = f"t = {steps[0]} … {steps[-1]}" if len(steps) > 1 else f"t = {steps[0]}"
         height = placed.bottom - placed.top
         scene.lanes.append(Lane(f"lane_{column.step}", column.x, placed.top, column.width, height, line(words)))
-    add_edges(scene, drawn, placed, Gradients(None), 150.0)
+    add_edges(scene, drawn, router, Gradients(None))
     add_boxes(scene, drawn, placed, faces)
     for box in drawn.boxes:
         if box.kind == "cell":

@@ -9,22 +9,38 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
-from .arrange import ROW_GAP, TRACK, Arrangement
+from .arrange import ROW_GAP, TRACK, Arrangement, arrange
 from .diagram import Box, Diagram, Link
+from .measure import Face
 from .scene import Point
 
 CORNER = 7.0
+CHANNEL = 6.0
+"""Distance of edges that run side by side between two rows."""
 STATE_GAP = 13.0
 """Distance of the edges of one cell's states."""
+
+
+def routed(
+    diagram: Diagram, faces: dict[Box, Face], gutter: float, hidden_width: float = 0.0
+) -> tuple[Arrangement, Router]:
+    """Places and paths: laid out again with more space below the rows where many edges run side by side."""
+    placed = arrange(diagram, faces, gutter, hidden_width)
+    router = Router(diagram, placed)
+    crowded = {row: CHANNEL * len(levels) + 8 for row, levels in router.channels.items()}
+    gaps = {row: gap for row, gap in crowded.items() if gap > ROW_GAP}
+    if not gaps:
+        return placed, router
+    placed = arrange(diagram, faces, gutter, hidden_width, gaps)
+    return placed, Router(diagram, placed)
 
 
 class Router:
     """Paths for all links of one arrangement, and the places of the labels on them."""
 
-    def __init__(self, diagram: Diagram, arrangement: Arrangement, gutter: float) -> None:
+    def __init__(self, diagram: Diagram, arrangement: Arrangement) -> None:
         self.diagram = diagram
         self.at = arrangement
-        self.gutter = gutter
         self.tracks: dict[int, dict[Hashable, int]] = defaultdict(dict)
         self.channels: dict[int, dict[Hashable, int]] = defaultdict(dict)
         self.entries: dict[tuple[Box, str], list[tuple[float, Link]]] = defaultdict(list)
@@ -170,7 +186,7 @@ class Router:
     def _channel_y(self, link: Link) -> float:
         row = self.at.places[link.target].row
         count = len(self.channels[row])
-        spread = min(5.0, (ROW_GAP - 8) / max(count, 1))
+        spread = min(CHANNEL, (self.at.gap(row) - 8) / max(count, 1))
         return self.at.channel(row) + (self.channels[row][self._channel_key(link)] - (count - 1) / 2) * spread
 
     # ------------------------------------------------------------------ paths
@@ -214,7 +230,7 @@ class Router:
         if self._leaves_sideways(link):
             points: list[Point] = [(edge_x, y)]
         else:
-            above = self.at.row_y[source.row] - self.at.row_height[source.row] / 2 - ROW_GAP / 2
+            above = self.at.row_y[source.row] - self.at.row_height[source.row] / 2 - self.at.gap(source.row + 1) / 2
             points = [(source.x, source.top), (source.x, above)]
             y = above
         if self._enters_sideways(link):
@@ -332,4 +348,4 @@ def _between(end: Point, corner: Point) -> Point:
     return end[0] + (corner[0] - end[0]) * 0.5523, end[1] + (corner[1] - end[1]) * 0.5523
 
 
-__all__ = ["Router", "halfway", "rounded", "smooth", "straight"]
+__all__ = ["Router", "halfway", "rounded", "routed", "smooth", "straight"]

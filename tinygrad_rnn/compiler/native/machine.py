@@ -1,0 +1,57 @@
+"""Machine: LLVM's text becomes functions in memory."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from .isa import Isa
+from .writer import Module
+
+
+@cache
+def missing() -> str | None:
+    """Why there is no native code here, or None."""
+    if find_spec("llvmlite") is None:
+        return "llvmlite is not installed (pip install tinygrad_rnn[native])"
+    import llvmlite
+
+    version = tuple(int(n) for n in llvmlite.__version__.split(".")[:2])
+    return None if version >= (0, 45) else f"llvmlite is {llvmlite.__version__}, and 0.45 or newer is needed"
+
+
+def build(module: Module, names: Mapping[str, int]) -> dict[str, Callable[..., None]]:
+    """Compile a module; gives the functions that are called from outside, which keep their code alive.
+
+    Args:
+        module: the program.
+        names: for each of those functions how many addresses and whole numbers it takes.
+    """
+    import llvmlite.binding as llvm
+
+    parsed = llvm.parse_assembly(module.text)
+    parsed.verify()
+    engine = llvm.create_mcjit_compiler(parsed, _target(module.vector.isa))
+    engine.finalize_object()
+    found: dict[str, Callable[..., None]] = {}
+    for name, n in names.items():
+        function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * n)(engine.get_function_address(name))
+        function.engine = engine  # type: ignore[attr-defined]
+        found[name] = function
+    return found
+
+
+def _target(isa: Isa) -> Any:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(cpu=isa.cpu, features=isa.features, opt=1)
+
+
+def addresses(arrays: Sequence[Any]) -> list[int]:
+    """Where each array begins in memory."""
+    return [x.__array_interface__["data"][0] for x in arrays]
