@@ -187,23 +187,19 @@ class Function:
     # ------------------------------------------------------------------ control
     @contextmanager
     def loop(
-        self, first: Index, end: Index, step: Index = 1, carried: Sequence[str] = ()
+        self, first: Index, end: Index, step: int = 1, carried: Sequence[str] = (), some: bool = False
     ) -> Iterator[tuple[str, Carried]]:
-        """`for i in range(first, end, step)`, carrying vectors; one that may be empty carries none.
-
-        Where `first` and `end` are ints it runs at least once.
-        """
+        """`for i in range(first, end, step)`, carrying vectors; `some` says that it runs at least once."""
         self.count += 1
         label, i = f"loop{self.count}", f"%i{self.count}"
         state = Carried([f"%c{self.count}_{k}" for k in range(len(carried))])
         before = self.block
-        if isinstance(first, int) and isinstance(end, int):
-            assert first < end
+        if some or (isinstance(first, int) and isinstance(end, int) and first < end):
             self.lines.append(f"  br label %{label}")
         else:
-            assert not carried
-            some = self.op(f"icmp slt i64 {first}, {end}")
-            self.lines.append(f"  br i1 {some}, label %{label}, label %{label}_end")
+            assert not carried, "a loop that may be empty carries nothing"
+            more = self.op(f"icmp slt i64 {first}, {end}")
+            self.lines.append(f"  br i1 {more}, label %{label}, label %{label}_end")
         self.lines.append(f"{label}:")
         at = len(self.lines)
         self.block = label
