@@ -223,7 +223,9 @@ def _last_credit(losses: list[Tensor], states: list[State], flow: GradientFlow |
 
 
 def _is_gate(node: Tensor) -> bool:
-    return node.step is not None and node.primitive is not None and node.primitive.name == "sigmoid"
+    if node.step is None or node.primitive is None:
+        return False
+    return node.primitive.traits.elementwise and node.primitive.traits.bounds == (0, 1)
 
 
 def first_nonfinite(flow: GradientFlow) -> NonFinite | None:

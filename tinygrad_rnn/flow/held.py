@@ -14,18 +14,11 @@ import numpy as np
 from ..core.backprop import messages
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
+from ..core.traits import NOTHING
 from ..errors import GraphError
+from ..ops import stack
 from .structure import State, Structure, structure
 from .sweep import between
-
-_VIEWS = {
-    *("getitem", "concatenate", "reshape", "transpose", "swapaxes", "moveaxis", "expand_dims", "squeeze", "flip"),
-    *("broadcast_to", "pad", "astype", "copy"),
-}
-_ELEMENTWISE = {
-    *("add", "subtract", "multiply", "divide", "negative", "where", "maximum", "minimum", "clip", "dropout"),
-    *("tanh", "sigmoid", "relu", "leaky_relu", "elu", "softplus", "exp", "expm1"),
-}
 
 
 def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> list[State]:
@@ -122,17 +115,18 @@ def _origins(given: Tensor, known: set[int], caller: str) -> set[int]:
 
 def _sources(node: Tensor, mask: Array, given: Tensor, caller: str) -> list[tuple[Tensor, Array]]:
     """The operands that the touched entries of a result come from, with those of their entries."""
-    name = "a leaf" if node.primitive is None else node.primitive.name
-    if name == "stack":  # without an array of zeros for every step that was not picked
+    traits = NOTHING if node.primitive is None else node.primitive.traits
+    if node.primitive is stack:  # without an array of zeros for every step that was not picked
         picked = np.moveaxis(mask, node.attrs["axis"], 0)
         numbers = np.flatnonzero(picked.reshape(len(picked), -1).any(1))
         return [(node.inputs[i], picked[i]) for i in numbers if _flows(node.inputs[i])]
-    if name in _VIEWS:
+    if traits.moves:
         sent = zip(node.inputs, messages(node, mask.astype(node.dtype)), strict=True)
         return [(x, g.dense(x.shape) if type(g) is Patch else np.asarray(g)) for x, g in sent if g is not None]
     operands = [x for x in node.inputs if _flows(x)]
-    if name in _ELEMENTWISE and len(operands) == 1 and operands[0].shape == node.shape:
+    if traits.elementwise and len(operands) == 1 and operands[0].shape == node.shape:
         return [(operands[0], mask)]
+    name = "a leaf" if node.primitive is None else node.primitive.name
     raise GraphError(
         f"{caller}: {given.describe()} is beside the path of the gradient through time: it does not lead to the next "
         f"of the given tensors, and {name} is on the way back to a state it may be made from; pass the tensors h_t "

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..core.backprop import messages
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
+from ..ops import stack
 from .structure import Structure
 from .sweep import total
 
@@ -80,7 +81,7 @@ def _sent(node: Tensor, g: Array) -> list[tuple[Tensor, Any]]:
 def _of_stack(node: Tensor, arrived: list[Any]) -> list[tuple[Tensor, Any]] | None:
     """One step reads one entry of a stack: that entry's operand alone gets it, without a pass over all T of them."""
     assert node.primitive is not None
-    if node.primitive.name != "stack" or node.attrs["axis"] != 0:
+    if node.primitive is not stack or node.attrs["axis"] != 0:
         return None
     if not all(type(message) is Patch and type(message.key) is int for message in arrived):
         return None

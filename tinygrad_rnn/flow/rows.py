@@ -13,11 +13,8 @@ import numpy as np
 from ..core.backprop import messages
 from ..core.indexing import Patch, Slot
 from ..core.tensor import Array, Tensor
-
-_ELEMENTWISE = {
-    *("add", "subtract", "multiply", "divide", "negative", "power", "exp", "log", "sqrt", "abs"),
-    *("tanh", "sigmoid", "relu", "maximum", "where"),
-}
+from ..ops import matmul
+from ..ops.indexing import getitem_p
 
 
 class Rows(NamedTuple):
@@ -71,17 +68,17 @@ def _at_once(node: Tensor, i: int, g: Array) -> Array | None:
     """The rule of operand `i` on all rows, where it is sure to treat each row as it would treat it alone."""
     primitive = node.primitive
     assert primitive is not None
-    operand, name = node.inputs[i], primitive.name
-    if name in _ELEMENTWISE and operand.shape == node.shape:
+    operand = node.inputs[i]
+    if primitive.traits.elementwise and primitive.vjps and operand.shape == node.shape:
         rule = primitive.vjps[i]
         arrays = [x._array if type(x) is Tensor else x for x in node.inputs]
         return None if rule is None else np.asarray(rule(g, node._array, *arrays, **node.attrs))
-    if name == "matmul" and i == 0 and _array(node.inputs[1]).ndim == 2:
+    if primitive is matmul and i == 0 and _array(node.inputs[1]).ndim == 2:
         return np.asarray(g @ _array(node.inputs[1]).T)
-    if name == "matmul" and i == 1 and _array(node.inputs[0]).ndim == 2 and operand.ndim <= 2:
+    if primitive is matmul and i == 1 and _array(node.inputs[0]).ndim == 2 and operand.ndim <= 2:
         left = _array(node.inputs[0])
         return np.asarray(g @ left if operand.ndim == 1 else left.T @ g)
-    if name == "getitem" and i == 0:
+    if primitive is getitem_p and i == 0:
         key = node.attrs["key"]
         entries = key if type(key) is tuple else (key,)
         if any(type(entry) is Slot for entry in entries):

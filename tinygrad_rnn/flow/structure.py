@@ -15,15 +15,13 @@ from functools import cached_property
 from ..core.indexing import Slot
 from ..core.tensor import Tensor
 from ..errors import GraphError
+from ..ops import add, divide, multiply
 
 Use = tuple[Tensor, int]
 """A consumer, and which of its operands is meant: one edge of the graph."""
 
 State = tuple[Tensor, ...]
 """What a cell hands to the next step: one tensor, or several such as (c, h)."""
-
-_ADDING = {"add"}
-_MOVING = {"subtract", "negative", "sum", "mean", "reshape", "stack", "concatenate", "getitem"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,11 +188,12 @@ def _crosses(node: Tensor, uses: dict[int, list[Use]]) -> bool:
 def _adds(user: Tensor, i: int) -> bool:
     """Whether a result is its operand `i` plus something, or outside the steps also times a constant."""
     assert user.primitive is not None
-    name = user.primitive.name
-    if user.step is not None or name not in ("multiply", "divide"):
-        return name in (_ADDING if user.step is not None else _ADDING | _MOVING)
+    if user.step is not None:
+        return user.primitive is add
+    if user.primitive is not multiply and user.primitive is not divide:
+        return user.primitive.traits.linear
     other = user.inputs[1 - i]
-    return not (isinstance(other, Tensor) and other.requires_grad) and not (name == "divide" and i == 1)
+    return not (isinstance(other, Tensor) and other.requires_grad) and not (user.primitive is divide and i == 1)
 
 
 def _shared_weights(nodes: list[Tensor], leaves: list[Tensor], uses: dict[int, list[Use]]) -> list[Tensor]:

@@ -28,7 +28,7 @@ def _lift_getitem(attrs: Attrs, shapes: Sequence[Shape], shape: Shape, length: i
     name="getitem",
     traits=Traits(moves=True, linear=True, lift=_lift_getitem, backward=("g at that place, 0 elsewhere",)),
 )
-def _getitem(operands: Sequence[Array], key: Any) -> Array:
+def getitem_p(operands: Sequence[Array], key: Any) -> Array:
     """The entries of `operands[0]` at `key`, whose arrays are the other operands."""
     return operands[0][fill_key(key, operands[1:])]
 
@@ -37,7 +37,7 @@ def _getitem(operands: Sequence[Array], key: Any) -> Array:
 def getitem(x: Array | Tensor, key: Any) -> Any:
     """x[key]: integers, slices, None, ..., and integer or boolean arrays."""
     template, arrays = split_key(key)
-    return _getitem.apply((x, *arrays), {"key": template})
+    return getitem_p.apply((x, *arrays), {"key": template})
 
 
 @composed(of=np.take)
