@@ -76,13 +76,17 @@ class Traits:
             return self.flops(attrs, shapes, shape)
         return 0 if self.moves else max(map(math.prod, (*shapes, shape)))
 
+    def label(self, name: str) -> str:
+        """What a picture writes for the operation called `name`."""
+        return self.symbol or name.replace("_", " ")
+
     def describe(self, name: str, operands: Sequence[str]) -> str:
         """The operation called `name` applied to operands given as text."""
         if self.infix and len(operands) == 2:
-            return f"{operands[0]} {self.symbol or name} {operands[1]}"
+            return f"{operands[0]} {self.label(name)} {operands[1]}"
         if self.formula:
             return self.formula.format(*operands)
-        return f"{self.symbol or name.replace('_', ' ')}({', '.join(operands)})"
+        return f"{self.label(name)}({', '.join(operands)})"
 
 
 NOTHING = Traits()

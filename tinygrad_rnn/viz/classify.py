@@ -13,27 +13,11 @@ import numpy as np
 
 from ..core.tensor import Tensor
 from ..flow.structure import Structure, Use
+from ..ops import add, negative
+from ..ops.indexing import getitem_p
 from .text import clean, shorten
 
 Side = Literal["bottom", "top"]
-
-SYMBOLS = {
-    "add": "+",
-    "subtract": "−",
-    "multiply": "⊙",
-    "divide": "/",
-    "negative": "−",
-    "power": "^",
-    "matmul": "@",
-    "sigmoid": "σ",
-    "sum": "Σ",
-    "sqrt": "√",
-    "abs": "|·|",
-    "cross_entropy_of_classes": "cross-entropy",
-    "concatenate": "concat",
-}
-_VIEWS = {"transpose", "swapaxes", "reshape", "expand_dims", "broadcast_to", "astype", "negative"}
-_INFIX = {"add", "subtract", "multiply", "divide", "power", "matmul"}
 
 
 class Reading:
@@ -183,7 +167,7 @@ class Reading:
             return found
         for node in self.structure.nodes:
             x = node.inputs[0]
-            if node.primitive is None or node.primitive.name not in _VIEWS or not isinstance(x, Tensor):
+            if not isinstance(x, Tensor) or not _is_same_in_another_form(node, x):
                 continue
             weight = x.is_leaf and x.requires_grad and x.index not in self.initial
             if (weight or x.index in found) and x.index not in self.bands and node is not self.structure.loss:
@@ -243,27 +227,20 @@ class Reading:
 
     def _caption(self, node: Tensor) -> str:
         assert node.primitive is not None
-        name = node.primitive.name
-        symbol = SYMBOLS.get(name, name.replace("_", " "))
+        name, traits = node.primitive.name, node.primitive.traits
         drawn = {i for i, _ in self.operands(node)}
         if self.weights == "nodes":
             shared = {weight.index for weight in self.structure.shared_weights}
             drawn |= {i for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and x.index in shared}
-        if name == "getitem":
+        if node.primitive is getitem_p:
             index = _index_text(node.attrs.get("key"))
             return index if 0 in drawn else f"{self.mention(node.inputs[0])}{index}"
-        if name in _INFIX and len(node.inputs) == 2:
-            left, right = node.inputs
-            if 0 in drawn and 1 in drawn:
-                return symbol
-            if 0 in drawn:
-                return f"{symbol} {self.mention(right)}"
-            if 1 in drawn:
-                return f"{self.mention(left)} {symbol}"
-            return f"{self.mention(left)} {symbol} {self.mention(right)}"
+        if traits.infix:
+            words = ("" if i in drawn else self.mention(x) for i, x in enumerate(node.inputs))
+            return traits.describe(name, tuple(words)).strip()
         if drawn or not node.inputs:
-            return symbol
-        return f"{symbol} {', '.join(self.mention(x) for x in node.inputs[:3])}"
+            return traits.label(name)
+        return f"{traits.label(name)} {', '.join(self.mention(x) for x in node.inputs[:3])}"
 
     def mention(self, x: object) -> str:
         """An operand in a word."""
@@ -271,8 +248,8 @@ class Reading:
             value = np.asarray(x)
             return f"{value:.4g}" if value.ndim == 0 and value.dtype.kind in "iuf" else str(value)[:12]
         if x.index in self.views and not x.name:
-            turned = x.primitive is not None and x.primitive.name in ("transpose", "swapaxes")
-            return self.mention(x.inputs[0]) + ("ᵀ" if turned else "")
+            form = x.primitive.traits.formula if x.primitive is not None else ""
+            return (form or "{0}").format(self.mention(x.inputs[0]))
         if x.name:
             return shorten(x.name, 14)
         if x.is_leaf and x.requires_grad:
@@ -282,13 +259,21 @@ class Reading:
         return "(…)" if x.primitive is not None else "const"
 
 
+def _is_same_in_another_form(node: Tensor, x: Tensor) -> bool:
+    """Whether `node` is x reshaped, transposed, broadcast, cast or negated."""
+    p = node.primitive
+    if p is None or len(node.inputs) != 1:
+        return False
+    return p is negative or p.traits.alias == "view" or (p.traits.moves and node.size == x.size)
+
+
 def _is_addition(node: Tensor) -> bool:
-    return node.primitive is not None and node.primitive.name == "add"
+    return node.primitive is add
 
 
 def reads_slice(node: Tensor) -> bool:
     """Whether `node` is `xs[t]`: one entry of a sequence, by a plain number."""
-    return node.primitive is not None and node.primitive.name == "getitem" and type(node.attrs.get("key")) is int
+    return node.primitive is getitem_p and type(node.attrs.get("key")) is int
 
 
 def _index_text(key: object) -> str:

@@ -11,45 +11,13 @@ import numpy as np
 from ...core.indexing import Slot
 from ...core.tensor import Array, Tensor
 from ...flow.gradient_flow import GradientFlow
+from ...ops import swapaxes, transpose
+from ...ops.indexing import getitem_p
 from ..diagram import Box, Diagram, Link
 from ..text import clean, number, shorten
 
 SMALL = 16
 """Arrays of up to this many numbers are written out."""
-
-_FORWARD = {
-    "add": "{0} + {1}",
-    "subtract": "{0} − {1}",
-    "multiply": "{0} ⊙ {1}",
-    "divide": "{0} / {1}",
-    "power": "{0} ^ {1}",
-    "matmul": "{0} @ {1}",
-    "negative": "−{0}",
-    "sigmoid": "σ({0})",
-}
-_BACKWARD = {
-    "add": ["g", "g"],
-    "subtract": ["g", "−g"],
-    "multiply": ["g ⊙ {1}", "g ⊙ {0}"],
-    "divide": ["g / {1}", "−g ⊙ y / {1}"],
-    "negative": ["−g"],
-    "matmul": ["g @ {1}ᵀ", "{0}ᵀ @ g"],
-    "tanh": ["g ⊙ (1 − y²)"],
-    "sigmoid": ["g ⊙ y ⊙ (1 − y)"],
-    "relu": ["g where {0} > 0, else 0"],
-    "exp": ["g ⊙ y"],
-    "log": ["g / {0}"],
-    "sqrt": ["g / (2 y)"],
-    "sum": ["g, repeated"],
-    "mean": ["g / n, repeated"],
-    "reshape": ["g, reshaped"],
-    "transpose": ["gᵀ"],
-    "getitem": ["g at that place, 0 elsewhere"],
-    "cross_entropy_of_classes": ["g · (softmax({0}) − one-hot(target))"],
-    "stack": ["the slice of g"],
-    "concatenate": ["the part of g"],
-}
-"""For each operand the rule that its gradient follows, with g = ∂L/∂y; before it is summed over broadcast axes."""
 
 
 @dataclass
@@ -160,7 +128,7 @@ class _Teller:
     def _backward(self, node: Tensor, arrived: list[list[Any]]) -> dict[str, Any]:
         assert node.primitive is not None
         g = self.flow.gradient(node)
-        rules = _BACKWARD.get(node.primitive.name, [])
+        rules = node.primitive.traits.backward
         words = [self._mention(x) for x in node.inputs]
         said: list[list[str]] = []
         values: list[list[Any]] = []
@@ -207,12 +175,9 @@ class _Teller:
         """What a node computes, in terms of its operands."""
         assert node.primitive is not None
         words = [self._mention(x, depth) for x in node.inputs]
-        form = _FORWARD.get(node.primitive.name)
-        if node.primitive.name == "getitem":
+        if node.primitive is getitem_p:
             return f"{words[0]}{_key(node.attrs.get('key'), words[1:])}"
-        if form is not None and form.count("{") == len(words):
-            return form.format(*words)
-        return f"{node.primitive.name.replace('_', ' ')}({', '.join(words[:6])}{', …' if len(words) > 6 else ''})"
+        return node.primitive.traits.describe(node.primitive.name, [*words[:6], "…"] if len(words) > 6 else words)
 
     def _mention(self, x: object, depth: int = 2) -> str:
         """An operand: its name, or else what it is computed from."""
@@ -228,7 +193,7 @@ class _Teller:
 
     def _name(self, x: Tensor) -> str:
         """A tensor's name with its step, or "" where it has none."""
-        if x.primitive is not None and x.primitive.name in ("transpose", "swapaxes") and not x.name:
+        if (x.primitive is transpose or x.primitive is swapaxes) and not x.name:
             return f"{self._mention(x.inputs[0])}ᵀ"
         name = shorten(x.name or "", 20) if not self._is_interior(x) else ""
         box = self.box_of.get(x.index)
