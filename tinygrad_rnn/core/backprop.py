@@ -7,11 +7,11 @@ result after all of its consumers: no recursion, and time linear in the number o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +20,10 @@ from ..errors import DTypeError, GraphError, ShapeError, TensorError
 from .context import Context, context, current
 from .indexing import Patch, gather
 from .primitive import Vjp
-from .tensor import Leaf, Tensor, check_seals, numeric, raw
+from .tensor import Array, Leaf, Tensor, check_seals, numeric, raw
+
+Rules = tuple[Sequence[Any], Sequence[Vjp | None], Sequence[Any]]
+"""Operands, the rule of each or None, and the arguments of the rules."""
 
 
 def no_grad() -> AbstractContextManager[Context]:
@@ -155,84 +158,166 @@ def backprop(
     Raises:
         GraphError: a leaf's array was changed after the graph used it.
     """
-    useful = None if wanted is None else leading_to(wanted, outputs, since)
-    reached: dict[int, Tensor] = {}
-    queue: list[int] = []  # a heap of those that are results, negative so that the youngest comes first
-    pending: dict[int, Any] = {}  # what has arrived: the sum so far, or a list of all if they are tensors
-    owned: set[int] = set()
-    used: dict[Leaf, tuple[Tensor, int]] = {}
-    kept: list[tuple[Tensor, Any]] = []
-
-    def arrive(tensor: Tensor, message: Any) -> None:
-        """Add a message to what has arrived, in place only in buffers that were made here."""
-        index = tensor.index
-        held = pending.get(index)
-        if held is None:
-            reached[index] = tensor
-            if tensor.primitive is not None and index > since:
-                heappush(queue, -index)
-            if create_graph:
-                message = [message]
-            elif type(message) is Patch:
-                message = message.dense(tensor.shape)
-                owned.add(index)
-            pending[index] = message
-        elif create_graph:
-            held.append(message)
-        elif type(message) is Patch:
-            if index not in owned:
-                owned.add(index)
-                held = pending[index] = np.array(held)
-            message.add_to(held)
-        elif index in owned:
-            held += message
-        else:
-            pending[index] = np.asarray(held + message)  # of 0-d arrays NumPy makes a scalar
-            owned.add(index)
-
-    def report(tensor: Tensor, g: Any) -> None:
-        kept.append((tensor, g if create_graph or tensor.index in owned else np.array(g)))
-
-    for output, seed in zip(outputs, seeds, strict=True):
-        arrive(output, seed)
     outer = current.get()
-    watch = outer.watch
-    recorded = outer._replace(recording=True, watch=None)
+    sums = Recorded(outer) if create_graph else Arrays()
+    useful = None if wanted is None else leading_to(wanted, outputs, since)
+    used: dict[Leaf, tuple[Tensor, int]] = {}
+    found = []
     try:
-        while queue:
-            index = -heappop(queue)
-            node, g = reached.pop(index), pending.pop(index)
-            if create_graph:  # a backward operation belongs to the step that it differentiates
-                current.set(recorded._replace(step=node.step, scope=node.scope, loop=None))
-                g = gather(g, node.shape)
-            if every or (node.retains_grad if wanted is None else index in wanted):
-                report(node, g)
-            operands, rules, args = rules_of(node, g, create_graph)
-            params = node.attrs
-            for i, x in enumerate(operands):  # as in `messages`, whose call and list would cost each node more
-                if type(x) is not Tensor:
-                    continue
-                if x.leaf is not None:
-                    used[x.leaf] = x, index  # youngest first, so what stays is the first use
-                rule = rules[i]
-                if rule is None or not x.requires_grad or (useful is not None and x.index not in useful):
-                    continue
-                message = rule(*args, **params) if params else rule(*args)
-                data = x._array
-                if type(message) is not np.ndarray or message.shape != data.shape or message.dtype is not data.dtype:
-                    message = fit(message, node, i)
-                arrive(x, message)
-                if watch is not None and node.primitive is not None:
-                    watch(node.primitive.name, node, message.value if type(message) is Patch else message)
+        for tensor, g in sweep(zip(outputs, seeds, strict=True), sums, useful, since, used):
+            ends = tensor.primitive is None or tensor.index <= since
+            if (ends or every or tensor.retains_grad) if wanted is None else tensor.index in wanted:
+                found.append((tensor, sums.own(tensor, g)))
         check_seals(used)
-        if create_graph:
-            current.set(recorded)
-        for index, leaf in reached.items():
-            g = pending[index]
-            report(leaf, gather(g, leaf.shape) if create_graph else g)
     finally:
         current.set(outer)
-    return kept
+    return found
+
+
+def sweep(
+    seeds: Iterable[tuple[Tensor, Any]],
+    sums: Sums,
+    useful: set[int] | None = None,
+    since: int = 0,
+    used: dict[Leaf, tuple[Tensor, int]] | None = None,
+) -> Iterator[tuple[Tensor, Any]]:
+    """Go back from the tensors of `seeds`, the youngest first: each is visited after all of its consumers.
+
+    Args:
+        seeds: tensors and the gradients to start with.
+        sums: how gradients are added up, and how the rules are called.
+        useful: the creation numbers of the tensors to go to; by default all that require a gradient.
+        since: a creation number; the sweep ends at older tensors as it does at leaves.
+        used: filled with the leaves that were operands, and the creation number of the first result of each.
+
+    Yields:
+        Each tensor with its gradient, complete, before it is sent on to the operands.
+    """
+    reached: dict[int, Tensor] = {}
+    queue: list[int] = []  # a heap of creation numbers, negative so that the youngest comes first
+
+    def reach(tensor: Tensor) -> None:
+        reached[tensor.index] = tensor
+        heappush(queue, -tensor.index)
+
+    for output, seed in seeds:
+        if output.index not in reached:
+            reach(output)
+        sums.add(output, seed)
+    while queue:
+        index = -heappop(queue)
+        node = reached.pop(index)
+        g = sums.take(node)
+        yield node, g
+        if node.primitive is None or index <= since:
+            continue
+        operands, rules, args = sums.rules(node, g)
+        attrs = node.attrs
+        for i, x in enumerate(operands):
+            if type(x) is not Tensor:
+                continue
+            if used is not None and x.leaf is not None:
+                used[x.leaf] = x, index  # youngest first, so what stays is the first use
+            rule = rules[i]
+            if rule is None or not x.requires_grad or (useful is not None and x.index not in useful):
+                continue
+            message = rule(*args, **attrs) if attrs else rule(*args)
+            if x.index not in reached:
+                reach(x)
+            sums.add(x, message, node, i)
+
+
+class Sums(Protocol):
+    """What a sweep computes with: the sum of what has arrived at each tensor, and the rules to send it on."""
+
+    def add(self, tensor: Tensor, message: Any, sender: Tensor | None = None, i: int = 0) -> None:
+        """Add what the rule of operand `i` of `sender` gave for `tensor`; without a sender, where the sweep starts."""
+
+    def take(self, tensor: Tensor) -> Any:
+        """The gradient of `tensor`, which no further message will reach."""
+
+    def rules(self, node: Tensor, g: Any) -> Rules:
+        """The operands of `node`, the rule of each, and what to call the rules with."""
+
+
+class Arrays:
+    """Gradients as arrays, added up in place where the buffer was made here."""
+
+    def __init__(self) -> None:
+        self.pending: dict[int, Array] = {}
+        self.owned: set[int] = set()
+        self.watch = current.get().watch
+
+    def add(self, tensor: Tensor, message: Any, sender: Tensor | None = None, i: int = 0) -> None:
+        index, data = tensor.index, tensor._array
+        if type(message) is not np.ndarray or message.shape != data.shape or message.dtype is not data.dtype:
+            message = fit(message, tensor, sender, i)
+        held = self.pending.get(index)
+        if type(message) is Patch:
+            if held is None:
+                held = np.zeros(data.shape, data.dtype)
+            elif index not in self.owned:
+                held = np.array(held)
+            message.add_to(held)
+            self.pending[index] = held
+            self.owned.add(index)
+        elif held is None:
+            self.pending[index] = message
+        elif index in self.owned:
+            held += message
+        else:
+            self.pending[index] = np.asarray(held + message)  # of 0-d arrays NumPy makes a scalar
+            self.owned.add(index)
+        if self.watch is not None:
+            observe(self.watch, message, sender)
+
+    def take(self, tensor: Tensor) -> Array:
+        return self.pending.pop(tensor.index)
+
+    def rules(self, node: Tensor, g: Any) -> Rules:
+        primitive = node.primitive
+        assert primitive is not None
+        arity = primitive.arity
+        if arity == 2:  # the two usual cases first, and without a loop
+            left, right = operands = node._left, node._right
+            a = left._array if type(left) is Tensor else left
+            b = right._array if type(right) is Tensor else right
+            return operands, primitive.vjps, (g, node._array, a, b)
+        if arity == 1:
+            return (node._left,), primitive.vjps, (g, node._array, node._left._array)
+        return rules_of(node, g, node._array, [raw(x) for x in node.inputs])
+
+    def own(self, tensor: Tensor, g: Array) -> Array:
+        """The gradient as an array that the caller may change."""
+        return g if tensor.index in self.owned else np.array(g)
+
+
+class Recorded:
+    """Gradients as tensors: sums and rules are recorded, so that they can be differentiated again."""
+
+    def __init__(self, outer: Context) -> None:
+        self.outside = outer._replace(recording=True, watch=None)
+        self.pending: dict[int, list[Any]] = {}
+        self.watch = outer.watch
+
+    def add(self, tensor: Tensor, message: Any, sender: Tensor | None = None, i: int = 0) -> None:
+        message = fit(message, tensor, sender, i)
+        self.pending.setdefault(tensor.index, []).append(message)
+        if self.watch is not None:
+            observe(self.watch, message, sender)
+
+    def take(self, tensor: Tensor) -> Any:
+        if tensor.primitive is None:
+            current.set(self.outside)
+        else:  # a backward operation belongs to the step that it differentiates
+            current.set(self.outside._replace(step=tensor.step, scope=tensor.scope, loop=None))
+        return gather(self.pending.pop(tensor.index), tensor.shape)
+
+    def rules(self, node: Tensor, g: Any) -> Rules:
+        return rules_of(node, g, node, node.inputs)
+
+    def own(self, tensor: Tensor, g: Any) -> Any:
+        return g
 
 
 def leading_to(wanted: set[int], outputs: Sequence[Tensor], since: int) -> set[int]:
@@ -269,42 +354,41 @@ def messages(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] 
     Raises:
         TensorError: a rule gave a gradient that does not fit its input.
     """
-    operands, rules, args = rules_of(node, g, create_graph)
+    if create_graph:
+        operands, rules, args = rules_of(node, g, node, node.inputs)
+    else:
+        operands, rules, args = rules_of(node, g, node._array, [raw(x) for x in node.inputs])
     found: list[Any] = [None] * len(operands)
     for i, x in enumerate(operands):
         rule = rules[i]
         if rule is not None and type(x) is Tensor and x.requires_grad and (useful is None or x.index in useful):
-            found[i] = fit(rule(*args, **node.attrs), node, i)
+            found[i] = fit(rule(*args, **node.attrs), x, node, i)
     return found
 
 
-def rules_of(node: Tensor, g: Any, create_graph: bool) -> tuple[Sequence[Any], Sequence[Vjp | None], Sequence[Any]]:
+def rules_of(node: Tensor, g: Any, y: Any, inputs: Sequence[Any]) -> Rules:
     """The operands of `node`, the vjp rule of each, and what to call the rules with: `(g, y, *inputs)`."""
     primitive = node.primitive
     assert primitive is not None
-    arity = primitive.arity
-    if arity == 2 and not create_graph:  # the two usual cases first, and without a loop
-        left, right = operands = node._left, node._right
-        a = left._array if type(left) is Tensor else left
-        b = right._array if type(right) is Tensor else right
-        return operands, primitive.vjps, (g, node._array, a, b)
-    if arity == 1 and not create_graph:
-        return (node._left,), primitive.vjps, (g, node._array, node._left._array)
-    inputs = node.inputs
-    y, arrays = (node, inputs) if create_graph else (node._array, tuple(map(raw, inputs)))
     if primitive.variadic is None:
-        return inputs, primitive.vjps, (g, y, *arrays)
-    sent = primitive.variadic(g, y, arrays, **node.attrs)
-    return inputs, [None if each is None else partial(_sent, each) for each in sent], ()
+        return node.inputs, primitive.vjps, (g, y, *inputs)
+    gradients = primitive.variadic(g, y, inputs, **node.attrs)
+    return node.inputs, [None if each is None else partial(sent, each) for each in gradients], ()
 
 
-def _sent(message: Any, **params: Any) -> Any:
+def sent(message: Any, **attrs: Any) -> Any:
     """The rule of one operand, where all messages are made at once."""
     return message
 
 
-def fit(message: Any, node: Tensor, i: int) -> Any:
-    """What a rule gave, in the shape and dtype of the operand that it is for.
+def observe(watch: Callable[[str, Tensor, Any], None], message: Any, sender: Tensor | None) -> None:
+    """Show `watch` what the rule of an operand of `sender` gave."""
+    if sender is not None and sender.primitive is not None:
+        watch(sender.primitive.name, sender, message.value if type(message) is Patch else message)
+
+
+def fit(message: Any, operand: Tensor, sender: Tensor | None, i: int) -> Any:
+    """What the rule of operand `i` of `sender` gave, in the operand's shape and dtype.
 
     Raises:
         TensorError: it is neither an array or tensor nor a broadcast of the operand's shape.
@@ -313,21 +397,21 @@ def fit(message: Any, node: Tensor, i: int) -> Any:
         return message
     if not hasattr(message, "shape"):
         raise TensorError(
-            f"{_name(node)}: the vjp rule of operand {i} gave {type(message).__name__}, expected an array; "
+            f"{_name(sender)}: the vjp rule of operand {i} gave {type(message).__name__}, expected an array; "
             "a rule computes with g, and an operand without a gradient has None in place of a rule"
         )
-    data = node.inputs[i]._array
+    data = operand._array
     if data.dtype.kind != "f":
         raise DTypeError(
-            f"backward: {node.inputs[i].describe()} has dtype {data.dtype} and requires_grad was set on it, but only "
+            f"backward: {operand.describe()} has dtype {data.dtype} and requires_grad was set on it, but only "
             "floating numbers have gradients; make it with dtype=np.float64"
         )
     if message.shape != data.shape:
-        message = unbroadcast(message, data.shape, node, i)
+        message = unbroadcast(message, data.shape, sender, i)
     return message if message.dtype == data.dtype else message.astype(data.dtype)
 
 
-def unbroadcast(g: Any, shape: tuple[int, ...], node: Tensor, i: int) -> Any:
+def unbroadcast(g: Any, shape: tuple[int, ...], sender: Tensor | None, i: int) -> Any:
     """Sum `g` over the axes along which an input of `shape` was stretched.
 
     Raises:
@@ -343,11 +427,11 @@ def unbroadcast(g: Any, shape: tuple[int, ...], node: Tensor, i: int) -> Any:
         g = total(g, axis=stretched, keepdims=True)
     if g.shape != shape:
         raise TensorError(
-            f"{_name(node)}: the vjp rule of operand {i} gave a gradient of shape {given} for an operand "
+            f"{_name(sender)}: the vjp rule of operand {i} gave a gradient of shape {given} for an operand "
             f"of shape {shape}; a rule must give its operand's shape, or one that broadcasting made of it"
         )
     return g
 
 
-def _name(node: Tensor) -> str:
-    return node.primitive.name if node.primitive else "?"
+def _name(node: Tensor | None) -> str:
+    return node.primitive.name if node is not None and node.primitive else "?"

@@ -6,11 +6,12 @@ they take a stack of gradients as readily as one; only the others are asked once
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.backprop import messages
+from ..core.backprop import Rules, messages, sent
 from ..core.indexing import Patch, Slot
 from ..core.tensor import Array, Tensor
 from ..ops import matmul
@@ -46,9 +47,28 @@ class Rows(NamedTuple):
         return np.asarray(np.where(usual, largest * np.sqrt(np.square(flat / scale[:, None]).sum(1)), largest))
 
 
-def rows_sent(node: Tensor, g: Rows, useful: set[int]) -> list[tuple[Tensor, Rows]]:
-    """What `node` sends to each of its `useful` operands for every seed; compare `autodiff.messages`."""
-    found = []
+class RowSums:
+    """Gradients of many seeds, for `core.backprop.sweep`; only those of the `useful` tensors are computed."""
+
+    def __init__(self, useful: set[int]) -> None:
+        self.useful = useful
+        self.pending: dict[int, Rows] = {}
+
+    def add(self, tensor: Tensor, message: Any, sender: Tensor | None = None, i: int = 0) -> None:
+        held = self.pending.get(tensor.index)
+        self.pending[tensor.index] = message if held is None else held + message
+
+    def take(self, tensor: Tensor) -> Rows:
+        return self.pending.pop(tensor.index)
+
+    def rules(self, node: Tensor, g: Any) -> Rules:
+        rows = rows_sent(node, g, self.useful)
+        return node.inputs, [None if each is None else partial(sent, each) for each in rows], ()
+
+
+def rows_sent(node: Tensor, g: Rows, useful: set[int]) -> list[Rows | None]:
+    """What `node` sends to each of its operands for every seed, None to those not `useful`; see `messages`."""
+    found: list[Rows | None] = [None] * len(node.inputs)
     asked: list[list[Any]] | None = None
     for i, operand in enumerate(node.inputs):
         if type(operand) is not Tensor or not operand.requires_grad or operand.index not in useful:
@@ -56,11 +76,11 @@ def rows_sent(node: Tensor, g: Rows, useful: set[int]) -> list[tuple[Tensor, Row
         values = _at_once(node, i, g.values)
         if values is None:
             asked = [messages(node, each, useful=useful) for each in g.values] if asked is None else asked
-            sent = [message[i] for message in asked]
-            if all(message is None for message in sent):
+            gradients = [message[i] for message in asked]
+            if all(gradient is None for gradient in gradients):
                 continue
-            values = np.stack([m.dense(operand.shape) if type(m) is Patch else m for m in sent])
-        found.append((operand, Rows(g.first, values.astype(operand.dtype, copy=False))))
+            values = np.stack([m.dense(operand.shape) if type(m) is Patch else m for m in gradients])
+        found[i] = Rows(g.first, values.astype(operand.dtype, copy=False))
     return found
 
 

@@ -6,17 +6,15 @@ say to the state of step 3" need many passes over the same few nodes.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
-from ..core.backprop import messages
+from ..core.backprop import Arrays, sweep
 from ..core.indexing import Patch, gather
 from ..core.tensor import Array, Tensor
-from .rows import Rows, rows_sent
+from .rows import Rows, RowSums
 from .structure import State
 
 Seed = Sequence[tuple[Tensor, Any]]
@@ -51,23 +49,10 @@ class Sweep:
 
     def run(self, seeds: Iterable[tuple[Tensor, Any]]) -> Array:
         """The gradient of the target, from tensors and the gradients to start from."""
-        pending: dict[int, list[Any]] = defaultdict(list)
-        queue: list[int] = []
-
-        def arrive(tensor: Tensor, message: Any) -> None:
-            if tensor.index not in pending:
-                heappush(queue, -tensor.index)
-            pending[tensor.index].append(message)
-
-        for tensor, seed in seeds:
-            arrive(tensor, seed)
-        while queue and -queue[0] != self.target.index:
-            node = self.nodes[-heappop(queue)]
-            g = total(pending.pop(node.index), node)
-            for operand, message in zip(node.inputs, messages(node, g, useful=self.useful), strict=True):
-                if message is not None:
-                    arrive(operand, message)
-        return total(pending[self.target.index], self.target)
+        for tensor, g in sweep(seeds, Arrays(), self.useful):
+            if tensor is self.target:
+                return np.array(g)
+        return np.zeros(self.target.shape, self.target.dtype)
 
 
 class ToStates:
@@ -99,37 +84,25 @@ class ToStates:
             until: the number of the state to stop at.
         """
         found: dict[int, list[Rows]] = {}
-        pending: dict[int, Rows] = {}
-        queue: list[int] = []
         ahead = sorted(self.by_last)
-
-        def arrive(tensor: Tensor, rows: Rows) -> None:
-            held = pending.get(tensor.index)
-            if held is None:
-                heappush(queue, -tensor.index)
-            pending[tensor.index] = rows if held is None else held + rows
-
-        for row, starts in enumerate(seeds):
-            for tensor, seed in starts:
-                if tensor.index in self.useful:
-                    g = seed.dense(tensor.shape) if type(seed) is Patch else seed
-                    arrive(tensor, Rows(row, np.asarray(g)[None]))
-        while queue:
-            index = -heappop(queue)
-            while ahead and ahead[-1] >= index:  # also a state of which only the tensors made earlier are reached
+        starts = [
+            (tensor, Rows(row, np.asarray(g.dense(tensor.shape) if type(g) is Patch else g)[None]))
+            for row, seed in enumerate(seeds)
+            for tensor, g in seed
+            if tensor.index in self.useful
+        ]
+        sums = RowSums(self.useful)
+        for reached, rows in sweep(starts, sums, self.useful):
+            while ahead and ahead[-1] >= reached.index:  # also a state of which only earlier tensors are reached
                 k = self.by_last[ahead.pop()]
-                arrived = [pending.get(tensor.index) for tensor in self.states[k]]
-                if any(rows is not None for rows in arrived):
+                arrived = [rows if tensor is reached else sums.pending.get(tensor.index) for tensor in self.states[k]]
+                if any(each is not None for each in arrived):
                     found[k] = [
-                        Rows(0, np.zeros((1, *tensor.shape))) if rows is None else rows
-                        for rows, tensor in zip(arrived, self.states[k], strict=True)
+                        Rows(0, np.zeros((1, *tensor.shape))) if each is None else each
+                        for each, tensor in zip(arrived, self.states[k], strict=True)
                     ]
                 if k == until:
                     return found
-            node = self.nodes.get(index)
-            if node is not None:
-                for operand, rows in rows_sent(node, pending.pop(index), self.useful):
-                    arrive(operand, rows)
         return found
 
     def norms(self, seeds: Sequence[Seed]) -> Array:
