@@ -17,13 +17,13 @@ import numpy as np
 
 from ..core.primitive import primitives
 from ..core.tensor import Array
+from ..core.threads import SMALL
 from ..escape import comment, identifier
 from . import rules
 from .allocate import ARRAY, BUFFER, FRESH, OUTPUT, PART, SLAB, VIEW, Memory, Place
 from .ir import Loop, Node, Part, Program, Read
 from .operations import total
 from .rules import Operand
-from .threads import SMALL
 from .vocabulary import NUMPY, called, imports, is_given, literal, parameter, uniform, words
 
 

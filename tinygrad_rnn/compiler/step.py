@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import repeat
@@ -12,12 +13,12 @@ import numpy as np
 
 from ..core.backprop import no_grad
 from ..core.tensor import Array, Tensor, constant, numeric
+from ..core.threads import OneThread
 from ..errors import DTypeError, GraphError, InputError
 from ..nn import Module
 from .build import build
 from .explain import explain
 from .picture import dot
-from .threads import OneThread
 from .trace import trace
 
 
@@ -216,12 +217,28 @@ def _rewound(states: Sequence[tuple[np.random.Generator, Any]]) -> Iterator[None
 def _no_collection() -> Iterator[None]:
     """The cyclic collector finds nothing in a trace, and searching it costs more than making it."""
     enabled = gc.isenabled()
+    _paused.append(enabled)
     gc.disable()
     try:
         yield
     finally:
+        _paused.pop()
         if enabled:
             gc.enable()
+
+
+_paused: list[bool] = []
+"""For each trace of any thread that is under way, whether the collector was enabled before it."""
+
+
+def _collect_again() -> None:
+    if any(_paused):  # the thread that would enable it does not live on in a fork
+        gc.enable()
+    _paused.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_collect_again)
 
 
 # ---------------------------------------------------------------------- containers

@@ -76,7 +76,7 @@ def imports(code: str, used: Iterable[Primitive]) -> Iterator[str]:
     if "picked" in found:
         yield f"from {package}.compiler.picked import picked"
     if "OneThread" in found:
-        yield f"from {package}.compiler.threads import OneThread"
+        yield f"from {package}.core.threads import OneThread"
 
 
 def uniform(value: np.ndarray[Any, Any]) -> Any:

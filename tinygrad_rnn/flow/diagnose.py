@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from ..debug import origin
 from ..errors import GraphError
 from ..escape import terminal
 from ..ops import stack
+from .cached import cached
 from .credit import as_losses, as_states, credit
 from .decay import MASKED, Decay
 from .gradient_flow import GradientFlow
@@ -85,7 +85,7 @@ class Diagnosis:
     losses: list[Tensor] = field(repr=False)
     states: list[State] = field(repr=False)
 
-    @cached_property
+    @cached
     def credit(self) -> Array:
         """C[t, k] = |dL_t/dh_k|, computed when first asked for: it takes a backward pass for each loss."""
         return credit(self.losses, self.states)

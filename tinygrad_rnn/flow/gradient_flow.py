@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from ..core.backprop import backprop, messages, seed_of
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
+from .cached import cached
 from .decay import Decay
 from .injected import Injected, injected
 from .structure import State, Structure, structure
@@ -162,7 +162,7 @@ class GradientFlow:
         """How each shared weight's gradient is made up of its steps, without holding a copy of it for every step."""
         return self._weights
 
-    @cached_property
+    @cached
     def _weights(self) -> list[WeightFlow]:
         found = []
         for weight in self.structure.shared_weights:
@@ -219,7 +219,7 @@ class GradientFlow:
         """The flow through every state of every layer and direction, in step order."""
         return self._states
 
-    @cached_property
+    @cached
     def _states(self) -> list[StateFlow]:
         records = {}
         for row in self.structure.rows:
@@ -242,7 +242,7 @@ class GradientFlow:
                 )
         return [records[state.index] for state in self.structure.states]
 
-    @cached_property
+    @cached
     def _injected(self) -> Injected:
         return injected(self.structure, self._gradients)
 

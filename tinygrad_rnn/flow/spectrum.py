@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ..core.tensor import Array, Tensor
+from ..core.threads import OneThread
 from ..errors import GraphError, InputError
 from .credit import as_states
 from .held import on_the_path
@@ -75,7 +75,7 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) ->
         raise InputError(f"spectrum: got states of shapes {sorted(shapes)}, expected one shape, (B, H) or (H,)")
     if sequences < 1:
         raise InputError(f"spectrum: got sequences={sequences}, expected 1 or more")
-    with np.errstate(all="ignore"), threadpool_limits(1):  # many small matrices: threads would only wait for each other
+    with np.errstate(all="ignore"), OneThread():  # many small matrices: threads would only wait for each other
         J = np.stack([_jacobian(*pair, sequences) for pair in pairwise(listed)])
         return Spectrum(J, _singular_values(J), _by_lag(J), _lyapunov(J))
 

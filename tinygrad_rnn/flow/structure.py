@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from ..core.indexing import Slot
 from ..core.tensor import Tensor
 from ..errors import GraphError
 from ..ops import add, divide, multiply
+from .cached import cached
 
 Use = tuple[Tensor, int]
 """A consumer, and which of its operands is meant: one edge of the graph."""
@@ -62,7 +62,7 @@ class Structure:
         """
         return weight.name or self._numbered.get(weight.index, "unnamed")
 
-    @cached_property
+    @cached
     def _numbered(self) -> dict[int, str]:
         initial = {tensor.index for tensor in self.initial_states}
         unnamed = [x for x in self.leaves if x.requires_grad and not x.name and x.index not in initial]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from ..core.tensor import Tensor
+from ..flow.cached import cached
 from ..flow.gradient_flow import GradientFlow, StateFlow
 from . import style
 from .diagram import Box, Diagram, Link
@@ -29,7 +29,7 @@ class Gradients:
     def computed(self) -> bool:
         return self.flow is not None
 
-    @cached_property
+    @cached
     def reference(self) -> float:
         """The norm at the middle of the scale: |dL/dh_T| of the last state, unless another was given."""
         if self._given is not None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from ...core.backprop import no_grad
 from ...core.steps import steps
@@ -14,6 +13,7 @@ from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...ops import softmax, softmax_cross_entropy, tanh
 from ...optim import Adam, clip_grad_norm_
+from ..progress import tqdm
 from ..text import Vocabulary
 
 STREAMS = 16

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from ...compiler import Compiled
 from ...core.tensor import Tensor, raw
 from ...errors import InputError
 from ...files import as_path
 from ...nn.truncation import truncate
 from ...optim import clip_grad_norm_, clip_grad_value_
+from ..progress import tqdm
 from ..text import Vocabulary
 from . import saved as checkpoint
 from .log import Log

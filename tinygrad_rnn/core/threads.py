@@ -28,18 +28,22 @@ def _libraries() -> list[Any]:
 
 
 class OneThread:
-    """`with one_thread:` runs the body with one BLAS thread; 2 microseconds."""
+    """`with one_thread:` runs the body with one BLAS thread; 2 microseconds.
+
+    The number belongs to the process: whoever lowered it restores it, also where several threads share one of these.
+    """
 
     def __init__(self) -> None:
-        self._before: list[tuple[Any, int]] = []
+        self._lowered: list[list[tuple[Any, int]]] = []
 
     def __enter__(self) -> None:
-        self._before = [(lib, n) for lib in _libraries() if (n := lib.get_num_threads()) > 1]
-        for lib, _ in self._before:
+        lowered = [(lib, n) for lib in _libraries() if (n := lib.get_num_threads()) > 1]
+        for lib, _ in lowered:
             lib.set_num_threads(1)
+        self._lowered.append(lowered)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for lib, n in self._before:
+        for lib, n in self._lowered.pop():
             lib.set_num_threads(n)
