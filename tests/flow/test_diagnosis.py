@@ -44,7 +44,7 @@ def by_hand(arrays, t, k):
 
 def test_half_an_orthogonal_matrix_vanishes_behind_healthy_looking_norms():
     losses, states, arrays = recurrent(0.5)
-    found = tg.diagnose(losses, states)
+    found = tg.diagnose(losses, states).layers[0]
     assert found.verdict == "vanishing"
     assert found.masked
     norms = [record.norm for record in tg.gradient_flow(sum(losses)).states()]
@@ -55,20 +55,24 @@ def test_half_an_orthogonal_matrix_vanishes_behind_healthy_looking_norms():
     assert C[19, 0] < 1e-6 * C[19, 19]
     assert C[11, 4] == pytest.approx(np.linalg.norm(by_hand(arrays, 12, 5)), rel=1e-9)
     assert not np.triu(C, 1).any()
-    np.testing.assert_allclose(found.decay.norms, C[19, ::-1], rtol=1e-12)
+    np.testing.assert_allclose(found.last, C[19], rtol=1e-12)
     np.testing.assert_array_equal(found.credit, C)
-    assert found.gain < 0.5
-    assert found.half_life < 1
-    assert 3 < found.horizon < 10
-    assert C[19, 19 - found.horizon] < 0.01 * C[19, 19] <= C[19, 20 - found.horizon]
-    assert "masked" in found.summary
+    assert found.memory.gain < 0.5
+    assert found.memory.half_life < 1
+    assert 3 < found.memory.horizon < 10
+    last = tg.diagnose(losses[-1], states).layers[0].sequences  # each sequence alone
+    for b, one in enumerate(last):
+        norms = [np.linalg.norm(by_hand(arrays, 20, k)[b]) for k in range(20, 0, -1)]
+        assert norms[one.horizon] < 0.01 * norms[0] <= norms[one.horizon - 1]
+        assert one.gain == pytest.approx((norms[one.horizon] / norms[0]) ** (1 / one.horizon), rel=1e-9)
+    assert "masked" in str(found)
     assert "LSTM" in found.remedy
     assert "\n" not in str(found)
 
 
 def test_with_the_loss_at_the_last_step_only_nothing_is_masked():
     losses, states, arrays = recurrent(0.5, last_only=True)
-    found = tg.diagnose(losses, states)
+    found = tg.diagnose(losses, states).layers[0]
     assert found.verdict == "vanishing"
     assert not found.masked
     C = tg.credit(losses, states)
@@ -79,15 +83,15 @@ def test_with_the_loss_at_the_last_step_only_nothing_is_masked():
 def test_the_loss_of_the_whole_sequence_is_enough():
     for last_only in (False, True):
         losses, states, _ = recurrent(0.5, last_only=last_only)
-        each, whole = tg.diagnose(losses, states), tg.diagnose([sum(losses)], states)
-        assert (whole.verdict, whole.masked, whole.horizon) == ("vanishing", not last_only, each.horizon)
-        np.testing.assert_allclose(whole.decay.norms, each.decay.norms, rtol=1e-10)
+        each, whole = tg.diagnose(losses, states).layers[0], tg.diagnose([sum(losses)], states).layers[0]
+        assert (whole.verdict, whole.masked, whole.memory.horizon) == ("vanishing", not last_only, each.memory.horizon)
+        np.testing.assert_allclose(whole.last, each.last, rtol=1e-10)
     h = tg.Tensor(np.ones((1, 2)))
     W, states = tg.Tensor(0.5 * np.eye(2), requires_grad=True), []
     for _ in range(12):  # without tg.steps there is no time to take the loss apart by
         h = h @ W
         states.append(h)
-    assert tg.diagnose([h.sum()], states).gain == pytest.approx(0.5, rel=1e-9)
+    assert tg.diagnose([h.sum()], states).layers[0].memory.gain == pytest.approx(0.5, rel=1e-9)
 
 
 def test_sequences_of_several_lengths_keep_the_two_tensors_of_a_state_together():
@@ -96,37 +100,36 @@ def test_sequences_of_several_lengths_keep_the_two_tensors_of_a_state_together()
     (layer,) = flow.structure.layers
     assert [len(state) for state in layer] == [2, 2, 2, 2, 2, 1], "the last c is in no use"
     assert len(str(flow).splitlines()) == 3 + (1 + 6) + (1 + 5)
-    assert tg.diagnose([(out * out).mean()], layer).credit.shape == (1, 6)
+    assert tg.diagnose([(out * out).mean()], layer).layers[0].credit.shape == (1, 6)
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e9])
 def test_the_verdict_is_of_the_slope_and_not_of_the_scale_of_the_loss(scale):
     for r, linear in ((0.5, False), (1.0, True), (1.8, True)):
         losses, states, _ = recurrent(r, linear=linear)
-        one, other = tg.diagnose(losses, states), tg.diagnose([scale * loss for loss in losses], states)
-        assert (one.verdict, one.masked, one.horizon) == (other.verdict, other.masked, other.horizon)
-        assert one.gain == pytest.approx(other.gain, rel=1e-9)
+        one, other = (tg.diagnose([c * loss for loss in losses], states).layers[0] for c in (1.0, scale))
+        assert (one.verdict, one.masked, one.memory.horizon) == (other.verdict, other.masked, other.memory.horizon)
+        assert one.memory.gain == pytest.approx(other.memory.gain, rel=1e-9)
 
 
-@pytest.mark.parametrize("r", [1.0, 1.8])
-def test_larger_matrices_do_not_vanish(r):
-    losses, states, _ = recurrent(r)
-    found = tg.diagnose(losses, states)
-    assert found.verdict != "vanishing"
+def test_a_larger_matrix_does_not_vanish():
+    losses, states, _ = recurrent(1.8)
+    found = tg.diagnose(losses, states).layers[0]
+    assert found.verdict == "healthy"
     assert not found.masked
 
 
 def test_a_linear_network_explodes_by_its_factor():
     losses, states, _ = recurrent(1.8, linear=True)
-    found = tg.diagnose(losses, states)
+    found = tg.diagnose(losses, states).layers[0]
     assert found.verdict == "exploding"
-    assert found.gain == pytest.approx(1.8, rel=1e-6)
-    assert found.half_life == np.inf
-    assert found.horizon is None
+    assert found.memory.gain == pytest.approx(1.8, rel=1e-6)
+    assert found.memory.half_life == np.inf
+    assert found.memory.horizon is None
     assert "clip" in found.remedy
-    vanishing = tg.diagnose(*recurrent(0.5, linear=True)[:2])
-    assert vanishing.gain == pytest.approx(0.5, rel=1e-6)
-    assert vanishing.half_life == pytest.approx(1.0, rel=1e-6)
+    vanishing = tg.diagnose(*recurrent(0.5, linear=True)[:2]).layers[0]
+    assert vanishing.memory.gain == pytest.approx(0.5, rel=1e-6)
+    assert vanishing.memory.half_life == pytest.approx(1.0, rel=1e-6)
 
 
 @pytest.mark.parametrize("layer", ["RNN", "LSTM", "GRU"])
@@ -146,7 +149,10 @@ def test_layers_and_directions_of_nn(layer):
     for states in flow.structure.layers:
         assert tg.diagnose(losses, states).verdict in ("vanishing", "healthy")
         np.testing.assert_allclose(
-            flow.decay(states).norms * 15, tg.diagnose(losses, states).decay.norms, rtol=1e-9, atol=1e-18
+            tg.diagnose(flow.loss, states).layers[0].last * 15,
+            tg.diagnose(losses, states).layers[0].last,
+            rtol=1e-9,
+            atol=1e-18,
         )
 
 
@@ -160,16 +166,16 @@ def test_an_open_forget_gate_keeps_what_a_tanh_network_of_the_same_size_loses():
             model.bias_ih_l0.data[8:16] = 6.0  # the forget gate starts open
         out, _ = model(xs)
         states = tg.gradient_flow((out[-1] ** 2).sum()).structure.layers[0]
-        found[layer] = tg.diagnose([(out[-1] ** 2).sum()], states)
+        found[layer] = tg.diagnose([(out[-1] ** 2).sum()], states).layers[0]
     assert found["RNN"].verdict == "vanishing"
     assert "use an LSTM or GRU" in found["RNN"].remedy
     closed, _ = tg.nn.LSTM(3, 8, rng=0)(xs)
     last = (closed[-1] ** 2).sum()
-    advice = tg.diagnose([last], tg.gradient_flow(last).structure.layers[0]).remedy
+    advice = tg.diagnose([last], tg.gradient_flow(last).structure.layers[0]).layers[0].remedy
     assert "forget gate" in advice
     assert "use an LSTM" not in advice
-    assert found["LSTM"].verdict == "healthy"
-    assert found["LSTM"].gain > 0.95 > found["RNN"].gain
+    assert found["LSTM"].verdict == "weak", "its c has grown large, where tanh(c) hardly lets anything pass"
+    assert found["LSTM"].memory.gain > 0.95 > found["RNN"].memory.gain
 
 
 def test_a_state_of_two_tensors_counts_them_as_independent():
@@ -288,10 +294,11 @@ def test_a_cut_shows_in_the_diagnosis():
         h = (x + (h.detach() if t == 3 else h) @ W) * 0.9
         states.append(h)
         losses.append((h * h).sum())
-    found = tg.diagnose(losses, states)
-    assert found.cuts == 1
-    assert found.verdict == "vanishing"
-    assert found.horizon == 3
+    found = tg.diagnose(losses, states).layers[0]
+    assert [finding.kind for finding in found.findings] == ["cut"]
+    assert (found.verdict, found.memory.lags) == ("too short to tell", 2)
+    assert found.memory.gain == pytest.approx(0.9)
+    assert "truncated: the path is cut, before t = 3" in str(found)
     assert "truncate less often" in found.remedy
     assert not tg.credit(losses, states)[3:, :3].any()
 
@@ -322,8 +329,8 @@ def test_norms_neither_underflow_nor_overflow():
     assert tgflow.sweep.norm(np.full(4, 1e-200)) == pytest.approx(2e-200)
     assert tgflow.sweep.norm(np.full(4, 1e200), np.zeros(0)) == pytest.approx(2e200)
     losses, states, _ = recurrent(0.5, T=700, H=3, B=1, linear=True, last_only=True)
-    found = tg.diagnose(losses, states)
-    assert found.gain == pytest.approx(0.5, rel=1e-6)
+    found = tg.diagnose(losses, states).layers[0]
+    assert found.memory.gain == pytest.approx(0.5, rel=1e-6)
 
 
 # ------------------------------------------------------------------ layers joined outside the loop
@@ -377,7 +384,7 @@ def test_the_table_of_a_flow(monkeypatch):
     flow = tg.gradient_flow(sum(losses))
     text = str(flow)
     assert "12 steps, 12 states, 3 shared weights" in text
-    assert "h: vanishing: mean gain" in text
+    assert "h: vanishing: gain" in text
     assert "masked" in text
     steps = [line.split() for line in text.splitlines()[-12:]]
     assert [int(line[0]) for line in steps] == list(range(12))
@@ -398,7 +405,7 @@ def test_the_table_has_at_most_40_lines(layers, T):
     model = tg.nn.LSTM(2, 3, num_layers=layers, bidirectional=True, rng=0)
     out, _ = model(np.random.default_rng(0).normal(size=(T, 1, 2)))
     lines = str(tg.gradient_flow((out * out).mean())).splitlines()
-    assert 10 < len(lines) <= 40
+    assert 9 <= len(lines) <= 40
     losses, _, _ = recurrent(0.9, T=T)
     lines = str(tg.gradient_flow(sum(losses))).splitlines()
     assert len(lines) <= 40

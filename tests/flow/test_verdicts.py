@@ -44,14 +44,14 @@ def test_slices_of_the_stacked_output_stand_for_their_states(scale, verdict, bat
     out, _ = net(x.swapaxes(0, 1) if batch_first else x)
     hs = [out[:, t] if batch_first else out[t] for t in range(T)]
     losses = losses_of(hs)
-    found = tg.diagnose(losses, hs)
+    found = tg.diagnose(losses, hs).layers[0]
     assert found.verdict == verdict
     (own,) = tg.gradient_flow(sum(losses)).structure.layers
-    truth = tg.diagnose(losses, own)
-    assert found.gain == truth.gain
+    truth = tg.diagnose(losses, own).layers[0]
+    assert found.memory.gain == truth.memory.gain
     np.testing.assert_array_equal(tg.spectrum(hs).lyapunov, tg.spectrum(own).lyapunov)
     if scale == 0.5:
-        assert found.gain == pytest.approx(0.49, abs=0.02)
+        assert found.memory.gain == pytest.approx(0.49, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_slices_of_the_stacked_output_stand_for_their_states(scale, verdict, bat
 def test_monotone_functions_and_views_stand_for_their_states(shown):
     hs, seen = loop(shown=shown)
     losses = losses_of(seen)
-    found, truth = tg.diagnose(losses, seen), tg.diagnose(losses, hs)
-    assert (found.verdict, found.gain) == (truth.verdict, truth.gain) == ("vanishing", found.gain)
+    found, truth = (tg.diagnose(losses, held).layers[0] for held in (seen, hs))
+    assert (found.verdict, found.memory.gain) == (truth.verdict, truth.memory.gain) == ("vanishing", found.memory.gain)
 
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
@@ -70,16 +70,16 @@ def test_outputs_masked_by_lengths_stand_for_their_states(kind):
     net, x = layer(kind)
     hs, _ = net.unrolled(x, lengths=np.array([T, T, 7]))
     losses = losses_of(hs)
-    found = tg.diagnose(losses, hs)
+    found = tg.diagnose(losses, hs).layers[0]
     (own,) = tg.gradient_flow(sum(losses)).structure.layers
-    assert found.gain == tg.diagnose(losses, own).gain > 0.3
+    assert found.memory.gain == tg.diagnose(losses, own).layers[0].memory.gain > 0.3
 
 
 def test_a_state_that_stands_still_has_gain_one():
     net, x = layer("GRU", scale=0.0)
     net.bias_hh_l0.data[H : 2 * H] = 60.0  # update gate: keep the state
     hs, _ = net.unrolled(x, lengths=np.full(B, T))
-    assert tg.diagnose((hs[-1] + 1).sum(), hs).gain == pytest.approx(1.0)
+    assert tg.diagnose((hs[-1] + 1).sum(), hs).layers[0].memory.gain == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,8 @@ def test_both_directions_side_by_side_are_refused():
 def test_a_state_held_beside_what_the_next_step_reads_is_no_dead_end():
     hs, seen = loop(shown=tg.relu)
     mixed = [*hs[:-1], seen[-1]]
-    assert tg.diagnose(losses_of(seen), mixed).gain == pytest.approx(tg.diagnose(losses_of(seen), hs).gain, rel=0.1)
+    found, truth = (tg.diagnose(losses_of(seen), held).layers[0] for held in (mixed, hs))
+    assert found.memory.gain == pytest.approx(truth.memory.gain, rel=0.1)
 
 
 @pytest.mark.parametrize("silent", [1, 5, T - 2])
@@ -128,11 +129,12 @@ def test_losses_without_a_gradient_at_the_end_do_not_decide(kind, silent):
         ((h * 0).sum() if kind == "weight" else tg.relu(h - 9).sum()) if t >= T - silent else (h * h).sum()
         for t, h in tg.steps(hs)
     ]
-    found = tg.diagnose(losses, hs)
-    assert found.silent == silent
-    assert f"judged from the last loss that has a gradient, {silent} before the end" in found.summary
-    assert found.gain == tg.diagnose(losses[: T - silent], hs[: T - silent]).gain
-    assert found.verdict == ("vanishing" if silent < T - 2 else "healthy")
+    found = tg.diagnose(losses, hs).layers[0]
+    assert found.reach.silent == silent
+    assert f"{silent} of {T} losses have no gradient" in str(found)
+    alone = tg.diagnose(losses[: T - silent], hs[: T - silent]).layers[0]
+    assert (found.memory.gain, found.verdict) == (alone.memory.gain, alone.verdict)
+    assert found.verdict == ("vanishing" if silent < T - 2 else "too short to tell")
 
 
 def test_losses_without_any_gradient_are_refused():
@@ -175,9 +177,17 @@ def test_the_loss_alone_is_enough_where_there_is_one_layer(kind):
     assert str(tg.diagnose(losses)) == str(tg.diagnose(losses, own))
 
 
-def test_the_loss_alone_is_refused_where_it_does_not_tell_the_layer():
-    net, x = layer("RNN", num_layers=2)
-    with pytest.raises(tg.GraphError, match="2 layers and directions are behind the loss"):
-        tg.diagnose(net(x)[0].sum())
-    with pytest.raises(tg.GraphError, match=r"0 layers.*tg\.steps"):
+def test_a_loss_without_states_is_refused():
+    with pytest.raises(tg.GraphError, match=r"no layer that hands a state.*tg\.steps"):
         tg.diagnose(tg.Tensor(np.ones(3), requires_grad=True).sum())
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_the_loss_alone_tells_of_every_layer(kind):
+    net, x = layer(kind, num_layers=2, bidirectional=True)
+    loss = (net(x)[0] ** 2).sum()
+    found = tg.diagnose(loss)
+    layers = tg.gradient_flow(loss).structure.layers
+    assert [one.name for one in found.layers] == [own[0][0].scope for own in layers]
+    for one, own in zip(found.layers, layers, strict=True):
+        assert str(one) == str(tg.diagnose(loss, own).layers[0])

@@ -209,7 +209,7 @@ def test_profile_draws_the_numbers_of_the_flow(trained: Trained) -> None:
     records = trained.flow.states()
     assert total == pytest.approx([s.norm for s in records])
     assert injected == pytest.approx([np.linalg.norm(s.injected) for s in records])
-    assert last == pytest.approx(trained.diagnosis.credit[-1])
+    assert last == pytest.approx(trained.diagnosis.layers[0].credit[-1])
     assert lower.get_lines()[0].get_ydata() == pytest.approx([s.gain for s in records if s.gain is not None])
     assert "0.50" in " ".join(text.get_text() for text in lower.get_legend().get_texts())
     plt.close("all")
@@ -236,8 +236,8 @@ def test_compare_uses_one_scale(trained: Trained) -> None:
     assert axes.shape == (2, 2)
     assert axes[1, 0].get_ylim() == axes[1, 1].get_ylim()
     low, high = axes[1, 0].get_ylim()
-    assert low < min(trained.diagnosis.credit[-1])
-    assert high > max(other.diagnosis.node_norms)
+    assert low < min(trained.diagnosis.layers[0].credit[-1])
+    assert high > max(other.diagnosis.layers[0].total)
     plt.close("all")
 
 

@@ -1,21 +1,26 @@
 """Gradient flow as data: what backprop sends along every edge and into every time step, and what that means."""
 
 from .credit import credit
-from .decay import Decay
-from .diagnose import Clipping, Diagnosis, NonFinite, diagnose
+from .diagnose import Clipping, Diagnosis, Layer, NonFinite, diagnose
+from .findings import Finding
 from .gradient_flow import GradientFlow, StateFlow, WeightFlow, gradient_flow
+from .reach import Memory, Reach, Thresholds
 from .spectrum import Spectrum, spectrum
 from .structure import Structure, structure
 
 __all__ = [
     "Clipping",
-    "Decay",
     "Diagnosis",
+    "Finding",
     "GradientFlow",
+    "Layer",
+    "Memory",
     "NonFinite",
+    "Reach",
     "Spectrum",
     "StateFlow",
     "Structure",
+    "Thresholds",
     "WeightFlow",
     "credit",
     "diagnose",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..core.backprop import backprop
 from ..core.context import context
@@ -16,11 +18,14 @@ from ..escape import terminal
 from ..ops import stack
 from .cached import cached
 from .credit import as_losses, as_states, credit
-from .decay import MASKED, Decay
+from .findings import Finding, findings
 from .gradient_flow import GradientFlow
 from .held import on_the_path
-from .structure import State, structure
-from .sweep import ToStates, norm
+from .layout import layout
+from .reach import Memory, Reach, Thresholds, by_lag, reach
+from .sentence import MASKED, in_words, remedy
+from .structure import State
+from .sweep import Seed, norm
 
 
 @dataclass(frozen=True)
@@ -61,68 +66,87 @@ class Clipping:
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis:
-    """What `diagnose` found; `print` it for the sentence."""
+class Layer:
+    """What was found for one layer and direction; `print` it for the sentence."""
 
+    name: str
+    """Its scope."""
     verdict: str
-    """"vanishing", "healthy" or "exploding"."""
+    """That of more than half of the sequences, as in `Memory`; "mixed" if there is none."""
+    memory: Memory
+    """What the losses of all sequences say together: gain, half-life, horizon, ..."""
+    sequences: list[Memory]
+    """The same for each sequence of the batch, within its own length."""
+    findings: list[Finding]
+    """Causes and circumstances: cuts, dead units, saturation, a single step that does it all, chaos, ..."""
     masked: bool
-    """It vanishes, and yet |dL/dh_t| looks healthy at every step, because each step's own loss hides it."""
-    gain: float
-    half_life: float
-    horizon: int | None
-    decay: Decay
-    node_norms: Array
-    """|dL/dh_k| of the loss as a whole: (len(states),)."""
-    first_nonfinite: NonFinite | None
-    clipping: Clipping
-    cuts: int
-    """How often the flow was cut by detach or truncation on the way."""
-    silent: int
-    """How many losses at the end have no gradient at any state, and were passed over."""
-    gated: bool
-    """Whether the steps use a sigmoid, as the gates of an LSTM or GRU do."""
+    """It vanishes, and yet |dL/dh_k| of the total loss looks healthy, because each step has a loss of its own."""
+    total: Array
+    """|dL/dh_k| of the total loss at every state: (K,), as `states`."""
+    reach: Reach
+    """|dL_t/dh_k| of the losses one by one, for each sequence."""
+    remedy: str
+    """What usually helps."""
+    thresholds: Thresholds
     losses: list[Tensor] = field(repr=False)
     states: list[State] = field(repr=False)
 
     @cached
     def credit(self) -> Array:
-        """C[t, k] = |dL_t/dh_k|, computed when first asked for: it takes a backward pass for each loss."""
+        """C[t, k] = |dL_t/dh_k| over the whole batch, computed when first asked for: a backward pass for each loss."""
         return credit(self.losses, self.states)
 
     @property
-    def remedy(self) -> str:
-        """What usually helps."""
-        if self.first_nonfinite is not None:
-            return "lower the learning rate, clip the gradient, and look at that operation first"
-        if self.verdict == "exploding":
-            return "clip the gradient norm, or start W_hh at a spectral radius of 1 or below (orthogonal)"
-        if self.verdict == "vanishing" and self.cuts:
-            return "the gradient is cut on the way: truncate less often (a larger k2) if the task needs more past"
-        if self.verdict == "vanishing":
-            return f"{self._keep}; more steps will not make it remember more"
-        if self.horizon is not None:
-            return f"if the task needs more than {self.horizon} steps of past, {self._keep}"
-        return "nothing to do"
+    def last(self) -> Array:
+        """|dL_T/dh_k| of the loss that looks back farthest, over the whole batch: (K,), as `states`."""
+        return self.reach.last[_numbers(self.states)]
 
     @property
-    def _keep(self) -> str:
-        if self.gated:
-            return "start with the gates open, by a larger bias of the forget gate (LSTM) or update gate (GRU)"
-        return "use an LSTM or GRU, or start W_hh orthogonal"
+    def verdicts(self) -> dict[str, int]:
+        """How many sequences have each verdict, the most first."""
+        return dict(Counter(memory.verdict for memory in self.sequences).most_common())
+
+    def by_lag(self, quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> Array:
+        """Quantiles over losses and sequences of |dL_t/dh_(t-lag)| relative to lag 0: (quantiles, lags + 1)."""
+        return by_lag(self.reach.curves().values, quantiles)
 
     @property
-    def summary(self) -> str:
-        """One sentence: the verdict, its numbers and a remedy."""
-        text = f"{self.verdict}: {self.decay}" + (f" ({MASKED})" if self.masked else "")
-        if self.silent:
-            text += f"; judged from the last loss that has a gradient, {self.silent} before the end"
-        if self.first_nonfinite is not None:
-            text += f"; first not finite: {self.first_nonfinite}"
-        return f"{text}; {self.remedy}."
+    def measured(self) -> str:
+        """The verdict and the numbers that say so."""
+        counts = self.verdicts
+        text = self.verdict
+        if len(counts) > 1:
+            others = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if verdict != self.verdict)
+            text += f" in {counts.get(self.verdict, 0)} of {len(self.sequences)} sequences ({others})"
+        text += f": {in_words(self.verdict, self.memory, self.thresholds)}"
+        return text + (f" ({MASKED})" if self.masked else "")
 
     def __str__(self) -> str:
-        return self.summary
+        return "; ".join([self.measured, *map(str, self.findings), self.remedy]) + "."
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What `diagnose` found; `print` it for a sentence for each layer."""
+
+    layers: list[Layer]
+    first_nonfinite: NonFinite | None
+    clipping: Clipping
+
+    @property
+    def verdict(self) -> str:
+        """Of the only layer; "mixed" where those of several differ."""
+        verdicts = {layer.verdict for layer in self.layers}
+        return verdicts.pop() if len(verdicts) == 1 else "mixed"
+
+    def __str__(self) -> str:
+        lines = [
+            f"{terminal(layer.name)}: {layer}" if len(self.layers) > 1 and layer.name else str(layer)
+            for layer in self.layers
+        ]
+        if self.first_nonfinite is not None:
+            lines[0] = f"first not finite: {self.first_nonfinite}; {lines[0]}"
+        return "\n".join(lines)
 
 
 def diagnose(
@@ -130,102 +154,149 @@ def diagnose(
     states: Sequence[Tensor | Sequence[Tensor]] | None = None,
     loss: Tensor | None = None,
     max_norm: float = 1.0,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008 (frozen)
 ) -> Diagnosis:
-    """Does the gradient of the last loss that has one reach the first state? In time linear in the number of steps.
+    """Does the gradient of each loss reach the states before it, in every sequence?
 
     Args:
-        losses: a scalar for each step, in the order of the steps; or one, of the last step or of the whole sequence.
-        states: h_t of one layer and direction, as for `credit`; for an LSTM best the tuples (h_t, c_t). Every layer
-            of `gradient_flow(loss).structure.layers` will do. Slices of stacked outputs, masked outputs and monotone
-            functions of a state, such as `out[t]` or `relu(h_t)`, stand for the state that they were made from.
-            By default those of the only layer and direction behind the loss.
+        losses: a scalar for each step; or one, which is taken apart into what enters at each step.
+        states: h_t of one layer and direction, as for `credit`. Slices of stacked outputs, masked outputs and monotone
+            functions of a state, such as `out[t]` or `relu(h_t)`, stand for the state that they were made from, and
+            h_t of an LSTM for (h_t, c_t). By default every layer and direction behind the loss is diagnosed.
         loss: what is trained on; by default the sum of the losses.
         max_norm: of the clipping whose effect is reported.
+        thresholds: where the verdicts begin.
 
     Returns:
-        The verdict with the numbers that say so.
+        For each layer the verdict with the numbers that say so.
 
     Raises:
         GraphError: as `credit`; no loss depends on any state; or what was given for the states is beside the path of
-            the gradient through time, and not to be traced to the state of one step; or no states were given, and the
-            loss has none or those of several layers behind it.
+            the gradient through time, and not to be traced to the state of one step; or no states were given, and
+            none are behind the loss.
     """
     outputs = as_losses(losses, "diagnose")
     whole = loss if loss is not None else outputs[0] if len(outputs) == 1 else stack(outputs).sum()
-    targets = _only_layer(whole) if states is None else as_states(states, "diagnose")
-    with np.errstate(all="ignore"):
-        targets = on_the_path(targets, "diagnose", whole)
+    with np.errstate(all="ignore"):  # overflow is an answer here
         flow = GradientFlow(whole)
-        norms, silent = _last_credit(outputs, targets, flow if whole is outputs[0] else None)
-        decay = Decay.of(norms)
-        node_norms = ToStates([whole], targets).norms([[(whole, np.ones(whole.shape, whole.dtype))]])[0]
-        order = np.argsort([state[0].index for state in targets])[::-1]
-        looks = Decay.of(node_norms[order])
-        return Diagnosis(
-            verdict=decay.verdict,
-            masked=decay.masked_by(looks),
-            gain=decay.gain,
-            half_life=decay.half_life,
-            horizon=decay.horizon,
-            decay=decay,
-            node_norms=node_norms,
-            first_nonfinite=first_nonfinite(flow),
-            clipping=clipping(flow, max_norm),
-            cuts=len(flow.cuts),
-            silent=silent,
-            gated=any(_is_gate(node) for node in flow.structure.nodes),
-            losses=outputs,
-            states=targets,
-        )
-
-
-def _only_layer(loss: Tensor) -> list[State]:
-    layers = structure(loss).layers
-    if len(layers) != 1:
+    if states is None:
+        layers = [layer for layer in flow.structure.layers if len(layer) > 1]
+    else:
+        with np.errstate(all="ignore"):
+            given = on_the_path(as_states(states, "diagnose"), "diagnose", whole)
+        layers = [_whole(given, flow.structure.layers)]
+    if not layers:
         raise GraphError(
-            f"diagnose: got no states, and {len(layers)} layers and directions are behind the loss, expected one; pass "
-            "the states of one, such as one of gradient_flow(loss).structure.layers"
-            + ("" if layers else ", and run the loop within tg.steps(xs)")
+            "diagnose: got no states, and no layer that hands a state from step to step is behind the loss; run the "
+            "loop within tg.steps(xs), or pass the states"
         )
-    return layers[0]
-
-
-def _last_credit(losses: list[Tensor], states: list[State], flow: GradientFlow | None) -> tuple[Array, int]:
-    """What the last loss says to each state, from the last it depends on backwards in the order of running.
-
-    With a loss for every state it is that of the step in which the last state was made, which is step 0 for a layer
-    that reads the sequence backwards. Of a single loss it is the part that enters at the last step. Otherwise it is the
-    first or the last loss, whichever looks back further. Losses at the end without any gradient are passed over; the
-    second result is how many.
-    """
-    running = sorted(states, key=lambda state: state[0].index)
-    if len(losses) == 1:
-        norms = (flow or GradientFlow(losses[0])).last_credit(running)
-        if norms.any():
-            return norms[::-1], 0
-    candidates = [len(losses) - 1, 0]
-    if len(losses) == len(states):
-        steps = [state[0].step or 0 for state in states]
-        candidates.insert(0, sorted(steps).index(running[-1][0].step or 0))
-    rows = credit([losses[at] for at in candidates], running)
-    chosen = int(np.argmax((rows != 0).sum(1)))
-    if not rows[0].any():  # the last loss says nothing, as it does beyond the end of a sequence: ask those before
-        backwards = range(len(losses))[:: 1 if candidates[0] == 0 < len(losses) - 1 else -1]
-        for at in backwards:
-            norms = credit([losses[at]], running)[0]
-            if norms.any():
-                return norms[::-1], backwards.index(at)
+    found = diagnosis(flow, outputs, layers, max_norm, thresholds)
+    if not any(layer.reach.losses for layer in found.layers):
         raise GraphError(
             "diagnose: no loss depends on any of the states with a gradient other than zero; pass the states that "
             "lead to the losses, and losses that are not constant or times zero"
         )
-    return np.asarray(rows[chosen, ::-1]), 0
+    return found
 
 
-def _is_gate(node: Tensor) -> bool:
-    if node.step is None or node.primitive is None:
-        return False
-    return node.primitive.traits.elementwise and node.primitive.traits.bounds == (0, 1)
+def diagnosis(
+    flow: GradientFlow,
+    losses: list[Tensor],
+    layers: Sequence[list[State]],
+    max_norm: float = 1.0,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008
+) -> Diagnosis:
+    """As `diagnose`, from the flow of the total loss and states that are on the path."""
+    with np.errstate(all="ignore"), threadpool_limits(1):
+        seeds: list[Seed] = [[(loss, np.ones(loss.shape, loss.dtype))] for loss in losses]
+        steps: list[int | None] = [loss.step for loss in losses]
+        if len(losses) == 1:
+            entries = (flow if flow.loss is losses[0] else GradientFlow(losses[0])).entries()
+            if entries:
+                seeds, steps = list(entries.values()), list(entries)
+        bad = first_nonfinite(flow)
+        found = [_layer(layer, seeds, steps, losses, flow, thresholds, bad is not None) for layer in layers]
+        return Diagnosis(found, bad, clipping(flow, max_norm))
+
+
+def _whole(given: list[State], known: list[list[State]]) -> list[State]:
+    """The states with the tensors that the layer hands on beside those given, such as an LSTM's c_t beside h_t."""
+    for layer in known:
+        home = {tensor.index: state for state in layer for tensor in state}
+        found = [home.get(state[0].index) for state in given]
+        if all(state is not None for state in found):
+            return [state for state in found if state is not None]
+    return given
+
+
+def _layer(
+    states: list[State],
+    seeds: Sequence[Seed],
+    steps: Sequence[int | None],
+    losses: list[Tensor],
+    flow: GradientFlow,
+    thresholds: Thresholds,
+    broken: bool,
+) -> Layer:
+    own = {tensor.index for state in states for tensor in state}
+    others = {
+        tensor.index
+        for layer in flow.structure.layers
+        if not any(tensor.index in own for state in layer for tensor in state)
+        for state in layer
+        for tensor in state
+    }
+    running = sorted(states, key=lambda state: state[0].index)
+    shape = layout(running, others)
+    if len(losses) == len(states) and None in steps:  # a loss for each step, made after the loop
+        steps = sorted(shape.steps)
+    found = reach(seeds, steps, shape)
+    curves = found.curves()
+    together = Memory.of(curves.values, thresholds)
+    each = [Memory.of(curves.values[curves.sequence == b], thresholds) for b in range(shape.sequences)]
+    verdict = _majority(each) if found.losses else "vanishing"
+    whole = reach([[(flow.loss, np.ones(flow.loss.shape, flow.loss.dtype))]], [None], shape)
+    total = np.sqrt(np.square(whole.norms).sum((0, 1))) if whole.losses else np.zeros(len(running))
+    looks = Memory.of(whole.curves().values, thresholds).verdict
+    special = findings(found, together, others, thresholds)
+    return Layer(
+        name=states[0][0].scope,
+        verdict=verdict,
+        memory=together,
+        sequences=each,
+        findings=special,
+        masked=verdict == "vanishing" and looks == "healthy",
+        total=total[_numbers(states)],
+        reach=found,
+        remedy=remedy(verdict, together, special, _gated(flow, own), broken),
+        thresholds=thresholds,
+        losses=losses,
+        states=states,
+    )
+
+
+def _numbers(states: list[State]) -> Array:
+    """The place of each state in the order of running."""
+    return np.argsort(np.argsort([state[0].index for state in states]))
+
+
+def _gated(flow: GradientFlow, own: set[int]) -> bool:
+    """Whether the steps use a sigmoid beside their states, as the gates of an LSTM or GRU do."""
+    return any(
+        node.step is not None
+        and node.index not in own
+        and node.primitive is not None
+        and node.primitive.name == "sigmoid"
+        for node in flow.structure.nodes
+    )
+
+
+def _majority(each: list[Memory]) -> str:
+    told = [memory.verdict for memory in each if memory.verdict != "too short to tell"]
+    if not told:
+        return "too short to tell"
+    verdict, n = Counter(told).most_common(1)[0]
+    return verdict if n > len(told) / 2 else "mixed"
 
 
 def first_nonfinite(flow: GradientFlow) -> NonFinite | None:
@@ -260,4 +331,4 @@ def clipping(flow: GradientFlow, max_norm: float, top: int = 3) -> Clipping:
     return Clipping(max_norm, size, min(1.0, max_norm / (size + 1e-6)), dominant)
 
 
-__all__ = ["Clipping", "Diagnosis", "NonFinite", "clipping", "diagnose", "first_nonfinite"]
+__all__ = ["Clipping", "Diagnosis", "Layer", "NonFinite", "clipping", "diagnose", "first_nonfinite"]

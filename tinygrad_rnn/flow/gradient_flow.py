@@ -19,10 +19,9 @@ from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
 from .cached import cached
-from .decay import Decay
 from .injected import Injected, injected
-from .structure import State, Structure, structure
-from .sweep import Sweep, ToStates, norm
+from .structure import Structure, structure
+from .sweep import Seed, Sweep, norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,34 +245,13 @@ class GradientFlow:
     def _injected(self) -> Injected:
         return injected(self.structure, self._gradients)
 
-    def last_credit(self, layer: list[State]) -> Array:
-        """|dL_T/dh_k| for every state of a layer, in its order: what the loss of its last step says to the past.
+    def entries(self) -> dict[int, Seed]:
+        """The loss taken apart by the steps that it enters at: what it sends to each from outside any step.
 
-        The last step is the last, in the order of running, in which a loss enters at all.
-
-        Args:
-            layer: one of `structure.layers`.
+        Steps to which it sends nothing but zeros are left out.
         """
-        entries = self._injected.entries
-        norms = np.zeros(len(layer))
-        entered = [k for k, state in enumerate(layer) if state[0].step in entries]
-        with np.errstate(all="ignore"):  # overflow is an answer here
-            while entered and not norms.any():
-                seeds = entries[layer[entered.pop()][0].step or 0]
-                norms = ToStates([tensor for tensor, _ in seeds], layer).norms([seeds])[0]
-        return norms
-
-    def decay(self, layer: list[State]) -> Decay:
-        """How fast the gradient of the last loss fades on its way back through a layer; see `Decay`."""
-        return Decay.of(self.last_credit(layer)[::-1])
-
-    def masked(self, layer: list[State]) -> bool:
-        """Whether the layer's gradient vanishes although |dL/dh_t| looks healthy at every step."""
-        norms = [self._joint_norm(state) for state in reversed(layer)]
-        return self.decay(layer).masked_by(Decay.of(np.array(norms)))
-
-    def _joint_norm(self, state: State) -> float:
-        return norm(*(g for tensor in state if (g := self.gradient(tensor)) is not None))
+        entries = sorted(self._injected.entries.items())
+        return {step: sent for step, sent in entries if any(np.any(_values(message)) for _, message in sent)}
 
     def __str__(self) -> str:
         from .table import table  # the table reads the flow
@@ -290,6 +268,10 @@ class GradientFlow:
         reference = 0.0 if g is None else norm(g)
         arrived = [message for message in sent if message is not None]
         return norm(np.sum(arrived, axis=0)) / reference if arrived and reference else None
+
+
+def _values(message: Any) -> Array:
+    return np.asarray(message.value if type(message) is Patch else message)
 
 
 def gradient_flow(loss: Tensor) -> GradientFlow:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.tensor import Array
 from ..escape import terminal
-from .decay import MASKED, Decay
+from .diagnose import Layer, diagnosis
 from .gradient_flow import GradientFlow, StateFlow
 from .structure import State
 from .sweep import norm
@@ -41,7 +41,7 @@ def table(flow: GradientFlow) -> str:
 
     Colours mark the verdicts where standard output is a terminal and NO_COLOR is not set.
     """
-    layers = flow.structure.layers
+    layers = [layer for layer in flow.structure.layers if len(layer) > 1]
     lines = [f"gradient flow of {terminal(flow.loss.name or 'the loss')} = {flow.loss.item():.6g}: {_parts(flow)}"]
     if not layers:
         return "\n".join([*lines, "no state is handed from one step to another, so nothing flows through time"])
@@ -49,17 +49,16 @@ def table(flow: GradientFlow) -> str:
     rows = sum(len(layer[0]) for layer in layers)
     room = (ROWS - len(lines) - 3 * len(layers) - rows) // rows
     shares = _shares(flow)
-    for layer in layers[: ROWS // 4]:
-        decay = flow.decay(layer)
-        lines += ["", _verdict(layer, decay)]
-        lines += [f"  {MASKED}"] * flow.masked(layer)
-        credit = flow.last_credit(layer)
+    for found in diagnosis(flow, [flow.loss], layers[: ROWS // 4]).layers:
+        layer = found.states
+        lines += ["", _verdict(found)]
+        credit = found.last
         if room >= 3:
             for row in flow.structure.rows:
                 if any(row[0] is tensor for tensor in layer[0]):
                     lines += _steps([records[tensor.index] for tensor in row], _names(layer), credit, shares, room)
     if len(layers) > ROWS // 4:
-        lines += ["", f"and {len(layers) - ROWS // 4} more layers; flow.decay(layer) for each of flow.structure.layers"]
+        lines += ["", f"and {len(layers) - ROWS // 4} more layers; tg.diagnose(loss) for all of them"]
     return "\n".join(lines)
 
 
@@ -70,9 +69,9 @@ def _parts(flow: GradientFlow) -> str:
     return ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in parts)
 
 
-def _verdict(layer: list[State], decay: Decay) -> str:
-    scope = terminal(layer[0][0].scope)
-    return f"{f'{scope} ' if scope else ''}{_names(layer)}: {_coloured(decay.verdict)}: {decay}"
+def _verdict(layer: Layer) -> str:
+    scope = f"{terminal(layer.name)} " if layer.name else ""
+    return f"{scope}{_names(layer.states)}: {_coloured(layer.verdict)}{layer.measured.removeprefix(layer.verdict)}"
 
 
 def _names(layer: list[State]) -> str:
@@ -82,7 +81,7 @@ def _names(layer: list[State]) -> str:
 def _coloured(verdict: str) -> str:
     if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
         return verdict
-    return f"\x1b[{_COLOURS[verdict]}m{verdict}\x1b[0m"
+    return f"\x1b[{_COLOURS.get(verdict, '33')}m{verdict}\x1b[0m"
 
 
 def _shares(flow: GradientFlow) -> dict[int, float]:

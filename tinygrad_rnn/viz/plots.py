@@ -13,9 +13,9 @@ import numpy as np
 from ..core.tensor import Array
 from ..errors import InputError
 from ..escape import plot_label
-from ..flow.decay import HORIZON
-from ..flow.diagnose import Diagnosis
+from ..flow.diagnose import Diagnosis, Layer
 from ..flow.gradient_flow import GradientFlow, StateFlow
+from ..flow.reach import Thresholds
 from ..flow.spectrum import Spectrum
 from . import style
 from .text import number, shorten
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
 CREDIT_DECADES = 6.0
+HORIZON = Thresholds().low
 _TOTAL, _LAST = "#8A8A8A", "#0072B2"
 _WEIGHTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 _MARKS = "os^DvPX*"
@@ -77,7 +78,7 @@ def credit(
     _whole_steps(ax.xaxis, ax.yaxis)
     if tokens is not None:
         _tokens(ax, tokens, C.shape)
-    words = title if title is not None else "" if found is None else f"{found.verdict}: {found.decay}"
+    words = title if title is not None else "" if found is None else found.measured
     ax.set_title(plot_label(_wrapped(words, 46)), fontsize="medium")
     _colorbar(ax)
     return ax
@@ -126,14 +127,14 @@ def profile(
     injected = [float(np.linalg.norm(record.injected)) for record in records]
     upper.plot(steps, _positive([r.norm for r in records]), color=_TOTAL, lw=2, label="|∂L/∂h_k|, all losses")
     upper.plot(steps, _positive(injected), color=_TOTAL, ls="--", lw=1.2, label="of it injected at step k")
-    found = last if isinstance(last, Diagnosis) else None
-    line = None if last is None else (last.credit[-1] if isinstance(last, Diagnosis) else np.asarray(last).ravel())
+    found = last.layers[0] if isinstance(last, Diagnosis) else None
+    line = found.last if found is not None else None if last is None else np.asarray(last).ravel()
     if line is not None and len(line) == len(steps):
         upper.plot(steps, _positive(line), color=_LAST, lw=2, marker="o", ms=3, label="|∂L_T/∂h_k|, the last loss")
     upper.set_yscale("log")
     upper.set_ylabel("gradient norm")
     upper.legend(fontsize="small", loc="best")
-    upper.set_title(_wrapped("" if found is None else str(found.decay), 60), fontsize="medium")
+    upper.set_title(_wrapped("" if found is None else found.measured, 60), fontsize="medium")
     gains = [(record.step, record.gain) for record in records if record.gain is not None]
     lower.plot(
         [t for t, _ in gains],
@@ -231,10 +232,11 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
     if axes.shape != (2, 2):
         raise InputError(f"compare: got axes of shape {axes.shape}, expected (2, 2)")
     lowest, highest = [], []
-    for column, (found, name) in enumerate(zip((a, b), labels, strict=True)):
-        credit(found, axes[0, column], title=f"{name}\n{found.verdict}: {found.decay}")
+    for column, (diagnosis, name) in enumerate(zip((a, b), labels, strict=True)):
+        found = diagnosis.layers[0]
+        credit(diagnosis, axes[0, column], title=f"{name}\n{found.measured}")
         ax = axes[1, column]
-        node, line = _positive(found.node_norms), _positive(found.credit[-1])
+        node, line = _positive(found.total), _positive(found.last)
         ax.plot(node, color=_TOTAL, lw=2, label="|∂L/∂h_k|, all losses")
         ax.plot(line, color=_LAST, lw=2, marker="o", ms=3, label="|∂L_T/∂h_k|, the last loss")
         ax.set_yscale("log")
@@ -254,8 +256,8 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
 
 
 # ---------------------------------------------------------------------- helpers
-def _matrix(matrix: Array | Diagnosis) -> tuple[Array, Diagnosis | None]:
-    found = matrix if isinstance(matrix, Diagnosis) else None
+def _matrix(matrix: Array | Diagnosis) -> tuple[Array, Layer | None]:
+    found = matrix.layers[0] if isinstance(matrix, Diagnosis) else None
     C = np.asarray(found.credit if found is not None else matrix, np.float64)
     if C.ndim != 2 or not C.size:
         raise InputError(f"credit: got an array of shape {C.shape}, expected (losses, states) as tg.credit gives it")

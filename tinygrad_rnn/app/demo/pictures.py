@@ -94,7 +94,7 @@ def draw_flow(
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     plots.profile(flow, after, W_hh=W_hh, axes=figure.subplots(2, sharex=True))
     figure.savefig(folder / "gradient_flow.svg")
-    found = [Picture("gradient_flow.svg", "How far the gradient reaches", after.summary)]
+    found = [Picture("gradient_flow.svg", "How far the gradient reaches", str(after))]
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     plots.shares(flow, figure.subplots())
@@ -126,12 +126,13 @@ def draw_flow(
         Picture(
             "before_after.svg",
             "Before and after training",
-            f"The same text through the untrained and the trained network, on one scale: {before.verdict} with a mean "
-            f"gain of {before.gain:.2f} a step, then {after.verdict} with {after.gain:.2f}.",
+            f"The same text through the untrained and the trained network, on one scale: {before.verdict} with a gain "
+            f"of {before.layers[0].memory.gain:.2f} a step, then {after.verdict} with "
+            f"{after.layers[0].memory.gain:.2f}.",
         )
     )
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    seen = spectrum(after.states[-min(len(tokens), 12) :])
+    seen = spectrum(after.layers[0].states[-min(len(tokens), 12) :])
     plots.spectrum(seen, figure.subplots(), start=max(len(tokens) - 12, 0) + 1)
     figure.savefig(folder / "spectrum.svg")
     found.append(

@@ -70,7 +70,7 @@ def run_demo(
         unrolled = model.unroll(xs, targets, model.initial_state(1))
         flow = gradient_flow(unrolled.loss)
         diagnosis = _diagnosis(unrolled)
-        print(f"\n{flow}\n\n{diagnosis.summary}")
+        print(f"\n{flow}\n\n{diagnosis}")
 
         program = _bptt_source(model, xs, targets)
         tokens = list(corpus[:steps])
@@ -107,7 +107,7 @@ def run_demo(
 def _diagnosis(unrolled: Unrolled) -> Diagnosis:
     """With its credit matrix, which must be computed before the weights change."""
     found = diagnose(unrolled.losses, unrolled.states)
-    assert found.credit is not None
+    assert found.layers[0].credit is not None
     return found
 
 

@@ -107,7 +107,7 @@ def page(
             data=Markup(script({"events": told.events, "weights": [weight.data() for weight in told.weights]})),
             diagnosis=None if diagnosis is None else str(diagnosis),
             profile=Markup(profile_chart(flow, diagnosis)),
-            credit=None if diagnosis is None else Markup(credit_chart(diagnosis.credit)),
+            credit=None if diagnosis is None else Markup(credit_chart(diagnosis.layers[0].credit)),
             weights=told.weights,
             states=[
                 (s.name, s.step, s.scope, number(s.norm), number(s.gain) if s.gain is not None else "")

@@ -28,7 +28,7 @@ def profile_chart(flow: GradientFlow, diagnosis: Diagnosis | None) -> str:
         curves.append((f"all{at % 4}", label[:40], [s.step for s in found], [s.norm for s in found]))
     if diagnosis is not None and flow.structure.rows:
         steps = sorted(s.step for s in (records[state.index] for state in flow.structure.rows[0]))
-        line = diagnosis.credit[-1]
+        line = diagnosis.layers[0].last
         if len(line) == len(steps):
             curves.append(("last", "the last loss alone", steps, [float(v) for v in line]))
     known = [v for _, _, _, values in curves for v in values if 0 < v < np.inf]

@@ -1,0 +1,225 @@
+"""How the states of one layer lie in the graph: sequences of a batch, padding, delays, and where the path is cut.
+
+A gradient is followed through *updates*. Where a mask keeps the state as it was, as beyond the end of a padded
+sequence, there is a state and no update; where `detach` cuts the path, there is an update and no way past it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..core.tensor import Array, Tensor
+from .structure import State
+from .sweep import ToStates, between
+
+_NONE = 1 << 60
+_FIXED = -1
+"""Stands for what does not depend on any state: constants and leaves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """K states of a layer in the order of running, for B sequences."""
+
+    states: list[State]
+    axis: int | None
+    """Which axis of the states counts sequences; None if each tensor is one sequence."""
+    moved: Array
+    """(B, K): whether state k was computed; False where a mask kept the state before it."""
+    starts: Array
+    """(K,): the number of the first state that state k can be made from; the path is cut before it."""
+    nearest: int
+    """How many states back the nearest is that a state is made from: 1, or more for h_(t-d) alone."""
+    farthest: int
+    """The same for the farthest; above 1 the network is of higher order."""
+    alone: bool
+    """Whether the states lead to each other without passing through the states of another layer."""
+
+    @property
+    def sequences(self) -> int:
+        """B."""
+        return len(self.moved)
+
+    @cached_property
+    def steps(self) -> list[int]:
+        """The step of each state; its number where the loop has no steps."""
+        return [k if state[0].step is None else state[0].step for k, state in enumerate(self.states)]
+
+    def at(self, step: int | None) -> int:
+        """The number of the last state made in or before a step, in the order of running; the last if none is."""
+        known = self.steps
+        sign = -1 if known[-1] < known[0] else 1
+        if step is None or sign * step < sign * known[0]:
+            return len(known) - 1
+        return max(k for k, other in enumerate(known) if sign * other <= sign * step)
+
+    def norms(self, gradient: Array) -> Array:
+        """The norm of a stack of gradients of a state's tensor for each sequence: (rows, B)."""
+        rows = len(gradient)
+        by_sequence = gradient if self.axis is None else np.moveaxis(gradient, self.axis + 1, 1)
+        flat = np.abs(by_sequence.reshape(rows, self.sequences, -1)).astype(np.float64)
+        largest = flat.max(-1, initial=0.0)
+        usual = (largest > 0) & np.isfinite(largest)
+        scale = np.where(usual, largest, 1.0)[..., None]
+        return np.asarray(np.where(usual, largest * np.sqrt(np.square(flat / scale).sum(-1)), largest))
+
+
+def layout(states: list[State], others: set[int]) -> Layout:
+    """Read how the states of a layer lie in the graph.
+
+    Args:
+        states: of one layer and direction, in the order of running.
+        others: creation numbers of the states of other layers.
+    """
+    axis = _axis(states)
+    B = 1 if axis is None else states[0][0].shape[axis]
+    links = _links(states, others)
+    alone = any(far < _NONE for _, far in links)
+    if not alone:
+        links = _links(states, set())
+    distances = [(k - near, k - far) for k, (near, far) in enumerate(links) if far < _NONE]
+    starts, crossing = np.zeros(len(states), int), _NONE
+    cut = []
+    for k in reversed(range(len(states))):
+        crossing = min(crossing, links[k][1])
+        if crossing >= k:
+            cut.append(k)
+    for k in reversed(cut):
+        starts[k:] = k
+    pairs = zip([(), *states[:-1]], states, strict=True)
+    return Layout(
+        states,
+        axis,
+        np.stack([~_kept(before, after, axis, B) for before, after in pairs], axis=1),
+        starts,
+        nearest=min((near for near, _ in distances), default=1),
+        farthest=max((far for _, far in distances), default=1),
+        alone=alone,
+    )
+
+
+# ------------------------------------------------------------------ which axis counts sequences
+def _axis(states: list[State]) -> int | None:
+    """The batch's axis: the last where a matrix multiplies the state from the left, as in W @ h, else the first."""
+    first = states[0]
+    if any(tensor.ndim < 2 for tensor in first):
+        return None
+    axis = 0
+    if len(states) > 1:
+        tensors = [tensor for state in states[-2:] for tensor in state]
+        path = between(states[-1], states[-2])
+        known = {tensor.index for tensor in tensors} | set(path)
+        if any(_multiplied_from_left(node, known) for node in path.values()):
+            axis = first[0].ndim - 1
+    sizes = {tensor.shape[axis] for state in states for tensor in state}
+    if len(sizes) > 1 or (sizes != {1} and _mix(states, axis)):
+        return None
+    return axis
+
+
+def _multiplied_from_left(node: Tensor, path: set[int]) -> bool:
+    if node.primitive is None or node.primitive.name != "matmul":
+        return False
+    left, right = node.inputs
+    return _index(right) in path and _index(left) not in path and right.ndim > 1
+
+
+def _index(operand: Any) -> int:
+    return operand.index if type(operand) is Tensor else -1
+
+
+def _mix(states: list[State], axis: int) -> bool:
+    """Whether the sequences of a batch influence each other, seen from the gradient of the first alone."""
+    rng = np.random.default_rng(0)
+    for last in {len(states) - 1, len(states) // 2}:
+        before = states[max(0, last - 3) : last]
+        seeds = []
+        for tensor in states[last]:
+            seed = np.zeros(tensor.shape)
+            np.moveaxis(seed, axis, 0)[0] = rng.normal(size=np.moveaxis(seed, axis, 0)[0].shape)
+            seeds.append((tensor, seed.astype(tensor.dtype)))
+        for arrived in ToStates(states[last], before).gradients([seeds]).values() if before else ():
+            if any(np.moveaxis(rows.values[0], axis, 0)[1:].any() for rows in arrived):
+                return True
+    return False
+
+
+# ------------------------------------------------------------------ which states a state is made from
+def _links(states: list[State], others: set[int]) -> list[tuple[int, int]]:
+    """For each state the nearest and the farthest before it that it is made from, through none of `others`."""
+    number = {tensor.index: k for k, state in enumerate(states) for tensor in state}
+    tensors = [tensor for state in states for tensor in state]
+    made_from: dict[int, tuple[int, int]] = {}  # nearest (as a negative, so that min serves both) and farthest
+    found = [(_NONE, _NONE)] * len(states)
+    for index, node in between(tensors, tensors).items():
+        if index in others:
+            continue
+        near, far = _NONE, _NONE
+        own = number.get(index)
+        for operand in node.inputs:
+            if type(operand) is not Tensor or operand.index in others:
+                continue
+            k = number.get(operand.index)
+            a, b = (-k, k) if k is not None else made_from.get(operand.index, (_NONE, _NONE))
+            near, far = min(near, a), min(far, b)
+        made_from[index] = near, far
+        if own is not None and far < own:
+            near = -far if near == -own else near  # an LSTM's h_t is made from its own c_t too
+            found[own] = min(found[own][0], near), min(found[own][1], far)
+    return [(-near if near < _NONE else _NONE, far) for near, far in found]
+
+
+# ------------------------------------------------------------------ masks that keep a state
+def _kept(before: State, after: State, axis: int | None, B: int) -> Array:
+    """(B,): in which sequences constant masks make `after` the very numbers of `before`, or of the initial state."""
+    kept = np.ones(B, bool)
+    for new in after:
+        parts: dict[int, Array] = {}
+        for base, factor in _parts(new, np.asarray(1.0), {old.index for old in before}):
+            parts[base] = parts[base] + factor if base in parts else factor
+        entries = np.zeros(new.shape, bool)
+        for old in [old.index for old in before] or [_FIXED]:
+            if old in parts and len(parts) > 1:
+                others = [np.broadcast_to(parts[base] == 0, new.shape) for base in parts if base != old]
+                entries |= np.logical_and.reduce([np.broadcast_to(parts[old] == 1, new.shape), *others])
+        by_sequence = entries[None] if axis is None else np.moveaxis(entries, axis, 0)
+        kept &= by_sequence.reshape(B, -1).all(1)
+    return kept
+
+
+def _parts(node: Any, factor: Array, stop: set[int], depth: int = 8) -> Iterator[tuple[int, Array]]:
+    """What a state is a sum of: tensors by creation number, each times a factor of constant masks."""
+    if not _flows(node) or node.primitive is None:
+        yield _FIXED, np.where(_values(node) == 0, 0.0, factor) if not _flows(node) else factor
+        return
+    name, operands = node.primitive.name, node.inputs
+    if node.index in stop or not depth or any(x.shape != node.shape for x in operands if _flows(x)):
+        yield node.index, factor
+    elif name in ("add", "subtract"):
+        yield from _parts(operands[0], factor, stop, depth - 1)
+        yield from _parts(operands[1], factor if name == "add" else -factor, stop, depth - 1)
+    elif name == "where" and not _flows(operands[0]):
+        chosen = _values(operands[0]).astype(bool)
+        yield from _parts(operands[1], factor * chosen, stop, depth - 1)
+        yield from _parts(operands[2], factor * ~chosen, stop, depth - 1)
+    elif name == "multiply" and not all(map(_flows, operands)):
+        a, b = operands if _flows(operands[0]) else reversed(operands)
+        yield from _parts(a, factor * _values(b), stop, depth - 1)
+    else:
+        yield node.index, factor
+
+
+def _flows(operand: Any) -> bool:
+    return type(operand) is Tensor and operand.requires_grad
+
+
+def _values(operand: Any) -> Array:
+    return operand._array if type(operand) is Tensor else np.asarray(operand)
+
+
+__all__ = ["Layout", "layout"]
