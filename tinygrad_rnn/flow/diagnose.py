@@ -114,11 +114,12 @@ class Layer:
     def measured(self) -> str:
         """The verdict and the numbers that say so."""
         counts = self.verdicts
+        steady = not any(finding.kind in ("jump", "change") for finding in self.findings)
         text = self.verdict
         if len(counts) > 1:
             others = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if verdict != self.verdict)
             text += f" in {counts.get(self.verdict, 0)} of {len(self.sequences)} sequences ({others})"
-        text += f": {in_words(self.verdict, self.memory, self.thresholds)}"
+        text += f": {in_words(self.verdict, self.memory, self.thresholds, steady)}"
         return text + (f" ({MASKED})" if self.masked else "")
 
     def __str__(self) -> str:
@@ -286,7 +287,7 @@ def _gated(flow: GradientFlow, own: set[int]) -> bool:
         node.step is not None
         and node.index not in own
         and node.primitive is not None
-        and node.primitive.name == "sigmoid"
+        and node.primitive.traits.bounds == (0, 1)
         for node in flow.structure.nodes
     )
 

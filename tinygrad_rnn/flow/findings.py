@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.backprop import messages
 from ..core.tensor import Tensor
 from .layout import Layout
 from .reach import Memory, Reach, Thresholds
 from .sweep import ToStates, between
 
-FLAT = 0.1
-"""A tanh or sigmoid whose slope is below this fraction of its largest is saturated."""
+CLOSE = 0.95
+"""A tanh or sigmoid is saturated where it is so far from the middle to a bound: its slope is a tenth of the largest."""
 
 WIDTH = 64
 """The directions of larger states are not counted: it takes a backward pass for each."""
@@ -71,31 +72,39 @@ def _cuts(layout: Layout) -> list[Finding]:
 
 # ------------------------------------------------------------------ activations
 def _activations(layout: Layout) -> list[Finding]:
-    """Dead units of relu, and saturated tanh and sigmoid, among what leads from state to state."""
-    places: dict[object, list[Tensor]] = {}
+    """Dead units, and saturation, among the activations that lead from state to state."""
     states = [tensor for state in layout.states for tensor in state]
     known = {tensor.index for tensor in states}
-    scope = states[0].scope
+    places: dict[tuple[object, str, tuple[float, float]], list[Tensor]] = {}
     for node in between(states, states).values():
-        name = node.primitive.name if node.primitive is not None else ""
-        if node.scope == scope and (name in ("relu", "tanh") or (name == "sigmoid" and node.index in known)):
-            places.setdefault((node.origin, name), []).append(node)
+        if node.primitive is not None and node.scope == states[0].scope and node.shape == states[-1].shape:
+            bounds = node.primitive.traits.bounds or (-np.inf, 0.0 if node.primitive.name == "maximum" else np.inf)
+            gate = bounds == (0, 1) and node.index not in known
+            if node.primitive.traits.elementwise and not gate and np.isfinite(bounds).any():
+                places.setdefault((node.origin, node.primitive.name, bounds), []).append(node)
     found = []
-    for (_, name), nodes in places.items():  # type: ignore[misc]
-        values = np.stack([node._array for node in nodes if node.shape == nodes[0].shape])
-        if name == "relu":
-            units = np.moveaxis(values, (layout.axis or 0) + 1, 1) if layout.axis is not None else values
-            dead = float((~(units > 0).any((0, 1) if layout.axis is not None else 0)).mean())
-            if dead:
-                words = f"{dead:.0%} of the units of relu are dead: 0 at every step in every sequence"
-                found.append(Finding("dead units", dead, words))
-        else:
-            flat = 1 - values**2 if name == "tanh" else 4 * values * (1 - values)
-            share = float((flat < FLAT).mean())
+    for (_, name, (low, high)), nodes in places.items():
+        values = np.stack([node._array for node in nodes])
+        if np.isfinite(low) and np.isfinite(high):
+            share = float((np.abs(values - (low + high) / 2) > CLOSE * (high - low) / 2).mean())
             if share >= 0.5:
-                words = f"{share:.0%} of the outputs of {name} are saturated (slope below {FLAT:.0%} of the largest)"
+                words = f"{share:.0%} of the outputs of {name} are saturated (slope below 10% of the largest)"
                 found.append(Finding("saturated", share, words))
+        else:
+            slopes = np.stack([messages(node, np.ones(node.shape, node.dtype))[_active(node)] for node in nodes])
+            units = slopes if layout.axis is None else np.moveaxis(slopes, layout.axis + 1, 1)
+            dead = float((units == 0).all(0 if layout.axis is None else (0, 1)).mean())
+            if dead:
+                words = (
+                    f"{dead:.0%} of the units of {name} are dead: they let nothing through at any step, in any sequence"
+                )
+                found.append(Finding("dead units", dead, words))
     return found
+
+
+def _active(node: Tensor) -> int:
+    """The operand of an activation that a gradient flows to."""
+    return next(i for i, x in enumerate(node.inputs) if type(x) is Tensor and x.requires_grad)
 
 
 # ------------------------------------------------------------------ along the sequence

@@ -15,16 +15,16 @@ FAR = 1e5
 """Lags beyond this are not worth a number."""
 
 
-def in_words(verdict: str, memory: Memory, thresholds: Thresholds) -> str:
-    """The numbers behind a verdict."""
+def in_words(verdict: str, memory: Memory, thresholds: Thresholds, steady: bool) -> str:
+    """The numbers behind a verdict; no mean of steps that are not alike (`steady`)."""
     if not memory.lags:
         return "there is no step before it to look back to"
     low, high = f"less than {100 * thresholds.low:g} %", f"more than {thresholds.high:g} times as much"
     if verdict == "weak":
         stays = f"{_amount(memory.left)} at the largest lag, {memory.lags}, gain {memory.gain:.2f} a step"
         return f"{low} is left from lag {memory.horizon} on{_spread(memory)}, but there it stays: {stays}"
-    words = [f"gain {memory.gain:.2f} a step"]
-    if memory.half_life < FAR:
+    words = [f"gain {memory.gain:.2f} a step"] if steady else []
+    if memory.half_life < FAR and steady:
         words.append(f"half-life {memory.half_life:.1f} steps")
     if memory.horizon is not None:
         words.append(f"{low} is left from lag {memory.horizon} on{_spread(memory)}")
@@ -34,7 +34,7 @@ def in_words(verdict: str, memory: Memory, thresholds: Thresholds) -> str:
         words.append(f"{memory.vanishing:.0%} of the losses fade, {memory.exploding:.0%} grow")
     if memory.horizon is None and memory.rise is None:
         words.append(f"{_amount(memory.left)} is left at the largest lag, {memory.lags}")
-        if memory.expected < FAR:
+        if memory.expected < FAR and steady:
             words.append(f"at this rate {low} from lag {np.ceil(memory.expected):.0f} on")
     return ", ".join(words)
 
