@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .core.tensor import Array, Tensor
+from .core.tensor import Array, Tensor, writable
 from .errors import GraphError, InputError, ShapeError
 
 
@@ -54,8 +54,9 @@ class Optimizer:
         self.steps += 1
         for p, state in zip(self.parameters, self.state, strict=True):
             if p.grad is not None:
-                g = p.grad + self.weight_decay * p.data if self.weight_decay else p.grad
-                self.update(p.data, g, **state)
+                array = writable(p)
+                g = p.grad + self.weight_decay * array if self.weight_decay else p.grad
+                self.update(array, g, **state)
 
     def update(self, p: Array, g: Array, **state: Array) -> None:
         """The rule: change the array `p` and its state in place, given its gradient `g`."""

@@ -70,7 +70,7 @@ def test_truncate_cuts_any_state_and_keeps_the_values():
     assert np.array_equal(cut.data, h.data)
     assert np.array_equal(deeper.data, c.data)
     assert not cut.requires_grad
-    assert cut.leaf.cut_from == h.index
+    assert cut.cut_from == h.index
     assert tg.truncate(None) is None
     with pytest.raises(tg.DTypeError, match="truncate: got str"):
         tg.truncate("h")

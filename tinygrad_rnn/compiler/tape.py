@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..core.backprop import messages
-from ..core.context import context, current, step_of
+from ..core.context import context, current, next_index, step_of
 from ..core.indexing import Patch, Slot
 from ..core.primitive import Primitive
-from ..core.tensor import Array, Tensor, constant, next_index
+from ..core.seal import SEALED
+from ..core.tensor import Array, Tensor, constant, make_leaf
 from ..debug.origin import Origin, assigned_name, line
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
 
@@ -141,8 +142,7 @@ class Tape:
         """The operation that made `tensor`; a leaf it has not seen is a constant."""
         n = self._known(tensor.index)
         if n < 0:
-            cut = None if tensor.leaf is None else tensor.leaf.cut_from
-            n = -1 if cut is None else self._known(cut)
+            n = -1 if tensor.cut_from is None else self._known(tensor.cut_from)
             if n < 0:
                 n = self.constant(tensor._array)
                 if self._script is not None:
@@ -305,8 +305,7 @@ class Tape:
             found = self._dummies.get((shape, dtype))
             if found is None:
                 found = self._dummies[shape, dtype] = _dummy(shape, dtype)
-        tensor = constant(found)
-        tensor.unsealed, tensor.requires_grad = False, flows
+        tensor = make_leaf(found, None, SEALED, requires_grad=flows)
         self._is_made_by(tensor, n)
         return tensor
 

@@ -20,7 +20,8 @@ from ..errors import DTypeError, GraphError, ShapeError, TensorError
 from .context import Context, context, current
 from .indexing import Patch, gather
 from .primitive import Vjp
-from .tensor import Array, Leaf, Tensor, check_seals, numeric, raw
+from .seal import Seal
+from .tensor import Array, Tensor, check_seals, numeric, raw
 
 Rules = tuple[Sequence[Any], Sequence[Vjp | None], Sequence[Any]]
 """Operands, the rule of each or None, and the arguments of the rules."""
@@ -161,7 +162,7 @@ def backprop(
     outer = current.get()
     sums = Recorded(outer) if create_graph else Arrays()
     useful = None if wanted is None else leading_to(wanted, outputs, since)
-    used: dict[Leaf, tuple[Tensor, int]] = {}
+    used: dict[Seal, tuple[Tensor, int]] = {}
     found = []
     try:
         for tensor, g in sweep(zip(outputs, seeds, strict=True), sums, useful, since, used):
@@ -179,7 +180,7 @@ def sweep(
     sums: Sums,
     useful: set[int] | None = None,
     since: int = 0,
-    used: dict[Leaf, tuple[Tensor, int]] | None = None,
+    used: dict[Seal, tuple[Tensor, int]] | None = None,
 ) -> Iterator[tuple[Tensor, Any]]:
     """Go back from the tensors of `seeds`, the youngest first: each is visited after all of its consumers.
 
@@ -188,7 +189,7 @@ def sweep(
         sums: how gradients are added up, and how the rules are called.
         useful: the creation numbers of the tensors to go to; by default all that require a gradient.
         since: a creation number; the sweep ends at older tensors as it does at leaves.
-        used: filled with the leaves that were operands, and the creation number of the first result of each.
+        used: filled with the seals of operands that may have changed, the operand, and the first result that used it.
 
     Yields:
         Each tensor with its gradient, complete, before it is sent on to the operands.
@@ -216,8 +217,9 @@ def sweep(
         for i, x in enumerate(operands):
             if type(x) is not Tensor:
                 continue
-            if used is not None and x.leaf is not None:
-                used[x.leaf] = x, index  # youngest first, so what stays is the first use
+            seal = x.seal
+            if used is not None and (seal.open or seal.changed_at > index):
+                used[seal] = x, index  # youngest first, so what stays is the first use
             rule = rules[i]
             if rule is None or not x.requires_grad or (useful is not None and x.index not in useful):
                 continue

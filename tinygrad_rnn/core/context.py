@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,10 @@ import numpy as np
 
 if TYPE_CHECKING:
     from .tensor import Array, Tensor
+
+
+next_index = count(1).__next__
+"""Creation numbers: operands always have smaller ones than results, so they sort topologically."""
 
 
 class Tag:

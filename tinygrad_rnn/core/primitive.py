@@ -25,8 +25,9 @@ from numpy.exceptions import AxisError
 from ..debug import origin as _origin
 from ..errors import DTypeError, ShapeError, TensorError
 from . import tensor as _tensor
-from .context import current, step_of
-from .tensor import NO_ATTRS, Array, Operand, Tensor, constant, next_index, numeric, registry, seal
+from .context import current, next_index, step_of
+from .seal import SEALED
+from .tensor import NO_ATTRS, Array, Operand, Tensor, constant, numeric, registry
 from .traits import NOTHING, Traits
 
 Vjp = Callable[..., Any]
@@ -112,13 +113,13 @@ class Primitive:
             if type(left) is Tensor and type(right) is Tensor:
                 found = True
                 wanted = left.requires_grad or right.requires_grad
-                unsealed = left.unsealed or right.unsealed
+                unsealed = left.seal.open or right.seal.open
                 arrays: Any = (left._array, right._array)
         elif arity == 1:
             (left,) = operands
             if type(left) is Tensor:
                 found = True
-                wanted, unsealed = left.requires_grad, left.unsealed
+                wanted, unsealed = left.requires_grad, left.seal.open
                 arrays = (left._array,)
         if not found:
             operands, arrays, found, wanted = self._accept(operands)
@@ -153,15 +154,15 @@ class Primitive:
         recorded = wanted or tracing
         if recorded and unsealed:  # before the result gets its number: what it saw is not a later change
             for operand in operands:
-                if type(operand) is Tensor and operand.unsealed:
-                    seal(operand)
+                if type(operand) is Tensor and operand.seal.open:
+                    operand.seal.close()
         if step is None and loop is not None:
             step = step_of(now)
         result = _new(Tensor)
         result._array = y
         result.grad = None
-        result.leaf = None
-        result.unsealed = False
+        result.seal = SEALED
+        result.cut_from = None
         result.retains_grad = False
         result._name = name
         result.step = step
@@ -185,6 +186,8 @@ class Primitive:
         else:
             result.requires_grad = False
             result.primitive = None
+            if y.base is not None:  # it may show the memory of an operand
+                result.seal = next((x.seal for x in operands if type(x) is Tensor and x.seal is not SEALED), SEALED)
             result.attrs = NO_ATTRS
         if watch is not None:
             watch(self.name, result, None)

@@ -20,7 +20,8 @@ from ..debug import origin as _origin
 from ..errors import InputError, ShapeError
 from ..escape import is_plain
 from .context import Context, Tag, context, current
-from .tensor import Array, Leaf, Tensor, constant, make_leaf, numeric
+from .seal import Seal
+from .tensor import Array, Tensor, constant, make_leaf, numeric
 
 _YIELDS = CO_GENERATOR | CO_ASYNC_GENERATOR
 """Marks the code of a function whose frame may stand still while its caller goes on."""
@@ -71,13 +72,13 @@ class Steps:
     and the tag with it.
     """
 
-    __slots__ = ("_by_hand", "_leaf", "_numbers", "_source", "_start", "_viewed")
+    __slots__ = ("_by_hand", "_numbers", "_seal", "_source", "_start", "_viewed")
 
     def __init__(self, source: Any, numbers: Iterator[int], start: int) -> None:
         self._source, self._numbers, self._start = source, numbers, start
         slices = isinstance(source, Tensor)
         self._viewed = slices and not source.requires_grad and not current.get().tracing
-        self._leaf = Leaf(base=source if slices and source.leaf is not None else None)  # one for all views
+        self._seal = source.seal if self._viewed and not source.seal.exposed else None
         self._by_hand: _Loop | None = None
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
@@ -104,11 +105,11 @@ class Steps:
 class _Loop:
     """One loop over a sequence. It keeps no frame, so it goes as soon as the loop is left."""
 
-    __slots__ = ("by_hand", "leaf", "numbers", "slices", "source", "start", "tag", "viewed")
+    __slots__ = ("by_hand", "numbers", "seal", "slices", "source", "start", "tag", "viewed")
 
     def __init__(self, steps: Steps, by_hand: bool) -> None:
         self.source, self.numbers, self.start = steps._source, steps._numbers, steps._start
-        self.viewed, self.leaf, self.by_hand = steps._viewed, steps._leaf, by_hand
+        self.viewed, self.seal, self.by_hand = steps._viewed, steps._seal, by_hand
         self.slices = isinstance(self.source, Tensor)
         self.tag = Tag()
 
@@ -130,7 +131,7 @@ class _Loop:
             current.set(
                 Context(now.recording, now.tracing, None if pinned else t, now.scope, now.watch, now.drawn, tag)
             )
-            x = _slice(self.source, i, self.leaf) if self.viewed else self.source[i]
+            x = _slice(self.source, i, self.seal) if self.viewed else self.source[i]
             if self.slices:
                 x._code, x._offset = frame.f_code, frame.f_lasti
                 x.step = t
@@ -142,14 +143,11 @@ class _Loop:
         self.tag.end()
 
 
-def _slice(source: Tensor, i: int, leaf: Leaf) -> Tensor:
-    """One step of a sequence without a gradient: a read-only view under its owner's seal."""
-    view = source._array[i]
-    view = view if isinstance(view, np.ndarray) else np.asarray(view)
+def _slice(source: Tensor, i: int, seal: Seal | None) -> Tensor:
+    """One step of a sequence without a gradient: a read-only view, under the seal of the whole or one of its own."""
+    view = np.asarray(source._array[i])
     view.setflags(write=False)
-    x = make_leaf(Tensor.__new__(Tensor), view, None, leaf, False, None)
-    x.unsealed = leaf.base is not None
-    return x
+    return make_leaf(view, None, Seal(view, foreign=True) if seal is None else seal)
 
 
 @contextmanager

@@ -9,10 +9,8 @@ reference. Operators and NumPy functions on a tensor look their primitive up in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
 from types import CodeType, MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, final
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -20,7 +18,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ..debug import origin as _origin
 from ..debug.origin import Origin
 from ..errors import DTypeError, GraphError, ShapeError, TensorError
-from .context import current, step_of
+from .context import current, next_index, step_of
+from .seal import SEALED, Seal
 
 if TYPE_CHECKING:
     from .primitive import Primitive
@@ -33,30 +32,6 @@ Axis = int | tuple[int, ...] | None
 
 registry: dict[Callable[..., Any], Any] = {}
 """NumPy function -> the primitive or function that stands for it on tensors."""
-
-next_index = count(1).__next__
-"""Creation numbers: operands always have smaller ones than results, so they sort topologically."""
-
-
-class Leaf:
-    """What the engine knows of a leaf's array, to notice that it changed under a graph.
-
-    NumPy has no version counter, so a leaf is fingerprinted when a graph first uses it and again
-    at backward. Handing the array out through `Tensor.data` ends the seal, and the next use makes
-    a new one.
-    """
-
-    __slots__ = ("base", "changed_at", "cut_from", "fingerprint", "sealed_at")
-
-    def __init__(self, base: Tensor | None = None, cut_from: int | None = None) -> None:
-        self.base = base
-        """The leaf whose array this one is a view of: one seal serves all steps of a sequence."""
-        self.cut_from = cut_from
-        """Creation number of the tensor that this one was detached from."""
-        self.fingerprint: int | None = None
-        self.sealed_at = 0
-        self.changed_at = 0
-        """Creation number at which a change was noticed; older consumers saw other values."""
 
 
 @final
@@ -77,6 +52,8 @@ class Tensor:
         requires_grad: whether gradients flow here.
         primitive, inputs, attrs: how a result came about; None, () and {} on a leaf.
         step, scope: the time step and the scope it was made in.
+        index: its creation number; operands have smaller ones than results.
+        cut_from: the creation number of the tensor that it was detached from, if it was.
     """
 
     __slots__ = (
@@ -88,15 +65,15 @@ class Tensor:
         "_offset",
         "_right",
         "attrs",
+        "cut_from",
         "grad",
         "index",
-        "leaf",
         "primitive",
         "requires_grad",
         "retains_grad",
         "scope",
+        "seal",
         "step",
-        "unsealed",
     )
 
     grad: Array | None
@@ -106,8 +83,8 @@ class Tensor:
     index: int
     step: int | None
     scope: str
-    leaf: Leaf | None
-    unsealed: bool
+    seal: Seal
+    cut_from: int | None
     retains_grad: bool
     _array: Array
     _name: str | None
@@ -134,18 +111,18 @@ class Tensor:
                 f"Tensor: requires_grad=True needs a floating dtype, and {name or 'the data'} has {array.dtype}; "
                 "pass dtype=np.float64 or write the numbers with a decimal point"
             )
-        make_leaf(self, array, _origin.maker(1), Leaf(), requires_grad, name)
+        make_leaf(array, _origin.maker(1), Seal(array), requires_grad, name, tensor=self)
 
     # ------------------------------------------------------------------ the array
     @property
     def data(self) -> Array:
-        """The values. Results are read-only; a leaf's array may be changed between graphs."""
-        leaf = self.leaf
-        if leaf is None:
-            self._array.setflags(write=False)  # here and not when it is made: few results are ever looked at
-        else:
-            owner = self if leaf.base is None else leaf.base
-            owner.unsealed = self.unsealed = True
+        """The values. Results are read-only; a leaf's array may be changed between graphs.
+
+        What is assigned is copied.
+        """
+        if self._array is self.seal.array:
+            return self.seal.hand_out()
+        self._array.setflags(write=False)  # here and not when it is made: few results are ever looked at
         return self._array
 
     @data.setter
@@ -161,10 +138,11 @@ class Tensor:
                 f"{self.describe()} has shape {self._array.shape} and dtype {self._array.dtype}; it was assigned "
                 f"{array.shape} of {array.dtype}: assign the same kind, or make a new Tensor"
             )
-        self._array = array if array.flags.writeable else array.copy()
-        if self.leaf is None or self.leaf.base is not None:
-            self.leaf = Leaf()  # it stops being a view of another leaf's array
-        self.unsealed = True
+        if self._array is self.seal.array and array is self.seal.hand_out():
+            return  # t.data -= ... has changed it in place already
+        self._array = np.array(array)
+        self.seal = Seal(self._array)
+        self.seal.change()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -286,15 +264,10 @@ class Tensor:
 
         The graph behind is not kept alive; pictures draw a cut between the two.
         """
-        cut = Tensor.__new__(Tensor)
-        base = None if self.leaf is None else self if self.leaf.base is None else self.leaf.base
-        if base is None:
+        if self.seal is SEALED:
             self._array.setflags(write=False)
-        before = None if self.leaf is None else self.leaf.cut_from  # what is cut off twice still comes from the result
-        cut_from = self.index if before is None else before
-        make_leaf(cut, self._array, _origin.caller(1), Leaf(base=base, cut_from=cut_from), False, self._name)
-        cut.unsealed = base is not None  # a result is read-only and needs no seal
-        return cut
+        first = self.index if self.cut_from is None else self.cut_from  # cut off twice, it still comes from the result
+        return make_leaf(self._array, _origin.caller(1), self.seal, name=self._name, cut_from=first)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What `copy` and `pickle` make of it: a leaf of its own, without the history; a leaf keeps its gradient.
@@ -450,7 +423,7 @@ class Tensor:
             ShapeError: a leaf would change its shape or dtype.
         """
         recording, tracing, *_ = current.get()
-        if self.leaf is None or not self._array.flags.writeable:
+        if self._array is not self.seal.array or not self._array.flags.writeable:
             return result
         if not recording and not tracing:
             value = result._array
@@ -459,7 +432,7 @@ class Tensor:
                     f"{symbol}=: {self.describe()} of {self.dtype} cannot take {value.shape} of dtype "
                     f"{value.dtype} in place; it must broadcast to the tensor's own"
                 )
-            np.copyto(self.data, value, casting="same_kind")  # data, as it is to be seen that the values changed
+            np.copyto(self.seal.change(), value, casting="same_kind")
             return self
         if self.requires_grad:
             name = self.name or "t"
@@ -779,23 +752,30 @@ _NOWHERE = (None, 0)
 
 
 def make_leaf(
-    tensor: Tensor, array: Array, origin: Origin | None, leaf: Leaf, requires_grad: bool, name: str | None
+    array: Array,
+    origin: Origin | None,
+    seal: Seal,
+    requires_grad: bool = False,
+    name: str | None = None,
+    cut_from: int | None = None,
+    tensor: Tensor | None = None,
 ) -> Tensor:
-    """Fill in a fresh leaf; the one place that sets its slots."""
-    tensor._array = array
-    tensor.grad = None
-    tensor.requires_grad = requires_grad
-    tensor.primitive = None
-    tensor.attrs = NO_ATTRS
-    tensor.index = next_index()
-    tensor._code, tensor._offset = origin or _NOWHERE
-    tensor.leaf = leaf
-    tensor.unsealed = True
-    tensor.retains_grad = False
-    tensor._name = name
+    """A leaf that shows `array`; with `make_result` the one place that fills in a tensor."""
+    leaf = Tensor.__new__(Tensor) if tensor is None else tensor
+    leaf._array = array
+    leaf.grad = None
+    leaf.requires_grad = requires_grad
+    leaf.primitive = None
+    leaf.attrs = NO_ATTRS
+    leaf.index = next_index()
+    leaf._code, leaf._offset = origin or _NOWHERE
+    leaf.seal = seal
+    leaf.cut_from = cut_from
+    leaf.retains_grad = False
+    leaf._name = name
     now = current.get()
-    tensor.step, tensor.scope = step_of(now), now.scope
-    return tensor
+    leaf.step, leaf.scope = step_of(now), now.scope
+    return leaf
 
 
 def _restored(array: Array, requires_grad: bool, name: str | None, grad: Array | None) -> Tensor:
@@ -808,52 +788,29 @@ def _restored(array: Array, requires_grad: bool, name: str | None, grad: Array |
 
 def constant(array: Array, origin: Origin | None = None) -> Tensor:
     """A leaf without a gradient that shares `array`'s memory (the constructor copies instead)."""
-    return make_leaf(Tensor.__new__(Tensor), array, origin, Leaf(), False, None)
+    return make_leaf(array, origin, Seal(array, foreign=True))
 
 
-# ---------------------------------------------------------------------- noticing changed leaves
-def seal(tensor: Tensor) -> None:
-    """Fingerprint a leaf at its first use by a graph since its array was last handed out."""
-    assert tensor.leaf is not None
-    owner = tensor if tensor.leaf.base is None else tensor.leaf.base
-    if owner.unsealed and owner.leaf is not None:
-        record, found = owner.leaf, _fingerprint(owner._array)
-        if record.fingerprint is not None and record.fingerprint != found:
-            record.changed_at = next_index()
-        record.fingerprint = found
-        owner.unsealed = False
-    tensor.unsealed = False
+def writable(tensor: Tensor) -> Array:
+    """The array of a leaf, to be changed at once: results computed from it before can no longer go back."""
+    if tensor._array is not tensor.seal.array:
+        tensor.data = tensor._array  # it shows the memory of another
+    return tensor.seal.change()
 
 
-def check_seals(used: Mapping[Leaf, tuple[Tensor, int]]) -> None:
+def check_seals(used: Mapping[Seal, tuple[Tensor, int]]) -> None:
     """Refuse to go back through leaves that changed since they were used.
 
-    This ends their seals: after a backward pass weights may change, and the next graph sees them anew.
-
     Args:
-        used: for each leaf's record the leaf, and the creation number of the first result that used it.
+        used: for each seal a leaf, and the creation number of the first result that used it.
 
     Raises:
         GraphError: an array is not the one that the forward pass saw.
     """
-    owners: dict[int, tuple[Tensor, Tensor, int]] = {}
-    for leaf, (tensor, first_use) in used.items():
-        owner = tensor if leaf.base is None else leaf.base
-        known = owners.get(owner.index)
-        if known is None or first_use < known[2]:
-            owners[owner.index] = owner, tensor, first_use
-    for owner, tensor, first_use in owners.values():
-        record = owner.leaf
-        if record is None or record.fingerprint is None:
-            continue
-        if record.changed_at > first_use or record.fingerprint != _fingerprint(owner._array):
-            where = f" (made at {_origin.line(owner.origin)})" if owner.origin else ""
+    for seal, (tensor, first_use) in used.items():
+        if seal.is_broken(first_use):
+            where = f" (made at {_origin.line(tensor.origin)})" if tensor.origin else ""
             raise GraphError(
                 f"backward: the array of {tensor.describe()}{where} was changed after the forward pass used it, so its "
                 "gradients would be wrong; run forward again, or change it only after backward"
             )
-        owner.unsealed = tensor.unsealed = True
-
-
-def _fingerprint(array: Array) -> int:
-    return crc32(np.ascontiguousarray(array).data) if array.size else 0

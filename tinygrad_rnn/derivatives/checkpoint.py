@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..core.backprop import backprop
-from ..core.context import context, current, step_of
+from ..core.context import context, current, next_index, step_of
 from ..core.primitive import primitive, transparent
 from ..core.steps import steps
-from ..core.tensor import Array, Tensor, next_index, numeric
+from ..core.tensor import Array, Tensor, numeric
 from ..errors import GraphError, InputError, ShapeError
 
 

@@ -43,7 +43,7 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
     if all(k == last or any(tensor.index in leading for tensor in state) for k, state in enumerate(given)):
         return given
     graph = structure(_joined(tensors, loss))
-    cut = {leaf.leaf.cut_from for leaf in graph.cuts if leaf.leaf is not None and leaf.leaf.cut_from is not None}
+    cut = {leaf.cut_from for leaf in graph.cuts if leaf.cut_from is not None}
     known = _recurrent(graph, cut)
     home = {
         tensor.index: tuple(other for other in state if other.index in known)

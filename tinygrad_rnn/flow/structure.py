@@ -46,7 +46,7 @@ class Structure:
     initial_states: list[Tensor]
     """Tensors from outside any step where later steps have a state, such as h_0."""
     cuts: list[Tensor]
-    """Leaves made by `detach`; their `leaf.cut_from` is the creation number of the tensor cut off."""
+    """Leaves made by `detach`; their `cut_from` is the creation number of the tensor cut off."""
     running_totals: set[int]
     """Creation numbers of what steps hand on only to add it up into the loss: `loss = loss + l_t` is no memory."""
     _uses: dict[int, list[Use]] = field(repr=False)
@@ -102,7 +102,7 @@ def structure(loss: Tensor) -> Structure:
         layers=_layers(rows),
         shared_weights=_shared_weights(nodes, leaves, uses),
         initial_states=_initial_states(states, nodes, leaves, uses, sites),
-        cuts=[leaf for leaf in leaves if leaf.leaf is not None and leaf.leaf.cut_from is not None],
+        cuts=[leaf for leaf in leaves if leaf.cut_from is not None],
         running_totals=totals,
         _uses=dict(uses),
     )
@@ -242,7 +242,7 @@ def _initial_states(
     roles = {(sites[user.index], i) for state in states for user, i in uses[state.index] if user.step != state.step}
 
     def begins(tensor: Tensor) -> bool:
-        cut = tensor.leaf is not None and tensor.leaf.cut_from is not None
+        cut = tensor.cut_from is not None
         outside = tensor.step is None or (tensor.is_leaf and not cut)
         return outside and any(
             user.step is not None and (sites[user.index], i) in roles for user, i in uses[tensor.index]

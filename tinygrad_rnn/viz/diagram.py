@@ -174,8 +174,7 @@ class _Builder:
         data[key] = self._add(Box("input", zone, [leaf], title, "", step, align=("input", leaf.name)), leaf)
 
     def _source_of_cut(self, leaf: Tensor) -> Box | None:
-        assert leaf.leaf is not None
-        return self.box_of.get(leaf.leaf.cut_from or 0)
+        return self.box_of.get(leaf.cut_from or 0)
 
     def _initial_words(self, tensor: Tensor) -> tuple[tuple[Run, ...], str]:
         """Name an initial state by the role that it plays: h at the step before the first."""
