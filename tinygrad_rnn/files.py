@@ -15,6 +15,12 @@ from typing import Any
 
 from .errors import InputError
 
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 def as_path(path: Any, what: str) -> Path:
     """`path` as a Path.
@@ -105,6 +111,34 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Keep other processes, and other calls in this one, from entering for the same folder while the block runs.
+
+    The lock is on the open folder: nothing is written, and it ends with the process, however that ends. Where the
+    system has no such lock (Windows, some network folders), the block just runs.
+
+    Raises:
+        InputError: another one is in.
+    """
+    handle = None
+    try:
+        if fcntl is not None:
+            try:
+                handle = os.open(folder, os.O_RDONLY)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"another run is writing to {folder}; wait for its end, or choose another folder"
+                ) from error
+            except OSError:
+                pass
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 @contextmanager

@@ -287,6 +287,7 @@ def test_a_run_in_pieces_is_the_run_in_one(text, tmp_path, changes):
     whole = train.Trainer(settings(text, **changes))
     whole.run(quiet, progress=False)
     pieces = train.Trainer(settings(text, **changes), tmp_path / "run")
+    pieces._make_folder()
     pieces._open()
     for stop in (5, 10, 15):
         while pieces.step < stop:

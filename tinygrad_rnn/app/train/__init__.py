@@ -7,7 +7,8 @@ from .real import Digits, Sunspots
 from .settings import DEFAULTS, TASKS, Settings
 from .synthetic import Adding, Copying, TemporalOrder
 from .task import Task, predict
-from .trainer import Result, Trainer, load_model
+from .trained import Trained, load_model
+from .trainer import Result, Trainer
 
 __all__ = [
     "DEFAULTS",
@@ -23,6 +24,7 @@ __all__ = [
     "Sunspots",
     "Task",
     "TemporalOrder",
+    "Trained",
     "Trainer",
     "bits_per_character",
     "load_model",

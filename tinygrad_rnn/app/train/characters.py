@@ -49,7 +49,7 @@ class Characters(Task):
         self.k1, self.window = k1, k2
         self.vocabulary = Vocabulary(written)
         self.inputs = self.outputs = len(self.vocabulary)
-        self.digest = hashlib.sha256(written.encode()).hexdigest()
+        self.digest = digest(written)
         ids = self.vocabulary.encode(written)
         held = max(len(ids) // 10, k2 + 2)
         self.train_ids, self.held_ids = ids[:-held], ids[-held:]
@@ -92,6 +92,11 @@ class Characters(Task):
 
     def record(self) -> dict[str, Any]:
         return {"characters": self.vocabulary.characters, "text": self.digest}
+
+
+def digest(text: str) -> str:
+    """By which a checkpoint knows its text again: the SHA-256 of its UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def in_words(bits: float) -> str:
@@ -186,4 +191,4 @@ def sample(
     return vocabulary.decode(written)
 
 
-__all__ = ["Characters", "bits_per_character", "in_words", "sample"]
+__all__ = ["Characters", "bits_per_character", "digest", "in_words", "sample"]

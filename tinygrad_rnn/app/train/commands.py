@@ -17,7 +17,8 @@ from ..text import read_text
 from .characters import bits_per_character, in_words, sample
 from .model import CELLS
 from .settings import DEFAULTS, OPTIMIZERS, SCHEDULES, TASKS, Settings
-from .trainer import Trainer, load_model
+from .trained import load_model
+from .trainer import Trainer
 
 HELP: dict[str, str] = {
     "text": "char: a UTF-8 file (default: the help topics that come with Python)",
@@ -157,7 +158,7 @@ def run_sample(arguments: argparse.Namespace) -> int:
     """`tinygrad-rnn sample RUN ...`."""
     if arguments.seed < 0:
         raise InputError(f"--seed: got {arguments.seed}, expected 0 or more")
-    model, settings, vocabulary = load_model(arguments.model)
+    model, settings, vocabulary, _ = load_model(arguments.model)
     if vocabulary is None:
         raise InputError(f"{arguments.model} was trained on {settings.task}; only a character model writes text")
     rng = np.random.default_rng(arguments.seed)
@@ -168,14 +169,14 @@ def run_sample(arguments: argparse.Namespace) -> int:
 
 def run_eval(arguments: argparse.Namespace) -> int:
     """`tinygrad-rnn eval RUN [--text FILE]`."""
-    model, settings, vocabulary = load_model(arguments.model)
+    trained = load_model(arguments.model)
     if arguments.text is None:
-        task = settings.build_task()
-        print(task.details(task.score(model)))
+        task = trained.task()
+        print(task.details(task.score(trained.model)))
         return 0
-    if vocabulary is None:
-        raise InputError(f"{arguments.model} was trained on {settings.task}; --text is for character models")
-    bits = bits_per_character(model, vocabulary.encode(read_text(arguments.text, at_least=2)))
+    if trained.vocabulary is None:
+        raise InputError(f"{arguments.model} was trained on {trained.settings.task}; --text is for character models")
+    bits = bits_per_character(trained.model, trained.vocabulary.encode(read_text(arguments.text, at_least=2)))
     print(in_words(bits))
     return 0
 

@@ -14,7 +14,7 @@ from ...flow.structure import structure
 from ...ops import softmax_cross_entropy
 from ..text import Vocabulary, read_text
 from .model import SequenceModel
-from .trainer import load_model
+from .trained import load_model
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def look_at(
         V = len(vocabulary)
         model = SequenceModel(cell, V, V, hidden, layers, embedding=min(V, hidden), rng=np.random.default_rng(seed))
     else:
-        model, settings, known = load_model(run)
-        if known is None:
-            raise InputError(f"{run} was trained on {settings.task}; give a run of a character model")
-        vocabulary = known
-        written = read_text(settings.text if text is None else text, at_least=length + 1)
+        trained = load_model(run)
+        if trained.vocabulary is None:
+            raise InputError(f"{run} was trained on {trained.settings.task}; give a run of a character model")
+        model, vocabulary = trained.model, trained.vocabulary
+        written = trained.text(length + 1) if text is None else read_text(text, at_least=length + 1)
     model.eval()
     return look(model, vocabulary, written[: length + 1])
 

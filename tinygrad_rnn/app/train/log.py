@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...files import write_file
+from ...files import as_path, read_file, write_file
 
 FIELDS = ("step", "loss", "gradient_norm", "score", "learning_rate", "tokens_per_second")
+HEADER = ",".join(FIELDS)
+LIMIT = 256 * 2**20
+"""The largest log that is read, in bytes."""
 
 
 class Log:
@@ -33,16 +34,14 @@ class Log:
         self.kind = kind
         self.path = Path(folder) / f"log.{kind}"
         kept = [record for record in read_log(self.path) if record["step"] <= upto] if self.path.exists() else []
-        header = ",".join(FIELDS) + "\n" if kind == "csv" else ""
+        header = HEADER + "\n" if kind == "csv" else ""
         write_file(self.path, header + "".join(map(self._line, kept)))
 
     def _line(self, record: dict[str, Any]) -> str:
         ordered = {name: record.get(name) for name in FIELDS}
         if self.kind == "jsonl":
             return json.dumps(ordered) + "\n"
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow("" if v is None else v for v in ordered.values())
-        return text.getvalue()
+        return ",".join("" if value is None else str(value) for value in ordered.values()) + "\n"
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one line, as a whole."""
@@ -59,17 +58,45 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
     """The records of a log file; a line that a kill cut short is left out.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or a whole line is no record.
     """
+    source = as_path(path, "read_log")
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = read_file(source, LIMIT).decode("utf-8").split("\n")[:-1]
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    whole = [line for line in lines if line.endswith("\n")]
-    if Path(path).suffix == ".csv":
-        rows = csv.DictReader(whole)
-        return [{k: None if v == "" else int(v) if k == "step" else float(v) for k, v in row.items()} for row in rows]
-    return [json.loads(line) for line in whole]
+        raise InputError(f"cannot read {source}: {error.strerror}; give the log of a run") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source} is not UTF-8 (byte {error.start}); move it away to begin another log") from error
+    records = []
+    for number, line in enumerate(lines, 1):
+        if source.suffix == ".csv" and number == 1 and line == HEADER:
+            continue
+        try:
+            record = _from_csv(line) if source.suffix == ".csv" else json.loads(line)
+            _check(record)
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"{source}, line {number} is no record of a run: {error}; move the file away to begin another log"
+            ) from error
+        records.append(record)
+    return records
+
+
+def _from_csv(line: str) -> dict[str, Any]:
+    values = line.split(",")
+    if len(values) != len(FIELDS):
+        raise ValueError(f"it has {len(values)} values, expected {len(FIELDS)}")
+    read = [None if text == "" else float(text) for text in values[1:]]
+    return dict(zip(FIELDS, [int(values[0]), *read], strict=True))
+
+
+def _check(record: Any) -> None:
+    if not isinstance(record, dict) or set(record) != set(FIELDS):
+        raise ValueError(f"expected {', '.join(FIELDS)}")
+    for name, value in record.items():
+        kinds = int if name == "step" else int | float | None
+        if not isinstance(value, kinds) or isinstance(value, bool) or (name == "step" and value < 0):
+            raise ValueError(f"{name} is {value!r:.40}")
 
 
 __all__ = ["FIELDS", "Log", "read_log"]

@@ -23,6 +23,8 @@ from ...escape import is_plain
 from ...files import as_path, read_file, write_file
 
 KEPT = 2
+BEST = "best.safetensors"
+"""The weights of the best score, beside the checkpoints of a run."""
 
 
 class Checkpoint(NamedTuple):
@@ -58,10 +60,11 @@ def load(path: str | Path) -> Checkpoint:
         metadata = header.get("__metadata__", {})
         for name in arrays:
             if not is_plain(name):
-                raise InputError(f"checkpoint {path} holds an entry named {name!r:.120}; use an older one")
+                raise InputError(f"checkpoint {path} holds an entry named {name!r:.120}; {others(Path(path))}")
         both = json.loads(metadata["checkpoint"])
         if both["digest"] != _digest(arrays, both["record"]):
-            raise InputError(f"checkpoint {path} is damaged: its contents do not match its digest; use an older one")
+            reason = "its contents do not match its digest"
+            raise InputError(f"checkpoint {path} is damaged: {reason}; {others(Path(path))}")
         return Checkpoint(arrays, json.loads(both["record"]))
     except InputError:
         raise
@@ -72,9 +75,11 @@ def load(path: str | Path) -> Checkpoint:
             f"cannot read checkpoint {path}: {error.strerror or error}; give a run's folder or a checkpoint in it"
         ) from error
     except KeyError as error:
-        raise InputError(f"{path} is not a checkpoint of a training run (it has no {error.args[0]})") from error
+        raise InputError(
+            f"{path} is not a checkpoint of a training run (it has no {error.args[0]}); {others(Path(path))}"
+        ) from error
     except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"checkpoint {path} is damaged or not one: {error}; use an older one") from error
+        raise InputError(f"checkpoint {path} is damaged or not one: {error}; {others(Path(path))}") from error
 
 
 def _digest(arrays: Mapping[str, Array], record: str) -> str:
@@ -84,6 +89,11 @@ def _digest(arrays: Mapping[str, Array], record: str) -> str:
         found.update(f"\0{name}\0{array.dtype}\0{array.shape}\0".encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
+
+
+def under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays whose names begin with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 # ---------------------------------------------------------------------- a folder of them
@@ -130,6 +140,11 @@ def load_newest(
     )
 
 
+def newer(folder: str | Path, step: int) -> list[Path]:
+    """The checkpoints of later steps than this, the newest first."""
+    return [path for path in _by_age(folder) if path.name > path_of(folder, step).name]
+
+
 def others(path: Path) -> str:
     """What to do when the checkpoint at `path` is of no use: the newest of the others in its folder, by name."""
     found = [str(other) for other in _by_age(path.parent) if other != path]
@@ -140,4 +155,4 @@ def _by_age(folder: str | Path) -> list[Path]:
     return sorted(Path(folder).glob("step-*.safetensors"), reverse=True)
 
 
-__all__ = ["Checkpoint", "load", "load_newest", "others", "path_of", "save", "save_step"]
+__all__ = ["BEST", "Checkpoint", "load", "load_newest", "newer", "others", "path_of", "save", "save_step", "under"]

@@ -29,6 +29,7 @@ FIELDS: dict[str, type] = {
     "stopped": str,
     "generators": list,
     "task": dict,
+    "version": str,
 }
 
 

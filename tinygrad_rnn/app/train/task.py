@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike
 
 from ...core.backprop import no_grad
 from ...core.tensor import Array, Tensor
+from ...errors import InputError
 from ...ops import softmax_cross_entropy, squared_error
 from .model import SequenceModel, run_in_windows
 
@@ -76,6 +77,19 @@ class Task:
     def record(self) -> dict[str, Any]:
         """What a checkpoint must remember of the data, to build the model and to refuse other data."""
         return {}
+
+    def check_record(self, record: dict[str, Any], text: str | None) -> None:
+        """Refuse other data than what a checkpoint remembers.
+
+        Args:
+            record: from the checkpoint.
+            text: where this task's text was read, for the message.
+
+        Raises:
+            InputError: this is other data.
+        """
+        if record != self.record():
+            raise InputError(f"{text or 'the data'} is not the text that this run began with; restore it")
 
 
 def predict(model: SequenceModel, x: Array, last: bool, rows: int = 256) -> Array:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ... import __version__
 from ...compiler import Compiled
 from ...core.tensor import Tensor, raw
 from ...errors import InputError
-from ...files import as_path
+from ...files import as_path, only_one
 from ...nn.truncation import truncate
 from ...optim import clip_grad_norm_, clip_grad_value_
 from ..progress import tqdm
-from ..text import Vocabulary
 from . import saved as checkpoint
 from .log import Log
-from .model import SequenceModel
-from .saved import Checkpoint
+from .saved import BEST, Checkpoint, under
 from .schema import check
 from .settings import Settings
-
-BEST = "best.safetensors"
 
 
 def _say(line: str) -> None:
@@ -68,7 +65,7 @@ class Trainer:
         self.optimizer = settings.build_optimizer(self.model)
         self.program = Compiled(self.task.objective)
         self.schedule = settings.build_schedule()
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else as_path(folder, "Trainer")
         self.log: Log | None = None
         self.history: list[dict[str, Any]] = []
         self.state: Any = None
@@ -80,6 +77,8 @@ class Trainer:
         """Why it ended, if it did so before its last step."""
         self.refused: list[str] = []
         """What was wrong with newer checkpoints that were not used."""
+        self._newest = -1
+        """The step of the newest checkpoint that this run wrote or began with."""
 
     # ------------------------------------------------------------------ saving and continuing
     @classmethod
@@ -94,10 +93,18 @@ class Trainer:
             steps: another total number of updates.
 
         Raises:
-            InputError: there is no usable checkpoint, or the data is not what it was.
+            InputError: there is no usable checkpoint, the data is not what it was, another version of this package
+                wrote it, which may round differently, or the run has made more than `steps` updates already.
         """
-        saved, refused = checkpoint.load_newest(folder, check)
+        saved, refused = checkpoint.load_newest(as_path(folder, "resume"), check)
         settings = Settings.from_dict(saved.record["settings"])
+        if saved.record["version"] != __version__:
+            raise InputError(
+                f"{folder} was written by version {saved.record['version']:.40} and this is {__version__}; continue it "
+                "with that version, or begin another run"
+            )
+        if steps is not None and steps < saved.record["step"]:
+            raise InputError(f"{folder}: got steps={steps}, expected {saved.record['step']}, the updates made, or more")
         trainer = cls(settings if steps is None else settings.with_steps(steps), folder)
         trainer._restore(saved)
         trainer.refused = refused
@@ -119,26 +126,28 @@ class Trainer:
             "stopped": self.stopped,
             "generators": [generator.bit_generator.state for generator in self.model.generators()],
             "task": self.task.record(),
+            "version": __version__,
         }
         return Checkpoint(arrays, record)
 
     def _restore(self, saved: Checkpoint) -> None:
         record = saved.record
-        if record["task"] != self.task.record():
-            raise InputError(f"{self.settings.text or 'the data'} is not the text that this run began with; restore it")
-        self.model.load_state_dict(_under("model.", saved.arrays))
-        self.optimizer.load_state_dict(_under("optimizer.", saved.arrays))
-        carried = [array for _, array in sorted(_under("carried.", saved.arrays).items())]
+        self.task.check_record(record["task"], self.settings.text)
+        self.model.load_state_dict(under("model.", saved.arrays))
+        self.optimizer.load_state_dict(under("optimizer.", saved.arrays))
+        carried = [array for _, array in sorted(under("carried.", saved.arrays).items())]
         self.state = None if not carried else tuple(carried) if len(carried) > 1 else carried[0]
         for generator, state in zip(self.model.generators(), record["generators"], strict=True):
             generator.bit_generator.state = state
         self.step, self.best = record["step"], record["best"]
         self.waited, self.stopped = record["waited"], record["stopped"]
+        self._newest = self.step
 
     def save(self) -> None:
         """Write a checkpoint of this moment; the one before it stays."""
         if self.folder is not None:
             checkpoint.save_step(self.folder, self.step, self._snapshot())
+            self._newest = self.step
 
     # ------------------------------------------------------------------ one step, and all of them
     def advance(self) -> tuple[float, float, int]:
@@ -181,9 +190,15 @@ class Trainer:
             progress: show a progress bar; None: only on a terminal.
 
         Raises:
-            InputError: the folder cannot be written to; what was saved before stays whole.
+            InputError: the folder cannot be written to, holds another run or is in use by one; what was saved before
+                stays whole.
         """
-        self._open()
+        self._make_folder()
+        with nullcontext() if self.folder is None else only_one(self.folder):
+            self._open()
+            return self._run(say, progress)
+
+    def _run(self, say: Callable[[str], None], progress: bool | None) -> Result:
         settings, score = self.settings, math.nan
         bar = tqdm(
             total=settings.steps, initial=self.step, unit="step", disable=None if progress is None else not progress
@@ -213,14 +228,26 @@ class Trainer:
             score = self.task.score(self.model)
         return Result(self.step, score, self.best, self.stopped)
 
+    def _make_folder(self) -> None:
+        """Before the first step, so that a bad place is found out at once."""
+        if self.folder is not None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"cannot write to {self.folder}: {error.strerror}; choose another folder") from error
+
     def _open(self) -> None:
-        """Make the folder ready before the first step, so that a bad place is found out at once."""
-        if self.folder is None or self.log is not None:
+        """Make sure that the folder holds this run or none, and begin its log."""
+        if self.folder is None:
             return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write to {self.folder}: {error.strerror}; choose another folder") from error
+        newer = checkpoint.newer(self.folder, self._newest)
+        if len(newer) > len(self.refused):
+            raise InputError(
+                f"{self.folder} holds a run that has gone further, to {newer[0].name}; continue that one with --resume "
+                "(Trainer.resume), or choose another folder"
+            )
+        if self.log is not None:
+            return
         for half_written in self.folder.glob(".*.safetensors.*"):  # what a kill left of a temporary file
             half_written.unlink(missing_ok=True)
         self.log = Log(self.folder, self.settings.log, upto=self.step)
@@ -265,43 +292,4 @@ class Trainer:
             checkpoint.save(self.folder / BEST, self._snapshot())
 
 
-def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _checked(path: Path) -> Checkpoint:
-    saved = checkpoint.load(path)
-    check(path, saved)
-    return saved
-
-
-def load_model(path: str | Path) -> tuple[SequenceModel, Settings, Vocabulary | None]:
-    """A trained model, with what it was trained on.
-
-    Args:
-        path: a run's folder (its best weights, else the newest checkpoint), or one checkpoint.
-
-    Raises:
-        InputError: there is none, or it is damaged, or does not fit its own settings.
-    """
-    place = as_path(path, "load_model")
-    if not os.path.isdir(place):  # as for no folder, where the name is one that none can have
-        saved = _checked(place)
-    elif (place / BEST).exists():
-        saved = _checked(place / BEST)
-    else:
-        saved, _ = checkpoint.load_newest(place, check)
-    settings = Settings.from_dict(saved.record["settings"])
-    characters = saved.record["task"].get("characters")
-    vocabulary = None if characters is None else Vocabulary(characters)
-    if vocabulary is not None:
-        model = settings.build_model(len(vocabulary), len(vocabulary), classes_in=True)
-    else:
-        task = settings.build_task()
-        model = settings.build_model(task.inputs, task.outputs, task.classes_in)
-    model.load_state_dict(_under("model.", saved.arrays))
-    model.eval()
-    return model, settings, vocabulary
-
-
-__all__ = ["BEST", "Result", "Trainer", "load_model"]
+__all__ = ["BEST", "Result", "Trainer"]
