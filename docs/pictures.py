@@ -30,4 +30,4 @@ def five_steps() -> tg.Tensor:
 
 if __name__ == "__main__":
     flow = tg.gradient_flow(five_steps())
-    tg.viz.unrolled(flow).save(HERE / "unrolled.svg", renderer="builtin")
+    tg.viz.unrolled(flow).save(HERE / "unrolled.svg")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-
 import numpy as np
 import pytest
 
@@ -104,23 +101,6 @@ def test_steps_that_differ_in_a_number_only_roll_up_into_one() -> None:
     last = tg.viz.rolled(tg.gradient_flow(regression(each=False))).scene
     assert len(last.lanes) == 2
     assert last.title == "5 steps, rolled up into 2 kinds"
-
-
-@pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz")
-def test_a_notebook_shows_the_layout_that_was_asked_for() -> None:
-    flow = tg.gradient_flow(elman(3))
-    picture = tg.viz.unrolled(flow, layout="dot")
-    assert picture._repr_mimebundle_()["image/svg+xml"] == picture.pipe("svg").decode() != picture.svg()
-    lanes = tg.viz.unrolled(flow)
-    assert lanes.source
-    assert lanes._repr_mimebundle_()["image/svg+xml"] == lanes.svg()
-
-
-def test_a_notebook_shows_lanes_where_graphviz_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setitem(sys.modules, "pygraphviz", None)
-    picture = tg.viz.unrolled(tg.gradient_flow(elman(3)), layout="dot")
-    assert picture._repr_mimebundle_()["image/svg+xml"] == picture.svg()
 
 
 def test_a_graph_without_steps_draws_its_leaves() -> None:

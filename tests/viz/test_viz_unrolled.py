@@ -17,7 +17,6 @@ import recurrent_nets as nets
 import tinygrad_rnn as tg
 from tinygrad_rnn import InputError, Tensor
 from tinygrad_rnn.core.context import context
-from tinygrad_rnn.viz import Picture, render
 from tinygrad_rnn.viz.scene import Label, Rect, Scene
 
 GRAPHVIZ = shutil.which("dot") is not None
@@ -27,11 +26,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def draw(name: str, flow: bool = True, **options: object) -> Scene:
     loss = nets.ALL[name]()
-    return tg.viz.unrolled(tg.gradient_flow(loss) if flow else loss, **options).scene
+    return tg.viz.unrolled(tg.gradient_flow(loss) if flow else loss, **{"detail": "op", **options}).scene
 
 
 def boxes_of(scene: Scene) -> list[Rect]:
-    return [box for box in scene.boxes if box.kind not in ("bar", "share", "legend")]
+    return [box for box in scene.boxes if box.kind not in ("bar", "share", "reach", "legend")]
 
 
 def text_of(shape: Rect) -> str:
@@ -162,9 +161,9 @@ def test_weights_without_a_name_are_told_apart() -> None:
 def test_running_sum_is_no_state() -> None:
     scene = draw("elman")
     assert sum(box.kind == "state" for box in scene.boxes) == 5
-    assert len({box.middle[1] for box in scene.boxes if box.kind == "total"}) == 1
+    assert len({round(box.middle[1], 6) for box in scene.boxes if box.kind == "total"}) == 1
     listed = draw("elman, losses in a list")
-    assert len({box.middle[1] for box in listed.boxes if box.kind == "total" or text_of(box) == "L"}) == 1
+    assert len({round(box.middle[1], 6) for box in listed.boxes if box.kind == "total" or text_of(box) == "L"}) == 1
 
 
 def test_before_backward_gradients_read_not_computed() -> None:
@@ -184,14 +183,14 @@ def test_strips_norms_and_gains_are_those_of_the_flow() -> None:
     for number, weight in enumerate(flow.structure.shared_weights):
         for t, part in enumerate(flow.per_step(weight)):
             assert float(said[f"g{number}_{t}"]) == pytest.approx(np.linalg.norm(part), rel=0.06)
-    gains = [float(label.line.text[1:]) for label in scene.labels if label.kind == "gain"]
+    gains = [float(label.line.text[1:]) for label in scene.labels if label.id.startswith("gain")]
     assert gains == pytest.approx([s.gain for s in flow.states() if s.gain is not None], rel=0.06)
     assert said["g1_0"] == "0", "h_0 = 0, so the first step contributes nothing to W_hh"
 
 
 def test_long_sequences_are_elided_with_their_cumulative_gain() -> None:
     flow = tg.gradient_flow(nets.elman(T=40))
-    scene = tg.viz.unrolled(flow).scene
+    scene = tg.viz.unrolled(flow, max_steps=16).scene
     shown = [*range(3), *range(27, 40)]
     assert [lane.id for lane in scene.lanes] == [
         *(f"lane_{t}" for t in range(3)),
@@ -263,7 +262,7 @@ def test_shapes_and_values_on_demand() -> None:
         h = np.tanh(x + h @ W)
     words = [line.text for box in tg.viz.unrolled(h.sum(), shapes=True, values=True).scene.boxes for line in box.lines]
     assert "1×1" in words
-    assert "[1]" in words
+    assert {"data [1]", "data [0]"} <= set(words)
 
 
 def test_tokens_stand_below_their_step() -> None:
@@ -308,7 +307,7 @@ def test_dot_text_is_the_golden_one(name: str, request: pytest.FixtureRequest) -
     """`pytest --update-golden` writes these files anew, after the pictures have been looked at."""
     net, detail = name.split("_")
     loss = {"elman": lambda: nets.elman(T=3), "lstm": lambda: nets.lstm(T=2), "truncated": nets.truncated}[net]()
-    source = tg.viz.unrolled(loss, detail=detail).source
+    source = tg.viz.unrolled(loss, detail=detail, max_steps=16).source
     path = GOLDEN / f"{name}.dot"
     if request.config.getoption("--update-golden"):
         path.parent.mkdir(exist_ok=True)
@@ -336,73 +335,6 @@ def test_graphviz_puts_boxes_where_the_scene_has_them(name: str) -> None:
     assert max(ys) - min(ys) < 1
 
 
-@pytest.mark.skipif(not GRAPHVIZ, reason="needs the dot program")
-def test_save_with_graphviz(tmp_path: Path) -> None:
-    picture = tg.viz.unrolled(nets.elman(T=2))
-    heads = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "dot": b"digraph"}
-    for kind, head in heads.items():
-        path = picture.save(tmp_path / f"picture.{kind}")
-        assert path.read_bytes().startswith(head)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"picture.{kind}" for kind in heads)
-
-
-def test_without_any_graphviz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "pygraphviz", None)
-    picture = tg.viz.unrolled(nets.elman(T=2))
-    assert ET.fromstring(picture.save(tmp_path / "a.svg").read_text(encoding="utf-8")).tag == f"{SVG}svg"
-    with pytest.raises(InputError, match=r"Graphviz.*pygraphviz.*b\.svg.*b\.dot"):
-        picture.save(tmp_path / "b.png")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.svg", "b.dot", "b.svg"]
-
-
-def test_a_hanging_dot_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = tmp_path / "dot"
-    script.write_text("#!/bin/sh\nexec sleep 60\n")
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setitem(sys.modules, "pygraphviz", None)
-    monkeypatch.setattr(render, "TIMEOUT", 0.2)
-    picture = tg.viz.unrolled(nets.elman(T=2))
-    assert picture.pipe("svg") == picture.svg().encode()
-    with pytest.raises(InputError, match=r"gave up after 0\.2 seconds"):
-        picture.pipe("png", "dot")
-
-
-def test_pygraphviz_where_there_is_no_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in with pygraphviz's interface, which fails once and then works."""
-
-    class AGraph:
-        def __init__(self, string: str) -> None:
-            self.graph_attr: dict[str, str] = {}
-            assert string.startswith("digraph")
-
-        def draw(self, path: str, format: str, prog: str) -> None:  # noqa: A002 - pygraphviz calls it so
-            assert prog == "dot"
-            Path(path).write_bytes(f"{format} {self.graph_attr.get('dpi')}".encode())
-
-    class Module:
-        pass
-
-    module = Module()
-    module.AGraph = AGraph
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "pygraphviz", module)
-    assert tg.viz.unrolled(nets.elman(T=2)).pipe("png") == b"png 144"
-
-
-def test_wide_pictures_fit_what_bitmaps_can_hold() -> None:
-    picture = Picture(Scene(width=100_000, height=10))
-    assert 100_000 * picture._dpi() / 72 <= 32_767
-
-
-def test_notebooks() -> None:
-    picture = tg.viz.unrolled(nets.elman(T=2))
-    bundle = picture._repr_mimebundle_()
-    assert bundle["image/svg+xml"] == picture._repr_svg_() == picture.svg()
-    assert "2 steps" in bundle["text/plain"]
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -417,15 +349,7 @@ def test_options_are_checked(options: dict[str, object], said: str) -> None:
         tg.viz.unrolled(nets.elman(T=2), **options)
 
 
-def test_errors_of_saving(tmp_path: Path) -> None:
-    picture = tg.viz.unrolled(nets.elman(T=2))
-    with pytest.raises(InputError, match=r"\.svg, \.png, \.pdf, \.dot"):
-        picture.save(tmp_path / "picture.gif")
-    with pytest.raises(InputError, match="cannot write"):
-        picture.save(tmp_path / "missing" / "picture.svg")
-    with pytest.raises(InputError, match="renderer 'cairo'"):
-        picture.pipe("svg", "cairo")
-    assert list(tmp_path.iterdir()) == []
+def test_a_loss_without_a_graph_is_refused() -> None:
     with pytest.raises(tg.GraphError):
         tg.viz.unrolled(Tensor(1.0))
 

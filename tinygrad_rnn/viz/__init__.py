@@ -4,6 +4,7 @@ from . import plots
 from .page import Page, page
 from .render import Picture
 from .rolled import rolled
+from .style import Theme, themes
 from .unrolled import unrolled
 
-__all__ = ["Page", "Picture", "page", "plots", "rolled", "unrolled"]
+__all__ = ["Page", "Picture", "Theme", "page", "plots", "rolled", "themes", "unrolled"]

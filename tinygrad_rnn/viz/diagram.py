@@ -15,7 +15,7 @@ from ..core.tensor import Tensor
 from ..flow.structure import Structure, Use
 from .classify import Reading, reads_slice
 from .group import cells
-from .text import Run, name_runs, shorten, words_runs
+from .text import Run, name_runs, words_runs
 
 Kind = Literal["op", "state", "cell", "initial", "input", "loss", "total", "weight", "band", "cut", "gap"]
 Zone = Literal["lane", "before", "after", "top", "bottom", "weights"]
@@ -84,8 +84,8 @@ def visible_steps(steps: Sequence[int], limit: int | None) -> tuple[list[int], l
 
 def diagram(
     structure: Structure,
-    detail: Literal["op", "cell"] = "op",
-    weights: Literal["strip", "nodes"] = "strip",
+    detail: str = "op",
+    weights: str = "strip",
     max_steps: int | None = 16,
 ) -> Diagram:
     """Decide what is drawn."""
@@ -271,13 +271,12 @@ class _Builder:
         if said:
             names = list(dict.fromkeys(said))
             words = ", ".join(names)
-            box.caption = words if len(words) <= 26 else f"{len(names)} weights"
+            box.caption = words if len(words) <= 14 else f"{len(names)} weights"
         elif len(box.members) == 1 and not self.read.name_of(last) and box.kind == "op":
             box.caption = ""  # its title says it
-        elif len(box.members) <= 3:
-            box.caption = shorten(" → ".join(self.read.caption(node) for node in box.members), 26)
         else:
-            box.caption = ""
+            words = " → ".join(self.read.caption(node) for node in box.members)
+            box.caption = words if len(words) <= 16 else ""
 
     def _links(self) -> list[Link]:
         found: dict[Hashable, Link] = {}

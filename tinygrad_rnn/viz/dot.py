@@ -1,58 +1,97 @@
-"""A scene as DOT with every coordinate fixed (`layout=nop2`): Graphviz draws what was laid out here.
+"""A scene as DOT: plain text, with every coordinate fixed (`layout=nop2`), or without any for Graphviz to lay out.
 
-Plain `dot -Tsvg` honours it, for a thousand steps as fast as for ten. Shapes that are no boxes of the
-graph (labels, bars, cells of the strips) are nodes too, drawn after it.
+With coordinates, `dot -Tsvg` draws a thousand steps as fast as ten, and labels, bars and cells of the strips are nodes
+too. Without, the text is short and pleasant to edit; what puts time from left to right is a cluster for each step, in
+time order under an invisible root whose edges to the lowest box of each step are the heaviest.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from textwrap import fill
 
-from ..escape import dot_html, dot_string
-from .scene import Edge, Label, Lane, Point, Rect, Scene
-from .svg import arrow_size, with_arrow
-from .text import Line, Run, fixed, in_line
+from ..escape import dot_string
+from .scene import Edge, Label, Lane, Rect, Scene
+from .style import Theme
+from .text import Line, fixed, in_line
 
-FONT = "Helvetica,Arial,sans-serif"
-_LEADING = '<BR/><FONT POINT-SIZE="1.5"> </FONT><BR/>'
-"""Graphviz sets lines so tight that an underscore touches the digits below it."""
+_EXTRAS = ("bar", "share", "reach", "legend", "scope")
+"""Kinds of boxes that are no part of the graph."""
 
 
-def dot(scene: Scene) -> str:
-    """The picture as DOT text."""
-    return _Writer(scene).text()
+def dot(scene: Scene, theme: Theme, positions: bool = True) -> str:
+    """The picture as DOT text.
+
+    Args:
+        scene: what to draw.
+        theme: its colours and font.
+        positions: whether Graphviz is given the coordinates; otherwise it is given only the graph.
+    """
+    return "\n".join([*_Writer(scene, theme, positions).lines(), "}", ""])
 
 
 class _Writer:
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, theme: Theme, positions: bool) -> None:
         self.scene = scene
+        self.color = theme
+        self.font = dot_string(theme.font.replace("'", ""))
+        self.positions = positions
         self.lefts = [lane.x for lane in scene.lanes]
-        self.names = {rect.id for rect in scene.boxes}
+        self.boxes = (
+            [*scene.backdrops, *scene.boxes] if positions else [b for b in scene.boxes if b.kind not in _EXTRAS]
+        )
+        self.names = {rect.id for rect in self.boxes}
 
-    def text(self) -> str:
+    def lines(self) -> Iterator[str]:
         scene = self.scene
-        lines = [
-            "digraph unrolled {",
-            f'  graph [layout=nop2 splines=true outputorder=edgesfirst bgcolor=white fontname="{FONT}" pad=0.15 '
-            f'bb="0,0,{fixed(scene.width)},{fixed(scene.height)}" tooltip={dot_string(scene.title)}];',
-            f'  node [fontname="{FONT}" shape=box fixedsize=true margin=0 fontsize=10];',
-            f'  edge [fontname="{FONT}"];',
-        ]
-        inside: dict[int, list[Rect]] = {}
-        outside: list[Rect] = []
-        for rect in scene.boxes:
-            lane = self._lane_of(rect)
-            (outside if lane is None else inside.setdefault(lane, [])).append(rect)
-        behind: dict[int | None, list[Rect]] = {}
-        for backdrop in scene.backdrops:
-            behind.setdefault(self._lane_of(backdrop), []).append(backdrop)
-        for at, column in enumerate(scene.lanes):
-            lines += self._lane(column, behind.get(at, []), inside.get(at, []))
-        lines += [f"  {self._rect(rect)}" for rect in outside]
-        lines += [f"  {self._label(label)}" for label in scene.labels]
-        lines += self._anchors()
-        lines += [f"  {self._edge(edge)}" for edge in scene.edges]
-        return "\n".join([*lines, "}", ""])
+        yield "digraph unrolled {"
+        if self.positions:
+            layout = (
+                f'layout=nop2 splines=true outputorder=edgesfirst bb="0,0,{fixed(scene.width)},{fixed(scene.height)}"'
+            )
+            yield f"  graph [{layout} fontname={self.font} bgcolor={dot_string(self.color('paper'))} pad=0.15];"
+            yield f"  node [shape=box fixedsize=true margin=0 fontname={self.font}];"
+        else:
+            title = f"label={dot_string(fill(scene.title, 60))} labelloc=t labeljust=l fontsize=14"
+            yield f"  graph [rankdir=BT nodesep=.3 ranksep=.3 {title} fontname={self.font}];"
+            yield f'  node [shape=box height=.3 margin="0.08,0.04" fontname={self.font}];'
+            yield "  root [style=invis shape=point width=0.01 ordering=out];"
+        inside: dict[int | None, list[Rect]] = {}
+        for rect in self.boxes:
+            inside.setdefault(self._lane_of(rect), []).append(rect)
+        beside = inside.get(None, [])
+        lanes = [inside.get(at, []) for at in range(len(scene.lanes))]
+        first = [rect for rect in beside if not rect.id.startswith(("after", "top"))]
+        if not self.positions:
+            yield from self._beside("first", first)
+        for lane, rects in zip(scene.lanes, lanes, strict=True):
+            yield from self._lane(lane, rects)
+        if self.positions:
+            yield from (f"  {self._rect(rect)}" for rect in beside)
+            yield from (f"  {self._label(label)}" for label in scene.labels)
+        else:
+            yield from self._beside("last", [rect for rect in beside if rect not in first])
+            yield from self._in_time_order([first, *lanes])
+        yield from self._missing_ends()
+        yield from (f"  {self._edge(edge)}" for edge in scene.edges)
+
+    def _beside(self, name: str, rects: list[Rect]) -> Iterator[str]:
+        """What stands before or after the lanes, as an invisible cluster."""
+        if rects:
+            yield f"  subgraph cluster_{name} {{"
+            yield "    graph [style=invis];"
+            yield from (f"    {self._rect(rect)}" for rect in rects)
+            yield "  }"
+
+    def _in_time_order(self, groups: list[list[Rect]]) -> Iterator[str]:
+        """Invisible edges from the root to a lowest box of each group."""
+        group = {rect.id: at for at, rects in enumerate(groups) for rect in rects}
+        fed = {edge.target for edge in self.scene.edges if group.get(edge.source, -1) == group.get(edge.target)}
+        for at, rects in enumerate(groups):
+            lowest = next((rect for rect in rects if rect.id not in fed), None)
+            if lowest is not None:
+                yield f"  root -> {lowest.id} [style=invis weight=50{'' if at else ' minlen=5'}];"
 
     def _lane_of(self, rect: Rect) -> int | None:
         x, y = rect.middle
@@ -64,122 +103,103 @@ class _Writer:
     def _flip(self, x: float, y: float) -> str:
         return f"{fixed(x)},{fixed(self.scene.height - y)}"
 
-    def _box(self, x: float, y: float, right: float, bottom: float) -> str:
-        return f"{self._flip(x, bottom)},{self._flip(right, y)}"
-
-    def _backdrop(self, rect: Rect, rects: list[Rect]) -> list[str]:
-        """A cluster and not a node: nodes are drawn over the edges, clusters under them."""
-        box = self._box(rect.x, rect.y, rect.right, rect.bottom)
-        head = (
-            f"    subgraph cluster_{rect.id} {{\n"
-            f'      graph [id="{rect.id}" class="{rect.kind}" label="" style="rounded,filled" fillcolor="{rect.fill}" '
-            f'color=transparent bb="{box}" tooltip={dot_string(rect.tooltip)}];'
+    def _lane(self, lane: Lane, rects: list[Rect]) -> Iterator[str]:
+        """A cluster; so are backdrops, as nodes are drawn over the edges and clusters under them."""
+        place = ""
+        if self.positions:
+            box = f"{self._flip(lane.x, lane.y + lane.height)},{self._flip(lane.right, lane.y)}"
+            place = f' bb="{box}" lp="{self._flip(*lane.label_at)}"'
+        yield f"  subgraph cluster_{lane.id} {{"
+        yield (
+            f'    graph [id="{lane.id}" class="lane" label={_label([lane.label])} fontsize={fixed(lane.label.size)} '
+            f'labelloc=b style="rounded,filled{",dashed" if lane.hatched else ""}" '
+            f'fontcolor="{self.color(lane.label.color)}" '
+            f'fillcolor="{self.color("lane")}" color="{self.color("lane-line")}"{place}{_tip(lane.tooltip)}];'
         )
-        return [head, *(f"      {self._rect(each)}" for each in rects), "    }"]
-
-    def _lane(self, lane: Lane, backdrops: list[Rect], rects: list[Rect]) -> list[str]:
-        box = self._box(lane.x, lane.y, lane.right, lane.y + lane.height)
-        place = self._flip(*lane.label_at)
-        look = "rounded,filled,dashed" if lane.hatched else "rounded,filled"
-        tip = f" tooltip={dot_string(lane.tooltip)}" if lane.tooltip else ""
-        head = (
-            f"  subgraph cluster_{lane.id} {{\n"
-            f'    graph [id="{lane.id}" class="lane" label={label([lane.label])} style="{look}" '
-            f'fillcolor="{"#F1F1F1" if lane.hatched else "#FAFAFA"}" color="#C4C4C4" fontsize=10 '
-            f'bb="{box}" lp="{place}"{tip}];'
-        )
-        lines = [head]
-        for backdrop in backdrops:
-            covered = [rect for rect in rects if backdrop.y <= rect.middle[1] <= backdrop.bottom]
+        for backdrop in (rect for rect in rects if rect.kind == "scope"):
+            box = f"{self._flip(backdrop.x, backdrop.bottom)},{self._flip(backdrop.right, backdrop.y)}"
+            covered = [r for r in rects if r.kind != "scope" and backdrop.y <= r.middle[1] <= backdrop.bottom]
             rects = [rect for rect in rects if rect not in covered]
-            lines += self._backdrop(backdrop, covered)
-        return [*lines, *(f"    {self._rect(rect)}" for rect in rects), "  }"]
+            yield f"    subgraph cluster_{backdrop.id} {{"
+            yield (
+                f'      graph [id="{backdrop.id}" class="scope" label="" style="rounded,filled" color=transparent '
+                f'fillcolor="{self.color(backdrop.fill)}" bb="{box}"{_tip(backdrop.tooltip)}];'
+            )
+            yield from (f"      {self._rect(rect)}" for rect in covered)
+            yield "    }"
+        yield from (f"    {self._rect(rect)}" for rect in rects if rect.kind != "scope")
+        yield "  }"
 
     def _rect(self, rect: Rect) -> str:
-        style = "filled" if rect.fill != "none" else "solid"
-        style += ",rounded" if rect.radius else ""
-        style += ",dashed" if rect.dash == "dashed" else ""
-        shape = " shape=circle" if rect.kind == "total" else ""
-        # Graphviz has no text shift: an empty last line of twice the height lifts the others.
-        words = label(rect.lines, lift=2 * rect.text_shift)
-        stroke = "transparent" if rect.stroke == "none" else rect.stroke
-        tip = dot_string(rect.tooltip or rect.id)
+        look = ",".join(["filled", *["rounded"] * bool(rect.radius), *["dashed"] * (rect.dash == "dashed")])
+        size = min((line.size for line in rect.lines), default=1.0)
+        place = ""
+        if self.positions:
+            # Graphviz has no text shift: empty lines below lift the others.
+            lift = "\n" * round(2 * rect.text_shift / (size * 1.2)) if rect.text_shift else ""
+            words = _label([*rect.lines], lift)
+            place = f' pos="{self._flip(*rect.middle)}" width={_inches(rect.width)} height={_inches(rect.height)}'
+        else:
+            words = _label([*rect.lines])
+        place += " shape=circle" if rect.kind == "total" else ""
+        colors = [self.color(name) if name != "none" else "transparent" for name in (rect.stroke, rect.fill)]
+        ink = self.color(rect.lines[0].color if rect.lines else "ink")
         return (
-            f'{rect.id} [id="{rect.id}" class="{rect.kind}" label={words} pos="{self._flip(*rect.middle)}" '
-            f"width={_inches(rect.width)} height={_inches(rect.height)}{shape} "
-            f'style="{style}" color="{stroke}" fillcolor="{rect.fill if rect.fill != "none" else "transparent"}" '
-            f"penwidth={fixed(rect.stroke_width)} tooltip={tip}];"
+            f'{rect.id} [id="{rect.id}" class="{rect.kind}" label={words} fontsize={fixed(size)} fontcolor="{ink}" '
+            f'style="{look}" color="{colors[0]}" fillcolor="{colors[1]}" penwidth={fixed(rect.stroke_width)}{place}'
+            f"{_tip(rect.tooltip or rect.id)}];"
         )
 
     def _label(self, item: Label) -> str:
         x = item.left + item.line.width / 2
-        width = item.line.width
-        just = {"start": "l", "middle": "", "end": "r"}[item.anchor]
-        filled = item.background != "none"
-        look = f'style=filled fillcolor="{item.background}D9"' if filled else "style=solid"
-        place = f"{label([item.line])}" if not just else _justified(item.line, width, just)
+        end = {"start": "\\l", "middle": "", "end": "\\r"}[item.anchor]
+        back = (
+            f'style=filled fillcolor="{self.color(item.background)}D9"' if item.background != "none" else "style=solid"
+        )
         return (
-            f'{item.id} [id="{item.id}" class="{item.kind}" label={place} pos="{self._flip(x, item.y)}" '
-            f"width={_inches(width + 4)} height={_inches(item.height)} {look} color=transparent "
-            f"tooltip={dot_string(item.tooltip or item.line.text)}];"
+            f'{item.id} [id="{item.id}" class="{item.kind}" label={_label([item.line], end=end)} '
+            f'fontsize={fixed(item.line.size)} fontcolor="{self.color(item.line.color)}" pos="{self._flip(x, item.y)}" '
+            f"width={_inches(item.line.width + 4)} height={_inches(item.height)} {back} color=transparent"
+            f"{_tip(item.tooltip or item.line.text)}];"
         )
 
-    def _anchors(self) -> list[str]:
+    def _missing_ends(self) -> Iterator[str]:
         """Edges need nodes at both ends; the hidden lane is none, so an invisible point stands for it."""
         missing = {end for edge in self.scene.edges for end in (edge.source, edge.target)} - self.names
         places = {lane.id: (lane.x + lane.width / 2, lane.y) for lane in self.scene.lanes}
-        return [
-            f'  {end}_anchor [style=invis shape=point width=0.01 pos="{self._flip(*places.get(end, (0.0, 0.0)))}"];'
-            for end in sorted(missing)
-        ]
+        for end in sorted(missing):
+            place = f' pos="{self._flip(*places.get(end, (0.0, 0.0)))}"' if self.positions else ""
+            yield f"  {end}_anchor [style=invis shape=point width=0.01{place}];"
 
     def _edge(self, edge: Edge) -> str:
-        points, head = with_arrow(edge)
-        tip = self._flip(*head[0])
-        path = " ".join(self._flip(*point) for point in points)
-        place = f"s,{tip} {path}" if edge.backward else f"e,{tip} {path}"
-        color = f"{edge.color}:white:{edge.color}" if edge.dash == "double" else edge.color
-        look = f" style={edge.dash}" if edge.dash in ("dashed", "dotted") else ""
-        way = " dir=back" if edge.backward else ""
+        color = self.color(edge.color)
+        color = f"{color}:{self.color('paper')}:{color}" if edge.dash == "double" else color
+        parts = [f'id="{edge.id}"', f'class="{edge.kind}"', f'color="{color}"', f"penwidth={fixed(edge.width)}"]
+        parts.append(f"arrowsize={fixed(edge.arrow_size / 10)}")
+        if self.positions:
+            points, head = edge.with_arrow()
+            path = " ".join(self._flip(*point) for point in points)
+            parts.append(f'pos="{"s" if edge.backward else "e"},{self._flip(*head[0])} {path}"')
+        elif edge.source.partition("_")[0] == edge.target.partition("_")[0]:
+            parts.append("weight=8")
+        parts += ["dir=back"] if edge.backward else []
+        parts += [f"style={edge.dash}"] if edge.dash in ("dashed", "dotted") else []
         ends = [end if end in self.names else f"{end}_anchor" for end in (edge.source, edge.target)]
-        return (
-            f'{ends[0]} -> {ends[1]} [id="{edge.id}" class="{edge.kind}" pos="{place}" color="{color}" '
-            f"penwidth={fixed(edge.width)} arrowsize={fixed(arrow_size(edge) / 10)}{way}{look} "
-            f"tooltip={dot_string(edge.tooltip)}];"
-        )
+        return f"{ends[0]} -> {ends[1]} [{' '.join(parts)}{_tip(edge.tooltip)}];"
 
 
 def _inches(points: float) -> str:
     return fixed(points / 72, 4)
 
 
-def label(lines: list[Line] | tuple[Line, ...], lift: float = 0.0) -> str:
-    """Lines of text as a DOT label; HTML-like, so that sizes and subscripts are possible."""
-    if not lines:
-        return '""'
-    words = _LEADING.join(_line(line) for line in lines)
-    if lift:
-        words += f'<BR/><FONT POINT-SIZE="{fixed(lift / 1.2)}"> </FONT>'
-    return f"<{words}>"
+def _tip(text: str) -> str:
+    return f" tooltip={dot_string(text)}" if text else ""
 
 
-def _line(line: Line) -> str:
-    words = "".join(_run(run) for run in line.runs) or "&#160;"
-    words = f"<B>{words}</B>" if line.bold else words
-    return f'<FONT POINT-SIZE="{fixed(line.size)}" COLOR="{line.color}">{words}</FONT>'
+def _label(lines: Sequence[Line], lift: str = "", end: str = "") -> str:
+    """Lines of text as a DOT label, with subscripts in line: W_hh, h₃."""
+    words = "\n".join("".join(in_line(run) for run in line.runs) for line in lines)
+    return f'{dot_string(words + lift)[:-1]}{end}"'
 
 
-def _run(run: Run) -> str:
-    """No smaller subscripts: Graphviz sets each size as a text of its own with a gap, and <SUB> onto the line below."""
-    words = dot_html(in_line(run))
-    return words.replace(" ", "&#160;") if words.strip() != words else words
-
-
-def _justified(line: Line, width: float, side: str) -> str:
-    """A line at the left or right end of its node."""
-    align = "LEFT" if side == "l" else "RIGHT"
-    cell = f'<TR><TD ALIGN="{align}" WIDTH="{round(width)}">{_line(line)}</TD></TR>'
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{cell}</TABLE>>'
-
-
-__all__ = ["Point", "dot", "label"]
+__all__ = ["dot"]

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.tensor import Tensor
+from ..core.tensor import Array, Tensor
 from ..flow.cached import cached
+from ..flow.diagnose import Layer, diagnosis
 from ..flow.gradient_flow import GradientFlow, StateFlow
 from . import style
 from .diagram import Box, Diagram, Link
-from .text import Line, clean, line, number, words_runs
+from .scene import LINE_SPACING
+from .text import Line, clean, line, number, shorten, words_runs
 
 BAR_HEIGHT = 5.0
-LINE_SPACING = 1.22
+FEW = 6
+"""Tensors of up to so many entries have their values written out."""
+_SEVERITY = ("exploding", "vanishing", "mixed", "weak")
 
 
 class Gradients:
@@ -31,18 +35,50 @@ class Gradients:
 
     @cached
     def reference(self) -> float:
-        """The norm at the middle of the scale: |dL/dh_T| of the last state, unless another was given."""
+        """The norm at the middle of the scale: the median of what steps inject, unless another was given."""
         if self._given is not None:
             return self._given
-        records = sorted(self.states.values(), key=lambda s: s.step)
-        usable = [s.norm for s in records if 0 < s.norm < float("inf")]
-        return usable[-1] if usable else 1.0
+        injected = [float(np.linalg.norm(record.injected)) for record in self.states.values()]
+        for norms in (injected, [record.norm for record in self.states.values()], self._all_norms()):
+            usable = [norm for norm in norms if 0 < norm < float("inf")]
+            if usable:
+                return float(np.median(usable))
+        return 1.0
+
+    def _all_norms(self) -> list[float]:
+        """For graphs without states."""
+        nodes = self.flow.structure.nodes if self.flow is not None else []
+        return [norm for node in nodes if (norm := self.norm(node)) is not None]
 
     @property
     def reference_words(self) -> str:
         if self._given is not None:
             return f"the reference {number(self._given)}"
-        return f"|∂L/∂h| of the last state, {number(self.reference)}" if self.states else "1"
+        if not self.states:
+            return f"the median, {number(self.reference)}"
+        return f"the median of what a step's own loss injects, {number(self.reference)}"
+
+    @cached
+    def layers(self) -> list[Layer]:
+        """What `diagnose` finds for each layer and direction."""
+        flow = self.flow
+        if flow is None:
+            return []
+        layers = [layer for layer in flow.structure.layers if len(layer) > 1]
+        return [layer for layer in diagnosis(flow, [flow.loss], layers).layers if layer.reach.losses]
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict, as `diagnose` says it, and of which layer; "" where nothing flows through time."""
+        found = self.layers
+        if not found:
+            return ""
+        worst = min(found, key=lambda layer: (*_SEVERITY, layer.verdict).index(layer.verdict))
+        if len(found) == 1:
+            return worst.measured
+        where = f"{shorten(worst.name or names_of(worst), 24)} {worst.measured}"
+        alike = all(layer.verdict == worst.verdict for layer in found)
+        return f"{worst.verdict} in all {len(found)} layers; {where}" if alike else where
 
     def norm(self, tensor: Tensor) -> float | None:
         return None if self.flow is None else self.flow.norm(tensor)
@@ -86,6 +122,22 @@ class Gradients:
         return float(np.linalg.norm(record.injected)), float(np.linalg.norm(record.from_future))
 
 
+def names_of(layer: Layer) -> str:
+    """What the tensors of a layer's state are called: "h", "c,h"."""
+    return ",".join(dict.fromkeys(clean(tensor.name or "h") for tensor in layer.states[0]))
+
+
+_FILL = {"state": "fill state", "cell": "fill state", "input": "fill input", "loss": "fill loss"} | {
+    "weight": "fill weight",
+    "band": "fill band",
+}
+_STROKE = {"state": "state", "cell": "state", "initial": "state", "input": "input", "cut": "cut"} | {
+    "loss": "loss",
+    "total": "loss",
+    "weight": "plain",
+}
+
+
 @dataclass(slots=True)
 class Face:
     """The looks of a box before it has a place."""
@@ -102,48 +154,49 @@ class Face:
 
 def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = False) -> Face:
     """The words, size and colours of one box."""
+    fill, stroke = _FILL.get(box.kind, "fill"), _STROKE.get(box.kind, "op")
     prominent = box.kind in ("state", "cell")
-    lines = [line(*box.title, size=11.0 if prominent else 10.0, bold=prominent)]
+    lines = [line(*box.title, size=style.NAME if prominent else style.TEXT, bold=prominent)]
+    if box.kind == "total":
+        return Face(tuple(lines), 20.0, 20.0, fill, stroke, 1.0, _tooltip(box, gradients))
     if box.caption:
-        lines.append(line(*words_runs(box.caption), size=8.0, color=style.MUTED))
-    if shapes and box.tensors and box.kind != "total":
-        lines.append(line(_shape(box.tensor), size=8.0, color=style.MUTED))
-    if values and box.tensors and box.tensor.size <= 6 and box.kind != "total":
-        lines.append(line(_values(box.tensor), size=8.0, color=style.MUTED))
+        lines.append(line(*words_runs(box.caption), color="muted"))
+    if shapes and box.tensors:
+        lines.append(line(_shape(box.tensor), color="muted"))
+    told = values and box.tensors and box.tensor.size <= FEW
+    if told:
+        lines += _data_and_gradient(box.tensor, gradients)
     bar = None
-    fill = style.FILL[box.kind]
-    shown = box.kind in ("state", "cell", "initial", "input")
-    if gradients.computed and shown:
+    if gradients.computed and box.kind in ("state", "cell", "initial", "input"):
         norms = [gradients.norm(tensor) for tensor in box.tensors]
         known = [norm for norm in norms if norm is not None]
         if known:
-            lines.append(line(" · ".join(number(norm) for norm in known), size=9.0, role="norm"))
-            fill = style.tint(known[-1], gradients.reference)
+            if prominent or not told:
+                lines.append(line(" · ".join(number(norm) for norm in known), role="norm"))
+            fill = style.on_scale("tint", known[-1], gradients.reference)
             bar = gradients.split(box) if prominent else None
-    if box.kind == "total":
-        return Face(tuple(lines), 18.0, 18.0, fill, style.STROKE["total"], 1.0, _tooltip(box, gradients))
     width = max(max(each.width for each in lines) + 13, 52.0 if prominent else 26.0)
     height = sum(each.size for each in lines) * LINE_SPACING + 9 + (BAR_HEIGHT + 3 if bar else 0)
-    return Face(
-        tuple(lines),
-        round(width, 1),
-        round(height, 1),
-        fill,
-        style.STROKE[box.kind],
-        1.8 if prominent else 1.0,
-        _tooltip(box, gradients),
-        bar,
-    )
+    border = 1.8 if prominent else 1.0
+    return Face(tuple(lines), round(width, 1), round(height, 1), fill, stroke, border, _tooltip(box, gradients), bar)
+
+
+def _data_and_gradient(tensor: Tensor, gradients: Gradients) -> list[Line]:
+    """The values of a small tensor, and below them those of its gradient."""
+    found = [line("data ", _values(tensor._array), color="muted")]
+    g = None if gradients.flow is None else gradients.flow.gradient(tensor)
+    if g is not None:
+        found.append(line("grad ", _values(g), role="norm"))
+    return found
 
 
 def _shape(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "scalar"
 
 
-def _values(tensor: Tensor, limit: int = 6) -> str:
-    flat = tensor._array.reshape(-1)[:limit]
-    words = ", ".join(f"{v:.3g}" for v in flat.tolist()) + (", …" if tensor.size > limit else "")
-    return f"[{words}]" if tensor.ndim else words
+def _values(array: Array, limit: int = FEW) -> str:
+    words = ", ".join(f"{v:.4g}" for v in array.reshape(-1)[:limit].tolist()) + (", …" if array.size > limit else "")
+    return f"[{words}]" if array.ndim else words
 
 
 def _tooltip(box: Box, gradients: Gradients) -> str:
@@ -159,7 +212,7 @@ def _tooltip(box: Box, gradients: Gradients) -> str:
         if tensor.scope:
             parts.append(f"in {clean(tensor.scope)[:80]}")
         if tensor.size <= 16:
-            parts.append(_values(tensor, 16))
+            parts.append(_values(tensor._array, 16))
         words.append(" ".join(parts))
         record = gradients.states.get(tensor.index)
         norm = gradients.norm(tensor)
@@ -191,4 +244,4 @@ def _name(box: Box) -> str:
     return "".join(f"[{run.text}]" if run.subscript else run.text for run in box.title)
 
 
-__all__ = ["Face", "Gradients", "face", "link_words"]
+__all__ = ["Face", "Gradients", "face", "link_words", "names_of"]

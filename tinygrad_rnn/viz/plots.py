@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CREDIT_DECADES = 6.0
 HORIZON = Thresholds().low
+_LIGHT = style.themes["light"]
 _TOTAL, _LAST = "#8A8A8A", "#0072B2"
 _WEIGHTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 _MARKS = "os^DvPX*"
@@ -36,8 +37,8 @@ def colormap() -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     levels = np.linspace(-style.DECADES, style.DECADES, 61)
-    made = LinearSegmentedColormap.from_list("gradient", [style.colour(float(level)) for level in levels])
-    return made.with_extremes(bad=style.NOT_FINITE)
+    made = LinearSegmentedColormap.from_list("gradient", [_LIGHT.colour(float(level)) for level in levels])
+    return made.with_extremes(bad=_LIGHT("not finite"))
 
 
 def credit(

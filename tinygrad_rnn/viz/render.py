@@ -1,7 +1,6 @@
-"""A picture that saves itself: as SVG and DOT always, as PNG and PDF where a Graphviz can be found.
+"""A picture that saves itself as SVG, PNG, PDF, GIF or DOT: drawn in Python, or by Graphviz where that is asked for.
 
-Renderers are tried in this order: the one asked for; the `dot` program on the PATH; the package
-`pygraphviz`, whose wheels bring Graphviz along; and for SVG the built-in one, which needs nobody.
+It behaves as the objects of the `graphviz` package do: `source`, `format`, `engine`, `pipe`, `render`, `view`, `save`.
 """
 
 from __future__ import annotations
@@ -9,26 +8,32 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable
+import webbrowser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..files import write_file
+from .canvas import figure, image
 from .dot import dot
 from .scene import Scene
+from .style import Theme, theme
 from .svg import svg
 
+if TYPE_CHECKING:
+    from graphviz import Source
+    from matplotlib.figure import Figure
+
 TIMEOUT = 30.0
-"""Seconds after which a renderer is given up; none may hang a picture."""
-_LARGEST_PNG = 32_000
-"""Pixels; the bitmap library behind Graphviz silently scales anything over 32,767."""
-_FORMATS = ("svg", "png", "pdf", "dot")
+"""Seconds after which Graphviz is given up; it may not hang a picture."""
+DPI = 192.0
+"""Dots per inch of a PNG or GIF: two pixels for a px."""
+FORMATS = ("svg", "png", "pdf", "gif", "dot", "gv")
+ENGINES = ("dot", "neato", "fdp", "sfdp", "circo", "twopi", "osage", "patchwork")
 
 
-class _UnavailableError(Exception):
-    """This renderer cannot do it, for the reason given."""
+class GraphvizError(InputError):
+    """Graphviz was asked for, and is not there, fails, or takes too long."""
 
 
 class Picture:
@@ -36,133 +41,191 @@ class Picture:
 
     Attributes:
         scene: all shapes with their coordinates.
-
-    With a `source` of its own, Graphviz lays the picture out.
+        theme: its colours and font.
+        dpi: dots per inch of PNG and GIF; a px is 1/96 inch.
     """
 
-    def __init__(self, scene: Scene, source: str | None = None) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        look: str | Theme = "light",
+        dpi: float = DPI,
+        engine: str | None = None,
+    ) -> None:
         self.scene = scene
-        self._source = source
-        self._by_graphviz = source is not None
+        self.theme = theme(look)
+        self.dpi = dpi
+        self.engine = engine
+        self.format = "svg"
+
+    @property
+    def engine(self) -> str | None:
+        """The Graphviz program that lays the graph out; None for the layout and drawing of this package."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, name: str | None) -> None:
+        if name is not None and name not in ENGINES:
+            raise InputError(f"picture: got engine {name!r}, expected None or one of {', '.join(ENGINES)}")
+        self._engine = name
+
+    @property
+    def format(self) -> str:
+        """What `render` and `pipe` make unless told otherwise."""
+        return self._format
+
+    @format.setter
+    def format(self, name: str) -> None:
+        self._format = _known(name, self._engine)
 
     @property
     def source(self) -> str:
-        """The picture as DOT text, for Graphviz and for editing."""
-        if self._source is None:
-            self._source = dot(self.scene)
-        return self._source
+        """The picture as DOT text: with an engine only the graph, to be laid out and edited, else with positions."""
+        return dot(self.scene, self.theme, positions=self._engine is None)
+
+    def graphviz(self) -> Source:
+        """The picture as a `graphviz.Source`, for its users: with an engine for Graphviz to lay out."""
+        from graphviz import Source
+
+        return Source(self.source, format=self.format, engine=self._engine or "dot")
 
     def svg(self) -> str:
-        """The picture as SVG, made by Python alone."""
-        return svg(self.scene)
+        """The picture as SVG, drawn in Python."""
+        return svg(self.scene, self.theme)
 
-    def pipe(self, kind: str = "svg", renderer: str | None = None) -> bytes:
+    def figure(self) -> Figure:
+        """The picture as a Matplotlib figure, drawn in Python."""
+        return figure(self.scene, self.theme)
+
+    def pipe(self, format: str | None = None, engine: str | None = None) -> bytes:
         """The picture as bytes.
 
         Args:
-            kind: "svg", "png", "pdf" or "dot".
-            renderer: "dot", "pygraphviz" or "builtin" (SVG only); by default the first that works.
+            format: "svg", "png", "pdf", "gif", "dot" or "gv", with an engine whatever Graphviz makes; by default
+                `self.format`.
+            engine: a Graphviz program, such as "dot", that lays out and draws; by default `self.engine`.
 
         Raises:
-            InputError: an unknown kind or renderer, or no renderer can make this kind here.
+            InputError: an unknown format or engine; `GraphvizError`: an engine was asked for and is not there, fails,
+                or takes more than 30 seconds.
         """
-        if kind not in _FORMATS:
-            raise InputError(f"picture: got kind {kind!r}, expected one of {', '.join(_FORMATS)}")
-        if kind == "dot":
+        drawn_by = engine if engine is not None else self._engine
+        kind = _known(format if format is not None else self._format, drawn_by)
+        if kind in ("dot", "gv"):
             return self.source.encode()
-        renderers: dict[str, Callable[[str], bytes]] = {"dot": self._by_dot, "pygraphviz": self._by_pygraphviz}
-        if kind == "svg":
-            renderers["builtin"] = lambda _: self.svg().encode()
-        if renderer is not None:
-            if renderer not in renderers:
-                raise InputError(
-                    f"picture: got renderer {renderer!r} for {kind}, expected one of {', '.join(renderers)}"
-                )
-            renderers = {renderer: renderers[renderer]}
-        reasons = []
-        for name, make in renderers.items():
-            try:
-                return make(kind)
-            except _UnavailableError as reason:
-                reasons.append(f"{name}: {reason}")
-        raise InputError(
-            f"picture: nothing here can make {kind.upper()} ({'; '.join(reasons)}); install Graphviz "
-            "(`apt install graphviz`, `brew install graphviz`), or `pip install pygraphviz`, or save as .svg"
-        )
+        if drawn_by is not None:
+            source = dot(self.scene, self.theme, positions=False)
+            return _by_graphviz(source, drawn_by, kind, self.dpi)
+        return self.svg().encode() if kind == "svg" else image(self.scene, self.theme, kind, self.dpi)
 
-    def save(self, path: str | os.PathLike[str], renderer: str | None = None) -> Path:
-        """Write the picture; the ending of `path` says how: .svg, .png, .pdf or .dot.
+    def save(self, path: str | os.PathLike[str], engine: str | None = None) -> Path:
+        """Write the picture; the ending of `path` says how: .svg, .png, .pdf, .gif, .dot or .gv.
 
         Returns:
             The path written.
 
         Raises:
-            InputError: another ending, a folder that is not there or not writable, or PNG or PDF where
-                no renderer can make it; then .svg and .dot are written beside and named.
+            InputError: another ending, or a folder that is not there or not writable; else as `pipe`.
         """
         path = Path(path)
         kind = path.suffix[1:].lower()
-        if kind not in _FORMATS:
-            raise InputError(f"save: got {str(path)!r}, expected a file name that ends in .{', .'.join(_FORMATS)}")
-        try:
-            data = self.pipe(kind, renderer)
-        except InputError as error:
-            if kind not in ("png", "pdf") or "nothing here can make" not in str(error):
-                raise
-            instead = [path.with_suffix(".svg"), path.with_suffix(".dot")]
-            write_file(instead[0], self.svg())
-            write_file(instead[1], self.source)
-            raise InputError(f"{error}; wrote {instead[0]} and {instead[1]} instead") from None
-        write_file(path, data)
-        return path
+        if kind not in FORMATS:
+            raise InputError(f"save: got {str(path)!r}, expected a file name that ends in .{', .'.join(FORMATS)}")
+        return write_file(path, self.pipe(kind, engine))
 
-    def _by_dot(self, kind: str) -> bytes:
-        program = shutil.which("dot")
-        if program is None:
-            raise _UnavailableError("not on the PATH")
-        command = [program, f"-T{kind}", *([f"-Gdpi={self._dpi()}"] if kind == "png" else [])]
-        try:
-            done = subprocess.run(command, input=self.source.encode(), capture_output=True, timeout=TIMEOUT)
-        except subprocess.TimeoutExpired as error:
-            raise _UnavailableError(f"gave up after {TIMEOUT:g} seconds") from error
-        except OSError as error:
-            raise _UnavailableError(str(error)) from error
-        if done.returncode or not done.stdout:
-            words = done.stderr.decode(errors="replace").strip().splitlines()
-            raise _UnavailableError(words[0] if words else f"exit code {done.returncode}")
-        return done.stdout
+    def render(
+        self,
+        filename: str | os.PathLike[str] = "picture.gv",
+        directory: str | os.PathLike[str] | None = None,
+        view: bool = False,
+        cleanup: bool = False,
+        format: str | None = None,
+        engine: str | None = None,
+    ) -> str:
+        """Write the DOT text to `filename` and the picture beside it, to `filename.svg` or what the format is.
 
-    def _by_pygraphviz(self, kind: str) -> bytes:
-        try:
-            import pygraphviz
-        except ImportError as error:
-            raise _UnavailableError("not installed") from error
-        try:
-            graph = pygraphviz.AGraph(string=self.source)
-            if kind == "png":
-                graph.graph_attr["dpi"] = str(self._dpi())
-            with tempfile.TemporaryDirectory() as folder:
-                target = Path(folder) / f"picture.{kind}"
-                graph.draw(str(target), format=kind, prog="dot")
-                return target.read_bytes()
-        except Exception as error:  # whatever a foreign library does, the picture still comes out another way
-            raise _UnavailableError(str(error) or type(error).__name__) from error
+        Args:
+            filename: of the DOT text.
+            directory: where both go; made if it is not there.
+            view: open the picture.
+            cleanup: delete the DOT text again.
+            format, engine: as for `pipe`.
 
-    def _dpi(self) -> int:
-        """144 dots per inch, or fewer where the bitmap would be larger than any viewer takes."""
-        largest = max(self.scene.width, self.scene.height, 1.0)
-        return max(1, min(144, int(_LARGEST_PNG * 72 / largest)))
+        Returns:
+            The path of the picture.
+        """
+        text = Path(directory or "") / filename
+        text.parent.mkdir(parents=True, exist_ok=True)
+        kind = _known(format if format is not None else self._format, engine or self._engine)
+        made = write_file(text.with_name(f"{text.name}.{kind}"), self.pipe(kind, engine))
+        if not cleanup:
+            write_file(text, self.source)
+        if view:
+            webbrowser.open(made.resolve().as_uri())
+        return str(made)
+
+    def view(
+        self,
+        filename: str | os.PathLike[str] = "picture.gv",
+        directory: str | os.PathLike[str] | None = None,
+        cleanup: bool = False,
+    ) -> str:
+        """Render the picture and open it; the path is returned."""
+        return self.render(filename, directory, view=True, cleanup=cleanup)
 
     # ------------------------------------------------------------------ notebooks
-    def _repr_svg_(self) -> str:
-        """What `save("picture.svg")` writes where Graphviz does the layout; never an error, as lanes need nobody."""
-        return self.pipe("svg").decode() if self._by_graphviz else self.svg()
+    def _repr_html_(self) -> str:
+        """The picture, no wider than the cell; never an error, as Python draws where Graphviz cannot."""
+        if self._engine is not None:
+            try:
+                made = self.pipe("svg").decode()
+                return f'<div style="overflow-x:auto;background:#fff">{made[made.index("<svg") :]}</div>'
+            except GraphvizError:
+                pass
+        return svg(self.scene, self.theme, fluid=True)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"image/svg+xml": self._repr_svg_(), "text/plain": repr(self)}
+        return {"text/html": self._repr_html_(), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
-        return f"<Picture {self.scene.title!r}, {self.scene.width:.0f} x {self.scene.height:.0f} points>"
+        return f"<Picture {self.scene.title!r}, {self.scene.width:.0f} x {self.scene.height:.0f} px>"
 
 
-__all__ = ["Picture"]
+def _known(kind: str, engine: str | None) -> str:
+    """A format that can be made.
+
+    Raises:
+        InputError: it is none of those that Python draws, and no engine was asked for.
+    """
+    if not isinstance(kind, str) or not (kind in FORMATS or (engine is not None and kind.isalnum())):
+        raise InputError(
+            f"picture: got format {kind!r}, expected one of {', '.join(FORMATS)}; with engine='dot' there are more"
+        )
+    return kind
+
+
+def _by_graphviz(source: str, engine: str, kind: str, dpi: float) -> bytes:
+    if engine not in ENGINES:
+        raise InputError(f"picture: got engine {engine!r}, expected one of {', '.join(ENGINES)}")
+    program = shutil.which(engine)
+    if program is None:
+        raise GraphvizError(
+            f"picture: the program {engine} is not on the PATH; install Graphviz (`apt install graphviz`, "
+            "`brew install graphviz`), or leave engine at None, and the picture is drawn without it"
+        )
+    command = [program, f"-T{kind}", *([f"-Gdpi={dpi:g}"] if kind in ("png", "gif") else [])]
+    try:
+        done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired as error:
+        raise GraphvizError(
+            f"picture: {engine} gave up after {TIMEOUT:g} seconds; draw fewer steps, or leave engine at None"
+        ) from error
+    except OSError as error:
+        raise GraphvizError(f"picture: {engine} cannot be run: {error}") from error
+    if done.returncode or not done.stdout:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise GraphvizError(f"picture: {engine} failed: {words[0] if words else f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+__all__ = ["GraphvizError", "Picture"]

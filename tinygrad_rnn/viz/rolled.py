@@ -55,8 +55,8 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
         words = f"t = {steps[0]} … {steps[-1]}" if len(steps) > 1 else f"t = {steps[0]}"
         height = placed.bottom - placed.top
         scene.lanes.append(Lane(f"lane_{column.step}", column.x, placed.top, column.width, height, line(words)))
-    add_edges(scene, drawn, router, Gradients(None))
     add_boxes(scene, drawn, placed, faces)
+    add_edges(scene, drawn, router, Gradients(None))
     for box in drawn.boxes:
         if box.kind == "cell":
             group = next(steps for steps in steps_of if box.step in steps)
@@ -64,7 +64,7 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     if not gradients.computed:
         words = "gains: not computed (call loss.backward(), or pass tg.gradient_flow(loss))"
         place = placed.columns[0].x, placed.bottom + 18
-        scene.labels.append(Label("legend", *place, line(words, size=9.0, color=style.MUTED), "start"))
+        scene.labels.append(Label("legend", *place, line(words, color="muted"), "start"))
     add_heading(scene)
     scene.fit(MARGIN)
     scene.description = f"{scene.title}. " + "; ".join(
@@ -155,10 +155,11 @@ def _loops(scene: Scene, full: Diagram, box: Box, placed: Arrangement, gradients
         points = [(x, y - 5), (out, y - 14), (out, y + 14), (x, y + 5)]
         gains = [g for s in row if s.step in steps and (g := gradients.gain(s)) is not None]
         mean = float(np.exp(np.mean(np.log(gains)))) if gains and min(gains) > 0 else 0.0 if gains else None
-        color, width = style.PLAIN, 1.2
+        color, width = "plain", 1.2
         if mean is not None:
             level = style.decades(mean, 1.0)
-            color, width = (style.PLAIN, 0.9) if level is None else (style.colour(level), style.stroke_width(level))
+            color = style.on_scale("scale", mean, 1.0, "plain")
+            width = 0.9 if level is None else style.stroke_width(level)
         scene.edges.append(
             Edge(
                 f"{box.id}_loop{at}",
@@ -173,7 +174,7 @@ def _loops(scene: Scene, full: Diagram, box: Box, placed: Arrangement, gradients
             )
         )
         name = Run(", ".join(run.text for run in name_runs(tensor.name or "h")))
-        said = line(name, size=10.0) if mean is None else line(name, f": ×{number(mean)} a step", size=10.0, bold=True)
+        said = line(name) if mean is None else line(name, f": ×{number(mean)} a step", bold=True)
         anchor: Literal["start", "end"] = "end" if reverse else "start"
         where = out + side * 2
         scene.labels.append(
@@ -181,7 +182,7 @@ def _loops(scene: Scene, full: Diagram, box: Box, placed: Arrangement, gradients
         )
         if gains:
             words = f"{number(min(gains))} to {number(max(gains))}, {len(steps)} steps"
-            note = line(words, size=8.0, color=style.MUTED)
+            note = line(words, color="muted")
             scene.labels.append(Label(f"{box.id}_range{at}", where, text_y + 6, note, anchor))
 
 

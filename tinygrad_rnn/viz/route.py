@@ -46,7 +46,6 @@ class Router:
         self.entries: dict[tuple[Box, str], list[tuple[float, Link]]] = defaultdict(list)
         self.label_at: dict[tuple[int, int], Point] = {}
         """(source box, tensor) -> where the gain of the edges from there is written."""
-        self.labels_near: dict[int, list[Point]] = defaultdict(list)
         for link in sorted(self._crossing(), key=self._height):
             self._claim(link)
         for link in diagram.links:
@@ -249,21 +248,13 @@ class Router:
         return rounded(points)
 
     def _place_label(self, link: Link, points: Sequence[Point], x: float, y: float) -> None:
+        """Where the gain may be written: above or below a straight edge, else beside the turn."""
         straight = all(abs(py - y) < 1 for _, py in points)
         downward = 1 if points[-1][1] > y else -1
         number, count = self._share(link)
         side = 0 if 0 < number < count - 1 else -1 if number == 0 else 1
-        where = (x, y + side * 9.0) if straight else (x, y + downward * 16.0)
-        if straight:
-            where = ((points[0][0] + points[-1][0]) / 2, where[1])
-        key = (id(link.source), link.tensor.index)
-        if key not in self.label_at:
-            near = int(where[0] // 40)
-            taken = [at for column in (near - 1, near, near + 1) for at in self.labels_near[column]]
-            while any(abs(at[0] - where[0]) < 40 and abs(at[1] - where[1]) < 13 for at in taken):
-                where = (where[0], where[1] + 13)
-            self.label_at[key] = where
-            self.labels_near[near].append(where)
+        first = ((points[0][0] + points[-1][0]) / 2, y + side * 9.0) if straight else (x, y + downward * 16.0)
+        self.label_at.setdefault((id(link.source), link.tensor.index), first)
 
     def _to_bar(self, link: Link) -> list[Point]:
         bar = self.at.places[link.target]

@@ -1,11 +1,13 @@
 """A picture as a list of shapes with coordinates: what every renderer is given, so all draw the same.
 
-Units are points; x to the right and y down, as in SVG. Shapes are drawn in the order of the fields
-of `Scene`: lanes, then edges, then boxes, then labels.
+Units are px, x to the right and y down, as in SVG; colours are named by role (see `style`). Shapes are drawn in the
+order of the fields of `Scene`: lanes, then edges, then boxes, then labels.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +15,7 @@ from .text import Line
 
 Point = tuple[float, float]
 Stroke = Literal["solid", "dashed", "dotted", "double"]
+LINE_SPACING = 1.22
 
 
 @dataclass(slots=True)
@@ -46,6 +49,13 @@ class Rect:
     @property
     def middle(self) -> Point:
         return self.x + self.width / 2, self.y + self.height / 2
+
+    def text(self) -> Iterator[tuple[Line, float]]:
+        """Each line with the y of its middle."""
+        y = self.y + self.height / 2 - self.text_shift - sum(line.size for line in self.lines) * LINE_SPACING / 2
+        for line in self.lines:
+            y += line.size * LINE_SPACING
+            yield line, y - line.size * LINE_SPACING / 2
 
 
 @dataclass(slots=True)
@@ -90,6 +100,27 @@ class Edge:
     """Whether the arrow points against the data, the way the gradient runs."""
     tooltip: str = ""
     kind: str = "flow"
+
+    @property
+    def arrow_size(self) -> float:
+        """Length of the arrow head."""
+        return 5.0 + 0.7 * self.width
+
+    def with_arrow(self) -> tuple[list[Point], list[Point]]:
+        """The path shortened by its arrow head, and the head's corners, the tip first."""
+        points = self.points[::-1] if self.backward else list(self.points)
+        length = self.arrow_size
+        (x, y), (cx, cy) = points[-1], points[-2]
+        distance = math.hypot(x - cx, y - cy) or 1.0
+        ux, uy = (x - cx) / distance, (y - cy) / distance
+        base = (x - ux * length, y - uy * length)
+        half = 2.0 + 0.75 * self.width
+        head = [(x, y), (base[0] - uy * half, base[1] + ux * half), (base[0] + uy * half, base[1] - ux * half)]
+        back = min(length, distance * 0.75)  # the curve keeps its direction where the head begins
+        points[-2:] = [(cx - ux * back, cy - uy * back), base]
+        if self.backward:
+            points.reverse()
+        return points, head
 
 
 @dataclass(slots=True)

@@ -1,49 +1,163 @@
-"""How a gradient looks: colour, width and number together, on one stated scale. Never colour alone."""
+"""Colours: by role ("ink", "lane") and by how large a gradient is, in the themes `light`, `dark` and `print`.
+
+A scene names colours; a `Theme` says which they are when it is drawn. A gradient's norm is shown by colour, width and
+number together, never by colour alone.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
+
+from ..errors import InputError
 
 DECADES = 3.0
 """Norms are drawn relative to a reference and clipped to this many powers of ten either way."""
 
-_ANCHORS = ((-3.0, "#053061"), (-1.5, "#4393C3"), (0.0, "#A8A8A8"), (1.5, "#E08214"), (3.0, "#993404"))
-NOT_FINITE = "#D500D5"
-PLAIN = "#555555"
-INK = "#1A1A1A"
-MUTED = "#5F5F5F"
+TEXT, NAME, TITLE = 11.0, 12.0, 14.0
+"""Sizes of text in px: of everything, of a state's name, of the title. No text but a subscript is smaller."""
 
-FILL = {
-    "op": "#FFFFFF",
-    "state": "#DDF3EA",
-    "cell": "#DDF3EA",
-    "initial": "#FFFFFF",
-    "input": "#E8F1FA",
-    "loss": "#FBE6DA",
-    "total": "#FFFFFF",
-    "weight": "#D9D9D9",
-    "band": "#F1F1F1",
-    "cut": "#FFFFFF",
-}
-STROKE = {
-    "op": "#777777",
-    "state": "#009E73",
-    "cell": "#009E73",
-    "initial": "#009E73",
+_FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
+
+
+@dataclass(frozen=True)
+class Theme:
+    """How a picture looks. `dataclasses.replace(viz.themes["light"], font="Georgia")` makes another one."""
+
+    palette: Mapping[str, str]
+    """Role -> colour, "#RRGGBB"."""
+    scale: tuple[tuple[float, str], ...]
+    """(decades above the reference, colour), ascending; between them colours are mixed."""
+    font: str = _FONT
+    """A list of fonts, as in CSS."""
+    tint: float = 0.74
+    """How much paper is in a fill that goes with the scale."""
+    _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __call__(self, name: str) -> str:
+        """The colour of a role, of a point of the scale ("scale 1.5", "tint 1.5") or of text on it ("on 1.5")."""
+        if name.startswith("#") or name == "none":
+            return name
+        found = self.palette.get(name) or self._known.get(name)
+        if found is None:
+            kind, _, level = name.partition(" ")
+            colour = self.colour(float(level))
+            if kind == "tint":
+                colour = mix(colour, self.palette["paper"], self.tint)
+            elif kind == "on":
+                colour = max("#FFFFFF", "#000000", key=lambda each: contrast(each, colour))
+            found = self._known[name] = colour
+        return found
+
+    def colour(self, level: float) -> str:
+        """The colour of `level` decades above the reference (below: negative)."""
+        for (low, first), (high, second) in pairwise(self.scale):
+            if level <= high:
+                return mix(first, second, (max(level, low) - low) / (high - low))
+        return self.scale[-1][1]
+
+
+_HUES = {
+    "state": "#00805E",
     "input": "#0072B2",
-    "loss": "#D55E00",
-    "total": "#D55E00",
-    "weight": "#555555",
-    "band": "#777777",
+    "loss": "#C25400",
     "cut": "#B00020",
+    "injected": "#7A7A7A",
+    "future": "#009E73",
 }
-"""Fill and outline by what a box is; the hues are those of Okabe and Ito, told apart by colour-blind readers."""
+_LIGHT = {
+    "paper": "#FFFFFF",
+    "ink": "#1A1A1A",
+    "muted": "#4D4D4D",
+    "lane": "#FAFAFA",
+    "lane-line": "#C4C4C4",
+    "hatch": "#DADADA",
+    "scope": "#EDF1F4",
+    "cell-line": "#C8C8C8",
+    "op": "#777777",
+    "plain": "#555555",
+    "faint": "#8C8C8C",
+    "not finite": "#C800C8",
+    "not finite fill": "#F6C9F6",
+    "fill": "#FFFFFF",
+    "fill state": "#DDF3EA",
+    "fill input": "#E8F1FA",
+    "fill loss": "#FBE6DA",
+    "fill weight": "#DFDFDF",
+    "fill band": "#F1F1F1",
+    **_HUES,
+}
+themes: dict[str, Theme] = {
+    "light": Theme(
+        _LIGHT, ((-3.0, "#053061"), (-1.5, "#2F7FB5"), (0.0, "#898989"), (1.5, "#C4690A"), (3.0, "#7F2704"))
+    ),
+    "dark": Theme(
+        {
+            "paper": "#15181B",
+            "ink": "#F1F3F4",
+            "muted": "#C8CFD5",
+            "lane": "#1D2125",
+            "lane-line": "#4A525A",
+            "hatch": "#343A40",
+            "scope": "#262C31",
+            "cell-line": "#4A525A",
+            "op": "#9AA2A9",
+            "plain": "#C2C8CD",
+            "faint": "#8A929A",
+            "not finite": "#FF6BFF",
+            "not finite fill": "#5A1F5A",
+            "fill": "#15181B",
+            "fill state": "#16382E",
+            "fill input": "#16304A",
+            "fill loss": "#452A1A",
+            "fill weight": "#33393E",
+            "fill band": "#262C31",
+            "state": "#2EC296",
+            "input": "#6BB5E8",
+            "loss": "#FF9D5C",
+            "cut": "#FF7A8A",
+            "injected": "#9C9C9C",
+            "future": "#1FB98B",
+        },
+        ((-3.0, "#CDE6FA"), (-1.5, "#64AFE0"), (0.0, "#8F8F8F"), (1.5, "#EB9A45"), (3.0, "#FFE0C2")),
+    ),
+    "print": Theme(
+        {
+            **dict.fromkeys(_LIGHT, "#000000"),
+            **dict.fromkeys([role for role in _LIGHT if role.startswith("fill")], "#FFFFFF"),
+            "paper": "#FFFFFF",
+            "lane": "#FFFFFF",
+            "lane-line": "#9A9A9A",
+            "hatch": "#C9C9C9",
+            "scope": "#F0F0F0",
+            "cell-line": "#9A9A9A",
+            "muted": "#404040",
+            "faint": "#8C8C8C",
+            "injected": "#8C8C8C",
+            "future": "#404040",
+            "not finite fill": "#FFFFFF",
+        },
+        ((-3.0, "#868686"), (0.0, "#5E5E5E"), (3.0, "#000000")),
+        tint=0.8,
+    ),
+}
+"""The themes that pictures know by name; `print` needs no colour."""
 
-INJECTED = "#7A7A7A"
-FROM_FUTURE = "#009E73"
-LANE_FILL = "#FAFAFA"
-LANE_STROKE = "#C4C4C4"
+
+def theme(given: str | Theme) -> Theme:
+    """A theme by its name.
+
+    Raises:
+        InputError: no theme is called so.
+    """
+    if isinstance(given, Theme):
+        return given
+    if given not in themes:
+        raise InputError(f"picture: got theme={given!r}, expected one of {', '.join(themes)}, or a viz.Theme")
+    return themes[given]
 
 
 def decades(norm: float | None, reference: float) -> float | None:
@@ -53,12 +167,24 @@ def decades(norm: float | None, reference: float) -> float | None:
     return max(-DECADES, min(DECADES, math.log10(norm) - math.log10(reference)))
 
 
-def colour(level: float) -> str:
-    """The colour of `level` decades above the reference (below: negative)."""
-    for (low, first), (high, second) in pairwise(_ANCHORS):
-        if level <= high:
-            return mix(first, second, (max(level, low) - low) / (high - low))
-    return _ANCHORS[-1][1]
+def on_scale(kind: Literal["scale", "tint"], norm: float | None, reference: float, otherwise: str = "fill") -> str:
+    """The name of the colour that says how large a norm is; `otherwise` where it is zero or missing."""
+    level = decades(norm, reference)
+    if level is not None:
+        return f"{kind} {level:.2f}"
+    if norm is None or norm == 0:
+        return otherwise
+    return "not finite" if kind == "scale" else "not finite fill"
+
+
+def text_on(colour: str) -> str:
+    """The name of the colour of text that reads well on a colour of the scale."""
+    return f"on {colour.removeprefix('scale ')}" if colour.startswith("scale ") else "ink"
+
+
+def stroke_width(level: float) -> float:
+    """0.8 to 6 px over the range of the scale."""
+    return round(0.8 + 5.2 * (level + DECADES) / (2 * DECADES), 2)
 
 
 def mix(first: str, second: str, share: float) -> str:
@@ -67,22 +193,14 @@ def mix(first: str, second: str, share: float) -> str:
     return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in pairs)
 
 
-def tint(norm: float | None, reference: float) -> str:
-    """A fill that goes with the scale and leaves black text readable."""
-    level = decades(norm, reference)
-    if level is None:
-        return "#FFFFFF" if norm is None or norm == 0 else mix(NOT_FINITE, "#FFFFFF", 0.7)
-    return mix(colour(level), "#FFFFFF", 0.58)
+def luminance(colour: str) -> float:
+    """Relative luminance, as WCAG defines it: 0 for black, 1 for white."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def stroke_width(level: float) -> float:
-    """0.6 to 6 points over the range of the scale."""
-    return round(0.6 + 5.4 * (level + DECADES) / (2 * DECADES), 2)
-
-
-def ink_on(fill: str) -> str:
-    """Black or white, whichever reads better on `fill` (relative luminance as in WCAG)."""
-    channels = [int(fill[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "#FFFFFF" if luminance < 0.18 else INK
+def contrast(first: str, second: str) -> float:
+    """The contrast ratio of two colours, 1 to 21 (WCAG)."""
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)

@@ -11,8 +11,12 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-SUBSCRIPT = 0.72
+from .style import TEXT
+
+SUBSCRIPT = 0.82
 """Size of a subscript relative to its line."""
+SUBSCRIPT_DROP = 0.22
+"""How far it stands below the line, relative to the line's size."""
 
 _WIDTHS = {
     character: width
@@ -49,9 +53,10 @@ class Line:
     """One line of text, centred where it is put unless a shape says otherwise."""
 
     runs: tuple[Run, ...]
-    size: float = 10.0
+    size: float = TEXT
     bold: bool = False
-    color: str = "#1A1A1A"
+    color: str = "ink"
+    """By role, as a `Theme` knows it."""
     role: str = ""
     """What a page may hide it by, such as "norm"."""
 
@@ -62,7 +67,7 @@ class Line:
 
     @property
     def width(self) -> float:
-        """A safe estimate in points."""
+        """A safe estimate in px."""
         return math.fsum(
             max(width(run.text, self.size * SUBSCRIPT, self.bold), width(in_line(run), self.size, self.bold))
             if run.subscript
@@ -71,7 +76,7 @@ class Line:
         )
 
 
-def line(*parts: str | Run, size: float = 10.0, bold: bool = False, color: str = "#1A1A1A", role: str = "") -> Line:
+def line(*parts: str | Run, size: float = TEXT, bold: bool = False, color: str = "ink", role: str = "") -> Line:
     """A line of plain strings and runs."""
     runs = tuple(Run(part) if isinstance(part, str) else part for part in parts)
     return Line(tuple(run for run in runs if run.text), size, bold, color, role)
@@ -86,7 +91,7 @@ def in_line(run: Run) -> str:
 
 
 def width(text: str, size: float, bold: bool = False) -> float:
-    """How wide `text` is at most, in points, at font size `size`."""
+    """How wide `text` is at most, in px, at font size `size`."""
     return size * (_BOLD if bold else 1.0) * math.fsum(_WIDTHS.get(c) or _unusual(c) for c in text)
 
 
@@ -129,6 +134,18 @@ def words_runs(words: str) -> tuple[Run, ...]:
     for word in re.split(r"([\s,ᵀ]+)", words):
         runs += name_runs(word, length=40) if _INDEXED.fullmatch(word) else (Run(word),)
     return tuple(runs)
+
+
+def wrapped(words: str, width_limit: float, size: float) -> list[str]:
+    """Lines of whole words, none wider than `width_limit` px unless a word is."""
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and width(longer, size, bold=True) > width_limit:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def fixed(value: float, decimals: int = 2) -> str:

@@ -5,28 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+
 from ..core.tensor import Tensor
 from ..errors import InputError
 from ..flow.gradient_flow import GradientFlow, gradient_flow
 from ..flow.structure import Structure, structure
-from .compose import compose
+from .compose import Options, compose
 from .diagram import diagram
-from .measure import Gradients, face
-from .recipe import recipe
-from .render import Picture
+from .measure import FEW, Gradients
+from .render import DPI, Picture
+from .scene import Scene
+from .style import Theme
+
+WIDTH = 900.0
+"""Pictures fit in so many px unless told otherwise: the column of a notebook or a README."""
+FEWEST = 4
+
+Detail = Literal["op", "cell", "fit"]
+Limit = int | Literal["fit"] | None
 
 
 def unrolled(
     loss_or_flow: Tensor | GradientFlow,
-    detail: Literal["op", "cell"] = "op",
+    detail: Detail = "fit",
     weights: Literal["strip", "nodes"] = "strip",
     *,
-    max_steps: int | None = 16,
+    max_steps: Limit = "fit",
+    of: Tensor | None = None,
     title: str | None = None,
     tokens: Sequence[str] | None = None,
     shapes: bool = False,
-    values: bool = False,
+    values: bool | None = None,
     reference: float | None = None,
+    labels: bool = True,
+    legend: bool = True,
+    theme: str | Theme = "light",
+    dpi: float = DPI,
     layout: Literal["lanes", "dot"] = "lanes",
 ) -> Picture:
     """Draw the graph behind a loss, time from left to right, inputs below, losses above.
@@ -34,40 +49,84 @@ def unrolled(
     Args:
         loss_or_flow: a loss, or `tg.gradient_flow(loss)`. A loss after `backward()` is drawn with its
             gradients; before, they read "not computed".
-        detail: "op", a box for each operation; "cell", one for each cell, output and loss of a step.
+        detail: "op", a box for each operation; "cell", one for each cell, output and loss of a step; "fit", operations
+            where they fit in 900 px, else cells.
         weights: "strip", below the lanes what each step contributes to each shared weight; "nodes", each
             shared weight drawn once, with an edge to every operation that uses it.
-        max_steps: of longer sequences so many steps are drawn, with a gap after the first; None draws all.
-        title: what stands above; by default the number of steps.
+        max_steps: of longer sequences so many steps are drawn, with a gap after the first; None draws all; "fit", 16,
+            or with `detail="fit"` as many as fit in 900 px, at least 4.
+        of: the loss whose gradient is drawn, such as `losses[t]`, one term of the whole; by default the whole.
+        title: what stands above; by default the verdict, as `tg.diagnose` says it.
         tokens: a text for each step, such as the characters read.
-        shapes, values: write the shape, and the values of tensors of up to 6 entries, in the boxes.
-        reference: the norm at the middle of the colour scale; by default |dL/dh| of the last state.
-        layout: "lanes", laid out here, with or without Graphviz; "dot", Graphviz lays out the graph itself, from DOT
-            without coordinates that is pleasant to edit (`source`). It takes minutes from some hundred steps on;
-            where it is not there or gives up, the picture comes out in lanes.
+        shapes: write the shapes in the boxes.
+        values: write the values of tensors of up to 6 entries in the boxes, and those of their gradients; by default
+            in graphs without steps of which all tensors are so small.
+        reference: the norm at the middle of the colour scale; by default the median of what the steps' own losses
+            inject.
+        labels: whether there are numbers on the edges, and `legend`: whether a legend explains what occurs.
+        theme: "light", "dark", "print", or a `viz.Theme`.
+        dpi: dots per inch of PNG and GIF; a px is 1/96 inch.
+        layout: "lanes", laid out here; "dot", laid out by Graphviz (`picture.engine`), from DOT without coordinates
+            that is pleasant to edit (`source`), by default in "op" detail. It takes minutes from some hundred steps on.
 
     Raises:
-        InputError: an unknown `detail`, `weights` or `layout`, or fewer than 4 `max_steps`.
+        InputError: an unknown `detail`, `weights`, `layout` or `theme`, or fewer than 4 `max_steps`.
         GraphError: there is no graph behind the loss, or a weight changed since the forward pass.
     """
-    if detail not in ("op", "cell"):
-        raise InputError(f"unrolled: got detail={detail!r}, expected 'op' or 'cell'")
-    if weights not in ("strip", "nodes"):
-        raise InputError(f"unrolled: got weights={weights!r}, expected 'strip' or 'nodes'")
-    if layout not in ("lanes", "dot"):
-        raise InputError(f"unrolled: got layout={layout!r}, expected 'lanes' or 'dot'")
-    if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 4):
-        raise InputError(f"unrolled: got max_steps={max_steps!r}, expected 4 or more, or None to draw all steps")
-    if reference is not None and not 0 < reference < float("inf"):
-        raise InputError(f"unrolled: got reference={reference!r}, expected a positive norm")
+    _check(detail, weights, layout, max_steps, reference)
     graph, flow = resolve(loss_or_flow)
-    drawn = diagram(graph, detail, weights, max_steps)
+    if of is not None:
+        if not any(node is of for node in graph.nodes):
+            raise InputError("unrolled: `of` is no part of the graph; pass a loss that was added into the one drawn")
+        flow = gradient_flow(of)
     gradients = Gradients(flow, reference)
-    scene = compose(drawn, gradients, title, tokens, shapes, values)
-    if layout == "lanes":
-        return Picture(scene)
-    faces = {box: face(box, gradients, shapes, values) for box in drawn.boxes}
-    return Picture(scene, recipe(drawn, faces, gradients, scene.title))
+    shown = _is_small(graph) if values is None else values
+    options = Options(title, tokens, shapes, shown, labels, legend)
+    if layout == "dot" and detail == "fit":
+        detail = "op"  # of cells `dot` would not keep the steps in order
+    scene = _fitted(graph, gradients, options, detail, weights, max_steps)
+    return Picture(scene, theme, dpi, "dot" if layout == "dot" else None)
+
+
+def _fitted(
+    graph: Structure, gradients: Gradients, options: Options, detail: Detail, weights: str, max_steps: Limit
+) -> Scene:
+    """The picture in as much detail, and with as many steps, as fit."""
+
+    def draw(detail: str, limit: int | None) -> Scene:
+        return compose(diagram(graph, detail, weights, limit), gradients, options)
+
+    count = len(graph.steps)
+    limit = min(count, 16) if max_steps == "fit" else max_steps
+    scene = draw("op" if detail == "fit" else detail, limit if count else None)
+    if detail == "fit" and scene.width > WIDTH and count:
+        scene = draw("cell", limit)
+        while max_steps == "fit" and scene.width > WIDTH and limit is not None and limit > FEWEST:
+            pitch = max((b.x - a.x for a, b in zip(scene.lanes, scene.lanes[1:], strict=False)), default=WIDTH)
+            limit = max(FEWEST, min(limit - 1, limit - int((scene.width - WIDTH) // pitch)))
+            if limit == count - 1:  # a gap that hides one step would save nothing
+                if limit == FEWEST:
+                    break
+                limit -= 1
+            scene = draw("cell", limit)
+    return scene
+
+
+def _is_small(graph: Structure) -> bool:
+    """Whether values can be written into every box of a graph without steps."""
+    tensors = [*graph.nodes, *graph.leaves]
+    return not graph.steps and len(tensors) <= 60 and all(tensor.size <= FEW for tensor in tensors)
+
+
+def _check(detail: str, weights: str, layout: str, max_steps: object, reference: float | None) -> None:
+    known = {"detail": ("op", "cell", "fit"), "weights": ("strip", "nodes"), "layout": ("lanes", "dot")}
+    for (name, allowed), given in zip(known.items(), (detail, weights, layout), strict=True):
+        if given not in allowed:
+            raise InputError(f"unrolled: got {name}={given!r}, expected one of {', '.join(map(repr, allowed))}")
+    if max_steps is not None and max_steps != "fit" and (not isinstance(max_steps, int) or max_steps < FEWEST):
+        raise InputError(f"unrolled: got max_steps={max_steps!r}, expected {FEWEST} or more, 'fit', or None for all")
+    if reference is not None and not 0 < reference < np.inf:
+        raise InputError(f"unrolled: got reference={reference!r}, expected a positive norm")
 
 
 def resolve(loss_or_flow: Tensor | GradientFlow) -> tuple[Structure, GradientFlow | None]:

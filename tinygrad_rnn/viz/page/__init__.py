@@ -16,7 +16,7 @@ from ...escape import script, xml
 from ...files import write_file
 from ...flow.diagnose import Diagnosis
 from ...flow.gradient_flow import GradientFlow, gradient_flow
-from ..compose import compose
+from ..compose import Options, compose
 from ..diagram import diagram
 from ..measure import Gradients
 from ..svg import svg
@@ -90,7 +90,7 @@ def page(
     flow = loss_or_flow if isinstance(loss_or_flow, GradientFlow) else gradient_flow(loss_or_flow)
     drawn = diagram(flow.structure, "op", "strip", max_steps)
     gradients = Gradients(flow)
-    scene = compose(drawn, gradients, title="", tokens=tokens)
+    scene = compose(drawn, gradients, Options(title="", tokens=tokens, edge_numbers=False))
     scene.title = "The unrolled graph"
     told = story(drawn, flow, _by_hand(hand, flow))
     count = len(flow.structure.steps)

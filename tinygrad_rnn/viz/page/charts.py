@@ -79,7 +79,8 @@ def credit_chart(C: Array) -> str:
             if value == 0:
                 continue
             level = np.clip(np.log10(value), -DECADES, DECADES) if np.isfinite(value) and value > 0 else None
-            fill = style.NOT_FINITE if level is None else style.colour(float(level) / DECADES * style.DECADES)
+            light = style.themes["light"]
+            fill = light("not finite") if level is None else light.colour(float(level) / DECADES * style.DECADES)
             cells.append(
                 f'<rect x="{k * size:.1f}" y="{(rows - every - t) * size:.1f}" width="{size * every:.1f}" '
                 f'height="{size * every:.1f}" fill="{fill}"/>'

@@ -1,0 +1,97 @@
+"""Where the numbers on edges go: beside the edge, where nothing else is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from .diagram import Diagram
+from .measure import Gradients
+from .route import halfway
+from .scene import Label, Point, Rect, Scene
+from .text import Line, line, number
+
+Area = tuple[float, float, float, float]
+_CELL = 120.0
+
+
+class Space:
+    """Which areas are taken, sorted into the squares of a grid."""
+
+    def __init__(self) -> None:
+        self._squares: dict[tuple[int, int], list[Area]] = defaultdict(list)
+
+    def take(self, area: Area) -> None:
+        for square in _squares(area):
+            self._squares[square].append(area)
+
+    def is_free(self, area: Area) -> bool:
+        return not any(_meet(area, each) for square in _squares(area) for each in self._squares[square])
+
+    def place(self, words: Line, middles: Iterable[Point]) -> Point | None:
+        """The first of the points around which there is room for a line; it is taken then."""
+        for x, y in middles:
+            area = (x - words.width / 2 - 2, y - 7, x + words.width / 2 + 2, y + 7)
+            if self.is_free(area):
+                self.take(area)
+                return x, y
+        return None
+
+
+def space_of(boxes: Iterable[Rect], labels: Iterable[Label] = ()) -> Space:
+    """The space that boxes and labels leave."""
+    space = Space()
+    for box in boxes:
+        space.take((box.x, box.y, box.right, box.bottom))
+    for each in labels:
+        space.take((each.left, each.y - each.height / 2, each.left + each.line.width, each.y + each.height / 2))
+    return space
+
+
+def add_edge_numbers(scene: Scene, drawn: Diagram, gradients: Gradients) -> None:
+    """Write the norm of the message beside each edge that has no gain on it, where there is room."""
+    space = space_of(scene.boxes, scene.labels)
+    for lane in scene.lanes:
+        x, y = lane.label_at
+        space.take((x - lane.label.width / 2, y - 7, x + lane.label.width / 2, y + 7))
+    for edge in scene.edges:
+        for x, y in _sampled(edge.points):
+            space.take((x - 0.5, y - 0.5, x + 0.5, y + 0.5))
+    for at, link in enumerate(drawn.links):
+        norm = gradients.link(link)
+        if norm is None or link.kind in ("state", "cut"):
+            continue
+        edge = scene.edges[at]
+        x, y = halfway(edge.points)
+        words = line(number(norm), color="muted")
+        away = edge.width / 2 + 5 + words.width / 2
+        above = edge.width / 2 + 9
+        level = abs(edge.points[-1][0] - edge.points[0][0]) > abs(edge.points[-1][1] - edge.points[0][1])
+        found = space.place(words, [(x, y - above), (x, y + above)] if level else [(x + away, y), (x - away, y)])
+        if found is not None:
+            tip = "norm of the gradient sent back along this edge"
+            scene.labels.append(Label(f"norm_{at}", *found, words, "middle", "none", tip, "gain"))
+
+
+def _squares(area: Area) -> Iterable[tuple[int, int]]:
+    left, top, right, bottom = (int(each // _CELL) for each in area)
+    return ((x, y) for x in range(left, right + 1) for y in range(top, bottom + 1))
+
+
+def _meet(one: Area, other: Area) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _sampled(points: list[Point]) -> list[Point]:
+    """Points along Bézier curves."""
+    found = []
+    for i in range(0, len(points) - 3, 3):
+        (ax, ay), (bx, by), (cx, cy), (dx, dy) = points[i : i + 4]
+        for step in range(13):
+            u = step / 12
+            a, b, c, d = (1 - u) ** 3, 3 * u * (1 - u) ** 2, 3 * u * u * (1 - u), u**3
+            found.append((a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy))
+    return found
+
+
+__all__ = ["Space", "add_edge_numbers", "space_of"]

@@ -1,0 +1,75 @@
+"""The legend: what occurs in a picture is explained, and nothing else."""
+
+from __future__ import annotations
+
+from . import style
+from .arrange import Arrangement
+from .diagram import Diagram
+from .measure import Gradients
+from .scene import Label, Rect, Scene
+from .text import line, wrapped
+
+CELL = 46.0
+
+
+def add_legend(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, y: float) -> None:
+    """Draw the scale and what it means below `y`."""
+    left = placed.columns[0].x
+    right = max([box.right for box in scene.boxes] + [lane.right for lane in scene.lanes])
+    width = max(right - left, 440.0)
+    if not gradients.computed:
+        notes = [
+            "gradients: not computed (call loss.backward(), or pass tg.gradient_flow(loss)); arrows follow the data"
+        ]
+    else:
+        _scale(scene, left, y)
+        y += 34
+        notes = _notes(scene, gradients)
+    number = 0
+    for words in notes:
+        for part in wrapped(words, width, style.TEXT):
+            scene.labels.append(Label(f"legend_{number}", left, y + 6, line(part, color="muted"), "start"))
+            y += 15
+            number += 1
+    if any(box.kind == "bar" for box in scene.boxes):
+        scene.boxes.append(Rect("key_injected", left, y + 3, 16, 6, "injected", kind="legend"))
+        scene.boxes.append(Rect("key_future", left + 16, y + 3, 16, 6, "future", kind="legend"))
+        words = "in a state: |∂L/∂h|, injected by its own step | arriving from later steps"
+        scene.labels.append(Label("legend_bar", left + 38, y + 6, line(words, color="muted"), "start"))
+
+
+def _scale(scene: Scene, x: float, y: float) -> None:
+    """The colours and widths that occur, as powers of ten of the reference."""
+    levels = [float(word.split()[1]) for word in {edge.color for edge in scene.edges} if word.startswith("scale ")]
+    levels += [float(box.fill.split()[1]) for box in scene.boxes if box.fill.startswith(("scale ", "tint "))]
+    low, high = min([0.0, *levels]), max([0.0, *levels])
+    for level in range(-3, 4):
+        if not low - 1 < level < high + 1:
+            continue
+        fill = f"scale {level}"
+        words = "1" if level == 0 else f"{10.0**level:g}×"
+        text = line(words, color=style.text_on(fill))
+        tip = "the reference" if level == 0 else f"10^{level} of the reference"
+        scene.boxes.append(
+            Rect(f"scale_{level + 3}", x, y, CELL, 17.0, fill, "paper", 0.5, lines=(text,), tooltip=tip, kind="legend")
+        )
+        width = style.stroke_width(level)
+        scene.boxes.append(Rect(f"width_{level + 3}", x + 4, y + 23 - width / 2, CELL - 8, width, fill, kind="legend"))
+        x += CELL
+
+
+def _notes(scene: Scene, gradients: Gradients) -> list[str]:
+    notes = [f"colour and width: norm of the gradient, relative to {gradients.reference_words}"]
+    if any(label.kind == "gain" and label.line.text.startswith("×") for label in scene.labels):
+        notes.append("×g: gain of a step, |message| / |gradient of the next state|")
+    if any(box.kind == "reach" for box in scene.boxes):
+        notes.append("|∂L_T/∂h_k|: gradient of the last loss alone at the state of step k, the reach of learning")
+    if any(label.id == "strips_total" for label in scene.labels):
+        notes.append("sum; left: |Σ G_t|, and what share of Σ |G_t| that is; the rest cancels")
+    marks = {edge.dash for edge in scene.edges if edge.kind != "cut"}
+    said = {"dotted": "dotted: zero", "double": "double: not finite", "dashed": "dashed: no gradient flows"}
+    found = [words for mark, words in said.items() if mark in marks]
+    return notes + (["; ".join(found)] if found else [])
+
+
+__all__ = ["add_legend"]
