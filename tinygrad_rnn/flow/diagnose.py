@@ -184,8 +184,7 @@ def diagnose(
         layers = [layer for layer in flow.structure.layers if len(layer) > 1]
     else:
         with np.errstate(all="ignore"):
-            given = on_the_path(as_states(states, "diagnose"), "diagnose", whole)
-        layers = [_whole(given, flow.structure.layers)]
+            layers = [on_the_path(as_states(states, "diagnose"), "diagnose", whole)]
     if not layers:
         raise GraphError(
             "diagnose: got no states, and no layer that hands a state from step to step is behind the loss; run the "
@@ -218,16 +217,6 @@ def diagnosis(
         bad = first_nonfinite(flow)
         found = [_layer(layer, seeds, steps, losses, flow, thresholds, bad is not None) for layer in layers]
         return Diagnosis(found, bad, clipping(flow, max_norm))
-
-
-def _whole(given: list[State], known: list[list[State]]) -> list[State]:
-    """The states with the tensors that the layer hands on beside those given, such as an LSTM's c_t beside h_t."""
-    for layer in known:
-        home = {tensor.index: state for state in layer for tensor in state}
-        found = [home.get(state[0].index) for state in given]
-        if all(state is not None for state in found):
-            return [state for state in found if state is not None]
-    return given
 
 
 def _layer(

@@ -92,8 +92,7 @@ def _activations(layout: Layout) -> list[Finding]:
                 found.append(Finding("saturated", share, words))
         else:
             slopes = np.stack([messages(node, np.ones(node.shape, node.dtype))[_active(node)] for node in nodes])
-            units = slopes if layout.axis is None else np.moveaxis(slopes, layout.axis + 1, 1)
-            dead = float((units == 0).all(0 if layout.axis is None else (0, 1)).mean())
+            dead = float((layout.by_sequence(slopes) == 0).all((0, 1)).mean())
             if dead:
                 words = (
                     f"{dead:.0%} of the units of {name} are dead: they let nothing through at any step, in any sequence"
@@ -193,20 +192,14 @@ def _directions(layout: Layout, thresholds: Thresholds) -> list[Finding]:
         for i in range(size):
             seed = np.zeros((layout.sequences, size), tensor.dtype)
             seed[:, i] = 1.0
-            shaped = (
-                seed.reshape(tensor.shape)
-                if not layout.axis
-                else np.moveaxis(seed.reshape(layout.sequences, *np.delete(tensor.shape, layout.axis)), 0, layout.axis)
-            )
-            seeds.append([(tensor, shaped)])
+            seeds.append([(tensor, layout.as_tensor(seed, tensor))])
     arrived = ToStates(after, [before]).gradients(seeds).get(0)
     if arrived is None:
         return []
     J = np.zeros((layout.sequences, len(seeds), sum(tensor.size // layout.sequences for tensor in before)))
     at = 0
     for rows in arrived:
-        part = rows.values if layout.axis is None else np.moveaxis(rows.values, layout.axis + 1, 1)
-        part = part.reshape(len(part), layout.sequences, -1)
+        part = layout.by_sequence(rows.values)
         J[:, rows.first : rows.end, at : at + part.shape[-1]] = part.swapaxes(0, 1)
         at += part.shape[-1]
     whole = layout.moved[:, last - back :].all(1)

@@ -22,9 +22,10 @@ from .sweep import between
 
 
 def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> list[State]:
-    """The states of one layer that `given` are or were made from, in the same order.
+    """The states of one layer that `given` are or were made from, in the same order, each with all its tensors.
 
-    A tensor that leads to another of those given, or was cut off from it by `detach`, stays as it is.
+    A tensor that leads to another of those given, or was cut off from it by `detach`, stays as it is; only what the
+    same step hands on beside it is added, such as c_t of an LSTM where h_t was given.
 
     Args:
         given: what the user holds for each step.
@@ -40,9 +41,9 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
     tensors = [tensor for state in given for tensor in state]
     leading = {x.index for node in between(tensors, tensors).values() for x in node.inputs if type(x) is Tensor}
     last = max(range(len(given)), key=lambda k: given[k][0].index)
-    if all(k == last or any(tensor.index in leading for tensor in state) for k, state in enumerate(given)):
-        return given
     graph = structure(_joined(tensors, loss))
+    if all(k == last or any(tensor.index in leading for tensor in state) for k, state in enumerate(given)):
+        return _complete(given, graph)
     cut = {leaf.cut_from for leaf in graph.cuts if leaf.cut_from is not None}
     known = _recurrent(graph, cut)
     home = {
@@ -68,6 +69,16 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
     if len({state[0].index for state in found}) < len(found):
         raise GraphError(f"{caller}: several of the given tensors are made from the same state; pass one for each step")
     return found
+
+
+def _complete(given: list[State], graph: Structure) -> list[State]:
+    for layer in graph.layers:
+        home = {tensor.index: state for state in layer for tensor in state}
+        found = [home.get(state[0].index, ()) for state in given]
+        if all(found):
+            pairs = zip(given, found, strict=True)
+            return [(*own, *(x for x in state if all(x is not y for y in own))) for own, state in pairs]
+    return given
 
 
 def _recurrent(graph: Structure, cut: set[int]) -> set[int]:

@@ -58,11 +58,21 @@ class Layout:
             return len(known) - 1
         return max(k for k, other in enumerate(known) if sign * other <= sign * step)
 
+    def by_sequence(self, gradient: Array) -> Array:
+        """A stack of gradients of a state's tensor, (rows, *shape), as (rows, B, numbers of a sequence)."""
+        moved = gradient if self.axis is None else np.moveaxis(gradient, self.axis + 1, 1)
+        return moved.reshape(len(gradient), self.sequences, -1)
+
+    def as_tensor(self, values: Array, tensor: Tensor) -> Array:
+        """(B, numbers of a sequence) in the shape of a state's tensor."""
+        if self.axis is None:
+            return values.reshape(tensor.shape)
+        rest = tensor.shape[: self.axis] + tensor.shape[self.axis + 1 :]
+        return np.moveaxis(values.reshape(self.sequences, *rest), 0, self.axis)
+
     def norms(self, gradient: Array) -> Array:
         """The norm of a stack of gradients of a state's tensor for each sequence: (rows, B)."""
-        rows = len(gradient)
-        by_sequence = gradient if self.axis is None else np.moveaxis(gradient, self.axis + 1, 1)
-        flat = np.abs(by_sequence.reshape(rows, self.sequences, -1)).astype(np.float64)
+        flat = np.abs(self.by_sequence(gradient)).astype(np.float64)
         largest = flat.max(-1, initial=0.0)
         usual = (largest > 0) & np.isfinite(largest)
         scale = np.where(usual, largest, 1.0)[..., None]

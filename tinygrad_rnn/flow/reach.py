@@ -189,10 +189,10 @@ class Memory:
     left: float
     """What is left of the gradient at the largest lag, the median."""
     gain: float
-    """The mean factor a step, up to where the gradient is out of reach or too large, or to the end; the median. Where
-    it is weak, the factor over the last half of the lags."""
+    """The factor a step: for most losses up to where less than `low` or more than `high` is left; where more is left
+    at all lags, or where it is weak, over the last half of the lags."""
     half_life: float
-    """The lag at which half of the gradient is left, the median; ln 0.5 / ln gain if it is not reached."""
+    """Lags in which the gradient halves, ln 0.5 / ln gain; inf where it does not shrink."""
     horizon: int | None
     """The first lag at which less than `low` is left, the median; None where more is left for most losses."""
     horizons: tuple[int | None, int | None]
@@ -217,15 +217,15 @@ class Memory:
         vanishing, exploding = _incidence(first, falls, rises)
         longest = int(lags.max())
         horizon, rise = _when(vanishing, 0.5), _when(exploding, 0.5)
-        enough = lags >= max(1, longest // 2 if horizon is None else horizon)
-        with np.errstate(all="ignore"):
-            gains = values[rows, first] ** (1 / np.maximum(first, 1))
-        gain = float(np.median(gains[enough])) if longest else np.nan
-        farthest = _median(values[lags == longest])
+        farthest = _median(values[lags == longest, : longest + 1])
         verdict = _verdict(float(vanishing[-1]), float(exploding[-1]), longest, thresholds)
-        rate, kept = _late(farthest)
+        gain, kept = _late(farthest)
         if verdict == "vanishing" and kept >= PLATEAU and longest >= 2 * thresholds.lags:
-            verdict, gain = "weak", rate
+            verdict = "weak"
+        elif max(vanishing[-1], exploding[-1]) >= 0.5:
+            crossed = (falls if vanishing[-1] >= exploding[-1] else rises) & (first > 0)
+            with np.errstate(all="ignore"):
+                gain = float(np.median(values[rows, first][crossed] ** (1 / first[crossed])))
         return Memory(
             verdict=verdict,
             vanishing=float(vanishing[-1]),
@@ -233,13 +233,13 @@ class Memory:
             lags=longest,
             left=float(farthest[-1]),
             gain=gain,
-            half_life=_half_life(_median_time(*_halved(values, known, lags)), gain),
+            half_life=float(np.log(0.5) / np.log(gain)) if 0 < gain < 1 else 0.0 if gain == 0 else float("inf"),
             horizon=horizon,
             horizons=(_when(vanishing, 0.1), _when(vanishing, 0.9)),
             rise=rise,
             expected=float(horizon)
             if horizon is not None
-            else _expected(longest, float(farthest[-1]), rate, thresholds.low),
+            else _expected(longest, float(farthest[-1]), gain, thresholds.low),
         )
 
 
@@ -264,43 +264,17 @@ def _when(share: Array, enough: float) -> int | None:
     return int(np.argmax(share >= enough - 1e-12)) if share[-1] >= enough - 1e-12 else None
 
 
-def _halved(values: Array, known: Array, lags: Array) -> tuple[Array, Array]:
-    """The lag at which each curve crosses one half, on a line between the logarithms; and whether it does."""
-    below = known & (values < 0.5)
-    crosses = np.asarray(below.any(1))
-    at = np.where(crosses, np.argmax(below, 1), 1)
-    rows = np.arange(len(values))
-    with np.errstate(all="ignore"):
-        high, low = np.log(values[rows, at - 1]), np.log(values[rows, at]) if values.shape[1] > 1 else 0.0
-        part = (high - np.log(0.5)) / (high - low)
-    return np.where(crosses, at - 1 + np.where(np.isfinite(part), part, 0.0), lags), crosses
-
-
-def _median_time(time: Array, crosses: Array) -> float:
-    """When half of the curves have crossed, among those that last so long."""
-    surviving = 1.0
-    for at in np.unique(time[crosses]):
-        surviving *= 1 - (crosses & (time == at)).sum() / (time >= at).sum()
-        if surviving <= 0.5 + 1e-12:
-            return float(at)
-    return float("inf")
-
-
-def _half_life(measured: float, gain: float) -> float:
-    return float(np.log(0.5) / np.log(gain)) if not np.isfinite(measured) and 0 < gain < 1 else measured
-
-
 def _late(curve: Array) -> tuple[float, float]:
     """Over the last half of the lags: the factor a step, and the factor in all."""
     lags = len(curve) - 1
     with np.errstate(all="ignore"):
-        factor = curve[-1] / curve[lags // 2]
-        return float(factor ** (1 / max(1, lags - lags // 2))), float(factor)
+        factor = float(curve[-1] / curve[lags // 2])
+        return (factor ** (1 / (lags - lags // 2)) if lags else float("nan")), factor
 
 
 def _expected(lags: int, left: float, rate: float, low: float) -> float:
     """At which lag less than `low` would be left, with `left` at the largest lag and a factor of `rate` a step."""
-    if not (0 < rate < 1 - 1e-9 and left > 0):
+    if not (0 < rate < 1 - 1e-9 and left > low):
         return float("inf")
     return float(lags + np.log(low / left) / np.log(rate))
 

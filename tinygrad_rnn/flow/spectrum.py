@@ -3,43 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..core.tensor import Array, Tensor
-from ..core.threads import OneThread
 from ..errors import GraphError, InputError
+from .cached import cached
 from .credit import as_states
 from .held import on_the_path
+from .layout import Layout, layout
 from .structure import State
-from .sweep import ToStates
+from .sweep import ToStates, between
+
+LARGEST = 2048
+"""A state of more numbers than this, with its past where the network is of higher order, has no Jacobian here."""
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The linear maps from each state to the next, for B sequences of a batch and n numbers in a state."""
+    """The linear maps from each state to the next, for B sequences of a batch and n numbers in a state.
 
-    jacobians: Array
-    """J_t = dh_t/dh_(t-1) for t = 2 .. T, entry [i, j] = dh_t[i] / dh_(t-1)[j]: (T - 1, B, n, n)."""
-    singular_values: Array
-    """Of each J_t, descending: (T - 1, B, n). The largest bounds how much one step can amplify a gradient."""
-    by_lag: Array
-    """Of the products J_T J_(T-1) .. over 1, 2, .. T - 1 steps, descending: (T - 1, B, n).
-
-    Values below 1e-16 times the largest of the same product are rounding.
+    The numbers below are computed when first asked for.
     """
-    lyapunov: Array
-    """Lyapunov exponents, descending: mean growth of the log length a step, in n directions: (B, n)."""
 
-    @property
+    jacobians: Array = field(repr=False)
+    """J_t = dh_t/dh_(t-1) for t = d .. T - 1, entry [i, j] = dh_t[i] / dh_(t-1)[j]: (T - d, B, n, n).
+
+    Where h_t is made from the states up to h_(t-d), d > 1, the state is (h_t, ..., h_(t-d+1)), n times d numbers (the
+    companion system).
+    """
+    order: int
+    """d: how many states back a state is made from, directly."""
+
+    @cached
+    def singular_values(self) -> Array:
+        """Of each J_t, descending: (T - d, B, n). The largest bounds how much one step can amplify a gradient."""
+        return _singular_values(self.jacobians)
+
+    @cached
+    def by_lag(self) -> Array:
+        """Of the products J_(T-1) J_(T-2) .. over 1, 2, .. T - d steps, descending: (T - d, B, n).
+
+        Values below 1e-16 times the largest of the same product are rounding.
+        """
+        with np.errstate(all="ignore"):
+            found = [_singular_values(part) * np.exp(scale)[..., None] for part, scale in _products(self.jacobians)]
+        return np.stack(found)
+
+    @cached
+    def lyapunov(self) -> Array:
+        """Lyapunov exponents, descending: mean growth of the log length a step, in n directions: (B, n)."""
+        with np.errstate(all="ignore"), threadpool_limits(1):
+            return _lyapunov(self.jacobians)
+
+    @cached
     def gain(self) -> float:
         """exp of the largest Lyapunov exponent, the growth a step in the long run: the geometric mean over sequences.
 
         Sequences in which nothing at all gets through are left out; it is 0 where that is so in all.
         """
-        largest = self.lyapunov[:, 0]
+        *_, (product, scale) = _products(self.jacobians)
+        with np.errstate(all="ignore"):
+            largest = (np.log(_singular_values(product)[:, 0]) + scale) / len(self.jacobians)
         alive = largest[largest != -np.inf]
         return float(np.exp(alive.mean())) if len(alive) else 0.0
 
@@ -56,92 +83,117 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) ->
     not influence each other, which is checked.
 
     Args:
-        states: h_t of one layer and direction, (B, H) or (H,), in the order they were computed; for an LSTM the tuples
-            (h_t, c_t); what stands for a state in `diagnose` does so here.
+        states: h_t of one layer and direction, in the order they were computed: (B, H), (H,), (H, B) or (H, 1) where
+            columns are multiplied as in W @ h; for an LSTM the tuples (h_t, c_t); what stands for a state in
+            `diagnose` does so here.
         sequences: at most so many sequences of the batch are looked at.
 
     Raises:
-        GraphError: fewer than two states, or a state does not lead to the next.
-        InputError: the states are not of the same shape, or `sequences` is below 1.
+        GraphError: fewer than two states; a state does not lead to the next; or more than the given states is handed
+            on from step to step.
+        InputError: the states are not of the same shape or too large, or `sequences` is below 1.
     """
     listed = as_states(states, "spectrum")
     if len(listed) < 2:
         raise GraphError("spectrum: got one state, expected at least two, h_(t-1) and h_t")
+    if sequences < 1:
+        raise InputError(f"spectrum: got sequences={sequences}, expected 1 or more")
     shapes = {tuple(tensor.shape for tensor in state) for state in listed}
     if len(shapes) == 1:
         listed = on_the_path(listed, "spectrum")
+        listed = [state for state in listed if len(state) == len(listed[0])]  # of the last, a part may be in no use
         shapes = {tuple(tensor.shape for tensor in state) for state in listed}
-    if len(shapes) > 1 or any(len(shape) not in (1, 2) for shape in next(iter(shapes))):
-        raise InputError(f"spectrum: got states of shapes {sorted(shapes)}, expected one shape, (B, H) or (H,)")
-    if sequences < 1:
-        raise InputError(f"spectrum: got sequences={sequences}, expected 1 or more")
-    with np.errstate(all="ignore"), OneThread():  # many small matrices: threads would only wait for each other
-        J = np.stack([_jacobian(*pair, sequences) for pair in pairwise(listed)])
-        return Spectrum(J, _singular_values(J), _by_lag(J), _lyapunov(J))
-
-
-def _jacobian(before: State, after: State, sequences: int) -> Array:
-    """(B, n, n): a row of `after` is seeded in all sequences of the batch at once."""
-    sweep = ToStates(after, [before])
-    if not any(tensor.index in sweep.nodes for tensor in after):
+    if len(shapes) > 1:
+        raise InputError(f"spectrum: got states of shapes {sorted(shapes)}, expected one shape, such as (B, H)")
+    found = layout(listed, set())
+    d = found.farthest
+    numbers = d * sum(tensor.size for tensor in listed[0]) // found.sequences
+    if numbers > LARGEST:
+        raise InputError(
+            f"spectrum: a state has {numbers:,} numbers, more than {LARGEST:,}"
+            + (f", as h_t is made from h_(t-{d})" if d > 1 else "")
+            + ("; the sequences of the batch influence each other, so all count" if found.axis is None else "")
+        )
+    if len(listed) <= d:
         raise GraphError(
-            f"spectrum: {before[0].describe()} does not lead to {after[0].describe()}; pass the states of one layer "
+            f"spectrum: h_t is made from h_(t-{d}), and {len(listed)} states were given; pass more of them"
+        )
+    with np.errstate(all="ignore"):
+        return Spectrum(np.stack([_jacobian(found, k, d, sequences) for k in range(d, len(listed))]), d)
+
+
+def _jacobian(layout: Layout, k: int, d: int, sequences: int) -> Array:
+    """(B, n, n): a number of state `k` is seeded in all sequences of the batch at once."""
+    after, before = layout.states[k], layout.states[k - d : k][::-1]
+    sweep = ToStates(after, before)
+    sweep.useful &= _direct(after, before, sweep)
+    sizes = [tensor.size // layout.sequences for tensor in after]
+    seeds = []
+    for tensor, size in zip(after, sizes, strict=True):
+        for i in range(size):
+            seed = np.zeros((layout.sequences, size), tensor.dtype)
+            seed[:, i] = 1.0
+            seeds.append([(tensor, layout.as_tensor(seed, tensor))])
+    n = sum(sizes)
+    J = np.zeros((layout.sequences, n * d, n * d))
+    J[:, n:, :-n] = np.eye(n * (d - 1))
+    found = sweep.gradients(seeds)
+    if not found:
+        raise GraphError(
+            f"spectrum: {before[0][0].describe()} does not lead to {after[0].describe()}; pass the states of one layer "
             "and direction in the order they were computed"
         )
-    seeds = []
-    for tensor in after:
-        for i in range(_width(tensor)):
-            seed = np.zeros(tensor.shape, tensor.dtype)
-            seed[..., i] = 1.0
-            seeds.append([(tensor, seed)])
-    if _batch(before) > 1:
-        _check_independence(sweep, after)
-    n, blocks = len(seeds), []
-    for rows, tensor in zip(sweep.gradients(seeds, until=0)[0], before, strict=True):
-        block = np.zeros((n, _batch(before), _width(tensor)))
-        block[rows.first : rows.end] = rows.values.reshape(-1, *block.shape[1:])
-        blocks.append(block)
-    return np.concatenate(blocks, axis=2).swapaxes(0, 1)[:sequences]
+    for place, arrived in found.items():
+        at = place * n
+        for rows, size in zip(arrived, sizes, strict=True):
+            J[:, rows.first : rows.end, at : at + size] = layout.by_sequence(rows.values).swapaxes(0, 1)
+            at += size
+    return J[:sequences]
 
 
-def _check_independence(sweep: ToStates, after: State) -> None:
-    seeds = []
-    for tensor in after:
-        seed = np.zeros(tensor.shape, tensor.dtype)
-        seed[0] = 1.0
-        seeds.append((tensor, seed))
-    found = sweep.gradients([seeds], until=0).get(0, [])
-    if any(np.any(rows.values[:, 1:]) for rows in found):
-        raise GraphError(
-            f"spectrum: the sequences of a batch influence each other on the way to {after[0].describe()}, so a single "
-            "sequence has no Jacobian of its own; run the network on a batch of one"
-        )
+def _direct(after: State, before: list[State], sweep: ToStates) -> set[int]:
+    """Creation numbers of what lies between `after` and the states before it, without passing through one of these.
 
-
-def _batch(state: State) -> int:
-    return state[0].shape[0] if state[0].ndim == 2 else 1
-
-
-def _width(tensor: Tensor) -> int:
-    return tensor.shape[-1]
+    Raises:
+        GraphError: something else than the states is handed on from one step to another on the way.
+    """
+    ends = {tensor.index for state in before for tensor in state}
+    own = {tensor.index for tensor in after}
+    nodes = between(after, [tensor for state in before for tensor in state])
+    found, stack = set(ends), list(after)
+    while stack:
+        node = stack.pop()
+        found.add(node.index)
+        for operand in node.inputs:
+            if type(operand) is not Tensor or operand.index in found or operand.index not in nodes:
+                continue
+            if operand.step is not None and operand.step != after[0].step and operand.index not in own:
+                raise GraphError(
+                    f"spectrum: {operand.describe()} is handed on to {after[0].describe()} beside the given states; "
+                    "pass all that a step hands to the next, such as the tuples (h_t, c_t) of an LSTM"
+                )
+            stack.append(operand)
+    return found
 
 
 def _singular_values(J: Array) -> Array:
     finite = np.all(np.isfinite(J), axis=(-1, -2))
-    values = np.linalg.svd(np.where(finite[..., None, None], J, 0.0), compute_uv=False)
+    with threadpool_limits(1):  # many small matrices: threads would only wait for each other
+        values = np.linalg.svd(np.where(finite[..., None, None], J, 0.0), compute_uv=False)
     return np.where(finite[..., None], values, np.nan)
 
 
-def _by_lag(J: Array) -> Array:
-    """Products from the last step back, rescaled on the way so that none overflows before its time."""
-    product, log_scale, found = np.eye(J.shape[-1]), np.zeros((J.shape[1], 1)), []
-    for step in J[::-1]:
-        product = product @ step
-        size = np.abs(product).max((-1, -2), keepdims=True)
-        product = product / np.where(size > 0, size, 1.0)
-        log_scale = log_scale + np.log(np.where(size > 0, size, 1.0))[..., 0]
-        found.append(_singular_values(product) * np.exp(log_scale))
-    return np.stack(found)
+def _products(J: Array) -> list[tuple[Array, Array]]:
+    """Products from the last step back, (B, n, n), each with the log of a factor that keeps it from overflowing."""
+    product, log_scale, found = np.broadcast_to(np.eye(J.shape[-1]), J.shape[1:]), np.zeros(J.shape[1]), []
+    with np.errstate(all="ignore"):
+        for step in J[::-1]:
+            product = product @ step
+            size = np.abs(product).max((-1, -2))
+            usual = np.where((size > 0) & np.isfinite(size), size, 1.0)
+            product, log_scale = product / usual[:, None, None], log_scale + np.log(usual)
+            found.append((product, log_scale))
+    return found
 
 
 def _lyapunov(J: Array) -> Array:
@@ -152,12 +204,7 @@ def _lyapunov(J: Array) -> Array:
     """
     if not np.isfinite(J).all():
         return np.full(J.shape[1:3], np.nan)
-    product = np.broadcast_to(np.eye(J.shape[-1]), J.shape[1:])
-    for step in J:
-        product = step @ product
-        size = np.abs(product).max((-1, -2), keepdims=True)
-        product = product / np.where(size > 0, size, 1.0)
-    _, sizes, directions = np.linalg.svd(product)
+    _, sizes, directions = np.linalg.svd(_products(J)[-1][0])
     frame = directions.swapaxes(-1, -2)
     logs = np.zeros(J.shape[1:3])
     for step in J:
