@@ -105,7 +105,7 @@ def page(
             style=Markup(_read("page.css")),
             script=Markup(_read("page.js")),
             data=Markup(script({"events": told.events, "weights": [weight.data() for weight in told.weights]})),
-            diagnosis=None if diagnosis is None else str(diagnosis),
+            diagnosis=gradients.verdict if diagnosis is None else str(diagnosis),
             profile=Markup(profile_chart(flow, diagnosis)),
             credit=None if diagnosis is None else Markup(credit_chart(diagnosis.layers[0].credit)),
             weights=told.weights,
