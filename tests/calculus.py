@@ -148,6 +148,9 @@ for _name, _domains in {
     "multiply": (normal, normal),
     "divide": (normal, nonzero),
     "logaddexp": (normal, normal),
+    "logaddexp2": (normal, normal),
+    "arctan2": (nonzero, nonzero),
+    "hypot": (nonzero, nonzero),
 }.items():
     case(_name, broadcast(*_domains), getattr(np, _name), lambda torch, a, b, name=_name: getattr(torch, name)(a, b))
 
@@ -173,10 +176,19 @@ for _name, _domain in {
     "log2": positive,
     "log10": positive,
     "positive": normal,
+    "arcsin": lambda rng, shape: rng.uniform(-0.9, 0.9, size=shape),
+    "arccos": lambda rng, shape: rng.uniform(-0.9, 0.9, size=shape),
+    "arctanh": lambda rng, shape: rng.uniform(-0.9, 0.9, size=shape),
+    "arccosh": lambda rng, shape: rng.uniform(1.2, 3, size=shape),
+    "arcsinh": normal,
+    "sinc": normal,
+    "deg2rad": normal,
+    "rad2deg": normal,
     "nan_to_num": normal,
 }.items():
     case(_name, unary(_domain), getattr(np, _name), lambda torch, x, name=_name: getattr(torch, name)(x))
 
+case("cbrt", unary(nonzero), np.cbrt, lambda torch, x: torch.sign(x) * torch.abs(x) ** (1 / 3))
 case("abs", unary(nonzero), np.abs, lambda torch, x: torch.abs(x))
 
 
@@ -187,6 +199,7 @@ def ratio(draw: Any) -> tuple[Operands, dict[str, Any]]:
     return [np.array(b * quotient), b], {}
 
 
+case("fmod", ratio(), np.fmod, lambda torch, a, b: torch.fmod(a, b))
 case("remainder", ratio(), np.remainder, lambda torch, a, b: torch.remainder(a, b))
 
 
@@ -198,6 +211,8 @@ def unlike(draw: Any) -> tuple[Operands, dict[str, Any]]:
 
 
 case("maximum", unlike(), np.maximum, lambda torch, a, b: torch.maximum(a, b))
+case("fmax", unlike(), np.fmax, lambda torch, a, b: torch.fmax(a, b))
+case("fmin", unlike(), np.fmin, lambda torch, a, b: torch.fmin(a, b))
 case("minimum", unlike(), np.minimum, lambda torch, a, b: torch.minimum(a, b))
 
 

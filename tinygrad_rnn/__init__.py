@@ -29,6 +29,7 @@ from .ops.normalization import *
 from .ops.random import *
 from .ops.reductions import *
 from .ops.shaping import *
+from .ops.trigonometry import *
 
 __version__ = "0.1.0"
 

@@ -626,10 +626,10 @@ class Tensor:
 
     # ------------------------------------------------------------------ NumPy's protocols
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        primitive = registry.get(ufunc)
-        if not kwargs and primitive is not None and method == "__call__":
-            return primitive.apply(inputs)
-        if method != "__call__":
+        function = registry.get(ufunc if method == "__call__" else getattr(ufunc, method))
+        if function is not None and not kwargs and hasattr(function, "apply"):
+            return function.apply(inputs)
+        if function is None and method != "__call__":
             raise TensorError(
                 f"np.{ufunc.__name__}.{method} has no rule for tensors; write it with np.sum and the like"
             )
@@ -637,8 +637,8 @@ class Tensor:
             raise GraphError(
                 f"np.{ufunc.__name__}: out= would change a tensor or leave the graph; take the result instead"
             )
-        if primitive is not None:
-            return primitive(*inputs, **kwargs)
+        if function is not None:
+            return function(*inputs, **kwargs)
         if ufunc in _LOGICAL and not kwargs:
             return _bitwise(ufunc, *inputs)
         if ufunc in plain:

@@ -14,6 +14,7 @@ from . import (
     random,
     reductions,
     shaping,
+    trigonometry,
 )
 from .activations import *
 from .comparisons import *
@@ -25,9 +26,10 @@ from .normalization import *
 from .random import *
 from .reductions import *
 from .shaping import *
+from .trigonometry import *
 
 _MODULES = (
-    *(elementwise, comparisons, activations, reductions, normalization),
+    *(elementwise, trigonometry, comparisons, activations, reductions, normalization),
     *(linalg, shaping, indexing, random, losses),
 )
 for _module in _MODULES:

@@ -49,6 +49,12 @@ remainder = primitive(
     traits=Traits(symbol="mod", infix=True, backward=("g", "−g ⊙ ⌊{0} / {1}⌋")),
 )
 
+fmod = primitive(
+    np.fmod,
+    vjps=[lambda g, y, a, b: g, lambda g, y, a, b: -g * np.trunc(a / b)],
+    doc="a - b * trunc(a / b), of the sign of a.",
+)
+
 negative = primitive(
     np.negative,
     vjps=[lambda g, y, x: -g],
@@ -96,6 +102,13 @@ sqrt = primitive(
     vjps=[lambda g, y, x: g * 0.5 / y],
     doc="The square root of x.",
     traits=Traits(symbol="√", backward=("g / (2 y)",)),
+)
+
+cbrt = primitive(
+    np.cbrt,
+    vjps=[lambda g, y, x: g / (3 * y * y)],
+    doc="The cube root of x.",
+    traits=Traits(symbol="∛", backward=("g / (3 y²)",)),
 )
 
 exp = primitive(np.exp, vjps=[lambda g, y, x: g * y], doc="e to the power x.", traits=Traits(backward=("g ⊙ y",)))
@@ -154,54 +167,12 @@ logaddexp = primitive(
     traits=Traits(backward=("g ⊙ exp({0} − y)", "g ⊙ exp({1} − y)")),
 )
 
-sin = primitive(
-    np.sin,
-    vjps=[lambda g, y, x: g * np.cos(x)],
-    doc="The sine of x in radians.",
-    traits=Traits(bounds=(-1, 1), backward=("g ⊙ cos({0})",)),
-)
 
-cos = primitive(
-    np.cos,
-    vjps=[lambda g, y, x: -g * np.sin(x)],
-    doc="The cosine of x in radians.",
-    traits=Traits(bounds=(-1, 1), backward=("−g ⊙ sin({0})",)),
-)
+@composed(of=np.logaddexp2)
+def logaddexp2(a: Any, b: Any) -> Any:
+    """log2(2^a + 2^b) without overflow."""
+    return np.logaddexp(a * math.log(2), b * math.log(2)) / math.log(2)
 
-tan = primitive(
-    np.tan,
-    vjps=[lambda g, y, x: g * (1 + y * y)],
-    doc="The tangent of x in radians.",
-    traits=Traits(backward=("g ⊙ (1 + y²)",)),
-)
-
-arctan = primitive(
-    np.arctan,
-    vjps=[lambda g, y, x: g / (1 + x * x)],
-    doc="The angle in radians whose tangent is x.",
-    traits=Traits(backward=("g / (1 + {0}²)",)),
-)
-
-sinh = primitive(
-    np.sinh,
-    vjps=[lambda g, y, x: g * np.cosh(x)],
-    doc="The hyperbolic sine of x.",
-    traits=Traits(backward=("g ⊙ cosh({0})",)),
-)
-
-cosh = primitive(
-    np.cosh,
-    vjps=[lambda g, y, x: g * np.sinh(x)],
-    doc="The hyperbolic cosine of x.",
-    traits=Traits(backward=("g ⊙ sinh({0})",)),
-)
-
-tanh = primitive(
-    np.tanh,
-    vjps=[lambda g, y, x: g * (1 - y * y)],
-    doc="The hyperbolic tangent of x.",
-    traits=Traits(bounds=(-1, 1), backward=("g ⊙ (1 − y²)",)),
-)
 
 absolute = primitive(
     np.absolute,
@@ -228,6 +199,27 @@ minimum = primitive(
     vjps=[lambda g, y, a, b: _share(g, a < b, a == b), lambda g, y, a, b: _share(g, b < a, a == b)],
     doc="The smaller of a and b; equal values share the gradient evenly.",
     traits=Traits(backward=("g where {0} < {1}, else 0", "g where {1} < {0}, else 0")),
+)
+
+
+def _by_fmax(g: Any, y: Any, a: Any, b: Any) -> Any:
+    return _share(g, np.logical_or(a > b, np.isnan(b)), a == b)
+
+
+def _by_fmin(g: Any, y: Any, a: Any, b: Any) -> Any:
+    return _share(g, np.logical_or(a < b, np.isnan(b)), a == b)
+
+
+fmax = primitive(
+    np.fmax,
+    vjps=[_by_fmax, lambda g, y, a, b: _by_fmax(g, y, b, a)],
+    doc="The larger of a and b, or the one that is a number; equal values share the gradient evenly.",
+)
+
+fmin = primitive(
+    np.fmin,
+    vjps=[_by_fmin, lambda g, y, a, b: _by_fmin(g, y, b, a)],
+    doc="The smaller of a and b, or the one that is a number; equal values share the gradient evenly.",
 )
 
 
@@ -286,25 +278,29 @@ def copy(x: Array | Tensor) -> Any:
 
 
 registry[np.abs] = absolute
+registry[np.fabs] = absolute
+registry[np.conjugate] = positive
 
 __all__ = [
     "absolute",
     "add",
-    "arctan",
     "astype",
+    "cbrt",
     "clip",
     "copy",
-    "cos",
-    "cosh",
     "divide",
     "exp",
     "exp2",
     "expm1",
+    "fmax",
+    "fmin",
+    "fmod",
     "log",
     "log1p",
     "log2",
     "log10",
     "logaddexp",
+    "logaddexp2",
     "maximum",
     "minimum",
     "multiply",
@@ -314,12 +310,8 @@ __all__ = [
     "power",
     "reciprocal",
     "remainder",
-    "sin",
-    "sinh",
     "sqrt",
     "square",
     "subtract",
-    "tan",
-    "tanh",
     "where",
 ]

@@ -1,0 +1,153 @@
+"""Trigonometric and hyperbolic functions and their inverses: elementwise, angles in radians."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..core.primitive import composed, primitive
+from ..core.tensor import registry
+from ..core.traits import Traits
+
+sin = primitive(
+    np.sin,
+    vjps=[lambda g, y, x: g * np.cos(x)],
+    doc="The sine of x in radians.",
+    traits=Traits(bounds=(-1, 1), backward=("g ⊙ cos({0})",)),
+)
+
+cos = primitive(
+    np.cos,
+    vjps=[lambda g, y, x: -g * np.sin(x)],
+    doc="The cosine of x in radians.",
+    traits=Traits(bounds=(-1, 1), backward=("−g ⊙ sin({0})",)),
+)
+
+tan = primitive(
+    np.tan,
+    vjps=[lambda g, y, x: g * (1 + y * y)],
+    doc="The tangent of x in radians.",
+    traits=Traits(backward=("g ⊙ (1 + y²)",)),
+)
+
+arctan = primitive(
+    np.arctan,
+    vjps=[lambda g, y, x: g / (1 + x * x)],
+    doc="The angle in radians whose tangent is x.",
+    traits=Traits(backward=("g / (1 + {0}²)",)),
+)
+
+sinh = primitive(
+    np.sinh,
+    vjps=[lambda g, y, x: g * np.cosh(x)],
+    doc="The hyperbolic sine of x.",
+    traits=Traits(backward=("g ⊙ cosh({0})",)),
+)
+
+cosh = primitive(
+    np.cosh,
+    vjps=[lambda g, y, x: g * np.sinh(x)],
+    doc="The hyperbolic cosine of x.",
+    traits=Traits(backward=("g ⊙ sinh({0})",)),
+)
+
+tanh = primitive(
+    np.tanh,
+    vjps=[lambda g, y, x: g * (1 - y * y)],
+    doc="The hyperbolic tangent of x.",
+    traits=Traits(bounds=(-1, 1), backward=("g ⊙ (1 − y²)",)),
+)
+
+arcsin = primitive(
+    np.arcsin,
+    vjps=[lambda g, y, x: g / np.sqrt((1 - x) * (1 + x))],
+    doc="The angle in radians, from -pi/2 to pi/2, whose sine is x.",
+    traits=Traits(backward=("g / √(1 − {0}²)",)),
+)
+
+arccos = primitive(
+    np.arccos,
+    vjps=[lambda g, y, x: -g / np.sqrt((1 - x) * (1 + x))],
+    doc="The angle in radians, from 0 to pi, whose cosine is x.",
+    traits=Traits(backward=("−g / √(1 − {0}²)",)),
+)
+
+arctan2 = primitive(
+    np.arctan2,
+    vjps=[lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -g * a / (a * a + b * b)],
+    doc="The angle in radians of the point (b, a), seen from the origin.",
+    traits=Traits(backward=("g ⊙ {1} / ({0}² + {1}²)", "−g ⊙ {0} / ({0}² + {1}²)")),
+)
+
+arcsinh = primitive(
+    np.arcsinh,
+    vjps=[lambda g, y, x: g / np.sqrt(x * x + 1)],
+    doc="The number whose hyperbolic sine is x.",
+    traits=Traits(backward=("g / √({0}² + 1)",)),
+)
+
+arccosh = primitive(
+    np.arccosh,
+    vjps=[lambda g, y, x: g / np.sqrt((x - 1) * (x + 1))],
+    doc="The number, 0 or more, whose hyperbolic cosine is x.",
+    traits=Traits(backward=("g / √({0}² − 1)",)),
+)
+
+arctanh = primitive(
+    np.arctanh,
+    vjps=[lambda g, y, x: g / ((1 - x) * (1 + x))],
+    doc="The number whose hyperbolic tangent is x.",
+    traits=Traits(backward=("g / (1 − {0}²)",)),
+)
+
+
+def _by_hypot(g: Any, y: Any, a: Any, b: Any) -> Any:
+    return np.where(y == 0, 0, g * a / np.where(y == 0, 1, y))
+
+
+hypot = primitive(
+    np.hypot,
+    vjps=[_by_hypot, lambda g, y, a, b: _by_hypot(g, y, b, a)],
+    doc="The root of a * a + b * b without overflow; where it is 0, so is its gradient.",
+)
+
+deg2rad = primitive(np.deg2rad, vjps=[lambda g, y, x: g * (math.pi / 180)], doc="Degrees in radians.")
+
+rad2deg = primitive(np.rad2deg, vjps=[lambda g, y, x: g * (180 / math.pi)], doc="Radians in degrees.")
+
+
+@composed(of=np.sinc)
+def sinc(x: Any) -> Any:
+    """sin(pi x) / (pi x), and 1 at 0."""
+    angle = x * math.pi
+    small = np.abs(angle) < 1e-2
+    squared = np.square(np.where(small, angle, 0))
+    series = 1 - squared / 6 * (1 - squared / 20 * (1 - squared / 42))  # exact there, with its derivatives
+    apart = np.where(small, 1, angle)
+    return np.where(small, series, np.sin(apart) / apart)
+
+
+registry[np.radians] = deg2rad
+registry[np.degrees] = rad2deg
+
+__all__ = [
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "cos",
+    "cosh",
+    "deg2rad",
+    "hypot",
+    "rad2deg",
+    "sin",
+    "sinc",
+    "sinh",
+    "tan",
+    "tanh",
+]
