@@ -16,7 +16,8 @@ LEVELS = [
     {"escape"},
     {"errors"},
     {"files"},
-    {"core", "debug"},
+    {"debug"},
+    {"core"},
     {"derivatives", "ops"},
     {"optim", "nn"},
     {"bptt", "flow"},
@@ -30,8 +31,6 @@ LEVELS = [
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 
 EXCEPTIONS = {
-    ("core", "debug"): "a tensor keeps where it was made, and its errors say so",
-    ("debug", "core"): "anomaly detection switches the context that the engine reads",
     ("bptt.references", "flow"): "the generic reference asks the graph for the gradient of each step",
     ("viz.page", "__init__"): "reads __name__, by which the templates are found; it is set before any import",
 }

@@ -6,13 +6,12 @@ import tinygrad_rnn as tg
 
 from . import bptt, nn, ops, optim, viz
 from .compiler import compile
-from .core.backprop import grad, no_grad
+from .core.backprop import detect_anomaly, grad, no_grad
 from .core.create import ones, zeros
 from .core.primitive import primitive
 from .core.steps import scope, steps
 from .core.tensor import Tensor
 from .core.traits import Traits
-from .debug.anomaly import detect_anomaly
 from .derivatives.checkpoint import checkpoint, checkpoint_steps
 from .derivatives.gradcheck import gradcheck
 from .derivatives.jacobian import hvp, jacobian, jvp

@@ -5,6 +5,8 @@ Every class also inherits the built-in it refines, so `except ValueError` keeps 
 
 from __future__ import annotations
 
+import numpy as np
+
 from .escape import terminal
 
 
@@ -21,6 +23,10 @@ class ShapeError(TensorError, ValueError):
 
 class DTypeError(TensorError, TypeError):
     """An operand is of a kind or dtype that the operation cannot take."""
+
+
+class LinAlgError(ShapeError, np.linalg.LinAlgError):
+    """A matrix has no inverse, no factor, or no solution."""
 
 
 class GraphError(TensorError, RuntimeError):

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core.backprop import messages
+from ..core.backprop import edge_gradients
 from ..core.context import context, current, next_index, step_of
 from ..core.indexing import Patch, Slot
 from ..core.primitive import Primitive
 from ..core.seal import SEALED
-from ..core.tensor import Array, Tensor, constant, make_leaf
+from ..core.tensor import Array, Tensor, connect, constant, make_leaf, release
 from ..debug.origin import Origin, assigned_name, line
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
 
@@ -165,7 +165,7 @@ class Tape:
 
     def record(self, _: str, tensor: Tensor, __: Any) -> None:
         primitive = tensor.primitive
-        if primitive is None:
+        if not isinstance(primitive, Primitive):
             return
         if self._row is not None:
             self._name_row()
@@ -200,7 +200,7 @@ class Tape:
             if varies and not self.ops.name_of[n] and primitive.name == "getitem":
                 self._row = n, tensor
         self._is_made_by(tensor, n)
-        _let_go(tensor)
+        release(tensor)
 
     def _write(self, like: Site, args: list[int], params: int, step: int, flags: int, varies: bool) -> int:
         """The number of an operation that does this: the one that did it before, or a new one."""
@@ -327,7 +327,7 @@ class Tape:
         self._script = script = Script(key, given)
         step = None if ops.step[n] == NOWHEN else ops.step[n]
         with context(recording=False, step=step, scope=ops.site(n).scope):
-            for message in messages(self._node(n), self._stand_in(g), create_graph=True):
+            for message in edge_gradients(self._node(n), self._stand_in(g), create_graph=True):
                 if type(message) is Patch:
                     sent: Any = message.key, [self.op_of(x) for x in (message.value, *message.indices)]
                 else:
@@ -346,7 +346,9 @@ class Tape:
         operands = zip(ops.args(n), self._flags[self._flags_of[n]][0], strict=True)
         inputs = tuple([self._stand_in(a, flows) if a >= 0 else ops.scalars[~a] for a, flows in operands])
         node = self._stand_in(n, True)
-        _make_result(node, ops.site(n).primitive, inputs, ops.params[ops.params_of[n]].values)
+        primitive = ops.site(n).primitive
+        assert primitive is not None
+        connect(node, primitive, inputs, ops.params[ops.params_of[n]].values)
         return node
 
     def _repeat(self, script: Script, given: list[int]) -> list[Message | None]:
@@ -418,24 +420,6 @@ class Tape:
 
 def _when(step: int | None) -> int:
     return NOWHEN if step is None else step
-
-
-# ---------------------------------------------------------------------- what is done to tensors
-def _let_go(result: Tensor) -> None:
-    """Part a recorded result from its operands, so that their arrays die with the user's last reference."""
-    result._left = result._right = None
-
-
-def _make_result(
-    tensor: Tensor, primitive: Primitive | None, operands: tuple[Any, ...], params: Mapping[str, Any]
-) -> None:
-    """Let a tensor look as if a primitive had made it of those operands."""
-    assert primitive is not None
-    tensor.primitive, tensor.attrs = primitive, params
-    if primitive.arity == 2:
-        tensor._left, tensor._right = operands
-    else:
-        tensor._left = operands[0] if len(operands) == 1 else operands
 
 
 def _dummy(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

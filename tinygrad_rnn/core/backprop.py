@@ -16,12 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import DTypeError, GraphError, ShapeError, TensorError
+from ..debug import anomaly, messages
 from .context import Context, context, current
 from .indexing import Patch, gather
-from .primitive import Vjp
+from .operation import Vjp
 from .seal import Seal
-from .tensor import Array, Tensor, check_seals, numeric, raw
+from .tensor import Array, Tensor, check_seals, numeric, raw, registry
 
 Rules = tuple[Sequence[Any], Sequence[Vjp | None], Sequence[Any]]
 """Operands, the rule of each or None, and the arguments of the rules."""
@@ -32,16 +32,26 @@ def no_grad() -> AbstractContextManager[Context]:
     return context(recording=False)
 
 
+def detect_anomaly() -> AbstractContextManager[Context]:
+    """Within this block the first NaN or infinity raises and says where it arose; everything runs slower.
+
+    Forward it names the operation whose result is not finite, backward the one whose rule sent such a
+    gradient to an input. A weight that already holds a NaN is named as the source. An infinity that comes
+    from an infinite constant, such as a mask of -inf, is deliberate and may pass.
+
+    Raises:
+        GraphError: with the operation, step, scope, direction and the user's line.
+    """
+    return context(watch=anomaly.check)
+
+
 def backward(output: Tensor, gradient: ArrayLike | None = None) -> None:
     """Add d output / d leaf to `.grad` of every leaf that requires it; see `Tensor.backward`."""
     seed = seed_of(output, gradient, "backward")
     found = backprop([output], [seed])
     for tensor, g in found:
         if tensor.grad is not None and np.shape(tensor.grad) != g.shape:
-            raise ShapeError(
-                f"backward: the grad of {tensor.describe()} has shape {np.shape(tensor.grad)}, expected {g.shape}; "
-                "set grad = None, or an array of the tensor's shape"
-            )
+            raise messages.other_grad(tensor, np.shape(tensor.grad))
     for tensor, g in found:
         tensor.grad = g if tensor.grad is None else np.asarray(tensor.grad + g)  # of 0-d arrays NumPy makes a scalar
 
@@ -75,14 +85,12 @@ def grad(
     elif grad_output is None:
         given = [None] * len(outputs)
     if len(given) != len(outputs):
-        raise ShapeError(f"grad: got {len(given)} grad_output for {len(outputs)} outputs, expected one each")
+        raise messages.one_seed_each(len(given), len(outputs))
     for each in targets:
         if not isinstance(each, Tensor):
-            raise GraphError(
-                f"grad: got {type(each).__name__} among the inputs, expected tensors that require a gradient"
-            )
+            raise messages.no_input(each)
         if not each.requires_grad:
-            raise GraphError(f"grad: {each.describe()} does not require a gradient; make it with requires_grad=True")
+            raise messages.no_gradient_wanted(each)
     seeds = [seed_of(o, g, "grad", create_graph) for o, g in zip(outputs, given, strict=True)]
     wanted = {target.index for target in targets}
     found: dict[int, Any] = {}
@@ -106,32 +114,21 @@ def seed_of(output: Tensor, gradient: Any, caller: str, create_graph: bool = Fal
         ShapeError: the gradient has another shape than the output.
     """
     if current.get().tracing:
-        raise GraphError(
-            f"{caller}: a function that is being compiled cannot take gradients itself: its graph is not kept; "
-            "call it without compiling it"
-        )
+        raise messages.in_compiled_function(caller)
     if not isinstance(output, Tensor):
-        raise GraphError(f"{caller}: got {type(output).__name__}, expected a Tensor computed from others")
+        raise messages.no_tensor(caller, output)
     if not output.requires_grad:
-        raise GraphError(
-            f"{caller}: {output.describe()} has no graph behind it; compute it from a Tensor with "
-            "requires_grad=True, outside no_grad()"
-        )
+        raise messages.no_graph(caller, output)
     if gradient is None:
         if output.size != 1:
-            raise GraphError(
-                f"{caller}: {output.describe()} is not a scalar; reduce it with .sum() or .mean(), "
-                "or pass the gradient of what follows"
-            )
+            raise messages.not_scalar(caller, output)
         seed: Any = np.ones(output.shape, output.dtype)
     elif isinstance(gradient, Tensor) and create_graph:
         seed = gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
     else:
         seed = np.asarray(numeric(raw(gradient), caller), output.dtype)
     if seed.shape != output.shape:
-        raise ShapeError(
-            f"{caller}: the gradient has shape {seed.shape}, expected {output.shape} as {output.describe()}"
-        )
+        raise messages.other_seed(caller, seed.shape, output)
     return Tensor(seed) if create_graph and not isinstance(seed, Tensor) else seed
 
 
@@ -338,7 +335,7 @@ def leading_to(wanted: set[int], outputs: Sequence[Tensor], since: int) -> set[i
     return useful
 
 
-def messages(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] | None = None) -> list[Any]:
+def edge_gradients(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] | None = None) -> list[Any]:
     """What `node`, whose gradient is `g`, sends back to each of its inputs.
 
     This is the gradient on every edge, before it is added to what other consumers send.
@@ -375,6 +372,8 @@ def rules_of(node: Tensor, g: Any, y: Any, inputs: Sequence[Any]) -> Rules:
     if primitive.variadic is None:
         return node.inputs, primitive.vjps, (g, y, *inputs)
     gradients = primitive.variadic(g, y, inputs, **node.attrs)
+    if not isinstance(gradients, (list, tuple)) or len(gradients) != len(inputs):
+        raise messages.too_few_gradients(node, gradients)
     return node.inputs, [None if each is None else partial(sent, each) for each in gradients], ()
 
 
@@ -398,16 +397,10 @@ def fit(message: Any, operand: Tensor, sender: Tensor | None, i: int) -> Any:
     if type(message) is Patch:
         return message
     if not hasattr(message, "shape"):
-        raise TensorError(
-            f"{_name(sender)}: the vjp rule of operand {i} gave {type(message).__name__}, expected an array; "
-            "a rule computes with g, and an operand without a gradient has None in place of a rule"
-        )
+        raise messages.no_array(sender, i, message)
     data = operand._array
     if data.dtype.kind != "f":
-        raise DTypeError(
-            f"backward: {operand.describe()} has dtype {data.dtype} and requires_grad was set on it, but only "
-            "floating numbers have gradients; make it with dtype=np.float64"
-        )
+        raise messages.gradient_of_integers(operand)
     if message.shape != data.shape:
         message = unbroadcast(message, data.shape, sender, i)
     return message if message.dtype == data.dtype else message.astype(data.dtype)
@@ -428,12 +421,8 @@ def unbroadcast(g: Any, shape: tuple[int, ...], sender: Tensor | None, i: int) -
         stretched = tuple(axis for axis, n in enumerate(shape) if n == 1 and g.shape[axis] != 1)
         g = total(g, axis=stretched, keepdims=True)
     if g.shape != shape:
-        raise TensorError(
-            f"{_name(sender)}: the vjp rule of operand {i} gave a gradient of shape {given} for an operand "
-            f"of shape {shape}; a rule must give its operand's shape, or one that broadcasting made of it"
-        )
+        raise messages.other_gradient(sender, i, given, shape)
     return g
 
 
-def _name(node: Tensor | None) -> str:
-    return node.primitive.name if node is not None and node.primitive else "?"
+registry[Tensor.backward] = backward

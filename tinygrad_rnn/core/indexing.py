@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DTypeError
+from ..debug import messages
 from .primitive import primitive
 from .tensor import Array, Tensor
 from .traits import Attrs, Shape, Traits
@@ -70,10 +70,7 @@ def split_key(key: Any) -> tuple[Any, tuple[Any, ...]]:
             entry = np.zeros(0, np.intp)
         array = entry if isinstance(entry, Tensor) else np.asarray(entry) if _is_array_like(entry) else None
         if array is None or array.dtype.kind not in "iub":
-            kind = type(entry).__name__ if array is None else f"an array of {array.dtype}"
-            raise DTypeError(
-                f"getitem: got {kind} as an index, expected integers, slices, None, ... or integer or boolean arrays"
-            )
+            raise messages.no_index_entry(entry, array)
         entries.append(Slot(len(arrays)))
         arrays.append(array)
     return (tuple(entries) if isinstance(key, tuple) else entries[0]), tuple(arrays)

@@ -9,20 +9,18 @@ reference. Operators and NumPy functions on a tensor look their primitive up in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import CodeType, MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, final
+from types import CodeType, FrameType, MappingProxyType
+from typing import Any, NoReturn, final
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ..debug import messages
 from ..debug import origin as _origin
 from ..debug.origin import Origin
-from ..errors import DTypeError, GraphError, ShapeError, TensorError
-from .context import current, next_index, step_of
+from .context import Context, current, next_index, step_of
+from .operation import Operation
 from .seal import SEALED, Seal
-
-if TYPE_CHECKING:
-    from .primitive import Primitive
 
 Array = NDArray[Any]
 Operand = Any
@@ -30,8 +28,8 @@ Operand = Any
 Axis = int | tuple[int, ...] | None
 """What to reduce over: one axis, several, or all."""
 
-registry: dict[Callable[..., Any], Any] = {}
-"""NumPy function -> the primitive or function that stands for it on tensors."""
+registry: dict[Callable[..., Any] | str, Any] = {}
+"""What stands for a NumPy function on tensors, and for a method whose rules or algorithm this module does not know."""
 
 
 @final
@@ -78,7 +76,7 @@ class Tensor:
 
     grad: Array | None
     requires_grad: bool
-    primitive: Primitive | None
+    primitive: Operation | None
     attrs: Mapping[str, Any]
     index: int
     step: int | None
@@ -104,13 +102,10 @@ class Tensor:
         try:
             array = np.array(array, dtype=dtype)
         except (TypeError, ValueError) as error:
-            raise DTypeError(f"Tensor: cannot make dtype {dtype!r} of data of dtype {array.dtype}") from error
+            raise messages.no_such_dtype(dtype, array.dtype) from error
         numeric(array, "Tensor")
         if requires_grad and array.dtype.kind != "f":
-            raise DTypeError(
-                f"Tensor: requires_grad=True needs a floating dtype, and {name or 'the data'} has {array.dtype}; "
-                "pass dtype=np.float64 or write the numbers with a decimal point"
-            )
+            raise messages.not_floating(name, array.dtype)
         make_leaf(array, _origin.maker(1), Seal(array), requires_grad, name, tensor=self)
 
     # ------------------------------------------------------------------ the array
@@ -128,16 +123,10 @@ class Tensor:
     @data.setter
     def data(self, value: ArrayLike) -> None:
         if self.primitive is not None:
-            raise GraphError(
-                f"{self.describe()} is the result of {self.primitive.name}: its data cannot be assigned; "
-                "compute a new tensor, or detach() it first"
-            )
+            raise messages.data_of_a_result(self)
         array = numeric(value, "data")
         if array.shape != self._array.shape or array.dtype != self._array.dtype:
-            raise ShapeError(
-                f"{self.describe()} has shape {self._array.shape} and dtype {self._array.dtype}; it was assigned "
-                f"{array.shape} of {array.dtype}: assign the same kind, or make a new Tensor"
-            )
+            raise messages.other_data(self, array)
         if self._array is self.seal.array and array is self.seal.hand_out():
             return  # t.data -= ... has changed it in place already
         self._array = np.array(array)
@@ -163,7 +152,7 @@ class Tensor:
     def item(self) -> Any:
         """The one number in this tensor, as a Python scalar."""
         if self._array.size != 1:
-            raise ShapeError(f"item: {self.describe()} holds {self._array.size} numbers, not one; index it first")
+            raise messages.not_one_number(self)
         return self._array.item()
 
     def tolist(self) -> Any:
@@ -250,9 +239,7 @@ class Tensor:
         Raises:
             GraphError: there is no graph, this is not a scalar, or a leaf changed since forward.
         """
-        from .backprop import backward  # the engine walks tensors; tensors only name it
-
-        backward(self, gradient)
+        registry[Tensor.backward](self, gradient)
 
     def retain_grad(self) -> Tensor:
         """Ask `backward` to fill `grad` of this interior tensor too; returns the tensor."""
@@ -281,20 +268,14 @@ class Tensor:
     # ------------------------------------------------------------------ leaving the graph
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         if self.requires_grad:
-            raise GraphError(
-                f"{self.describe()} requires a gradient and would silently leave the graph as an array; "
-                "write t.data (or t.detach()) where that is meant"
-            )
+            raise messages.leaves_the_graph(self)
         self._refuse_in_trace("an array")
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def _refuse_in_trace(self, what: str) -> None:
         """Raise a GraphError where the compiler would take this tensor's value for a constant of every call."""
         if current.get().tracing:
-            raise GraphError(
-                f"compile: {self.describe()} is read as {what}, which would be the same in every call; where it is an "
-                "index, index a tensor (tg.Tensor(table)[i], not table[i]), or pass it as an argument that is no array"
-            )
+            raise messages.read_in_trace(self, what)
 
     def __float__(self) -> float:
         return float(self.item())
@@ -304,7 +285,7 @@ class Tensor:
 
     def __index__(self) -> int:
         if self._array.dtype.kind not in "iu":
-            raise DTypeError(f"{self.describe()} has dtype {self._array.dtype} and cannot be an index; use integers")
+            raise messages.no_index(self)
         self._refuse_in_trace("an integer")
         return int(self.item())
 
@@ -316,7 +297,7 @@ class Tensor:
 
     def __len__(self) -> int:
         if self._array.ndim == 0:
-            raise ShapeError(f"len: {self.describe()} is a scalar and has no length")
+            raise messages.no_length(self)
         return len(self._array)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -395,7 +376,7 @@ class Tensor:
         return registry[getitem_key](self, key)
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        self._refuse_in_place("t[key] = value", "tg.where(mask, value, t), or stack the parts")
+        raise messages.in_place(self, "t[key] = value", "tg.where(mask, value, t), or stack the parts")
 
     def __iadd__(self, other: Operand) -> Tensor:
         return self._update("+", registry[np.add].apply((self, other)))
@@ -428,23 +409,18 @@ class Tensor:
         if not recording and not tracing:
             value = result._array
             if value.shape != self.shape or not np.can_cast(value.dtype, self.dtype, "same_kind"):
-                raise ShapeError(
-                    f"{symbol}=: {self.describe()} of {self.dtype} cannot take {value.shape} of dtype "
-                    f"{value.dtype} in place; it must broadcast to the tensor's own"
-                )
+                raise messages.does_not_fit(self, symbol, value)
             np.copyto(self.seal.change(), value, casting="same_kind")
             return self
         if self.requires_grad:
             name = self.name or "t"
-            self._refuse_in_place(
+            raise messages.in_place(
+                self,
                 f"{name} {symbol}= ...",
                 f"{name} = {name} {symbol} ... for a new tensor, or {name} {symbol}= ... under tg.no_grad() "
                 "to adjust a weight",
             )
         return result
-
-    def _refuse_in_place(self, given: str, instead: str) -> NoReturn:
-        raise GraphError(f"{given}: {self.describe()} is part of a graph and cannot change in place; write {instead}")
 
     # ------------------------------------------------------------------ comparisons give plain arrays
     def __eq__(self, other: object) -> Any:
@@ -602,11 +578,11 @@ class Tensor:
 
     def sigmoid(self) -> Tensor:
         """1 / (1 + exp(-x)) of each entry."""
-        return _named("sigmoid")(self)
+        return registry["sigmoid"](self)
 
     def relu(self) -> Tensor:
         """max(x, 0) of each entry."""
-        return _named("relu")(self)
+        return registry["relu"](self)
 
     def round(self, decimals: int = 0) -> Any:
         """The entries rounded to `decimals` places, a plain array: rounding has no gradient."""
@@ -630,33 +606,23 @@ class Tensor:
         if function is not None and not kwargs and hasattr(function, "apply"):
             return function.apply(inputs)
         if function is None and method != "__call__":
-            raise TensorError(
-                f"np.{ufunc.__name__}.{method} has no rule for tensors; write it with np.sum and the like"
-            )
+            raise messages.no_method(ufunc, method)
         if kwargs.get("out") is not None:
-            raise GraphError(
-                f"np.{ufunc.__name__}: out= would change a tensor or leave the graph; take the result instead"
-            )
+            raise messages.out(ufunc)
         if function is not None:
             return function(*inputs, **kwargs)
         if ufunc in _LOGICAL and not kwargs:
             return _bitwise(ufunc, *inputs)
         if ufunc in plain:
             return ufunc(*map(raw, inputs), **kwargs)
-        return _no_rule(ufunc)
+        raise messages.no_rule(ufunc)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function in registry:
             return registry[function](*args, **kwargs)
         if function in plain:
             return function(*_raw_all(args), **{k: raw(v) for k, v in kwargs.items()})
-        return _no_rule(function)
-
-
-def _named(name: str) -> Any:
-    from .primitive import primitives  # primitives are made of tensors; tensors only name them
-
-    return primitives[name]
+        raise messages.no_rule(function)
 
 
 def getitem_key() -> None:
@@ -694,21 +660,8 @@ def _bitwise(ufunc: np.ufunc, *operands: Operand) -> Any:
     if kinds == {"b"}:
         return registry[_LOGICAL[ufunc]](*operands)
     if not kinds <= set("iub") or current.get().tracing:
-        given = " and ".join(str(array.dtype) for array in arrays)
-        raise DTypeError(
-            f"{ufunc.__name__}: got {given}, expected masks"
-            + (": on integers it cannot be compiled" if kinds <= set("iub") else " or integers; compare first, (t > 0)")
-        )
+        raise messages.not_masks(ufunc, [array.dtype for array in arrays], kinds <= set("iub"))
     return ufunc(*map(raw, operands))
-
-
-def _no_rule(function: Callable[..., Any]) -> NoReturn:
-    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
-    name = f"{module}.{getattr(function, '__name__', repr(function))}"
-    raise TensorError(
-        f"{name} has no rule for tensors; write it with ops that have one (see dir(tinygrad_rnn)), "
-        f"add one with tg.primitive({name}, vjps=[...]), or take t.data to leave the graph on purpose"
-    )
 
 
 def _raw_all(args: Any) -> Any:
@@ -729,26 +682,23 @@ def numeric(value: Any, what: str) -> Array:
     if type(value) is np.ndarray and value.dtype.kind in "fiubc":
         return value
     if not isinstance(value, (np.ndarray, np.generic, list, tuple, int, float, complex)):
-        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-        advice = "pass its .numpy()" if hasattr(value, "__array__") else "pass a Tensor, an array or numbers"
-        raise DTypeError(f"{what}: got {kind}, expected a Tensor, a NumPy array or numbers; {advice}")
+        raise messages.not_numeric(what, value)
     if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
-        raise DTypeError(f"{what}: got a list of tensors, expected an array; join them with tg.stack or tg.concatenate")
+        raise messages.list_of_tensors(what)
     if isinstance(value, np.ma.MaskedArray):
-        raise DTypeError(
-            f"{what}: got a masked array, whose mask would be lost; pass its .filled(0) and the mask apart"
-        )
+        raise messages.masked(what)
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise DTypeError(f"{what}: got a ragged list, expected rows of one length; pad it first") from error
+        raise messages.ragged(what) from error
     if array.dtype.kind not in "fiubc":
-        raise DTypeError(f"{what}: got dtype {array.dtype}, expected numbers; convert with astype(np.float64)")
+        raise messages.not_numbers(what, array.dtype)
     return array
 
 
 NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
 _NOWHERE = (None, 0)
+_new = Tensor.__new__
 
 
 def make_leaf(
@@ -776,6 +726,55 @@ def make_leaf(
     now = current.get()
     leaf.step, leaf.scope = step_of(now), now.scope
     return leaf
+
+
+def make_result(
+    array: Array,
+    operation: Operation | None,
+    operands: tuple[Operand, ...],
+    attrs: Mapping[str, Any],
+    requires_grad: bool,
+    now: Context,
+    made_in: FrameType,
+    name: str | None,
+) -> Tensor:
+    """The result of an operation; without one it is not recorded, and keeps nothing of what it was computed from."""
+    result = _new(Tensor)
+    result._array = array
+    result.grad = None
+    result.requires_grad = requires_grad
+    result.cut_from = None
+    result.retains_grad = False
+    result._name = name
+    result.step = now.step if now.loop is None or now.step is not None else step_of(now)
+    result.scope = now.scope
+    result.index = next_index()
+    result._code = made_in.f_code
+    result._offset = made_in.f_lasti
+    result.seal = SEALED
+    if operation is not None:
+        connect(result, operation, operands, attrs)
+        return result
+    result.primitive = None
+    result.attrs = NO_ATTRS
+    if array.base is not None:  # it may show the memory of an operand
+        result.seal = next((x.seal for x in operands if type(x) is Tensor and x.seal is not SEALED), SEALED)
+    return result
+
+
+def connect(result: Tensor, operation: Operation, operands: tuple[Operand, ...], attrs: Mapping[str, Any]) -> None:
+    """Let a tensor be the result of an operation."""
+    result.primitive = operation
+    result.attrs = attrs
+    if operation.arity == 2:
+        result._left, result._right = operands
+    else:
+        result._left = operands[0] if len(operands) == 1 else operands
+
+
+def release(result: Tensor) -> None:
+    """Let a recorded result go of its operands, so that their arrays die with the user's last reference."""
+    result._left = result._right = None
 
 
 def _restored(array: Array, requires_grad: bool, name: str | None, grad: Array | None) -> Tensor:
@@ -809,8 +808,4 @@ def check_seals(used: Mapping[Seal, tuple[Tensor, int]]) -> None:
     """
     for seal, (tensor, first_use) in used.items():
         if seal.is_broken(first_use):
-            where = f" (made at {_origin.line(tensor.origin)})" if tensor.origin else ""
-            raise GraphError(
-                f"backward: the array of {tensor.describe()}{where} was changed after the forward pass used it, so its "
-                "gradients would be wrong; run forward again, or change it only after backward"
-            )
+            raise messages.changed(tensor)

@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
-from ..core.context import Context, context
-from ..core.tensor import Tensor, raw
-from ..errors import GraphError
-from . import origin as _origin
+from . import messages
 
 
-def detect_anomaly() -> AbstractContextManager[Context]:
-    """Within this block the first NaN or infinity raises and says where it arose; everything runs slower.
+def check(operation: str, result: Any, message: Any) -> None:
+    """Look at a result, or at the gradient that its rule sent to an operand.
 
-    Forward it names the operation whose result is not finite, backward the one whose rule sent such a
-    gradient to an input. A weight that already holds a NaN is named as the source.
+    An infinity that was there before is deliberate, such as the -inf of a mask before a softmax; what makes one of
+    finite numbers, or a NaN of infinities, is not. A weight that holds either is named as the source.
 
     Raises:
         GraphError: with the operation, step, scope, direction and the user's line.
     """
-    return context(watch=_check)
-
-
-def _check(op: str, result: Tensor, message: Any) -> None:
-    array = result._array if message is None else raw(message)
+    array = result._array if message is None else np.asarray(getattr(message, "_array", message))
     if array.dtype.kind not in "fc" or np.isfinite(array).all():
         return
-    kind = "NaN" if np.isnan(array).any() else "infinity"
-    direction = "forward" if message is None else "backward"
-    place = f"{op}, {result.describe()}"
-    place += f", at {_origin.line(result.origin)}" if result.origin else ""
-    raise GraphError(f"detect_anomaly: the first {kind} of the {direction} pass arises in {place}{_sources(result)}")
+    tensors = [x for x in result.inputs if hasattr(x, "describe")]
+    nan = bool(np.isnan(array).any())
+    if message is None and not nan and any(_is_deliberate(x) for x in result.inputs):
+        return
+    kind, direction = "NaN" if nan else "infinity", "forward" if message is None else "backward"
+    sources = [x for x in tensors if not np.isfinite(x._array).all()]
+    raise messages.not_finite(operation, result, kind, direction, sources)
 
 
-def _sources(result: Tensor) -> str:
-    held = [x.describe() for x in result.inputs if isinstance(x, Tensor) and not np.isfinite(x._array).all()]
-    return f"; it was in its input already: {', '.join(held)}" if held else ""
-
-
-__all__ = ["detect_anomaly"]
+def _is_deliberate(operand: Any) -> bool:
+    """Whether an operand that is no weight holds an infinity."""
+    if getattr(operand, "requires_grad", False) and operand.is_leaf:
+        return False
+    return bool(np.isinf(getattr(operand, "_array", operand)).any())

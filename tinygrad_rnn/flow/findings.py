@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.backprop import messages
+from ..core.backprop import edge_gradients
 from ..core.tensor import Tensor
 from .layout import Layout
 from .reach import Memory, Reach, Thresholds
@@ -91,7 +91,7 @@ def _activations(layout: Layout) -> list[Finding]:
                 words = f"{share:.0%} of the outputs of {name} are saturated (slope below 10% of the largest)"
                 found.append(Finding("saturated", share, words))
         else:
-            slopes = np.stack([messages(node, np.ones(node.shape, node.dtype))[_active(node)] for node in nodes])
+            slopes = np.stack([edge_gradients(node, np.ones(node.shape, node.dtype))[_active(node)] for node in nodes])
             dead = float((layout.by_sequence(slopes) == 0).all((0, 1)).mean())
             if dead:
                 words = (

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.backprop import backprop, messages, seed_of
+from ..core.backprop import backprop, edge_gradients, seed_of
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
@@ -119,7 +119,7 @@ class GradientFlow:
         operand, g = consumer.inputs[i], self.gradient(consumer)
         if g is None or not isinstance(operand, Tensor):
             return None
-        return messages(consumer, g, useful={operand.index})[i]
+        return edge_gradients(consumer, g, useful={operand.index})[i]
 
     # ------------------------------------------------------------------ shared weights
     def per_step(self, weight: Tensor) -> Array:

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from ..core.backprop import messages
+from ..core.backprop import edge_gradients
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
 from ..core.traits import NOTHING
@@ -132,7 +132,7 @@ def _sources(node: Tensor, mask: Array, given: Tensor, caller: str) -> list[tupl
         numbers = np.flatnonzero(picked.reshape(len(picked), -1).any(1))
         return [(node.inputs[i], picked[i]) for i in numbers if _flows(node.inputs[i])]
     if traits.moves:
-        sent = zip(node.inputs, messages(node, mask.astype(node.dtype)), strict=True)
+        sent = zip(node.inputs, edge_gradients(node, mask.astype(node.dtype)), strict=True)
         return [(x, g.dense(x.shape) if type(g) is Patch else np.asarray(g)) for x, g in sent if g is not None]
     operands = [x for x in node.inputs if _flows(x)]
     if traits.elementwise and len(operands) == 1 and operands[0].shape == node.shape:

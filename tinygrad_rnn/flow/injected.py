@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..core.backprop import messages
+from ..core.backprop import edge_gradients
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
 from ..ops import stack
@@ -74,7 +74,7 @@ def injected(structure: Structure, gradients: Mapping[int, Array]) -> Injected:
 
 
 def _sent(node: Tensor, g: Array) -> list[tuple[Tensor, Any]]:
-    sent = zip(node.inputs, messages(node, g), strict=True)
+    sent = zip(node.inputs, edge_gradients(node, g), strict=True)
     return [(operand, message) for operand, message in sent if message is not None and operand.primitive is not None]
 
 

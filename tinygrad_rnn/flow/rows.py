@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.backprop import Rules, messages, sent
+from ..core.backprop import Rules, edge_gradients, sent
 from ..core.indexing import Patch, Slot
 from ..core.tensor import Array, Tensor
 from ..ops import matmul
@@ -67,7 +67,7 @@ class RowSums:
 
 
 def rows_sent(node: Tensor, g: Rows, useful: set[int]) -> list[Rows | None]:
-    """What `node` sends to each of its operands for every seed, None to those not `useful`; see `messages`."""
+    """What `node` sends to each of its operands for every seed, None to those not `useful`; see `edge_gradients`."""
     found: list[Rows | None] = [None] * len(node.inputs)
     asked: list[list[Any]] | None = None
     for i, operand in enumerate(node.inputs):
@@ -75,7 +75,7 @@ def rows_sent(node: Tensor, g: Rows, useful: set[int]) -> list[Rows | None]:
             continue
         values = _at_once(node, i, g.values)
         if values is None:
-            asked = [messages(node, each, useful=useful) for each in g.values] if asked is None else asked
+            asked = [edge_gradients(node, each, useful=useful) for each in g.values] if asked is None else asked
             gradients = [message[i] for message in asked]
             if all(gradient is None for gradient in gradients):
                 continue

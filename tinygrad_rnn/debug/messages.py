@@ -1,0 +1,320 @@
+"""The sentences of errors: what was given, what was expected, what to do. `raise messages.not_scalar("grad", y)`.
+
+The algorithms say when, and this module says what; a tensor is known here by what it tells of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.exceptions import AxisError
+
+from ..errors import DTypeError, GraphError, LinAlgError, ShapeError, TensorError
+from . import origin
+
+
+# ---------------------------------------------------------------------- what can be a tensor
+def not_numeric(what: str, value: Any) -> DTypeError:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    advice = "pass its .numpy()" if hasattr(value, "__array__") else "pass a Tensor, an array or numbers"
+    return DTypeError(f"{what}: got {kind}, expected a Tensor, a NumPy array or numbers; {advice}")
+
+
+def list_of_tensors(what: str) -> DTypeError:
+    return DTypeError(f"{what}: got a list of tensors, expected an array; join them with tg.stack or tg.concatenate")
+
+
+def masked(what: str) -> DTypeError:
+    return DTypeError(f"{what}: got a masked array, whose mask would be lost; pass its .filled(0) and the mask apart")
+
+
+def ragged(what: str) -> DTypeError:
+    return DTypeError(f"{what}: got a ragged list, expected rows of one length; pad it first")
+
+
+def not_numbers(what: str, dtype: Any) -> DTypeError:
+    return DTypeError(f"{what}: got dtype {dtype}, expected numbers; convert with astype(np.float64)")
+
+
+def no_such_dtype(dtype: Any, given: Any) -> DTypeError:
+    return DTypeError(f"Tensor: cannot make dtype {dtype!r} of data of dtype {given}")
+
+
+def not_floating(name: str | None, dtype: Any) -> DTypeError:
+    return DTypeError(
+        f"Tensor: requires_grad=True needs a floating dtype, and {name or 'the data'} has {dtype}; "
+        "pass dtype=np.float64 or write the numbers with a decimal point"
+    )
+
+
+# ---------------------------------------------------------------------- what a tensor cannot do
+def data_of_a_result(result: Any) -> GraphError:
+    return GraphError(
+        f"{result.describe()} is the result of {result.primitive.name}: its data cannot be assigned; "
+        "compute a new tensor, or detach() it first"
+    )
+
+
+def other_data(tensor: Any, array: Any) -> ShapeError:
+    return ShapeError(
+        f"{tensor.describe()} has shape {tensor.shape} and dtype {tensor.dtype}; it was assigned "
+        f"{array.shape} of {array.dtype}: assign the same kind, or make a new Tensor"
+    )
+
+
+def not_one_number(tensor: Any) -> ShapeError:
+    return ShapeError(f"item: {tensor.describe()} holds {tensor.size} numbers, not one; index it first")
+
+
+def no_length(tensor: Any) -> ShapeError:
+    return ShapeError(f"len: {tensor.describe()} is a scalar and has no length")
+
+
+def no_index(tensor: Any) -> DTypeError:
+    return DTypeError(f"{tensor.describe()} has dtype {tensor.dtype} and cannot be an index; use integers")
+
+
+def leaves_the_graph(tensor: Any) -> GraphError:
+    return GraphError(
+        f"{tensor.describe()} requires a gradient and would silently leave the graph as an array; "
+        "write t.data (or t.detach()) where that is meant"
+    )
+
+
+def read_in_trace(tensor: Any, what: str) -> GraphError:
+    return GraphError(
+        f"compile: {tensor.describe()} is read as {what}, which would be the same in every call; where it is an "
+        "index, index a tensor (tg.Tensor(table)[i], not table[i]), or pass it as an argument that is no array"
+    )
+
+
+def in_place(tensor: Any, given: str, instead: str) -> GraphError:
+    return GraphError(f"{given}: {tensor.describe()} is part of a graph and cannot change in place; write {instead}")
+
+
+def does_not_fit(tensor: Any, symbol: str, value: Any) -> ShapeError:
+    return ShapeError(
+        f"{symbol}=: {tensor.describe()} of {tensor.dtype} cannot take {value.shape} of dtype "
+        f"{value.dtype} in place; it must broadcast to the tensor's own"
+    )
+
+
+def no_method(ufunc: np.ufunc, method: str) -> TensorError:
+    return TensorError(f"np.{ufunc.__name__}.{method} has no rule for tensors; write it with np.sum and the like")
+
+
+def out(ufunc: np.ufunc) -> GraphError:
+    return GraphError(f"np.{ufunc.__name__}: out= would change a tensor or leave the graph; take the result instead")
+
+
+def no_rule(function: Callable[..., Any]) -> TensorError:
+    module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
+    name = f"{module}.{getattr(function, '__name__', repr(function))}"
+    return TensorError(
+        f"{name} has no rule for tensors; write it with ops that have one (see dir(tinygrad_rnn)), "
+        f"add one with tg.primitive({name}, vjps=[...]), or take t.data to leave the graph on purpose"
+    )
+
+
+def not_masks(ufunc: np.ufunc, dtypes: Sequence[Any], integers: bool) -> DTypeError:
+    given = " and ".join(map(str, dtypes))
+    advice = ": on integers it cannot be compiled" if integers else " or integers; compare first, (t > 0)"
+    return DTypeError(f"{ufunc.__name__}: got {given}, expected masks{advice}")
+
+
+def changed(leaf: Any) -> GraphError:
+    where = f" (made at {origin.line(leaf.origin)})" if leaf.origin else ""
+    return GraphError(
+        f"backward: the array of {leaf.describe()}{where} was changed after the forward pass used it, so its "
+        "gradients would be wrong; run forward again, or change it only after backward"
+    )
+
+
+# ---------------------------------------------------------------------- how an operation is defined and called
+def name_taken(name: str) -> TensorError:
+    return TensorError(f"primitive: there is a primitive named {name!r} already; give another name=")
+
+
+def wrong_rule(operation: Any, i: int | None, rule: Callable[..., Any]) -> TensorError:
+    which = "the vjp rule" if i is None else f"the vjp rule of operand {i}"
+    operands = ["inputs"] if operation.arity is None else [f"x{n}" for n in range(operation.arity)]
+    expected = ", ".join(["g", "y", *operands, *(f"{name}=" for name in operation.defaults)])
+    return TensorError(
+        f"primitive: {which} of {operation.name} is {getattr(rule, '__name__', rule)} and cannot be called as "
+        f"({expected}): the gradient, the result, the operands, and the parameters by name"
+    )
+
+
+def rule_writes(operation: Any) -> TensorError:
+    return TensorError(
+        f"{operation.name}: its vjp rule writes into an array that it was given, which other rules read; "
+        "compute a new one, as in g = g * 2 instead of g *= 2"
+    )
+
+
+def no_sequence(operation: Any, args: Sequence[Any]) -> DTypeError:
+    given = type(args[0]).__name__ if args else "nothing"
+    return DTypeError(f"{operation.name}: got {given}, expected a list of tensors or arrays as first argument")
+
+
+def too_few_operands(operation: Any, args: Sequence[Any]) -> DTypeError:
+    return DTypeError(f"{operation.name}: got {len(args)} operands, expected {operation.arity}: {operation.usage}")
+
+
+def unknown_parameters(operation: Any, args: Sequence[Any], unknown: Sequence[str]) -> DTypeError:
+    extra = ", ".join(f"{name}=" for name in unknown) or f"{len(args)} positional arguments"
+    return DTypeError(f"{operation.name} has no rule for {extra} on tensors; write {operation.usage}")
+
+
+def missing_parameters(operation: Any, missing: Sequence[str]) -> DTypeError:
+    return DTypeError(f"{operation.name}: {', '.join(missing)} is missing; write {operation.usage}")
+
+
+def complex_result(operation: Any, dtype: Any) -> DTypeError:
+    return DTypeError(
+        f"{operation.name}: the result is complex ({dtype}) and an operand requires a gradient, which complex "
+        "numbers cannot carry here; compute with the real and the imaginary part apart"
+    )
+
+
+def failed(
+    name: str,
+    operands: Sequence[Any],
+    attrs: dict[str, Any],
+    error: Exception,
+    usage: str,
+    step: int | None,
+    scope: str,
+) -> TensorError:
+    """The framework's error for a NumPy one: operation, operands, shapes, step, scope, what to do, origin."""
+    where = f" at step {step}" if step is not None else ""
+    where += f" in scope {scope}" if scope else ""
+    words = [_describe(operand) for operand in operands]
+    settings = ", ".join(f"{k}={v!r}" for k, v in attrs.items())
+    message = f"{name}{where}: cannot take {' and '.join(words) or 'no operands'}"
+    message += f" with {settings}" if settings else ""
+    message += f": {str(error).splitlines()[0] if str(error) else type(error).__name__}; {_remedy(name, error, usage)}"
+    for operand in operands:
+        if getattr(operand, "origin", None) is not None:
+            message += f"\n  {operand.name or 'an operand'} was made at {origin.line(operand.origin)}"
+    if isinstance(error, np.linalg.LinAlgError):
+        return LinAlgError(message)
+    return ShapeError(message) if isinstance(error, (ValueError, IndexError)) else DTypeError(message)
+
+
+def _describe(operand: Any) -> str:
+    if hasattr(operand, "describe"):
+        return str(operand.describe())
+    if isinstance(operand, np.ndarray):
+        return f"an array {operand.shape} of {operand.dtype}"
+    return repr(operand)
+
+
+def _remedy(name: str, error: Exception, usage: str) -> str:
+    if name == "matmul":
+        return "the last axis of the first must equal the last but one of the second (or its only axis)"
+    if isinstance(error, AxisError):
+        return "axes are counted from 0, or from -1 backwards"
+    if "broadcast" in str(error):
+        return "axes must be equal or 1, counted from the last: reshape or transpose one operand"
+    return f"write {usage}"
+
+
+# ---------------------------------------------------------------------- gradients
+def in_compiled_function(caller: str) -> GraphError:
+    return GraphError(
+        f"{caller}: a function that is being compiled cannot take gradients itself: its graph is not kept; "
+        "call it without compiling it"
+    )
+
+
+def no_tensor(caller: str, value: Any) -> GraphError:
+    return GraphError(f"{caller}: got {type(value).__name__}, expected a Tensor computed from others")
+
+
+def no_graph(caller: str, tensor: Any) -> GraphError:
+    return GraphError(
+        f"{caller}: {tensor.describe()} has no graph behind it; compute it from a Tensor with "
+        "requires_grad=True, outside no_grad()"
+    )
+
+
+def not_scalar(caller: str, output: Any) -> GraphError:
+    return GraphError(
+        f"{caller}: {output.describe()} is not a scalar; reduce it with .sum() or .mean(), "
+        "or pass the gradient of what follows"
+    )
+
+
+def other_seed(caller: str, shape: tuple[int, ...], output: Any) -> ShapeError:
+    return ShapeError(f"{caller}: the gradient has shape {shape}, expected {output.shape} as {output.describe()}")
+
+
+def one_seed_each(given: int, outputs: int) -> ShapeError:
+    return ShapeError(f"grad: got {given} grad_output for {outputs} outputs, expected one each")
+
+
+def no_input(value: Any) -> GraphError:
+    return GraphError(f"grad: got {type(value).__name__} among the inputs, expected tensors that require a gradient")
+
+
+def no_gradient_wanted(tensor: Any) -> GraphError:
+    return GraphError(f"grad: {tensor.describe()} does not require a gradient; make it with requires_grad=True")
+
+
+def other_grad(tensor: Any, shape: tuple[int, ...]) -> ShapeError:
+    return ShapeError(
+        f"backward: the grad of {tensor.describe()} has shape {shape}, expected {tensor.shape}; "
+        "set grad = None, or an array of the tensor's shape"
+    )
+
+
+def no_array(sender: Any, i: int, message: Any) -> TensorError:
+    return TensorError(
+        f"{_operation(sender)}: the vjp rule of operand {i} gave {type(message).__name__}, expected an array; "
+        "a rule computes with g, and an operand without a gradient has None in place of a rule"
+    )
+
+
+def too_few_gradients(result: Any, gradients: Any) -> TensorError:
+    given = f"{len(gradients)} gradients" if isinstance(gradients, (list, tuple)) else type(gradients).__name__
+    return TensorError(
+        f"{_operation(result)}: the vjp rule gave {given}, expected a list of {len(result.inputs)}, one for each "
+        "operand; None where an operand has no gradient"
+    )
+
+
+def gradient_of_integers(tensor: Any) -> DTypeError:
+    return DTypeError(
+        f"backward: {tensor.describe()} has dtype {tensor.dtype} and requires_grad was set on it, but only "
+        "floating numbers have gradients; make it with dtype=np.float64"
+    )
+
+
+def other_gradient(sender: Any, i: int, given: tuple[int, ...], shape: tuple[int, ...]) -> TensorError:
+    return TensorError(
+        f"{_operation(sender)}: the vjp rule of operand {i} gave a gradient of shape {given} for an operand "
+        f"of shape {shape}; a rule must give its operand's shape, or one that broadcasting made of it"
+    )
+
+
+def _operation(result: Any) -> str:
+    return result.primitive.name if result is not None and result.primitive is not None else "?"
+
+
+# ---------------------------------------------------------------------- indices
+def no_index_entry(entry: Any, array: Any) -> DTypeError:
+    kind = type(entry).__name__ if array is None else f"an array of {array.dtype}"
+    return DTypeError(
+        f"getitem: got {kind} as an index, expected integers, slices, None, ... or integer or boolean arrays"
+    )
+
+
+# ---------------------------------------------------------------------- what is not finite
+def not_finite(operation: str, result: Any, kind: str, direction: str, sources: Sequence[Any]) -> GraphError:
+    place = f"{operation}, {result.describe()}"
+    place += f", at {origin.line(result.origin)}" if result.origin else ""
+    held = f"; it was in its input already: {', '.join(x.describe() for x in sources)}" if sources else ""
+    return GraphError(f"detect_anomaly: the first {kind} of the {direction} pass arises in {place}{held}")
