@@ -6,7 +6,9 @@ here:   model.load_state_dict(tg.nn.load_weights("model.safetensors"))
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import struct
 import zipfile
 import zlib
@@ -37,9 +39,12 @@ LONGEST = 10_000
 
 UNREADABLE = (
     SafetensorError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, TypeError, SyntaxError,
-    OverflowError, NotImplementedError, RuntimeError, struct.error, TokenError,
+    OverflowError, NotImplementedError, RuntimeError, struct.error, TokenError, MemoryError,
 )  # fmt: skip
-"""What the readers raise for files that are not what they say: damaged, encrypted, packed in an unknown way."""
+"""What the readers raise for files that are not what they say: damaged, encrypted, of an unknown kind, too large."""
+
+DIGEST = "sha256"
+"""The entry of a safetensors file's metadata that holds a digest of its arrays: the format has no checksum."""
 
 
 def save_weights(weights: Module | Mapping[str, ArrayLike | Tensor], path: str | Path) -> Path:
@@ -66,7 +71,7 @@ def save_weights(weights: Module | Mapping[str, ArrayLike | Tensor], path: str |
                 raise InputError(f"save_weights: {name} is {array.dtype}, which safetensors lacks; save as .npz")
         if "__metadata__" in arrays:
             raise InputError("save_weights: safetensors uses the name __metadata__ itself; rename it, or save as .npz")
-        return write_file(target, safetensors.numpy.save(arrays))
+        return write_file(target, safetensors.numpy.save(arrays, metadata={DIGEST: digest(arrays)}))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:  # np.savez takes names as keywords, and has some of its own
         for name, array in arrays.items():
@@ -88,6 +93,21 @@ def _native(array: Array) -> Array:
     return np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
+def digest(arrays: Mapping[str, Array], more: str = "") -> str:
+    """The SHA-256 of arrays, with their names, dtypes and shapes, and of another text."""
+    found = hashlib.sha256(more.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        found.update(f"\0{name}\0{array.dtype}\0{array.shape}\0".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def metadata(content: bytes) -> dict[str, str]:
+    """What a safetensors file, already found to be one, holds beside its arrays."""
+    return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__") or {}
+
+
 def load_weights(path: str | Path) -> dict[str, Array]:
     """The arrays of a `.safetensors` or `.npz` file by name.
 
@@ -98,7 +118,7 @@ def load_weights(path: str | Path) -> dict[str, Array]:
     source = _checked(path, "load_weights")
     try:
         content = read_file(source)
-        arrays = dict(safetensors.numpy.load(content)) if source.suffix == ".safetensors" else _unzip(content)
+        arrays = _parse(content) if source.suffix == ".safetensors" else _unzip(content)
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror or error}; give a file of weights") from error
     except UNREADABLE as error:
@@ -110,10 +130,22 @@ def load_weights(path: str | Path) -> dict[str, Array]:
     return {name: _native(array) for name, array in arrays.items()}
 
 
+def _parse(content: bytes) -> dict[str, Array]:
+    """Every array of a safetensors file; other writers leave no digest in it."""
+    arrays = dict(safetensors.numpy.load(content))
+    if metadata(content).get(DIGEST, found := digest(arrays)) != found:
+        raise ValueError("its arrays do not match its digest")
+    return arrays
+
+
 def _unzip(content: bytes) -> dict[str, Array]:
     """Every array of an `.npz` file. By hand, as `np.load` takes the name "x.npy" for "x"."""
     arrays: dict[str, Array] = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        end = content.rfind(b"PK\5\6")  # where the number of entries stands, which zipfile does not look at
+        count = int.from_bytes(content[end + 10 : end + 12], "little")
+        if count != min(len(archive.namelist()), 0xFFFF):
+            raise ValueError(f"it should have {count} entries and has {len(archive.namelist())}")
         for member in archive.namelist():
             name = member.removesuffix(".npy")
             if name == member or name in arrays:

@@ -7,7 +7,6 @@ disk leaves the last good one in place; two are kept, in case the newest is dama
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from ...core.tensor import Array
 from ...errors import InputError
 from ...escape import is_plain
 from ...files import as_path, read_file, write_file
+from ...nn.weights import digest, metadata
 
 KEPT = 2
 BEST = "best.safetensors"
@@ -43,7 +43,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> Path:
     arrays = {name: np.array(array, order="C") for name, array in checkpoint.arrays.items()}
     record = json.dumps(checkpoint.record, sort_keys=True)
     # One entry only: safetensors writes several in random order, and equal runs should give equal files.
-    both = json.dumps({"digest": _digest(arrays, record), "record": record})
+    both = json.dumps({"digest": digest(arrays, record), "record": record})
     return write_file(path, safetensors.numpy.save(arrays, metadata={"checkpoint": both}))
 
 
@@ -55,14 +55,12 @@ def load(path: str | Path) -> Checkpoint:
     """
     try:
         content = read_file(as_path(path, "checkpoint"))
-        arrays = safetensors.numpy.load(content)  # which also checks the header, read here for the record
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        metadata = header.get("__metadata__", {})
+        arrays = safetensors.numpy.load(content)  # which also checks the header, read for the record
         for name in arrays:
             if not is_plain(name):
                 raise InputError(f"checkpoint {path} holds an entry named {name!r:.120}; {others(Path(path))}")
-        both = json.loads(metadata["checkpoint"])
-        if both["digest"] != _digest(arrays, both["record"]):
+        both = json.loads(metadata(content)["checkpoint"])
+        if both["digest"] != digest(arrays, both["record"]):
             reason = "its contents do not match its digest"
             raise InputError(f"checkpoint {path} is damaged: {reason}; {others(Path(path))}")
         return Checkpoint(arrays, json.loads(both["record"]))
@@ -80,15 +78,6 @@ def load(path: str | Path) -> Checkpoint:
         ) from error
     except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"checkpoint {path} is damaged or not one: {error}; {others(Path(path))}") from error
-
-
-def _digest(arrays: Mapping[str, Array], record: str) -> str:
-    found = hashlib.sha256(record.encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        found.update(f"\0{name}\0{array.dtype}\0{array.shape}\0".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
 
 
 def under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
