@@ -30,6 +30,13 @@ def slow(session: nox.Session) -> None:
     session.run("pytest", "-m", "slow", *session.posargs)
 
 
+@nox.session
+def package(session: nox.Session) -> None:
+    """Wheel and sdist: their metadata, and the sdist's tests from a folder of its own."""
+    session.install("build", "twine", "-e", ".[test]")
+    session.run("bash", ".ci/package", session.virtualenv.location, external=True)
+
+
 @nox.session(venv_backend="none")
 def ci(session: nox.Session) -> None:
     """Everything, from nothing; it makes its own environment."""
