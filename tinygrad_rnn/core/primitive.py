@@ -21,6 +21,7 @@ import numpy as np
 
 from ..debug import messages
 from ..errors import TensorError
+from . import array as _array
 from . import tensor as _tensor
 from .context import Context, current, step_of
 from .operation import Operation, Vjp, usage
@@ -34,7 +35,8 @@ composites: dict[str, Callable[..., Any]] = {}
 """Every function of the table that is written with primitives, by name."""
 
 _getframe = sys._getframe
-_transparent = {id(_tensor.__dict__), id(globals())}
+_OPERATORS = (id(_array.__dict__), id(_tensor.__dict__))
+_transparent = {*_OPERATORS, id(globals())}
 """Modules (by their globals) whose frames stand between the user's line and the primitive."""
 
 
@@ -101,7 +103,7 @@ class Primitive(Operation):
         frame = _getframe(3)
         name = None
         while id(frame.f_globals) in _transparent and frame.f_back is not None:
-            if frame.f_globals is not _tensor.__dict__:
+            if id(frame.f_globals) not in _OPERATORS:
                 name = ""  # what a function of the table makes on its way has no name
             frame = frame.f_back
         recorded = wanted or now.tracing
@@ -221,7 +223,8 @@ def composed(of: Callable[..., Any] | None = None) -> Callable[[Callable[..., An
                 raise messages.failed(
                     name, args, kwargs, error, usage(name, function), step_of(now), now.scope
                 ) from error
-            if id(_getframe(1).f_globals) not in _transparent or _getframe(1).f_globals is _tensor.__dict__:
+            caller = id(_getframe(1).f_globals)
+            if caller not in _transparent or caller in _OPERATORS:
                 for each in result if type(result) is list else (result,):
                     if type(each) is Tensor and each._name == "":
                         each._name = None  # the variable it is assigned to names the result, not what led to it

@@ -8,32 +8,24 @@ reference. Operators and NumPy functions on a tensor look their primitive up in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import CodeType, FrameType, MappingProxyType
 from typing import Any, NoReturn, final
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from ..debug import messages
 from ..debug import origin as _origin
 from ..debug.origin import Origin
+from .array import Array, ArrayMethods, Axis, Operand, numeric, raw, registry
 from .context import Context, current, next_index, step_of
 from .operation import Operation
 from .seal import SEALED, Seal
 
-Array = NDArray[Any]
-Operand = Any
-"""What a primitive takes: a Tensor, an array, a list of numbers or a Python number."""
-Axis = int | tuple[int, ...] | None
-"""What to reduce over: one axis, several, or all."""
-
-registry: dict[Callable[..., Any] | str, Any] = {}
-"""What stands for a NumPy function on tensors, and for a method whose rules or algorithm this module does not know."""
-
 
 @final
-class Tensor:
+class Tensor(ArrayMethods):
     """An array that remembers how it was computed.
 
     Args:
@@ -272,6 +264,10 @@ class Tensor:
         self._refuse_in_trace("an array")
         return np.array(self.data, dtype=dtype, copy=copy)
 
+    def numpy(self) -> Array:
+        """The values as an array, which shares the tensor's memory; a tensor that requires a gradient refuses."""
+        return self.__array__()
+
     def _refuse_in_trace(self, what: str) -> None:
         """Raise a GraphError where the compiler would take this tensor's value for a constant of every call."""
         if current.get().tracing:
@@ -303,98 +299,9 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
-    __hash__ = object.__hash__
-
-    # ------------------------------------------------------------------ operators
-    def __add__(self, other: Operand) -> Tensor:
-        return registry[np.add].apply((self, other))
-
-    def __radd__(self, other: Operand) -> Tensor:
-        return registry[np.add].apply((other, self))
-
-    def __sub__(self, other: Operand) -> Tensor:
-        return registry[np.subtract].apply((self, other))
-
-    def __rsub__(self, other: Operand) -> Tensor:
-        return registry[np.subtract].apply((other, self))
-
-    def __mul__(self, other: Operand) -> Tensor:
-        return registry[np.multiply].apply((self, other))
-
-    def __rmul__(self, other: Operand) -> Tensor:
-        return registry[np.multiply].apply((other, self))
-
-    def __truediv__(self, other: Operand) -> Tensor:
-        return registry[np.divide].apply((self, other))
-
-    def __rtruediv__(self, other: Operand) -> Tensor:
-        return registry[np.divide].apply((other, self))
-
-    def __pow__(self, other: Operand) -> Tensor:
-        return registry[np.power].apply((self, other))
-
-    def __rpow__(self, other: Operand) -> Tensor:
-        return registry[np.power].apply((other, self))
-
-    def __matmul__(self, other: Operand) -> Tensor:
-        return registry[np.matmul].apply((self, other))
-
-    def __rmatmul__(self, other: Operand) -> Tensor:
-        return registry[np.matmul].apply((other, self))
-
-    def __mod__(self, other: Operand) -> Tensor:
-        return registry[np.remainder].apply((self, other))
-
-    def __rmod__(self, other: Operand) -> Tensor:
-        return registry[np.remainder].apply((other, self))
-
-    def __floordiv__(self, other: Operand) -> Any:
-        return registry[np.floor_divide].apply((self, other))
-
-    def __rfloordiv__(self, other: Operand) -> Any:
-        return registry[np.floor_divide].apply((other, self))
-
-    def __divmod__(self, other: Operand) -> Any:
-        return self // other, self % other
-
-    def __rdivmod__(self, other: Operand) -> Any:
-        return other // self, other % self
-
-    def __round__(self, decimals: int = 0) -> Any:
-        return registry[np.round](self, decimals)
-
-    def __neg__(self) -> Tensor:
-        return registry[np.negative].apply((self,))
-
-    def __pos__(self) -> Tensor:
-        return self
-
-    def __abs__(self) -> Tensor:
-        return registry[np.absolute].apply((self,))
-
-    def __getitem__(self, key: Any) -> Tensor:
-        return registry[getitem_key](self, key)
-
+    # ------------------------------------------------------------------ changing in place
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise messages.in_place(self, "t[key] = value", "tg.where(mask, value, t), or stack the parts")
-
-    def __iadd__(self, other: Operand) -> Tensor:
-        return self._update("+", registry[np.add].apply((self, other)))
-
-    def __isub__(self, other: Operand) -> Tensor:
-        return self._update("-", registry[np.subtract].apply((self, other)))
-
-    def __imul__(self, other: Operand) -> Tensor:
-        return self._update("*", registry[np.multiply].apply((self, other)))
-
-    def __itruediv__(self, other: Operand) -> Tensor:
-        return self._update("/", registry[np.divide].apply((self, other)))
-
-    def __imatmul__(self, other: Operand) -> Tensor:
-        return self._update("@", registry[np.matmul].apply((self, other)))
-
-    def __ipow__(self, other: Operand) -> Tensor:
-        return self._update("**", registry[np.power].apply((self, other)))
 
     def _update(self, symbol: str, result: Tensor) -> Tensor:
         """What `t += x` makes of t: under no_grad a leaf with new values, else the new tensor t + x.
@@ -421,279 +328,6 @@ class Tensor:
                 "to adjust a weight",
             )
         return result
-
-    # ------------------------------------------------------------------ comparisons give plain arrays
-    def __eq__(self, other: object) -> Any:
-        return registry[np.equal](self, other) if isinstance(other, _COMPARABLE) else NotImplemented
-
-    def __ne__(self, other: object) -> Any:
-        return registry[np.not_equal](self, other) if isinstance(other, _COMPARABLE) else NotImplemented
-
-    def __lt__(self, other: Operand) -> Any:
-        return registry[np.less](self, other)
-
-    def __le__(self, other: Operand) -> Any:
-        return registry[np.less_equal](self, other)
-
-    def __gt__(self, other: Operand) -> Any:
-        return registry[np.greater](self, other)
-
-    def __ge__(self, other: Operand) -> Any:
-        return registry[np.greater_equal](self, other)
-
-    def __and__(self, other: Operand) -> Any:
-        return _bitwise(np.bitwise_and, self, other)
-
-    def __rand__(self, other: Operand) -> Any:
-        return _bitwise(np.bitwise_and, other, self)
-
-    def __or__(self, other: Operand) -> Any:
-        return _bitwise(np.bitwise_or, self, other)
-
-    def __ror__(self, other: Operand) -> Any:
-        return _bitwise(np.bitwise_or, other, self)
-
-    def __xor__(self, other: Operand) -> Any:
-        return _bitwise(np.bitwise_xor, self, other)
-
-    def __rxor__(self, other: Operand) -> Any:
-        return _bitwise(np.bitwise_xor, other, self)
-
-    def __invert__(self) -> Any:
-        return _bitwise(np.invert, self)
-
-    # ------------------------------------------------------------------ methods, as on an array
-    @property
-    def T(self) -> Tensor:
-        """The axes in reverse order."""
-        return registry[np.transpose](self)
-
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The sum over `axis`, of all entries by default."""
-        return registry[np.sum](self, axis, keepdims=keepdims)
-
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The mean over `axis`."""
-        return registry[np.mean](self, axis, keepdims=keepdims)
-
-    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        """The variance over `axis`, divided by n - ddof."""
-        return registry[np.var](self, axis, ddof=ddof, keepdims=keepdims)
-
-    def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        """The standard deviation over `axis`, the root of `var`."""
-        return registry[np.std](self, axis, ddof=ddof, keepdims=keepdims)
-
-    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The product over `axis`."""
-        return registry[np.prod](self, axis, keepdims=keepdims)
-
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The largest entry over `axis`; equal ones share the gradient."""
-        return registry[np.max](self, axis, keepdims=keepdims)
-
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The smallest entry over `axis`; equal ones share the gradient."""
-        return registry[np.min](self, axis, keepdims=keepdims)
-
-    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Any:
-        """The index of the largest entry along `axis`, a plain array."""
-        return registry[np.argmax](self, axis, keepdims=keepdims)
-
-    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Any:
-        """The index of the smallest entry along `axis`, a plain array."""
-        return registry[np.argmin](self, axis, keepdims=keepdims)
-
-    def cumsum(self, axis: int | None = None) -> Tensor:
-        """The running sum along `axis`, of the flattened tensor by default."""
-        return registry[np.cumsum](self, axis)
-
-    def clip(self, a_min: Operand = None, a_max: Operand = None) -> Tensor:
-        """The entries limited to a_min and a_max; None leaves that side open."""
-        return registry[np.clip](self, a_min, a_max)
-
-    def dot(self, other: Operand) -> Tensor:
-        """The dot product, as np.dot."""
-        return registry[np.dot](self, other)
-
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-        """The sum of a diagonal of two axes."""
-        return registry[np.trace](self, offset, axis1, axis2)
-
-    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-        """A diagonal of two axes, as the last axis of the result."""
-        return registry[np.diagonal](self, offset, axis1, axis2)
-
-    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
-        """The same entries in another shape; one length may be -1."""
-        return registry[np.reshape](self, shape[0] if len(shape) == 1 else shape)
-
-    def flatten(self) -> Tensor:
-        """The same entries in one axis, as `ravel`."""
-        return registry[np.reshape](self, -1)
-
-    def ravel(self) -> Tensor:
-        """The same entries in one axis."""
-        return registry[np.reshape](self, -1)
-
-    def transpose(self, *axes: int) -> Tensor:
-        """The axes in another order, by default reversed."""
-        return registry[np.transpose](self, axes or None)
-
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
-        """Two axes exchanged."""
-        return registry[np.swapaxes](self, axis1, axis2)
-
-    def squeeze(self, axis: Axis = None) -> Tensor:
-        """Without axes of length 1, all or those given."""
-        return registry[np.squeeze](self, axis)
-
-    def take(self, indices: Operand, axis: int | None = None) -> Tensor:
-        """The entries at `indices` along `axis`."""
-        return registry[np.take](self, indices, axis)
-
-    def repeat(self, repeats: Operand, axis: int | None = None) -> Tensor:
-        """Each entry repeated along `axis`."""
-        return registry[np.repeat](self, repeats, axis)
-
-    def astype(self, dtype: DTypeLike) -> Tensor:
-        """The same values in another dtype; the gradient comes back in this one."""
-        return registry[np.astype](self, dtype)
-
-    def exp(self) -> Tensor:
-        """e to the power of each entry."""
-        return registry[np.exp](self)
-
-    def log(self) -> Tensor:
-        """The natural logarithm of each entry."""
-        return registry[np.log](self)
-
-    def sqrt(self) -> Tensor:
-        """The square root of each entry."""
-        return registry[np.sqrt](self)
-
-    def tanh(self) -> Tensor:
-        """The hyperbolic tangent of each entry."""
-        return registry[np.tanh](self)
-
-    def sigmoid(self) -> Tensor:
-        """1 / (1 + exp(-x)) of each entry."""
-        return registry["sigmoid"](self)
-
-    def relu(self) -> Tensor:
-        """max(x, 0) of each entry."""
-        return registry["relu"](self)
-
-    def round(self, decimals: int = 0) -> Any:
-        """The entries rounded to `decimals` places, a plain array: rounding has no gradient."""
-        return registry[np.round](self, decimals)
-
-    def any(self, axis: Axis = None, keepdims: bool = False) -> Any:
-        """Whether any entry over `axis` is not 0, a plain array."""
-        return np.any(self._array, axis=axis, keepdims=keepdims)
-
-    def all(self, axis: Axis = None, keepdims: bool = False) -> Any:
-        """Whether all entries over `axis` are not 0, a plain array."""
-        return np.all(self._array, axis=axis, keepdims=keepdims)
-
-    def numpy(self) -> Array:
-        """The values as an array, which shares the tensor's memory; a tensor that requires a gradient refuses."""
-        return self.__array__()
-
-    # ------------------------------------------------------------------ NumPy's protocols
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        function = registry.get(ufunc if method == "__call__" else getattr(ufunc, method))
-        if function is not None and not kwargs and hasattr(function, "apply"):
-            return function.apply(inputs)
-        if function is None and method != "__call__":
-            raise messages.no_method(ufunc, method)
-        if kwargs.get("out") is not None:
-            raise messages.out(ufunc)
-        if function is not None:
-            return function(*inputs, **kwargs)
-        if ufunc in _LOGICAL and not kwargs:
-            return _bitwise(ufunc, *inputs)
-        if ufunc in plain:
-            return ufunc(*map(raw, inputs), **kwargs)
-        raise messages.no_rule(ufunc)
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if function in registry:
-            return registry[function](*args, **kwargs)
-        if function in plain:
-            return function(*_raw_all(args), **{k: raw(v) for k, v in kwargs.items()})
-        raise messages.no_rule(function)
-
-
-def getitem_key() -> None:
-    """Stands in `registry` for indexing, which NumPy has no function for."""
-
-
-_COMPARABLE = (Tensor, np.ndarray, np.generic, list, tuple, int, float, complex)
-
-plain: set[Callable[..., Any]] = {
-    *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory),
-    *(np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.array2string, np.array_repr, np.array_str),
-    *(np.allclose, np.isclose, np.array_equal, np.all, np.any, np.count_nonzero, np.nonzero, np.argwhere),
-    *(np.searchsorted, np.bincount, np.isin, np.signbit),
-}
-"""NumPy functions whose results have no gradient to carry: on tensors they give plain arrays."""
-
-
-_LOGICAL: Mapping[np.ufunc, np.ufunc] = {
-    np.bitwise_and: np.logical_and,
-    np.bitwise_or: np.logical_or,
-    np.bitwise_xor: np.logical_xor,
-    np.invert: np.logical_not,
-}
-"""What the operations on bits are on masks."""
-
-
-def _bitwise(ufunc: np.ufunc, *operands: Operand) -> Any:
-    """An operation on bits; on masks the logical one, which the compiler knows.
-
-    Raises:
-        DTypeError: an operand is neither integer nor boolean, or integers are within a function being compiled.
-    """
-    arrays = [numeric(raw(x), ufunc.__name__) for x in operands]
-    kinds = {array.dtype.kind for array in arrays}
-    if kinds == {"b"}:
-        return registry[_LOGICAL[ufunc]](*operands)
-    if not kinds <= set("iub") or current.get().tracing:
-        raise messages.not_masks(ufunc, [array.dtype for array in arrays], kinds <= set("iub"))
-    return ufunc(*map(raw, operands))
-
-
-def _raw_all(args: Any) -> Any:
-    return tuple(_raw_all(a) if isinstance(a, (tuple, list)) else raw(a) for a in args)
-
-
-def raw(value: Any) -> Any:
-    """A tensor's array; anything else as it is."""
-    return value._array if isinstance(value, Tensor) else value
-
-
-def numeric(value: Any, what: str) -> Array:
-    """`value` as an array of numbers or booleans, without a copy where it is one already.
-
-    Raises:
-        DTypeError: it is ragged, text, None, masked, an object array, or another framework's tensor.
-    """
-    if type(value) is np.ndarray and value.dtype.kind in "fiubc":
-        return value
-    if not isinstance(value, (np.ndarray, np.generic, list, tuple, int, float, complex)):
-        raise messages.not_numeric(what, value)
-    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
-        raise messages.list_of_tensors(what)
-    if isinstance(value, np.ma.MaskedArray):
-        raise messages.masked(what)
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise messages.ragged(what) from error
-    if array.dtype.kind not in "fiubc":
-        raise messages.not_numbers(what, array.dtype)
-    return array
 
 
 NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
@@ -809,3 +443,23 @@ def check_seals(used: Mapping[Seal, tuple[Tensor, int]]) -> None:
     for seal, (tensor, first_use) in used.items():
         if seal.is_broken(first_use):
             raise messages.changed(tensor)
+
+
+__all__ = [
+    "NO_ATTRS",
+    "Array",
+    "ArrayMethods",
+    "Axis",
+    "Operand",
+    "Tensor",
+    "check_seals",
+    "connect",
+    "constant",
+    "make_leaf",
+    "make_result",
+    "numeric",
+    "raw",
+    "registry",
+    "release",
+    "writable",
+]

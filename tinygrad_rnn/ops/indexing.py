@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core.array import getitem_key
 from ..core.indexing import Patch, fill_key, split_key
 from ..core.primitive import composed, primitive
-from ..core.tensor import Array, Tensor, getitem_key, raw
+from ..core.tensor import Array, Tensor, raw
 from ..core.traits import Attrs, Shape, Traits
 from ..errors import DTypeError, ShapeError
 

@@ -1,0 +1,364 @@
+"""Array: what a tensor has in common with a NumPy array: operators, methods, and NumPy's functions on it.
+
+None of it is computed here. Each looks up in `registry` what stands for the NumPy function on tensors, which
+`primitive.py` fills; a function that has no rule says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..debug import messages
+from .context import current
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Array = NDArray[Any]
+Operand = Any
+"""What a primitive takes: a Tensor, an array, a list of numbers or a Python number."""
+Axis = int | tuple[int, ...] | None
+"""What to reduce over: one axis, several, or all."""
+
+registry: dict[Callable[..., Any] | str, Any] = {}
+"""What stands for a NumPy function on tensors, and for a method whose rules or algorithm this module does not know."""
+
+T = TypeVar("T", bound="ArrayMethods")
+
+
+def _binary(function: np.ufunc) -> Callable[[T, Operand], T]:
+    """The operator of a function of two operands, such as a + b of np.add."""
+
+    def operator(self: T, other: Operand) -> T:
+        return registry[function].apply((self, other))
+
+    return operator
+
+
+def _reflected(function: np.ufunc) -> Callable[[T, Operand], T]:
+    """The operator where the tensor stands on the right, such as 1.0 + b."""
+
+    def operator(self: T, other: Operand) -> T:
+        return registry[function].apply((other, self))
+
+    return operator
+
+
+def _in_place(symbol: str, function: np.ufunc) -> Callable[[T, Operand], T]:
+    def operator(self: T, other: Operand) -> T:
+        return self._update(symbol, registry[function].apply((self, other)))
+
+    return operator
+
+
+def _compared(function: np.ufunc) -> Callable[[Any, Operand], Any]:
+    """A comparison, which gives a plain array."""
+
+    def operator(self: Any, other: Operand) -> Any:
+        return registry[function](self, other)
+
+    return operator
+
+
+def _of_bits(function: np.ufunc, reflected: bool = False) -> Callable[[Any, Operand], Any]:
+    def operator(self: Any, other: Operand) -> Any:
+        return _bitwise(function, other, self) if reflected else _bitwise(function, self, other)
+
+    return operator
+
+
+class ArrayMethods:
+    """The part of a tensor that it shares with arrays."""
+
+    __slots__ = ()
+
+    _array: Array
+
+    def _update(self: T, symbol: str, result: T) -> T:
+        """What `t += x` makes of t."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ operators
+    __add__, __radd__, __iadd__ = _binary(np.add), _reflected(np.add), _in_place("+", np.add)
+    __sub__, __rsub__, __isub__ = _binary(np.subtract), _reflected(np.subtract), _in_place("-", np.subtract)
+    __mul__, __rmul__, __imul__ = _binary(np.multiply), _reflected(np.multiply), _in_place("*", np.multiply)
+    __truediv__, __rtruediv__, __itruediv__ = _binary(np.divide), _reflected(np.divide), _in_place("/", np.divide)
+    __matmul__, __rmatmul__, __imatmul__ = _binary(np.matmul), _reflected(np.matmul), _in_place("@", np.matmul)
+    __pow__, __rpow__, __ipow__ = _binary(np.power), _reflected(np.power), _in_place("**", np.power)
+    __mod__, __rmod__ = _binary(np.remainder), _reflected(np.remainder)
+
+    def __floordiv__(self, other: Operand) -> Any:
+        return registry[np.floor_divide].apply((self, other))
+
+    def __rfloordiv__(self, other: Operand) -> Any:
+        return registry[np.floor_divide].apply((other, self))
+
+    def __divmod__(self, other: Operand) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Operand) -> Any:
+        return other // self, other % self
+
+    def __neg__(self) -> Self:
+        return registry[np.negative].apply((self,))
+
+    def __pos__(self) -> Self:
+        return self
+
+    def __abs__(self) -> Self:
+        return registry[np.absolute].apply((self,))
+
+    def __round__(self, decimals: int = 0) -> Any:
+        return registry[np.round](self, decimals)
+
+    def __getitem__(self, key: Any) -> Self:
+        return registry[getitem_key](self, key)
+
+    def __eq__(self, other: object) -> Any:
+        return registry[np.equal](self, other) if isinstance(other, _COMPARABLE) else NotImplemented
+
+    def __ne__(self, other: object) -> Any:
+        return registry[np.not_equal](self, other) if isinstance(other, _COMPARABLE) else NotImplemented
+
+    __hash__ = object.__hash__
+    __lt__, __le__ = _compared(np.less), _compared(np.less_equal)
+    __gt__, __ge__ = _compared(np.greater), _compared(np.greater_equal)
+    __and__, __rand__ = _of_bits(np.bitwise_and), _of_bits(np.bitwise_and, reflected=True)
+    __or__, __ror__ = _of_bits(np.bitwise_or), _of_bits(np.bitwise_or, reflected=True)
+    __xor__, __rxor__ = _of_bits(np.bitwise_xor), _of_bits(np.bitwise_xor, reflected=True)
+
+    def __invert__(self) -> Any:
+        return _bitwise(np.invert, self)
+
+    # ------------------------------------------------------------------ methods
+    @property
+    def T(self) -> Self:
+        """The axes in reverse order."""
+        return registry[np.transpose](self)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Self:
+        """The sum over `axis`, of all entries by default."""
+        return registry[np.sum](self, axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Self:
+        """The mean over `axis`."""
+        return registry[np.mean](self, axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Self:
+        """The variance over `axis`, divided by n - ddof."""
+        return registry[np.var](self, axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Self:
+        """The standard deviation over `axis`, the root of `var`."""
+        return registry[np.std](self, axis, ddof=ddof, keepdims=keepdims)
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Self:
+        """The product over `axis`."""
+        return registry[np.prod](self, axis, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Self:
+        """The largest entry over `axis`; equal ones share the gradient."""
+        return registry[np.max](self, axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Self:
+        """The smallest entry over `axis`; equal ones share the gradient."""
+        return registry[np.min](self, axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        """The index of the largest entry along `axis`, a plain array."""
+        return registry[np.argmax](self, axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Any:
+        """The index of the smallest entry along `axis`, a plain array."""
+        return registry[np.argmin](self, axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Self:
+        """The running sum along `axis`, of the flattened tensor by default."""
+        return registry[np.cumsum](self, axis)
+
+    def clip(self, a_min: Operand = None, a_max: Operand = None) -> Self:
+        """The entries limited to a_min and a_max; None leaves that side open."""
+        return registry[np.clip](self, a_min, a_max)
+
+    def dot(self, other: Operand) -> Self:
+        """The dot product, as np.dot."""
+        return registry[np.dot](self, other)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
+        """The sum of a diagonal of two axes."""
+        return registry[np.trace](self, offset, axis1, axis2)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
+        """A diagonal of two axes, as the last axis of the result."""
+        return registry[np.diagonal](self, offset, axis1, axis2)
+
+    def reshape(self, *shape: int | Sequence[int]) -> Self:
+        """The same entries in another shape; one length may be -1."""
+        return registry[np.reshape](self, shape[0] if len(shape) == 1 else shape)
+
+    def flatten(self) -> Self:
+        """The same entries in one axis, as `ravel`."""
+        return registry[np.reshape](self, -1)
+
+    def ravel(self) -> Self:
+        """The same entries in one axis."""
+        return registry[np.reshape](self, -1)
+
+    def transpose(self, *axes: int) -> Self:
+        """The axes in another order, by default reversed."""
+        return registry[np.transpose](self, axes or None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Self:
+        """Two axes exchanged."""
+        return registry[np.swapaxes](self, axis1, axis2)
+
+    def squeeze(self, axis: Axis = None) -> Self:
+        """Without axes of length 1, all or those given."""
+        return registry[np.squeeze](self, axis)
+
+    def take(self, indices: Operand, axis: int | None = None) -> Self:
+        """The entries at `indices` along `axis`."""
+        return registry[np.take](self, indices, axis)
+
+    def repeat(self, repeats: Operand, axis: int | None = None) -> Self:
+        """Each entry repeated along `axis`."""
+        return registry[np.repeat](self, repeats, axis)
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """The same values in another dtype; the gradient comes back in this one."""
+        return registry[np.astype](self, dtype)
+
+    def exp(self) -> Self:
+        """e to the power of each entry."""
+        return registry[np.exp](self)
+
+    def log(self) -> Self:
+        """The natural logarithm of each entry."""
+        return registry[np.log](self)
+
+    def sqrt(self) -> Self:
+        """The square root of each entry."""
+        return registry[np.sqrt](self)
+
+    def tanh(self) -> Self:
+        """The hyperbolic tangent of each entry."""
+        return registry[np.tanh](self)
+
+    def sigmoid(self) -> Self:
+        """1 / (1 + exp(-x)) of each entry."""
+        return registry["sigmoid"](self)
+
+    def relu(self) -> Self:
+        """max(x, 0) of each entry."""
+        return registry["relu"](self)
+
+    def round(self, decimals: int = 0) -> Any:
+        """The entries rounded to `decimals` places, a plain array: rounding has no gradient."""
+        return registry[np.round](self, decimals)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Any:
+        """Whether any entry over `axis` is not 0, a plain array."""
+        return np.any(self._array, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Any:
+        """Whether all entries over `axis` are not 0, a plain array."""
+        return np.all(self._array, axis=axis, keepdims=keepdims)
+
+    # ------------------------------------------------------------------ NumPy's protocols
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        function = registry.get(ufunc if method == "__call__" else getattr(ufunc, method))
+        if function is not None and not kwargs and hasattr(function, "apply"):
+            return function.apply(inputs)
+        if function is None and method != "__call__":
+            raise messages.no_method(ufunc, method)
+        if kwargs.get("out") is not None:
+            raise messages.out(ufunc)
+        if function is not None:
+            return function(*inputs, **kwargs)
+        if ufunc in _LOGICAL and not kwargs:
+            return _bitwise(ufunc, *inputs)
+        if ufunc in plain:
+            return ufunc(*map(raw, inputs), **kwargs)
+        raise messages.no_rule(ufunc)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in registry:
+            return registry[function](*args, **kwargs)
+        if function in plain:
+            return function(*_raw_all(args), **{k: raw(v) for k, v in kwargs.items()})
+        raise messages.no_rule(function)
+
+
+def getitem_key() -> None:
+    """Stands in `registry` for indexing, which NumPy has no function for."""
+
+
+_COMPARABLE = (ArrayMethods, np.ndarray, np.generic, list, tuple, int, float, complex)
+
+plain: set[Callable[..., Any]] = {
+    *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory),
+    *(np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.array2string, np.array_repr, np.array_str),
+    *(np.allclose, np.isclose, np.array_equal, np.all, np.any, np.count_nonzero, np.nonzero, np.argwhere),
+    *(np.searchsorted, np.bincount, np.isin, np.signbit),
+}
+"""NumPy functions whose results have no gradient to carry: on tensors they give plain arrays."""
+
+
+_LOGICAL: Mapping[np.ufunc, np.ufunc] = {
+    np.bitwise_and: np.logical_and,
+    np.bitwise_or: np.logical_or,
+    np.bitwise_xor: np.logical_xor,
+    np.invert: np.logical_not,
+}
+"""What the operations on bits are on masks."""
+
+
+def _bitwise(ufunc: np.ufunc, *operands: Operand) -> Any:
+    """An operation on bits; on masks the logical one, which the compiler knows.
+
+    Raises:
+        DTypeError: an operand is neither integer nor boolean, or integers are within a function being compiled.
+    """
+    arrays = [numeric(raw(x), ufunc.__name__) for x in operands]
+    kinds = {array.dtype.kind for array in arrays}
+    if kinds == {"b"}:
+        return registry[_LOGICAL[ufunc]](*operands)
+    if not kinds <= set("iub") or current.get().tracing:
+        raise messages.not_masks(ufunc, [array.dtype for array in arrays], kinds <= set("iub"))
+    return ufunc(*map(raw, operands))
+
+
+def _raw_all(args: Any) -> Any:
+    return tuple(_raw_all(a) if isinstance(a, (tuple, list)) else raw(a) for a in args)
+
+
+def raw(value: Any) -> Any:
+    """A tensor's array; anything else as it is."""
+    return value._array if isinstance(value, ArrayMethods) else value
+
+
+def numeric(value: Any, what: str) -> Array:
+    """`value` as an array of numbers or booleans, without a copy where it is one already.
+
+    Raises:
+        DTypeError: it is ragged, text, None, masked, an object array, or another framework's tensor.
+    """
+    if type(value) is np.ndarray and value.dtype.kind in "fiubc":
+        return value
+    if not isinstance(value, (np.ndarray, np.generic, list, tuple, int, float, complex)):
+        raise messages.not_numeric(what, value)
+    if isinstance(value, (list, tuple)) and any(isinstance(v, ArrayMethods) for v in value):
+        raise messages.list_of_tensors(what)
+    if isinstance(value, np.ma.MaskedArray):
+        raise messages.masked(what)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise messages.ragged(what) from error
+    if array.dtype.kind not in "fiubc":
+        raise messages.not_numbers(what, array.dtype)
+    return array
