@@ -208,6 +208,87 @@ def stepless() -> Tensor:
     return (hidden * hidden).mean()
 
 
+def losses_after_the_loop(T: int = 4) -> Tensor:
+    rng = np.random.default_rng(0)
+    W, V = _weight(rng, "W", 3, 3), _weight(rng, "V", 3, 2)
+    h, ys = np.zeros((1, 3)), []
+    for _, x in tg.steps(rng.normal(size=(T, 1, 3))):
+        h = np.tanh(x + h @ W)
+        ys.append(h @ V)
+    return sum(tg.squared_error(y, target) for y, target in zip(ys, rng.normal(size=(T, 1, 2)), strict=True))
+
+
+def gru_from_zeros(T: int = 3) -> Tensor:
+    """The first step uses one NumPy array in four operations."""
+    rng = np.random.default_rng(0)
+    W_z, W_r, W_n = (_weight(rng, f"W_{gate}", 3, 3) for gate in "zrn")
+    h, loss = np.zeros((1, 3)), 0.0
+    for _, x in tg.steps(rng.normal(size=(T, 1, 3))):
+        z, r = tg.sigmoid(x + h @ W_z), tg.sigmoid(x + h @ W_r)
+        h = (1 - z) * np.tanh(x + (r * h) @ W_n) + z * h
+        loss = loss + (h * h).sum()
+    return loss
+
+
+def penalised(T: int = 5) -> Tensor:
+    """The recurrent weight is used outside the loop too."""
+    rng = np.random.default_rng(0)
+    W, h = _weight(rng, "W_hh", 3, 3), np.zeros((1, 3))
+    for _, x in tg.steps(rng.normal(size=(T, 1, 3))):
+        h = np.tanh(x + h @ W)
+    return (h * h).sum() + 0.3 * (W**2).sum()
+
+
+def dilated(T: int = 6) -> Tensor:
+    """Each state is made from that of two steps before."""
+    rng = np.random.default_rng(0)
+    W, hs, loss = _weight(rng, "W", 3, 3), [np.zeros((1, 3))] * 2, 0.0
+    for _, x in tg.steps(rng.normal(size=(T, 1, 3))):
+        h = np.tanh(x + hs[-2] @ W)
+        hs.append(h)
+        loss = loss + (h * h).sum()
+    return loss
+
+
+def exploding(T: int = 8) -> Tensor:
+    rng = np.random.default_rng(0)
+    W, h = _weight(rng, "W", 3, 3), np.zeros((1, 3))
+    for _, x in tg.steps(rng.normal(size=(T, 1, 3))):
+        h = x + 4 * h @ W
+    return (h * h).sum()
+
+
+def not_finite(T: int = 4) -> Tensor:
+    W, h, loss = Tensor([[1e200]], requires_grad=True, name="W"), np.array([[1.0]]), 0.0
+    with np.errstate(all="ignore"):
+        for _, x in tg.steps(np.ones((T, 1, 1))):
+            h = (h + 0.0 * x) @ W
+            loss = loss + (h * h).sum()
+    return loss
+
+
+def expression() -> Tensor:
+    """Micrograd's first example."""
+    a, b = Tensor(2.0, requires_grad=True), Tensor(-3.0, requires_grad=True)
+    c, f = Tensor(10.0, requires_grad=True), Tensor(-2.0, requires_grad=True)
+    d = a * b + c
+    return d * f
+
+
+def shared_twice(T: int = 4) -> Tensor:
+    """Two layers with the same weights."""
+    rng = np.random.default_rng(0)
+    W, U = _weight(rng, "W", 3, 3), _weight(rng, "U", 3, 3)
+    lower, upper, loss = np.zeros((1, 3)), np.zeros((1, 3)), 0.0
+    for _, x in tg.steps(rng.normal(size=(T, 1, 3))):
+        with tg.scope("lower"):
+            lower = np.tanh(x @ W + lower @ U)
+        with tg.scope("upper"):
+            upper = np.tanh(lower @ W + upper @ U)
+        loss = loss + (upper * upper).sum()
+    return loss
+
+
 ALL = {
     "elman": elman,
     "elman, losses in a list": lambda: elman(total="list"),
@@ -229,4 +310,12 @@ ALL = {
     "layers": layers,
     "listed": listed,
     "stepless": stepless,
+    "losses after the loop": losses_after_the_loop,
+    "gru from zeros": gru_from_zeros,
+    "penalised": penalised,
+    "dilated": dilated,
+    "exploding": exploding,
+    "not finite": not_finite,
+    "expression": expression,
+    "shared twice": shared_twice,
 }

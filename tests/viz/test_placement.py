@@ -58,7 +58,7 @@ def scope_labels(scene: Scene) -> dict[str, tuple[float, float]]:
 
 
 def test_a_phase_is_named_above_its_own_lanes() -> None:
-    scene = tg.viz.unrolled(tg.gradient_flow(nets.seq2seq())).scene
+    scene = tg.viz.unrolled(tg.gradient_flow(nets.seq2seq()), "op").scene
     named = scope_labels(scene)
     lanes = {lane.id: lane for lane in scene.lanes}
     for name, lane in (("encoder", lanes["lane_0"]), ("decoder", lanes["lane_3"])):

@@ -13,11 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import recurrent_nets as nets
+from picture_checks import (
+    area,
+    clipped,
+    edges_over_boxes,
+    graph_boxes,
+    least_contrast,
+    overlaps,
+    smallest_text,
+    solid,
+)
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import InputError, Tensor
 from tinygrad_rnn.core.context import context
-from tinygrad_rnn.viz.scene import Label, Rect, Scene
+from tinygrad_rnn.viz.scene import Rect, Scene
 
 GRAPHVIZ = shutil.which("dot") is not None
 NAMES = sorted(nets.ALL)
@@ -29,31 +39,8 @@ def draw(name: str, flow: bool = True, **options: object) -> Scene:
     return tg.viz.unrolled(tg.gradient_flow(loss) if flow else loss, **{"detail": "op", **options}).scene
 
 
-def boxes_of(scene: Scene) -> list[Rect]:
-    return [box for box in scene.boxes if box.kind not in ("bar", "share", "reach", "legend")]
-
-
 def text_of(shape: Rect) -> str:
     return "".join(run.text for run in shape.lines[0].runs) if shape.lines else ""
-
-
-def area(shape: Rect | Label) -> tuple[float, float, float, float]:
-    if isinstance(shape, Label):
-        return shape.left, shape.y - shape.height / 2, shape.left + shape.line.width, shape.y + shape.height / 2
-    return shape.x, shape.y, shape.right, shape.bottom
-
-
-def overlaps(shapes: list[Rect | Label]) -> list[tuple[str, str]]:
-    """The pairs that cover a common area."""
-    x0, y0, x1, y1 = np.array([area(shape) for shape in shapes]).T
-    apart = 0.01
-    crossing = (
-        (x0[:, None] < x1 - apart)
-        & (x0 < x1[:, None] - apart)
-        & (y0[:, None] < y1 - apart)
-        & (y0 < y1[:, None] - apart)
-    )
-    return [(shapes[a].id, shapes[b].id) for a, b in np.argwhere(np.triu(crossing, 1))]
 
 
 # ---------------------------------------------------------------------- where things are
@@ -62,13 +49,20 @@ def overlaps(shapes: list[Rect | Label]) -> list[tuple[str, str]]:
 def test_nothing_overlaps(name: str, detail: str) -> None:
     for flow, weights in ((True, "strip"), (False, "nodes")):
         scene = draw(name, flow, detail=detail, weights=weights)
-        solid: list[Rect | Label] = [box for box in scene.boxes if box.kind != "bar"] + scene.labels
-        assert overlaps(solid) == []
-        for box in boxes_of(scene):
-            assert all(line.width <= box.width for line in box.lines), box.id
-            assert sum(line.size for line in box.lines) <= box.height
+        assert overlaps(solid(scene)) == []
+        assert clipped(scene) == []
         for a, b in itertools.pairwise(scene.lanes):
             assert a.right <= b.x
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_by_default_text_can_be_read_in_a_readme(name: str) -> None:
+    for loss in (nets.ALL[name](), tg.gradient_flow(nets.ALL[name]())):
+        scene = tg.viz.unrolled(loss).scene
+        assert smallest_text(scene) >= 9.0
+        text, edges = least_contrast(scene)
+        assert text >= 4.5
+        assert edges >= 3.0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,27 +80,14 @@ def test_everything_is_inside_the_picture(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_edges_meet_their_boxes_and_run_around_the_others(name: str, detail: str) -> None:
     scene = draw(name, detail=detail)
-    by_id = {box.id: box for box in boxes_of(scene)}
-    solid = [box for box in by_id.values() if box.kind != "band"]
-    left, top, right, bottom = np.array([area(box) for box in solid]).T
+    by_id = {box.id: box for box in graph_boxes(scene)}
     for edge in scene.edges:
         for end, point in ((edge.source, edge.points[0]), (edge.target, edge.points[-1])):
             if end in by_id:
                 box = by_id[end]
                 assert box.x - 0.1 <= point[0] <= box.right + 0.1, edge.id
                 assert box.y - 0.1 <= point[1] <= box.bottom + 0.1, edge.id
-        x, y = sampled(edge.points)
-        inside = (left + 1 < x) & (x < right - 1) & (top + 1 < y) & (y < bottom - 1)
-        crossed = {solid[at].id for at in np.argwhere(inside)[:, 1]} - {edge.source, edge.target}
-        assert crossed == set(), edge.id
-
-
-def sampled(points: list[tuple[float, float]], count: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """Points along a path of Bézier curves, as two columns."""
-    u = np.linspace(0, 1, count)
-    weights = np.stack([(1 - u) ** 3, 3 * u * (1 - u) ** 2, 3 * u * u * (1 - u), u**3], axis=1)
-    found = np.concatenate([weights @ np.array(points[i : i + 4]) for i in range(0, len(points) - 1, 3)])
-    return found[:, :1], found[:, 1:]
+    assert edges_over_boxes(scene) == []
 
 
 def test_lanes_in_time_order_and_common_rows() -> None:
@@ -126,7 +107,7 @@ def test_lanes_in_time_order_and_common_rows() -> None:
 
 def test_inputs_are_below_what_uses_them() -> None:
     scene = draw("lstm", flow=False)
-    by_id = {box.id: box for box in boxes_of(scene)}
+    by_id = {box.id: box for box in graph_boxes(scene)}
     within = [e for e in scene.edges if e.source in by_id and e.source.split("_")[0] == e.target.split("_")[0]]
     assert within
     assert all(by_id[edge.source].y > by_id[edge.target].y for edge in within)
@@ -134,7 +115,7 @@ def test_inputs_are_below_what_uses_them() -> None:
 
 # ---------------------------------------------------------------------- what is said
 def test_operations_carry_their_weights_and_states_their_step() -> None:
-    words = [text_of(box) for box in boxes_of(draw("elman", flow=False))]
+    words = [text_of(box) for box in graph_boxes(draw("elman", flow=False))]
     for expected in ("@ Wxh", "@ Whh", "+ bh", "h0", "h4", "x3", "l2"):
         assert expected in words, expected
     assert "h−1" in words, "the initial state has the step before the first"
@@ -149,7 +130,7 @@ def test_weights_without_a_name_are_told_apart() -> None:
         loss = loss + (h * h).sum()
     flow = tg.gradient_flow(loss)
     scene = tg.viz.unrolled(flow).scene
-    assert {"@ weight #1", "@ weight #2", "⊙ weight #3", "+ weight #4"} <= {text_of(box) for box in boxes_of(scene)}
+    assert {"@ weight #1", "@ weight #2", "⊙ weight #3", "+ weight #4"} <= {text_of(box) for box in graph_boxes(scene)}
     strips = {text.line.text: text.tooltip for text in scene.labels if text.line.text.startswith("∂L/∂weight")}
     assert set(strips) == {f"∂L/∂weight #{at}" for at in (1, 2, 3, 4)}
     assert strips["∂L/∂weight #1"] == "weight #1, shape 3×3"
@@ -178,7 +159,7 @@ def test_before_backward_gradients_read_not_computed() -> None:
 
 def test_strips_norms_and_gains_are_those_of_the_flow() -> None:
     flow = tg.gradient_flow(nets.elman())
-    scene = tg.viz.unrolled(flow).scene
+    scene = tg.viz.unrolled(flow, "op").scene
     said = {box.id: text_of(box) for box in scene.boxes}
     for number, weight in enumerate(flow.structure.shared_weights):
         for t, part in enumerate(flow.per_step(weight)):
@@ -328,7 +309,7 @@ def test_graphviz_puts_boxes_where_the_scene_has_them(name: str) -> None:
         words = line.split(" ")
         if words[0] == "node":
             placed[words[1]] = (float(words[2]) * 72, float(words[3]) * 72)
-    boxes = boxes_of(picture.scene)
+    boxes = graph_boxes(picture.scene)
     xs = [placed[box.id][0] - box.middle[0] for box in boxes]
     ys = [placed[box.id][1] + box.middle[1] for box in boxes]
     assert max(xs) - min(xs) < 1

@@ -84,7 +84,7 @@ def test_a_chain_is_straight_and_crossings_are_avoided() -> None:
 
 def test_scale_of_colours_and_widths() -> None:
     light = themes["light"]
-    assert [light(f"scale {level}") for level in (-9, -3, 0, 3, 9)] == ["#053061", "#053061", "#898989"] + [
+    assert [light(f"scale {level}") for level in (-9, -3, 0, 3, 9)] == ["#053061", "#053061", "#868686"] + [
         "#7F2704"
     ] * 2
     assert [stroke_width(level) for level in (-3, 0, 3)] == [0.8, 3.4, 6.0]
@@ -220,7 +220,7 @@ def test_credit_colours_and_horizon() -> None:
     cells = np.asarray(ax.images[0].get_array())
     assert cells[0, 2].tolist() == [1, 1, 1, 1], "no gradient is white"
     assert cells[0, 0, :3] == pytest.approx(cells[2, 2, :3])
-    assert cells[0, 0, :3] == pytest.approx([0x89 / 255] * 3, abs=0.02)
+    assert cells[0, 0, :3] == pytest.approx([0x86 / 255] * 3, abs=0.02)
     assert cells[2, 1, :3] == pytest.approx([0xC8 / 255, 0, 0xC8 / 255], abs=0.01)
     assert plots.relative_credit(C)[1, 0] == 0.01
     assert len(ax.collections[0].get_segments()) >= 1

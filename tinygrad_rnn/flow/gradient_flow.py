@@ -228,6 +228,8 @@ class GradientFlow:
                 own = self._injected.gradients.get(state.index)
                 own = np.zeros_like(g) if own is None else own
                 assert state.step is not None
+                with np.errstate(invalid="ignore"):  # inf - inf, where the gradient is not finite
+                    future = np.asarray(g - own)
                 records[state.index] = StateFlow(
                     tensor=state,
                     name=state.name or "h",
@@ -236,7 +238,7 @@ class GradientFlow:
                     gradient=g,
                     norm=norm(g),
                     injected=own,
-                    from_future=g - own,
+                    from_future=future,
                     gain=None if following is None else self._gain(state, following),
                 )
         return [records[state.index] for state in self.structure.states]

@@ -224,8 +224,9 @@ class Memory:
             verdict = "weak"
         elif max(vanishing[-1], exploding[-1]) >= 0.5:
             crossed = (falls if vanishing[-1] >= exploding[-1] else rises) & (first > 0)
-            with np.errstate(all="ignore"):
-                gain = float(np.median(values[rows, first][crossed] ** (1 / first[crossed])))
+            with np.errstate(all="ignore"):  # nothing crosses where the gradient is not finite at lag 0 already
+                gains = values[rows, first][crossed] ** (1 / first[crossed])
+                gain = float(np.median(gains)) if len(gains) else np.nan
         return Memory(
             verdict=verdict,
             vanishing=float(vanishing[-1]),

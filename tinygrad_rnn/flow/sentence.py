@@ -23,7 +23,7 @@ def in_words(verdict: str, memory: Memory, thresholds: Thresholds, steady: bool)
     if verdict == "weak":
         stays = f"{_amount(memory.left)} at the largest lag, {memory.lags}, gain {memory.gain:.2f} a step"
         return f"{low} is left from lag {memory.horizon} on{_spread(memory)}, but there it stays: {stays}"
-    words = [f"gain {memory.gain:.2f} a step"] if steady else []
+    words = [f"gain {memory.gain:.2f} a step"] if steady and not np.isnan(memory.gain) else []
     if memory.half_life < FAR and steady:
         words.append(f"half-life {memory.half_life:.1f} steps")
     if memory.horizon is not None:

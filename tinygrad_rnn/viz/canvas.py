@@ -134,7 +134,7 @@ class _Drawing:
             (run.text, line.size * (SUBSCRIPT if run.subscript else 1), line.size * SUBSCRIPT_DROP * run.subscript)
             for run in line.runs
         ]
-        widths = [_width(text, line.bold) * size for text, size, _ in pieces]
+        widths = [text_width(text, line.bold) * size for text, size, _ in pieces]
         x -= sum(widths) * {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor]
         for (text, size, drop), width in zip(pieces, widths, strict=True):
             self.axes.text(
@@ -154,7 +154,7 @@ class _Drawing:
 
 
 @lru_cache(4096)
-def _width(text: str, bold: bool) -> float:
+def text_width(text: str, bold: bool) -> float:
     """How wide a text is at size 1."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
@@ -169,4 +169,4 @@ def _width(text: str, bold: bool) -> float:
     return (ends[0] - ends[1]) / 6400
 
 
-__all__ = ["figure", "image"]
+__all__ = ["figure", "image", "text_width"]

@@ -87,6 +87,8 @@ class Reading:
                 feeds_step.add(node.index)
                 if homes[node.index] == "after":
                     homes[node.index] = last[node.index]
+            elif homes.get(node.index) == "before":
+                homes[node.index] = "after"  # such as a penalty on a weight
         for leaf in self.structure.leaves:
             if leaf.step is None:
                 users = {user.step for user, _ in self.uses(leaf)}

@@ -10,7 +10,7 @@ import numpy as np
 from . import style
 from .arrange import Arrangement
 from .diagram import Box, Diagram, Link
-from .labels import add_edge_numbers, space_of
+from .labels import Space, add_edge_numbers, space_of
 from .legend import add_legend
 from .measure import BAR_HEIGHT, Face, Gradients, face, link_words
 from .route import STATE_GAP, Router, halfway, routed
@@ -133,9 +133,7 @@ def _lanes(
 def _hidden(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, lane: Lane) -> None:
     """The lane that stands for many: how many, and how much gradient gets through all of them."""
     x = lane.x + lane.width / 2
-    y = lane.y + lane.height * 0.2
-    for at, words in enumerate((f"{len(drawn.hidden)} step{'s' * (len(drawn.hidden) > 1)}", "not drawn")):
-        scene.labels.append(Label(f"hidden_{at}", x, y + 15 * at, line(words), background="paper"))
+    space = Space()
     for box in drawn.boxes:
         if box.kind not in ("state", "cell") or box.step != drawn.steps[0]:
             continue
@@ -149,6 +147,12 @@ def _hidden(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradie
             tip = f"cumulative gain over the {len(drawn.hidden)} hidden steps: {gain:.3g}"
             level = placed.places[box].y + (at - (len(rows) - 1) / 2) * (STATE_GAP + 3)
             scene.labels.append(Label(f"hidden_gain_{row}", x, level, said, "middle", "paper", tip))
+            space.take((x - 40, level - 9, x + 40, level + 9))
+    words = [f"{len(drawn.hidden)} step{'s' * (len(drawn.hidden) > 1)}", "not drawn"]
+    heights = [lane.y + lane.height * 0.2, *(lane.y + 12 + 8 * at for at in range(int(lane.height / 8)))]
+    y = next((y for y in heights if space.is_free((x - 30, y - 8, x + 30, y + 23))), heights[0])
+    for at, text in enumerate(words):
+        scene.labels.append(Label(f"hidden_{at}", x, y + 15 * at, line(text), background="paper"))
 
 
 def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:

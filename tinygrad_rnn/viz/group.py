@@ -13,13 +13,13 @@ def cells(reading: Reading, shown: set[int]) -> dict[int, Hashable]:
 
     Going back from the results of a step, a node joins what uses it, if that is one box only. States of rows that
     need each other across steps (c and h of an LSTM) share a cell; a result with a name has a box of its own,
-    unless it is inside a cell.
+    unless it is inside a cell. Work after the loop is one box for each name, too.
     """
     cell_of_row = _cell_of_row(reading)
     groups: dict[int, Hashable] = {}
     for node in reversed(reading.structure.nodes):
-        step = reading.step_of(node)
-        if step not in shown or node.index in reading.sums:
+        step = _place(reading, node)
+        if (step not in shown and step != "after") or node.index in reading.sums or node.index in reading.bands:
             continue
         row = reading.row_of.get(node.index)
         if row is not None:
@@ -28,9 +28,9 @@ def cells(reading: Reading, shown: set[int]) -> dict[int, Hashable]:
         users = {
             groups[user.index]
             for user, _ in reading.uses(node)
-            if reading.step_of(user) == step and user.index in groups
+            if _place(reading, user) == step and user.index in groups
         }
-        outside = any(reading.step_of(user) != step for user, _ in reading.uses(node))
+        outside = any(_place(reading, user) != step for user, _ in reading.uses(node))
         if reads_slice(node) and node.inputs[0].index in reading.bands:
             continue  # x_t is no computation
         own: Hashable = ("head", step, node.index)
@@ -41,6 +41,11 @@ def cells(reading: Reading, shown: set[int]) -> dict[int, Hashable]:
             inside = isinstance(group, tuple) and group[0] == "cell"
             groups[node.index] = group if inside or not reading.name_of(node) else own
     return groups
+
+
+def _place(reading: Reading, node: Tensor) -> int | str | None:
+    """The step that a node is drawn in, or "after" the lanes."""
+    return reading.homes.get(node.index, node.step)
 
 
 def _cell_of_row(reading: Reading) -> list[int]:

@@ -10,6 +10,7 @@ from ..core.tensor import Array, Tensor
 from ..flow.cached import cached
 from ..flow.diagnose import Layer, diagnosis
 from ..flow.gradient_flow import GradientFlow, StateFlow
+from ..flow.sweep import norm as norm_of
 from . import style
 from .diagram import Box, Diagram, Link
 from .scene import LINE_SPACING
@@ -38,7 +39,7 @@ class Gradients:
         """The norm at the middle of the scale: the median of what steps inject, unless another was given."""
         if self._given is not None:
             return self._given
-        injected = [float(np.linalg.norm(record.injected)) for record in self.states.values()]
+        injected = [norm_of(record.injected) for record in self.states.values()]
         for norms in (injected, [record.norm for record in self.states.values()], self._all_norms()):
             usable = [norm for norm in norms if 0 < norm < float("inf")]
             if usable:
@@ -90,7 +91,7 @@ class Gradients:
         if len(link.uses) == 1:
             return self.flow.edge_norm(*link.uses[0])
         sent = [g for g in (self.flow.edge(user, i) for user, i in link.uses) if g is not None]
-        return float(np.linalg.norm(np.sum(sent, axis=0))) if sent else None
+        return norm_of(np.sum(sent, axis=0)) if sent else None
 
     def gain(self, tensor: Tensor) -> float | None:
         """How much of the next state's gradient arrives at this state."""
@@ -119,7 +120,7 @@ class Gradients:
         record = next((self.states[t.index] for t in reversed(box.tensors) if t.index in self.states), None)
         if record is None:
             return None
-        return float(np.linalg.norm(record.injected)), float(np.linalg.norm(record.from_future))
+        return norm_of(record.injected), norm_of(record.from_future)
 
 
 def names_of(layer: Layer) -> str:
@@ -221,8 +222,8 @@ def _tooltip(box: Box, gradients: Gradients) -> str:
         elif tensor.requires_grad:
             words.append("gradient: not computed")
         if record is not None:
-            injected, future = np.linalg.norm(record.injected), np.linalg.norm(record.from_future)
-            words.append(f"from its own step {number(float(injected))}, from later steps {number(float(future))}")
+            injected, future = norm_of(record.injected), norm_of(record.from_future)
+            words.append(f"from its own step {number(injected)}, from later steps {number(future)}")
             if record.gain is not None:
                 words.append(f"gain from the next step ×{number(record.gain)}")
     return "\n".join(words)

@@ -17,6 +17,7 @@ from ..flow.diagnose import Diagnosis, Layer
 from ..flow.gradient_flow import GradientFlow, StateFlow
 from ..flow.reach import Thresholds
 from ..flow.spectrum import Spectrum
+from ..flow.sweep import norm as norm_of
 from . import style
 from .text import number, shorten
 
@@ -125,7 +126,7 @@ def profile(
     upper, lower = _pair(axes)
     records = _records(flow, row)
     steps = [record.step for record in records]
-    injected = [float(np.linalg.norm(record.injected)) for record in records]
+    injected = [norm_of(record.injected) for record in records]
     upper.plot(steps, _positive([r.norm for r in records]), color=_TOTAL, lw=2, label="|∂L/∂h_k|, all losses")
     upper.plot(steps, _positive(injected), color=_TOTAL, ls="--", lw=1.2, label="of it injected at step k")
     found = last.layers[0] if isinstance(last, Diagnosis) else None

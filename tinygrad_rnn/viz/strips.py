@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ..flow.diagnose import Layer
+from ..flow.sweep import norm as norm_of
 from . import style
 from .arrange import Arrangement
 from .diagram import Diagram
@@ -81,7 +82,7 @@ class _Strips:
         y += 10
         for at, weight in enumerate(weights):
             parts, outside = self.flow.per_step(weight), beyond[weight.index]
-            norms = [float(np.linalg.norm(part)) for part in parts]
+            norms = [norm_of(part) for part in parts]
             called = self.drawn.structure.weight_name(weight)
             shape = "×".join(map(str, weight.shape)) or "scalar"
             words = line("∂L/∂", *name_runs(called, length=16))
@@ -89,7 +90,7 @@ class _Strips:
             for column in self.columns:
                 if column.step is None:
                     hidden = [self.row_of[step] for step in self.drawn.hidden if step in self.row_of]
-                    norm = float(np.linalg.norm(parts[hidden].sum(axis=0)))
+                    norm = norm_of(parts[hidden].sum(axis=0))
                     tip = f"steps {self.drawn.hidden[0]} to {self.drawn.hidden[-1]} together: |ΣG| = {norm:.4g}"
                     self._cell(f"g{at}_hidden", column.x, y, column.width, norm, f"Σ {number(norm)}", tip)
                 elif column.step in self.row_of:
@@ -98,11 +99,11 @@ class _Strips:
                     self._cell(f"g{at}_{column.step}", column.x, y, column.width, norm, number(norm), tip)
             apart = sum(norms)
             if self.right > outside_x:
-                norm = float(np.linalg.norm(outside))
+                norm = norm_of(outside)
                 apart += norm
                 tip = f"uses outside the steps contribute |G| = {norm:.4g}"
                 self._cell(f"g{at}_outside", outside_x, y, OUTSIDE, norm, number(norm), tip)
-            total = float(np.linalg.norm(parts.sum(axis=0) + outside))
+            total = norm_of(parts.sum(axis=0) + outside)
             left = f"; {total / apart:.0%}" if apart and np.isfinite(apart) else ""
             tip = f"|sum of G_t| = {total:.4g}, sum of |G_t| = {apart:.4g}: the smaller the share left, the more cancel"
             self._total(f"total_{at}", y, number(total) + left, tip)
@@ -136,7 +137,7 @@ class _Strips:
 def _reach_words(layer: Layer, several: bool) -> tuple[Line, str]:
     names, scope = shorten(names_of(layer), 8), clean(layer.name)
     names = f"({names})" if "," in names else names
-    where = [f"{shorten(scope.rpartition('/')[2], 12)} "] if several and scope else []
+    where = [f"{shorten(scope.rpartition('/')[2], 8)} "] if several and scope else []
     words = line(*where, "|∂L", Run("T", subscript=True), f"/∂{names}", Run("k", subscript=True), "|")
     return words, f"{scope} {layer.measured}: the gradient of the last loss at the state of each step".strip()
 

@@ -38,13 +38,13 @@ class Theme:
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, name: str) -> str:
-        """The colour of a role, of a point of the scale ("scale 1.5", "tint 1.5") or of text on it ("on 1.5")."""
+        """The colour of a role, of a point of the scale ("scale 1.5", "tint 1.5") or of text on it ("on 1.5", "on not finite")."""
         if name.startswith("#") or name == "none":
             return name
         found = self.palette.get(name) or self._known.get(name)
         if found is None:
             kind, _, level = name.partition(" ")
-            colour = self.colour(float(level))
+            colour = self.palette.get(level) or self.colour(float(level))
             if kind == "tint":
                 colour = mix(colour, self.palette["paper"], self.tint)
             elif kind == "on":
@@ -79,7 +79,7 @@ _LIGHT = {
     "cell-line": "#C8C8C8",
     "op": "#777777",
     "plain": "#555555",
-    "faint": "#8C8C8C",
+    "faint": "#808080",
     "not finite": "#C800C8",
     "not finite fill": "#F6C9F6",
     "fill": "#FFFFFF",
@@ -92,7 +92,7 @@ _LIGHT = {
 }
 themes: dict[str, Theme] = {
     "light": Theme(
-        _LIGHT, ((-3.0, "#053061"), (-1.5, "#2F7FB5"), (0.0, "#898989"), (1.5, "#C4690A"), (3.0, "#7F2704"))
+        _LIGHT, ((-3.0, "#053061"), (-1.5, "#2F7FB5"), (0.0, "#868686"), (1.5, "#C4690A"), (3.0, "#7F2704"))
     ),
     "dark": Theme(
         {
@@ -135,7 +135,7 @@ themes: dict[str, Theme] = {
             "scope": "#F0F0F0",
             "cell-line": "#9A9A9A",
             "muted": "#404040",
-            "faint": "#8C8C8C",
+            "faint": "#808080",
             "injected": "#8C8C8C",
             "future": "#404040",
             "not finite fill": "#FFFFFF",
@@ -179,7 +179,7 @@ def on_scale(kind: Literal["scale", "tint"], norm: float | None, reference: floa
 
 def text_on(colour: str) -> str:
     """The name of the colour of text that reads well on a colour of the scale."""
-    return f"on {colour.removeprefix('scale ')}" if colour.startswith("scale ") else "ink"
+    return f"on {colour.removeprefix('scale ')}" if colour.startswith(("scale ", "not finite")) else "ink"
 
 
 def stroke_width(level: float) -> float:

@@ -18,8 +18,8 @@ from .render import DPI, Picture
 from .scene import Scene
 from .style import Theme
 
-WIDTH = 900.0
-"""Pictures fit in so many px unless told otherwise: the column of a notebook or a README."""
+WIDTH = 830.0
+"""Pictures fit in so many px unless told otherwise: the column of a README, and less than that of a notebook."""
 FEWEST = 4
 
 Detail = Literal["op", "cell", "fit"]
@@ -50,11 +50,11 @@ def unrolled(
         loss_or_flow: a loss, or `tg.gradient_flow(loss)`. A loss after `backward()` is drawn with its
             gradients; before, they read "not computed".
         detail: "op", a box for each operation; "cell", one for each cell, output and loss of a step; "fit", operations
-            where they fit in 900 px, else cells.
+            where they fit in 830 px, else cells.
         weights: "strip", below the lanes what each step contributes to each shared weight; "nodes", each
             shared weight drawn once, with an edge to every operation that uses it.
         max_steps: of longer sequences so many steps are drawn, with a gap after the first; None draws all; "fit", 16,
-            or with `detail="fit"` as many as fit in 900 px, at least 4.
+            or with `detail="fit"` as many as fit in 830 px, at least 4.
         of: the loss whose gradient is drawn, such as `losses[t]`, one term of the whole; by default the whole.
         title: what stands above; by default the verdict, as `tg.diagnose` says it.
         tokens: a text for each step, such as the characters read.
@@ -99,16 +99,17 @@ def _fitted(
     count = len(graph.steps)
     limit = min(count, 16) if max_steps == "fit" else max_steps
     scene = draw("op" if detail == "fit" else detail, limit if count else None)
-    if detail == "fit" and scene.width > WIDTH and count:
+    if detail != "fit" or scene.width <= WIDTH or not count:
+        return scene
+    scene = draw("cell", limit)
+    while max_steps == "fit" and scene.width > WIDTH and limit is not None and limit > 2:
+        pitch = max((b.x - a.x for a, b in zip(scene.lanes, scene.lanes[1:], strict=False)), default=WIDTH)
+        limit = max(2, min(limit - 1, limit - int((scene.width - WIDTH) // pitch)))
+        if limit == count - 1:  # a gap that hides one step would save nothing
+            limit -= 1
+        if limit < 2:
+            break
         scene = draw("cell", limit)
-        while max_steps == "fit" and scene.width > WIDTH and limit is not None and limit > FEWEST:
-            pitch = max((b.x - a.x for a, b in zip(scene.lanes, scene.lanes[1:], strict=False)), default=WIDTH)
-            limit = max(FEWEST, min(limit - 1, limit - int((scene.width - WIDTH) // pitch)))
-            if limit == count - 1:  # a gap that hides one step would save nothing
-                if limit == FEWEST:
-                    break
-                limit -= 1
-            scene = draw("cell", limit)
     return scene
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ...core.indexing import Slot
 from ...core.tensor import Array, Tensor
 from ...flow.gradient_flow import GradientFlow
+from ...flow.sweep import norm as norm_of
 from ...ops import swapaxes, transpose
 from ...ops.indexing import getitem_p
 from ..diagram import Box, Diagram, Link
@@ -229,25 +230,25 @@ class _Teller:
                 if by_hand is not None and by_hand.ndim > weight.ndim:
                     derived += by_hand[rows].sum(axis=0)
                 filling.steps.append(place)
-                filling.norms.append(float(np.linalg.norm(part)))
+                filling.norms.append(norm_of(part))
                 self._note(filling, total, derived, by_hand)
                 due[order].append([number_of, place])
             if by_hand is not None:
                 whole = by_hand if by_hand.ndim == weight.ndim else by_hand.sum(axis=0)
                 g = self.flow.gradient(weight)
-                filling.hand = filling.hand if by_hand.ndim > weight.ndim else [float(np.linalg.norm(whole))]
+                filling.hand = filling.hand if by_hand.ndim > weight.ndim else [norm_of(whole)]
                 filling.error = float(np.max(np.abs(whole - g), initial=0.0)) if g is not None else None
             fillings.append(filling)
         return fillings, due
 
     @staticmethod
     def _note(filling: Filling, total: Array, derived: Array, by_hand: Array | None) -> None:
-        filling.running.append(float(np.linalg.norm(total)))
+        filling.running.append(norm_of(total))
         values = _values(total)
         if values is not None:
             filling.values.append(values)
         if by_hand is not None and by_hand.ndim > total.ndim:
-            filling.hand.append(float(np.linalg.norm(derived)))
+            filling.hand.append(norm_of(derived))
 
     def _completions(self, weight: Tensor) -> dict[int, int]:
         """For each step the creation number of the last operation, going back, that uses the weight in it."""
