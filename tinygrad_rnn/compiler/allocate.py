@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from .. import ops
+from ..core.indexing import scatter
+from ..ops.indexing import getitem_p
+from .forms import is_elementwise, is_view, once, tiles, writes_out
 from .ir import Loop, Node, Part, Program, Read
 from .operations import total
-from .rules import is_elementwise, is_view, once, tiles, writes_out
+from .statements import Array, Memory
 
 INPUT, CONSTANT, VIEW, SLAB, ARRAY, BUFFER, FRESH, OUTPUT, PART = (
     "input",
@@ -35,15 +39,6 @@ INPUT, CONSTANT, VIEW, SLAB, ARRAY, BUFFER, FRESH, OUTPUT, PART = (
 _WORTH_SHARING = 4096  # entries; less memory than this is not worth a line that says whose it was
 
 
-@dataclass(eq=False)
-class Memory:
-    """One allocation and the nodes that live in it, one after another."""
-
-    dtype: np.dtype
-    size: int
-    nodes: list[Node] = field(default_factory=list)
-
-
 @dataclass
 class Place:
     """Where a node's result lives.
@@ -54,20 +49,18 @@ class Place:
             slab of the scatter that alone reads it: dz[t] is written gate by gate.
         timed: whether it holds all steps, time first.
         first, rows: of a slab: the step of its first row, and how many there are.
-        memory: the allocation behind a slab, an array or a buffer.
-        over: the operand that it is written over.
         static: whether it is the same memory in every call.
         contiguous: whether it is laid out without gaps.
+        array: its name in the program; that of the operand that it is written over, if it is.
     """
 
     kind: str
     timed: bool
     first: int = 0
     rows: int = 0
-    memory: Memory | None = None
-    over: Node | None = None
     static: bool = False
     contiguous: bool = True
+    array: Array | None = None
 
 
 def allocate(program: Program) -> dict[Node, Place]:
@@ -104,6 +97,18 @@ class _Allocator:
                 self.places[node] = Place(PART, True, node.lo, node.hi - node.lo + 1, static=True, contiguous=False)
         self._lifetimes()
         self._memory()
+        for node, place in self.places.items():
+            if place.array is None:
+                place.array = self._array(node, None)
+
+    def _array(self, node: Node, memory: Memory | None) -> Array:
+        """A name for what a node computes."""
+        place = self.places[node]
+        shape = (place.rows, *node.shape) if place.timed else node.shape
+        array = Array(shape, node.dtype, place.first if place.timed else None, memory, [node])
+        if memory is not None:
+            memory.arrays.append(array)
+        return array
 
     def _shown_rows(self) -> set[Node]:
         """Results of which a view is kept for all steps: they get a slab, and the view, one of `showing`, shows it."""
@@ -113,7 +118,7 @@ class _Allocator:
                 ref = node.args[0]
                 source = ref.node
                 together = ref.delay == 0 and self.loop_of.get(source) is self.loop_of[node]
-                if together and node.operation in ("getitem", "expand_dims", "transpose"):
+                if together and node.primitive in (getitem_p, ops.expand_dims, ops.transpose):
                     self.showing.add(node)
                     shown.update((node, source))
         return shown
@@ -129,7 +134,7 @@ class _Allocator:
                 return Place(ARRAY, False, static=True)
             if is_view(node):
                 base = self.places[node.args[0].node]
-                same = node.primitive.name == "reshape" and not base.contiguous
+                same = node.primitive is ops.reshape and not base.contiguous
                 return Place(
                     FRESH if same else VIEW,
                     False,
@@ -145,7 +150,7 @@ class _Allocator:
                 return slab
             if is_view(node):
                 base = self.places[node.args[0].node]
-                copies = node.primitive.name == "reshape" and not base.contiguous
+                copies = node.primitive is ops.reshape and not base.contiguous
                 keeps = _stays_contiguous(node, base)
                 return Place(
                     FRESH if copies else VIEW,
@@ -166,8 +171,8 @@ class _Allocator:
 
     def _worth_copying(self, node: Node) -> bool:
         """Whether it is a transposed weight that a loop multiplies by: contiguous, that is up to twice as fast."""
-        return node.operation == "transpose" and any(
-            reader.operation == "matmul" and reader in self.loop_of for reader, _ in self.readers[node]
+        return node.primitive is ops.transpose and any(
+            reader.primitive is ops.matmul and reader in self.loop_of for reader, _ in self.readers[node]
         )
 
     def _needs_rows(self, node: Node) -> bool:
@@ -194,7 +199,7 @@ class _Allocator:
             return False
         reader, ref = self.readers[node][0]
         return (
-            reader.operation == "scatter"
+            reader.primitive is scatter
             and ref.delay == 0
             and self.loop_of.get(reader) is self.loop_of[node]
             and self.places[reader].kind == SLAB
@@ -232,10 +237,10 @@ class _Allocator:
             nodes = part.nodes if isinstance(part, Loop) else [part]
             for node in nodes:
                 if self.places[node].kind in (SLAB, ARRAY):
-                    memory = self._taken_over(node, i, occupied) or self._fitting(node, free)
-                    memory.nodes.append(node)
-                    occupied[memory] = node
-                    self.places[node].memory = memory
+                    array = self._taken_over(node, i, occupied) or self._array(node, self._fitting(node, free))
+                    assert array.memory is not None
+                    occupied[array.memory] = node
+                    self.places[node].array = array
             if isinstance(part, Loop):
                 self._buffers(part)
             for memory, node in list(occupied.items()):
@@ -256,8 +261,8 @@ class _Allocator:
             return best
         return Memory(node.dtype, size)
 
-    def _taken_over(self, node: Node, part: int, occupied: dict[Memory, Node]) -> Memory | None:
-        """The memory of an operand that is read here for the last time, entry by entry."""
+    def _taken_over(self, node: Node, part: int, occupied: dict[Memory, Node]) -> Array | None:
+        """The array of an operand that is read here for the last time, entry by entry."""
         place = self.places[node]
         if not is_elementwise(node) or node.initials:
             return None
@@ -265,7 +270,10 @@ class _Allocator:
             if type(ref) is not Read or not self._may_overwrite(node, ref):
                 continue
             other, there = ref.node, self.places[ref.node]
-            if there.memory is None or occupied.get(there.memory) is not other or self.death[other] > part:
+            array = there.array
+            if array is None or array.memory is None or occupied.get(array.memory) is not other:
+                continue
+            if self.death[other] > part:
                 continue
             if (there.first, there.rows, other.shape, other.dtype) != (place.first, place.rows, node.shape, node.dtype):
                 continue
@@ -278,22 +286,22 @@ class _Allocator:
             ]
             if not late:
                 _put_first(node, ref)
-                place.over = other
-                return there.memory
+                array.nodes.append(node)
+                return array
         return None
 
     def _may_overwrite(self, node: Node, ref: Read) -> bool:
         """Whether writing the result over this operand hurts no other operand."""
         if ref.node.rolled != node.rolled or (node.rolled and ref.delay != 0):
             return False
-        if node.primitive is not None and node.primitive.name == "where" and ref is not node.args[2]:
+        if node.primitive is ops.where and ref is not node.args[2]:
             return False
         if any(type(a) is Read and a.span is not None for a in node.args):
             return False
         base = self.base(ref.node)
         at = next(i for i, a in enumerate(node.args) if a is ref)  # the same Read may stand there twice: x + x
         others = [a for i, a in enumerate(node.args) if type(a) is Read and i != at and self.base(a.node) is base]
-        if node.primitive is not None and (node.primitive.name == "where" or len(node.args) > 2):
+        if node.primitive is ops.where or len(node.args) > 2:
             return not others  # these read an operand again after they began to write
         return all(a == ref for a in others)
 
@@ -322,27 +330,28 @@ class _Allocator:
                     free.append(memory)
             if place.kind != BUFFER:
                 continue
-            taken: Memory | None = None
+            taken: Array | None = None
             if last[node] < len(loop.nodes) and is_elementwise(node):
                 for ref in node.args:
                     if type(ref) is Read and self._may_overwrite(node, ref):
-                        there = self.places[ref.node].memory
+                        array = self.places[ref.node].array
                         same = (ref.node.shape, ref.node.dtype) == (node.shape, node.dtype)
-                        if same and there in busy and busy[there] is ref.node and last[ref.node] == j:
-                            taken = there
-                            place.over = ref.node
+                        held = array is not None and array.memory is not None and busy.get(array.memory) is ref.node
+                        if same and array is not None and held and last[ref.node] == j:
+                            taken = array
+                            taken.nodes.append(node)
                             _put_first(node, ref)
                             break
             if taken is None:
                 size = math.prod(node.shape)
                 keeps = last[node] == len(loop.nodes)  # the next step reads it: nothing else may live there
                 fitting = [m for m in free if m.dtype == node.dtype and m.size == size and not keeps]
-                taken = fitting[0] if fitting else Memory(node.dtype, size)
                 if fitting:
-                    free.remove(taken)
-            taken.nodes.append(node)
-            busy[taken] = node
-            place.memory = taken
+                    free.remove(fitting[0])
+                taken = self._array(node, fitting[0] if fitting else Memory(node.dtype, size))
+            assert taken.memory is not None
+            busy[taken.memory] = node
+            place.array = taken
 
     def _last_use(self, node: Node, loop: Loop) -> int:
         """The position of the last reader within a step; the end if the next step reads it too."""
@@ -368,18 +377,11 @@ def _put_first(node: Node, ref: Read) -> None:
 def _stays_contiguous(node: Node, base: Place) -> bool:
     """Whether a view of contiguous memory is contiguous too."""
     ref = node.args[0]
+    if node.rolled and ref.delay is None and not any(slope for slope, _ in node.numbers):
+        return False  # repeated for all steps
     if ref.span is not None and ref.span[0] > ref.span[1]:
         return False
-    return (
-        base.contiguous
-        and node.primitive is not None
-        and (
-            node.primitive.name in ("reshape", "expand_dims", "stack")
-            or (
-                node.primitive.name == "getitem"
-                and node.rolled
-                and ref.delay is None
-                and node.params["key"].__class__ is int
-            )
-        )
+    return base.contiguous and (
+        node.primitive in (ops.reshape, ops.expand_dims, ops.stack)
+        or (node.primitive is getitem_p and node.rolled and ref.delay is None and node.params["key"].__class__ is int)
     )

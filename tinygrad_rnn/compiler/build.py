@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from .allocate import allocate
 from .distribute import CircularError, distribute
-from .emit import Source, emit
+from .forms import once
 from .ir import Program, check
+from .lower import lower
 from .operations import Op
 from .reroll import reroll
-from .rules import once
+from .source import Source
 from .trace import Trace
 
 
@@ -33,4 +34,4 @@ def build(trace: Trace) -> Built:
         except CircularError as circle:
             straight.update(n for node in circle.nodes for n in rolled.members[node].tolist())
     check(program)
-    return Built(program, emit(program, allocate(program)), rolled.misfits)
+    return Built(program, Source(lower(program, allocate(program))), rolled.misfits)

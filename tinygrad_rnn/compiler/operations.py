@@ -6,6 +6,7 @@ much memory compiling needs. What many have in common (their site, their paramet
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..core.primitive import Primitive
 from ..core.tensor import Array
+from ..core.traits import Traits
 
 
 class Op:
@@ -153,5 +155,26 @@ def _total(terms: Sequence[Array]) -> Array:
     return y
 
 
-total = Primitive(_total, lambda g, y, terms: [g] * len(terms), "total", "The sum of all terms.")
+total = Primitive(
+    _total,
+    lambda g, y, terms: [g] * len(terms),
+    "total",
+    "The sum of all terms.",
+    Traits(elementwise=True, alias="new", linear=True),
+)
 """Not part of the table of calculus: only the compiler makes it."""
+
+
+def _contract(operands: Sequence[Array]) -> Any:
+    a, b = operands
+    return a.reshape(-1, a.shape[-1]).T @ b.reshape(-1, b.shape[-1])
+
+
+contract = Primitive(
+    _contract,
+    lambda g, y, xs: [None, None],
+    "contract",
+    "Sum of a.T @ b over all axes of a and b but their last.",
+    Traits(alias="new", flops=lambda attrs, shapes, shape: 2 * math.prod(shapes[0][:-1]) * math.prod(shape)),
+)
+"""A sum over time of matrix products; the compiler makes it too."""

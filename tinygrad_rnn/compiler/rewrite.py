@@ -17,17 +17,7 @@ from ..core.primitive import Primitive
 from ..ops import add, astype, matmul, multiply, subtract
 from ..ops import sum as sum_
 from .ir import NOW, At, Node, Read, Shift, Span
-from .operations import total
-
-
-def _contract(operands: Sequence[Any]) -> Any:
-    a, b = operands
-    return a.reshape(-1, a.shape[-1]).T @ b.reshape(-1, b.shape[-1])
-
-
-contract = Primitive(
-    _contract, lambda g, y, xs: [None, None], "contract", "Sum of a.T @ b over all axes of a and b but their last."
-)
+from .operations import contract, total
 
 
 class Rewriter:

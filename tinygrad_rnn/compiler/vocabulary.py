@@ -12,6 +12,7 @@ import numpy as np
 from .. import ops
 from ..core.primitive import Primitive
 from ..escape import identifier
+from .statements import Call, Expr, Given
 
 NUMPY = {
     *(
@@ -88,21 +89,21 @@ def uniform(value: np.ndarray[Any, Any]) -> Any:
     return entries[0].item() if (bits == bits[0]).all() else None
 
 
-def literal(value: np.ndarray[Any, Any]) -> str | None:
-    """An array as source text that gives it back bit by bit, or None if that is too long to read."""
+def literal(value: np.ndarray[Any, Any]) -> Expr | None:
+    """An array as an expression that gives it back bit by bit, or None if that is too long to read."""
     shape, kind, number = value.shape, value.dtype.kind, uniform(value)
     if kind not in "biuf" or value.itemsize > 8:
         return None
     dtype = value.dtype.str.lstrip("<=|").replace("b1", "?")
-    unless = {known: "" if dtype == known else f", dtype='{dtype}'" for known in ("f8", "i8", "?")}
-    usual = "" if dtype in unless else f", dtype='{dtype}'"
+    named = {known: () if dtype == known else (("dtype", value.dtype),) for known in ("f8", "i8")}
+    usual = () if dtype in ("f8", "i8", "?") else (("dtype", value.dtype),)
     if not value.size or repr(number) in ("0.0", "0", "False"):
-        return f"zeros({shape}{unless['f8']})"
+        return Call("zeros", (shape,), named["f8"])
     if number is not None:
-        return f"ones({shape}{unless['f8']})" if number == 1 else f"full({shape}, {number!r}{usual})"
+        return Call("ones", (shape,), named["f8"]) if number == 1 else Call("full", (shape, number), usual)
     if kind == "i" and value.ndim == 1 and (value == np.arange(value.size)).all():
-        return f"arange({value.size}{unless['i8']})"
-    return f"array({value.tolist()}{usual})" if value.size <= _SHORT else None
+        return Call("arange", (value.size,), named["i8"])
+    return Call("array", (Given(value.tolist(), ""),), usual) if value.size <= _SHORT else None
 
 
 def parameter(value: Any) -> str | None:

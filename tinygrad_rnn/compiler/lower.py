@@ -1,0 +1,317 @@
+"""Lower: from a scheduled program, and where its results live, to statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import ops
+from ..core.indexing import scatter
+from ..core.threads import SMALL
+from . import forms
+from .allocate import ARRAY, BUFFER, FRESH, OUTPUT, PART, SLAB, VIEW, Place
+from .forms import Operand
+from .ir import WHOLE, At, Loop, Node, Program, Read, Shift, Span
+from .operations import contract
+from .statements import (
+    Alloc,
+    Apply,
+    Array,
+    Assign,
+    Call,
+    Code,
+    Copy,
+    Expr,
+    Fill,
+    For,
+    Given,
+    Index,
+    Leaf,
+    Line,
+    Rows,
+    Statement,
+    Within,
+)
+from .vocabulary import literal, uniform
+
+
+def lower(program: Program, places: dict[Node, Place]) -> Code:
+    """Write the program down as statements."""
+    return _Lowering(program, places).code()
+
+
+class _Lowering:
+    def __init__(self, program: Program, places: dict[Node, Place]) -> None:
+        self.program, self.places = program, places
+        self.setup: list[Statement] = []
+        self.body: list[Statement] = []
+        self.drawn: dict[int, list[tuple[Array, Any]]] = {}
+        self.numbers: dict[Node, Any] = {}  # the number that all entries of a constant are
+        self.inline: dict[Node, Expr] = {}  # what needs no line of its own
+        self.made: set[Array] = set()
+        self.rows: set[Array] = set()
+        self.in_loops = {node for part in program.schedule if isinstance(part, Loop) for node in part.nodes}
+        self.returned = {read.node for read in program.results}
+        self.gradients = {read.node for read in program.results[1:]}
+        self.readers: dict[Node, list[Node]] = {}
+        for node in program.nodes:
+            for read in node.reads:
+                self.readers.setdefault(read.node, []).append(node)
+        alone = {part for part in program.schedule if not isinstance(part, Loop)}
+        self.small = all(flops(node) * ((node.steps or 1) if node in alone else 1) < SMALL for node in program.nodes)
+
+    def code(self) -> Code:
+        for part in self.program.schedule:
+            if isinstance(part, Loop):
+                self._loop(part)
+            elif part.primitive is not None:
+                self._once(part)
+            elif not part.is_input:
+                self._constant(part)
+        inputs = [self.array(node) for node in self.program.inputs]
+        return Code(inputs, self.setup, self.body, self._results(), self.drawn, self.small)
+
+    def array(self, node: Node) -> Array:
+        array = self.places[node].array
+        assert array is not None
+        return array
+
+    def _results(self) -> list[Expr]:
+        """The caller's own arrays: what is new in every call, and copies of all else."""
+        found: list[Expr] = []
+        seen: set[Node] = set()
+        for read in self.program.results:
+            base, fresh = read.node, type(read.when) is not At
+            while self.places[base].kind == VIEW:
+                base = base.args[0].node
+                fresh = fresh and base not in self.returned
+            fresh = fresh and self.places[base].kind in (OUTPUT, FRESH) and base not in seen
+            seen.add(base)
+            found.append(self.read(read) if fresh else Call(".copy", (self.read(read),)))
+        return found
+
+    # ------------------------------------------------------------------ reading
+    def read(self, read: Read, at_once: Node | None = None) -> Expr:
+        """An operand: for one step inside a loop, or for all steps of `at_once`."""
+        node, when = read.node, read.when
+        if at_once is not None and type(when) is Shift:
+            when = Span(at_once.lo - when.delay, at_once.hi - when.delay)
+        known = self.inline.get(node)
+        if known is None:
+            return Leaf(self.array(node), when, node)
+        place = self.places[node]
+        match when:
+            case At(step):
+                return Index(known, (step - place.first, ...))
+            case Span(first, last) if first <= last:
+                rows = slice(first - place.first, last + 1 - place.first)
+                return known if rows == slice(0, place.rows) else Index(known, (rows,))
+            case Span(first, last):
+                return Index(
+                    Index(known, (slice(last - place.first, first + 1 - place.first),)), (slice(None, None, -1),)
+                )
+        return known
+
+    def operands(self, node: Node, at_once: bool) -> list[Operand]:
+        found = []
+        for a in node.args:
+            if type(a) is not Read:
+                found.append(Operand(a, (), False, False))
+            elif self._is_number(a, node):
+                found.append(Operand(self.numbers[a.node], (), False, False))
+            else:
+                shape, span = a.node.shape, a.span
+                if span is not None:
+                    shape = (abs(span[1] - span[0]) + 1, *shape)
+                timed = span is not None or (at_once and a.delay is not None)
+                found.append(Operand(self.read(a, node if at_once else None), shape, timed, span is not None))
+        return found
+
+    def _is_number(self, a: Read, node: Node) -> bool:
+        """Whether an operand may be written as its only number: another one gives the result shape and dtype."""
+        return (
+            a.node in self.numbers
+            and node.primitive is not None
+            and node.primitive.is_ufunc
+            and forms.is_elementwise(node)
+            and a.node.dtype == node.dtype
+            and node.dtype.kind == "f"
+            and any(
+                type(b) is Read
+                and b.node not in self.numbers
+                and (b.node.shape, b.node.dtype) == (node.shape, node.dtype)
+                for b in node.args
+            )
+        )
+
+    # ------------------------------------------------------------------ memory
+    def _alloc(self, node: Node) -> None:
+        array = self.array(node)
+        if array.memory is not None and array not in self.made:
+            self.made.add(array)
+            self.setup.append(Alloc(array))
+
+    def _list(self, node: Node) -> None:
+        """Make the list of rows that a loop reads or writes."""
+        array = self.array(node)
+        if array not in self.rows and array.first is not None:
+            self.rows.add(array)
+            (self.setup if self.places[node].static else self.body).append(Rows(array))
+
+    def _constant(self, node: Node) -> None:
+        assert node.value is not None
+        if not node.drawings:
+            number = uniform(node.value)
+            if number is not None:
+                self.numbers[node] = number
+        value = None if node.drawings else literal(node.value)
+        given = Given(node.value, "mask" if node.drawings else "table" if node.rolled else "constant")
+        self.setup.append(Assign(self.array(node), given if value is None else value, node))
+        for row, drawing in enumerate(node.drawings):
+            if drawing is not None:
+                self.drawn.setdefault(drawing, []).append((self.array(node), row if node.rolled else ...))
+
+    def _initials(self, node: Node) -> None:
+        for step, read in sorted(node.initials.items()):
+            out = Leaf(self.array(node), At(step), node)
+            number = 0 if read is None else self.numbers.get(read.node)
+            if number is not None:
+                self.body.append(Fill(out, number, node))
+            else:
+                assert read is not None
+                self.body.append(Copy(out, self.read(read), node))
+
+    # ------------------------------------------------------------------ what runs once
+    def _once(self, node: Node) -> None:
+        """A node that runs once, for all its steps if it has any."""
+        place, array = self.places[node], self.array(node)
+        self._alloc(node)
+        self._initials(node)
+        operands = self.operands(node, at_once=node.rolled)
+        if place.kind == VIEW:
+            self._alias(node, forms.value(node, operands, node.steps))
+            return
+        out = Leaf(array, Span(node.lo, node.hi) if node.rolled else WHOLE, node)
+        if not forms.writes_out(node):
+            value = forms.value(node, operands, node.steps)
+            if place.kind in (SLAB, ARRAY):
+                self.body.append(Copy(out, value, node))
+            else:  # whether a reshape copies depends on strides known only at run time
+                self.body.append(Assign(array, self._own(node, value), node))
+            return
+        lines = forms.into(node, operands, out, node.steps)
+        if place.kind in (OUTPUT, FRESH):
+            (first, *rest) = lines
+            if (
+                not rest
+                and isinstance(first, Apply)
+                and first.out is out
+                and (node.shape or node not in self.gradients)
+            ):
+                lines = [Assign(array, first.call, node)]
+            else:
+                lines.insert(0, Assign(array, Call("empty", (node.shape, node.dtype)), node))
+        self.body.extend(lines)
+
+    def _own(self, node: Node, value: Expr) -> Expr:
+        """A value that shares no memory with an operand."""
+        return Call("array", (value,)) if forms.is_view(node) or forms.may_share(node) else value
+
+    def _alias(self, node: Node, value: Expr) -> None:
+        """A view: no line of its own where it is read once."""
+        readers = self.readers.get(node, [])
+        if len(readers) == 1 and readers[0] not in self.in_loops and node not in self.returned and _is_short(value):
+            self.inline[node] = value
+        else:
+            (self.setup if self.places[node].static else self.body).append(Assign(self.array(node), value, node))
+
+    # ------------------------------------------------------------------ loops
+    def _loop(self, loop: Loop) -> None:
+        for node in loop.nodes:
+            self._alloc(node)
+            if self.places[node].kind == SLAB:
+                self._list(node)
+        for node in loop.nodes:
+            if node.primitive is scatter:
+                self._parts(node)
+        shown = [node for node in loop.nodes if self.places[node].kind == VIEW and self.places[node].timed]
+        for node in shown:  # its row of another step may be read before this step's line
+            self._view(node)
+        for node in loop.nodes:
+            self._initials(node)
+        inside = set(loop.nodes)
+        for node in loop.nodes:
+            for a in node.args:
+                if type(a) is Read and a.delay is not None and a.node not in inside:
+                    self._list(a.node)
+        body: list[Within] = []
+        for node in loop.nodes:
+            if node not in shown:
+                body.extend(Within(node.lo, node.hi, line) for line in self._step(node))
+        products = [flops(node) for node in loop.nodes]
+        alone = not self.small and any(products) and all(n < SMALL for n in products)
+        self.body.append(For(loop.lo, loop.hi, loop.reverse, body, alone))
+
+    def _parts(self, node: Node) -> None:
+        """What is written into its part of the scatter's slab right away."""
+        slab = Leaf(self.array(node), Span(node.lo, node.hi), node)
+        for i, a in enumerate(node.args):
+            if type(a) is Read and self.places[a.node].kind == PART:
+                self.setup.append(Assign(self.array(a.node), forms.part_of(node, i, slab), a.node))
+                self._list(a.node)
+
+    def _step(self, node: Node) -> Sequence[Line]:
+        """The statements of a node for one step."""
+        place, array = self.places[node], self.array(node)
+        if place.kind == VIEW:
+            return self._view(node)
+        operands = self.operands(node, at_once=False)
+        if node.primitive is scatter:
+            operands = [
+                o._replace(expr=None) if type(a) is Read and self.places[a.node].kind == PART else o
+                for o, a in zip(operands, node.args, strict=True)
+            ]
+        out = Leaf(array, Shift(0), node)
+        if forms.writes_out(node) and place.kind != FRESH:
+            packed = place.kind in (SLAB, BUFFER)
+            packed = packed and all(type(a) is Read and a.node.dtype == node.dtype for a in node.args)
+            return forms.into(node, operands, out, None, packed)
+        value = forms.value(node, operands, None)
+        return [Copy(out, value, node)] if place.kind == SLAB else [Assign(array, self._own(node, value), node)]
+
+    def _view(self, node: Node) -> Sequence[Line]:
+        """A view of memory that stays is made once, in the setup; any other at every step."""
+        place, source = self.places[node], node.args[0]
+        base = self.places[source.node]
+        timed = self.array(source.node).first is not None
+        stays = base.static and (base.contiguous or node.primitive is not ops.reshape)
+        if stays and timed and source.delay is not None and forms.once(node):
+            place.timed, place.static, place.first, place.rows = True, True, node.lo, node.hi - node.lo + 1
+            place.array = Array((place.rows, *node.shape), node.dtype, node.lo, None, [node])
+            self.setup.append(Assign(place.array, forms.value(node, self.operands(node, True), node.steps), node))
+            self._list(node)
+            return []
+        line = Assign(self.array(node), forms.value(node, self.operands(node, False), None), node)
+        moves = any(slope for slope, _ in node.numbers) or timed
+        if stays and not moves and base.kind in (BUFFER, VIEW, ARRAY):
+            place.static = True
+            place.contiguous = base.contiguous and node.primitive in (ops.reshape, ops.expand_dims)
+            self.setup.append(line)
+            return []
+        return [line]
+
+
+def _is_short(value: Expr) -> bool:
+    """Whether a view reads well in the middle of a line."""
+    depth = 0
+    while isinstance(value, (Call, Index)):
+        value, depth = (value.args[0] if isinstance(value, Call) else value.of), depth + 1
+    return depth < 3
+
+
+def flops(node: Node) -> int:
+    """Floating-point operations of a matrix product in one step; 0 for anything else."""
+    if node.primitive is None or node.primitive not in (ops.matmul, contract):
+        return 0
+    shapes = [(*((abs(a.span[1] - a.span[0]) + 1,) if a.span else ()), *a.node.shape) for a in node.args]
+    return node.primitive.traits.cost(node.params, shapes, node.shape)

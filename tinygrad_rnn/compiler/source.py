@@ -1,0 +1,491 @@
+"""Source: statements as the text of a NumPy program, and what it takes to run it.
+
+The text is one function, `program()`, which allocates the buffers and returns `step`, which computes
+the loss and the gradients. Inside a loop, `h[t]` is row t of the slab `h_all`, and `h[-1]` its initial
+value: the list of rows is made once, because indexing a list costs a fifth of indexing an array. The text
+imports what it uses, so it runs by itself; what has no text is a parameter of `program`.
+"""
+
+from __future__ import annotations
+
+import linecache
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..core import tensor
+from ..core.primitive import Primitive, primitives
+from ..escape import comment, identifier
+from .ir import At, Node, Read, Shift, Span
+from .operations import total
+from .statements import (
+    Alloc,
+    Apply,
+    Array,
+    Assign,
+    Call,
+    Code,
+    Copy,
+    Expr,
+    Fill,
+    For,
+    Given,
+    Index,
+    Leaf,
+    Memory,
+    Moving,
+    Put,
+    Rows,
+    leaves,
+)
+from .vocabulary import NUMPY, called, imports, is_given, parameter
+
+_WIDTH = 100
+
+
+class Source:
+    """The text of a program, and what it cannot hold.
+
+    Attributes:
+        text: Python that runs by itself.
+        constants: the arguments of its function `program`: long arrays, and functions of a user's own primitives.
+        drawn: for each drawing of random numbers where they go: the constant, and its row if it has one for each step.
+        small: whether all its matrix products are too small to share between threads.
+    """
+
+    def __init__(self, code: Code) -> None:
+        writer = _Writer(code)
+        self.text, self.constants, self.small = writer.text, writer.constants, code.small
+        self.drawn: dict[int, list[tuple[str, Any]]] = {
+            k: [(writer.slabs[array], row) for array, row in places if array in writer.read]
+            for k, places in code.drawn.items()
+        }
+
+    def make(self, random: Mapping[str, tensor.Array]) -> Callable[..., Any]:
+        """Allocate the buffers; returns `step(inputs...) -> (loss, gradients...)`, which one thread may run.
+
+        Args:
+            random: arrays of its own for the constants that random numbers are written into.
+        """
+        file = f"<compiled {abs(hash(self.text)):x}>"
+        linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
+        names: dict[str, Any] = {}
+        exec(compile(self.text, file, "exec"), names)
+        return names["program"](**{**self.constants, **random})
+
+
+class _Writer:
+    """Names for arrays, and lines for statements."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+        self.constants: dict[str, Any] = {}
+        self.given: list[tuple[str, str]] = []  # a line about each of them
+        self.names: dict[Array, str] = {}  # of one step, where it has time
+        self.slabs: dict[Array, str] = {}  # of all of it
+        self.known: dict[Node, str] = {}  # the names of their arrays
+        self.read = {leaf.array for x in (code.setup, code.body) for each in _read_by(x) for leaf in leaves(each)}
+        self.read |= {leaf.array for leaf in leaves(code.results)}
+        self.primitives = {call.word for call in _calls((code.setup, code.body)) if isinstance(call.word, Primitive)}
+        self.used: set[str] = {
+            *("t", "program", "step", "list", "range", "reversed", "float", "OneThread", "one_thread", "ops", "picked"),
+            *NUMPY,
+            *primitives,
+            *(called(p) for p in self.primitives),
+        }
+        self.drawn = {array for places in code.drawn.values() for array, _ in places}
+        for p in self.primitives:
+            if is_given(p):
+                self._given(called(p), p.function, "the function of a primitive")
+        self.text = self._program()
+
+    # ------------------------------------------------------------------ the whole
+    def _program(self) -> str:
+        for array in self.code.inputs:
+            self._name(array)
+        setup = [line for part in self._ordered_setup() for line in part]
+        body = [line for each in self.code.body for line in self._statement(each)]
+        returned = ", ".join(map(self._expr, self.code.results)) + ("," if len(self.code.results) == 1 else "")
+        arguments = ", ".join(self.names[array] for array in self.code.inputs)
+        if any(isinstance(each, For) and each.one_thread for each in self.code.body):
+            setup.append(("one_thread = OneThread()", ""))
+        lines = [*self.given, *setup, ("", ""), (f"def step({arguments}):", "")]
+        lines += [(f"    {code}" if code else "", note) for code, note in body]
+        lines += [(f"    return {returned}", ""), ("", ""), ("return step", "")]
+        head = "\n".join(imports("\n".join(code for code, _ in lines), self.primitives))
+        text = "\n".join(_commented(f"    {code}" if code else "", note) for code, note in lines)
+        return f"{head}\n\n\ndef program({', '.join(self.constants)}):\n{text}\n"
+
+    def _ordered_setup(self) -> Iterator[list[tuple[str, str]]]:
+        """Constants, then memory, then views, then lists of rows; each group on as few lines as read well."""
+        setup = self.code.setup
+        allocs = [each.array for each in setup if isinstance(each, Alloc)]
+        assigns = [each for each in setup if isinstance(each, Assign)]
+        for each in setup:  # names in the order of the program
+            if isinstance(each, Alloc) or (isinstance(each, Assign) and each.array in self.read):
+                self._name(each.array)
+        constants = [each for each in assigns if each.node.primitive is None]
+        for each in sorted(constants, key=lambda each: not isinstance(each.value, Given)):
+            if each.array in self.read:
+                yield self._constant(each)
+        yield list(self._memory(allocs))
+        for each in assigns:
+            if each.node.primitive is not None:
+                yield self._statement(each)
+        yield list(self._rows([each.array for each in setup if isinstance(each, Rows)]))
+
+    def _constant(self, assign: Assign) -> list[tuple[str, str]]:
+        name = self._name(assign.array)
+        self.slabs[assign.array] = name
+        if not isinstance(assign.value, Given):
+            return [(f"{name} = {self._expr(assign.value)}", "")]
+        value = assign.value.value
+        random = assign.array in self.drawn
+        self.constants[name] = value
+        what = _kind(value)
+        if random:
+            return [(f"# {name}: {what}, random numbers, which are drawn anew for every call", "")]
+        return [(f"# {name}: {what}, as it was when compiled: step.program.source.constants[{name!r}]", "")]
+
+    def _given(self, name: str, value: Any, what: str) -> None:
+        """Make a value a parameter of `program`, with a comment that says what it is and where it is found."""
+        self.constants[name] = value
+        text = f"# {name}: {what}, as it was when compiled: step.program.source.constants[{name!r}]"
+        self.given.append((text, ""))
+
+    # ------------------------------------------------------------------ names
+    def _unique(self, wanted: str) -> str:
+        base = identifier(wanted)
+        name, n = base, 2
+        while name in self.used:
+            name, n = f"{base}_{n}" if base[-1].isdigit() else f"{base}{n}", n + 1
+        self.used.add(name)
+        return name
+
+    def _name(self, array: Array) -> str:
+        """The name of an array; of one step, if it has time."""
+        if array not in self.names:
+            named = next((node.name for node in array.nodes if node.name), None)  # z += b is still z
+            name = self.names[array] = self._unique(named or _described(array.nodes[0], self.known))
+            self.known.update(dict.fromkeys(array.nodes, name))
+        return self.names[array]
+
+    def _slab(self, array: Array) -> str:
+        """The name of all steps of an array."""
+        if array not in self.slabs:
+            name = self._name(array)
+            self.slabs[array] = name if array.first is None else self._unique(f"{name}_all")
+        return self.slabs[array]
+
+    # ------------------------------------------------------------------ expressions
+    def _expr(self, x: Any) -> str:
+        if isinstance(x, Leaf):
+            return self._leaf(x)
+        if isinstance(x, Index):
+            return f"{self._expr(x.of)}[{self._key(x.key)}]"
+        if isinstance(x, Call):
+            return self._call(x)
+        if isinstance(x, Given):
+            return self._parameter(x)
+        if isinstance(x, np.dtype):
+            return repr(x.str.lstrip("<=|") if x.kind != "b" else "?")
+        if isinstance(x, list):
+            return f"({', '.join(map(self._expr, x))}{',' if len(x) == 1 else ''})"
+        if isinstance(x, float) and not math.isfinite(x):
+            return f"float('{x}')"
+        return repr(x)
+
+    def _leaf(self, leaf: Leaf) -> str:
+        array, when = leaf.array, leaf.when
+        if array.first is None:
+            return self._name(array)
+        match when:
+            case Shift(delay):
+                return f"{self._name(array)}[{_affine(1, -delay)}]"
+            case At(step):
+                return f"{self._slab(array)}[{step - array.first}{'' if len(array.shape) > 1 else ', ...'}]"
+            case Span(first, last):
+                start, stop = sorted((first, last))
+                rows = self._rows_of(array, start - array.first, stop + 1 - array.first)
+                return rows if first <= last else f"{rows}[::-1]"
+        return self._slab(array)
+
+    def _rows_of(self, array: Array, start: int, stop: int) -> str:
+        text, rows = self._slab(array), array.shape[0]
+        if (start, stop) == (0, rows):
+            return text
+        return f"{text}[{start or ''}:{'' if stop == rows else stop - rows}]"
+
+    def _key(self, key: Sequence[Any]) -> str:
+        def number(n: Any) -> str:
+            return "" if n is None else self._entry(n)
+
+        def entry(e: Any) -> str:
+            if isinstance(e, slice):
+                last = f":{number(e.step)}" if e.step is not None else ""
+                return f"{number(e.start)}:{number(e.stop)}{last}"
+            return self._entry(e)
+
+        while len(key) > 1 and key[-1] is Ellipsis and any(e is Ellipsis for e in key[:-1]):
+            key = key[:-1]
+        return ", ".join(map(entry, key))
+
+    def _entry(self, e: Any) -> str:
+        if isinstance(e, Moving):
+            return _affine(e.slope, e.start)
+        return "..." if e is Ellipsis else self._expr(e)
+
+    def _call(self, call: Call, out: str | None = None) -> str:
+        word = call.word
+        if word == "+":
+            return " + ".join(map(self._expr, call.args))
+        args = list(call.args)
+        if isinstance(word, Primitive):
+            name = called(word)
+            if isinstance(args[0], list):
+                args = [*map(self._expr, args[0])]
+                args = [f"[{', '.join(args)}]"]
+            else:
+                args = [*map(self._expr, args)]
+        elif word == ".T":
+            return f"{self._expr(args[0])}.T"
+        elif word.startswith("."):
+            name, args = f"{self._expr(args[0])}{word}", [*map(self._expr, args[1:])]
+        else:
+            name, args = word, [*map(self._expr, args)]
+        keywords = [f"{key}={self._expr(value)}" for key, value in call.keywords]
+        return f"{name}({', '.join([*args, *keywords, *([f'out={out}'] if out is not None else [])])})"
+
+    def _parameter(self, given: Given) -> str:
+        """A parameter as text; what has none, such as an array, is a parameter of the program."""
+        text = parameter(given.value)
+        if text is not None:
+            return text
+        known = next((name for name, value in self.constants.items() if value is given.value), None)
+        if known is None:
+            known = self._unique(given.wanted)
+            value = given.value
+            what = (
+                f"{value.shape} of {value.dtype}"
+                if isinstance(value, np.ndarray)
+                else f"of type {type(value).__name__}"
+            )
+            self._given(known, value, what)
+        return known
+
+    # ------------------------------------------------------------------ statements
+    def _statement(self, x: Any) -> list[tuple[str, str]]:
+        """The lines of a statement, each with a note."""
+        match x:
+            case For():
+                return self._loop(x)
+            case Rows(array):
+                return list(self._rows([array]))
+            case Assign(array, value, node):
+                text = self._expr(value)
+                if text.isidentifier():  # the same array
+                    self._name(array)
+                    self.slabs[array] = text
+                    if array.first is None:
+                        self.names[array] = text
+                    return []
+                return [(f"{self._slab(array)} = {text}", _note(node))]
+            case Apply(out, call, node):
+                return [(self._call(call, self._expr(out)), _note(node))]
+            case Copy(out, value, node, where, cast):
+                more = f", where={self._expr(where)}" if where is not None else ", casting='unsafe'" if cast else ""
+                return [(f"copyto({self._expr(out)}, {self._expr(value)}{more})", _note(node))]
+            case Fill(out, number, node):
+                return [(f"{self._expr(out)}.fill({self._expr(number)})", _note(node))]
+            case Put(out, key, value, how, node):
+                text = self._expr(value)
+                if how == "at":
+                    return [(f"add.at({self._expr(out)}, s_[{self._key(key)}], {text})", _note(node))]
+                return [(f"{self._expr(out)}[{self._key(key)}] {how} {text}", _note(node))]
+        raise TypeError(type(x).__name__)
+
+    def _memory(self, arrays: Sequence[Array]) -> Iterator[tuple[str, str]]:
+        """The lines that allocate: arrays in one memory by one line, and those of one shape too."""
+        alike: dict[Any, list[str]] = {}
+        shown: list[tuple[str, str]] = []
+        seen: dict[Memory, Array] = {}
+        for array in arrays:
+            memory = array.memory
+            assert memory is not None
+            if memory in seen:
+                continue
+            seen[memory] = array
+            same = [other for other in memory.arrays if other.shape == array.shape and other in arrays]
+            names = " = ".join(map(self._slab, same))
+            alike.setdefault((array.shape, array.dtype, array.first, len(same) > 1), []).append(names)
+            for other in memory.arrays:
+                if other not in same and other in arrays:
+                    size = math.prod(other.shape)
+                    flat = f"{self._slab(array)}.reshape(-1)" + ("" if size == memory.size else f"[:{size}]")
+                    line = f"{self._slab(other)} = {flat}.reshape({self._expr(other.shape)})"
+                    shown.append((line, "in the same memory"))
+        for (shape, dtype, first, chained), lines in alike.items():
+            note = "one step" if first is None else "all steps" if first == 0 else "all steps and the initial value"
+            note = f"{note}, one after another" if chained else note
+            for group in [[name] for name in lines] if chained else _fitting(lines):
+                lead = (len(group), *shape) if len(group) > 1 else shape
+                yield f"{', '.join(group)} = empty({self._expr(lead)}, {self._expr(dtype)})", note
+        yield from shown
+
+    def _rows(self, arrays: Sequence[Array]) -> Iterator[tuple[str, str]]:
+        """The lists in which [t] is the row of step t; that of step -1 is the last."""
+        plain: list[tuple[str, str]] = []
+        for array in arrays:
+            name, slab, first = self._name(array), self._slab(array), array.first
+            assert first is not None
+            if name == slab:
+                name = self.names[array] = self._unique(f"{name}_t")
+            if first == 0 and len(array.shape) > 1:
+                plain.append((name, slab))
+            else:
+                yield f"{name} = {_list(slab, first, array.shape)}", ""
+        groups = _fitting([name for name, _ in plain], [slab for _, slab in plain])
+        rest = iter(plain)
+        for group in groups:
+            slabs = [next(rest)[1] for _ in group]
+            if len(group) == 1:
+                yield f"{group[0]} = list({slabs[0]})", ""
+            else:
+                yield f"{', '.join(group)} = map(list, ({', '.join(slabs)}))", ""
+
+    def _loop(self, loop: For) -> list[tuple[str, str]]:
+        numbers = f"range({loop.lo}, {loop.hi + 1})" if loop.lo else f"range({loop.hi + 1})"
+        head = f"for t in {f'reversed({numbers})' if loop.reverse else numbers}:"
+        lines = [(head, "back in time" if loop.reverse else "through time")]
+        whole = guarded = (loop.lo, loop.hi)
+        for each in loop.body:
+            steps = (each.lo, each.hi)
+            if steps not in (guarded, whole):
+                tests = [f"t >= {each.lo}"] if each.lo > loop.lo else []
+                tests += [f"t <= {each.hi}"] if each.hi < loop.hi else []
+                lines.append((f"    if {' and '.join(tests)}:", ""))
+            guarded = steps
+            indent = "    " if steps == whole else "        "
+            lines.extend((indent + code, note) for code, note in self._statement(each.statement))
+        if loop.one_thread:
+            lines = [(f"    {code}", note) for code, note in lines]
+            lines.insert(0, ("with one_thread:", "its products are too small to share"))
+        return lines
+
+
+def expression(x: Expr) -> str:
+    """The text of an expression without arrays."""
+    return _Writer(Code([], [], [], [], {}, True))._expr(x)
+
+
+# ---------------------------------------------------------------------- what is in statements
+def _read_by(x: Any) -> Iterator[Any]:
+    """What statements read, and what they write where it is not an assignment."""
+    for each in x:
+        if isinstance(each, For):
+            yield from _read_by(within.statement for within in each.body)
+        else:
+            yield each.value if isinstance(each, Assign) else each
+
+
+def _calls(x: Any) -> Iterator[Call]:
+    if isinstance(x, Call):
+        yield x
+        yield from _calls(x.args)
+    elif isinstance(x, (tuple, list)):
+        for each in x:
+            yield from _calls(each)
+    elif isinstance(x, For):
+        for within in x.body:
+            yield from _calls(within.statement)
+    elif isinstance(x, Apply):
+        yield from _calls((x.out, x.call))
+    elif isinstance(x, (Assign, Copy, Put)):
+        yield from _calls(x.value)
+    elif isinstance(x, Index):
+        yield from _calls((x.of, x.key))
+
+
+# ---------------------------------------------------------------------- text
+_SHORT = {"cross_entropy_of_classes": "xent", "cross_entropy_of_logits": "xent", "getitem": "part"}
+
+
+def _described(node: Node, known: Mapping[Node, str]) -> str:
+    """A name for what has none, from its operation and operands."""
+    p = node.primitive
+    if p is None:
+        return "x" if node.is_input else "mask" if node.drawings else "table" if node.rolled else "constant"
+    word = _SHORT.get(p.name, p.name)
+    operands = [_known(a.node, known) for a in node.args if type(a) is Read]
+    first = operands[0] if operands else "x"
+    if p in (ops.transpose, ops.swapaxes):
+        return f"{first}_T"
+    if p is total:
+        return f"{first}_sum"
+    if p is ops.matmul and len(operands) == 2 and len("".join(operands)) < 12:
+        return f"{operands[0]}_{operands[1]}"
+    of = node.backward_of
+    if of is not None:
+        what = of.primitive.name if of.primitive else "x"
+        return f"d{of.name or _SHORT.get(what, what)}_{word}"
+    return f"{first}_{word}" if len(first) < 10 else word
+
+
+def _known(node: Node, known: Mapping[Node, str]) -> str:
+    name = node.name or known.get(node)
+    turned = node.primitive in (ops.transpose, ops.swapaxes)
+    return name or (_described(node, known) if turned else "x")
+
+
+def _kind(value: Any) -> str:
+    return f"{value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else f"of type {type(value).__name__}"
+
+
+def _fitting(names: Sequence[str], others: Sequence[str] = ()) -> list[list[str]]:
+    """Names in groups that fit on a line; `others` stand on the same line."""
+    groups: list[list[str]] = []
+    width = _WIDTH
+    for i, name in enumerate(names):
+        needed = len(name) + 2 + (len(others[i]) + 2 if others else 0)
+        if not groups or width + needed > _WIDTH - 30:
+            groups.append([])
+            width = 0
+        groups[-1].append(name)
+        width += needed
+    return groups
+
+
+def _note(node: Node) -> str:
+    """What a line is for: its operation, or the one whose gradient it belongs to, and the scope."""
+    p, of = node.primitive, node.backward_of
+    if of is None:
+        text = "add" if p is total else p.name if p else ""
+    elif of.primitive is None:
+        text = f"gradient of {of.name or 'an input'}"
+    elif p is total and of.name:
+        text = f"gradient of {of.name}"
+    else:
+        text = f"backward of {of.primitive.name}{f' ({of.name})' if of.name else ''}"
+    return text + (f", {node.scope}" if node.scope else "")
+
+
+def _commented(code: str, note: str) -> str:
+    return f"{code.ljust(64)}  # {comment(note)}" if note else code
+
+
+def _affine(slope: int, start: int) -> str:
+    """slope * t + start as text."""
+    sign = "t" if slope == 1 else "-t" if slope == -1 else f"{slope} * t"
+    return sign if not start else f"{sign} {'+' if start > 0 else '-'} {abs(start)}"
+
+
+def _list(text: str, first: int, shape: tuple[int, ...]) -> str:
+    """The list `r` of the rows of `text` in which `r[t]` is that of step t; the first may be that of step -1."""
+    absent = f"[None] * {first} + " if first > 0 else ""
+    if len(shape) > 1:
+        return f"[*{text}[{-first}:], *{text}[:{-first}]]" if first < 0 else f"{absent}list({text})"
+    steps = f"(*range({-first}, {shape[0]}), *range({-first}))" if first < 0 else f"range({shape[0]})"
+    return f"{absent}[{text}[t, ...] for t in {steps}]"  # list() would give numbers
