@@ -118,7 +118,8 @@ class Layer:
         text = self.verdict
         if len(counts) > 1:
             others = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if verdict != self.verdict)
-            text += f" in {counts.get(self.verdict, 0)} of {len(self.sequences)} sequences ({others})"
+            own = f"{counts[self.verdict]} of " if self.verdict in counts else ""
+            text += f" in {own}{len(self.sequences)} sequences ({others})"
         text += f": {in_words(self.verdict, self.memory, self.thresholds, steady)}"
         return text + (f" ({MASKED})" if self.masked else "")
 
@@ -242,8 +243,8 @@ def _layer(
         steps = sorted(shape.steps)
     found = reach(seeds, steps, shape)
     curves = found.curves()
-    together = Memory.of(curves.values, thresholds)
-    each = [Memory.of(curves.values[curves.sequence == b], thresholds) for b in range(shape.sequences)]
+    together = Memory.of(curves.values, thresholds, shape.farthest)
+    each = [Memory.of(curves.values[curves.sequence == b], thresholds, shape.farthest) for b in range(shape.sequences)]
     verdict = _majority(each) if found.losses else "vanishing"
     whole = reach([[(flow.loss, np.ones(flow.loss.shape, flow.loss.dtype))]], [None], shape)
     total = np.sqrt(np.square(whole.norms).sum((0, 1))) if whole.losses else np.zeros(len(running))

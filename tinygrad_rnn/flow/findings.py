@@ -45,13 +45,13 @@ def findings(reach: Reach, memory: Memory, others: set[int], thresholds: Thresho
     layout = reach.layout
     found = [*_cuts(layout), *_activations(layout)]
     steady = True
-    if layout.nearest == layout.farthest == 1 and reach.losses:
+    if layout.farthest == 1 and reach.losses:
         rates = _changes(reach, thresholds)
         steady = not rates
         found += rates
     if others:
         found += _other_layer(layout, memory, others, thresholds)
-    if memory.verdict == "healthy":
+    if memory.verdict == "healthy" and not any(finding.kind == "other layer" for finding in found):
         found += _directions(layout, thresholds)
     if steady:
         found += _chaos(reach)
@@ -94,9 +94,7 @@ def _activations(layout: Layout) -> list[Finding]:
             slopes = np.stack([edge_gradients(node, np.ones(node.shape, node.dtype))[_active(node)] for node in nodes])
             dead = float((layout.by_sequence(slopes) == 0).all((0, 1)).mean())
             if dead:
-                words = (
-                    f"{dead:.0%} of the units of {name} are dead: they let nothing through at any step, in any sequence"
-                )
+                words = f"{dead:.0%} of the units of {name} are dead (let nothing through at any step)"
                 found.append(Finding("dead units", dead, words))
     return found
 
@@ -111,7 +109,7 @@ def _changes(reach: Reach, thresholds: Thresholds) -> list[Finding]:
     """Single steps that change the gradient far more than the others; else two parts that change it differently."""
     steps = reach.layout.steps
     with np.errstate(all="ignore"):
-        logs = np.log(reach.gains())
+        logs = np.log(np.maximum(reach.gains(), 1e-300))
     usual = np.flatnonzero(np.isfinite(logs))
     if len(usual) < 5:
         return []
@@ -119,15 +117,10 @@ def _changes(reach: Reach, thresholds: Thresholds) -> list[Finding]:
     off = logs[usual] - np.median(logs[usual])
     jumps = usual[np.abs(off) > far]
     if 0 < len(jumps) <= max(1, len(usual) // 10):
-        where = ", ".join(f"t = {steps[k + 1]} (x{np.exp(logs[k]):.2g})" for k in jumps[:3])
-        rest = np.exp(np.median(logs[usual]))
-        return [
-            Finding(
-                "jump",
-                float(np.exp(logs[jumps[0]])),
-                f"one step alone does much of it: {where}; the others x{rest:.2f}",
-            )
-        ]
+        where = ", ".join(f"t = {steps[k + 1]} (x{_short(float(np.exp(logs[k])))})" for k in jumps[:3])
+        rest = _short(float(np.exp(np.median(logs[usual]))))
+        words = f"one step alone does it: {where}" if len(jumps) == 1 else f"{len(jumps)} steps alone do it: {where}"
+        return [Finding("jump", float(np.exp(logs[jumps[0]])), f"{words}; the others x{rest}")]
     sums, n = np.concatenate([[0.0], np.cumsum(logs[usual])]), np.arange(1, len(usual))
     with np.errstate(all="ignore"):
         first, last = sums[1:-1] / n, (sums[-1] - sums[1:-1]) / (len(usual) - n)
@@ -145,6 +138,10 @@ def _changes(reach: Reach, thresholds: Thresholds) -> list[Finding]:
     t = steps[usual[split] + 1]
     words = f"the gain changes along the sequence: x{np.exp(a):.2f} a step up to t = {t}, x{np.exp(b):.2f} after it"
     return [Finding("change", float(t), words)]
+
+
+def _short(factor: float) -> str:
+    return f"{factor:.2f}" if 0.005 <= factor < 100 else "0" if factor < 1e-290 else f"{factor:.0e}"
 
 
 def _chaos(reach: Reach) -> list[Finding]:
@@ -169,7 +166,7 @@ def _chaos(reach: Reach) -> list[Finding]:
     half = K // 2
     if any(np.abs(v[half:]).max() > 1.2 * np.abs(v[:half]).max() for v in values):
         return []
-    if all(np.abs(np.diff(v[half:], axis=0)).max() < 1e-3 * np.abs(v).max() for v in values):
+    if all(np.abs(np.diff(v[half:], axis=0)).max() <= 1e-3 * np.abs(v).max() for v in values):
         return []
     words = (
         f"chaos: the states stay bounded and nearby ones part, exponent {rate:.3f} a step, doubling every "

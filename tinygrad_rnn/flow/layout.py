@@ -33,10 +33,8 @@ class Layout:
     """(B, K): whether state k was computed; False where a mask kept the state before it."""
     starts: Array
     """(K,): the number of the first state that state k can be made from; the path is cut before it."""
-    nearest: int
-    """How many states back the nearest is that a state is made from: 1, or more for h_(t-d) alone."""
     farthest: int
-    """The same for the farthest; above 1 the network is of higher order."""
+    """How many states back the farthest is that a state is made from, directly; above 1 it is of higher order."""
     alone: bool
     """Whether the states lead to each other without passing through the states of another layer."""
 
@@ -89,14 +87,13 @@ def layout(states: list[State], others: set[int]) -> Layout:
     axis = _axis(states)
     B = 1 if axis is None else states[0][0].shape[axis]
     links = _links(states, others)
-    alone = any(far < _NONE for _, far in links)
+    alone = any(far < _NONE for far in links)
     if not alone:
         links = _links(states, set())
-    distances = [(k - near, k - far) for k, (near, far) in enumerate(links) if far < _NONE]
     starts, crossing = np.zeros(len(states), int), _NONE
     cut = []
     for k in reversed(range(len(states))):
-        crossing = min(crossing, links[k][1])
+        crossing = min(crossing, links[k])
         if crossing >= k:
             cut.append(k)
     for k in reversed(cut):
@@ -107,8 +104,7 @@ def layout(states: list[State], others: set[int]) -> Layout:
         axis,
         np.stack([~_kept(before, after, axis, B) for before, after in pairs], axis=1),
         starts,
-        nearest=min((near for near, _ in distances), default=1),
-        farthest=max((far for _, far in distances), default=1),
+        farthest=max((k - far for k, far in enumerate(links) if far < _NONE), default=1),
         alone=alone,
     )
 
@@ -160,28 +156,22 @@ def _mix(states: list[State], axis: int) -> bool:
 
 
 # ------------------------------------------------------------------ which states a state is made from
-def _links(states: list[State], others: set[int]) -> list[tuple[int, int]]:
-    """For each state the nearest and the farthest before it that it is made from, through none of `others`."""
+def _links(states: list[State], others: set[int]) -> list[int]:
+    """For each state the number of the farthest before it that it is made from, through none of `others`."""
     number = {tensor.index: k for k, state in enumerate(states) for tensor in state}
     tensors = [tensor for state in states for tensor in state]
-    made_from: dict[int, tuple[int, int]] = {}  # nearest (as a negative, so that min serves both) and farthest
-    found = [(_NONE, _NONE)] * len(states)
+    made_from: dict[int, int] = {}
+    found = [_NONE] * len(states)
     for index, node in between(tensors, tensors).items():
         if index in others:
             continue
-        near, far = _NONE, _NONE
+        sources = [x.index for x in node.inputs if type(x) is Tensor and x.index not in others]
+        far = min((number.get(source, made_from.get(source, _NONE)) for source in sources), default=_NONE)
+        made_from[index] = far
         own = number.get(index)
-        for operand in node.inputs:
-            if type(operand) is not Tensor or operand.index in others:
-                continue
-            k = number.get(operand.index)
-            a, b = (-k, k) if k is not None else made_from.get(operand.index, (_NONE, _NONE))
-            near, far = min(near, a), min(far, b)
-        made_from[index] = near, far
-        if own is not None and far < own:
-            near = -far if near == -own else near  # an LSTM's h_t is made from its own c_t too
-            found[own] = min(found[own][0], near), min(found[own][1], far)
-    return [(-near if near < _NONE else _NONE, far) for near, far in found]
+        if own is not None and far < own:  # an LSTM's h_t is made from its own c_t too
+            found[own] = min(found[own], far)
+    return found
 
 
 # ------------------------------------------------------------------ masks that keep a state

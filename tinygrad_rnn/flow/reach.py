@@ -18,15 +18,18 @@ from ..core.tensor import Array
 from .layout import Layout
 from .sweep import Seed, ToStates
 
+LOSSES = 100
+"""At most so many losses are followed back, spread evenly over the sequence."""
+
 BUDGET = 20_000_000
-"""How many numbers of a gradient the losses that are looked at may fill, but for the first eight losses."""
+"""How many numbers their gradients may fill; eight losses are followed in any case."""
 
 CHUNK = 6_000_000
 """The same for the losses that are followed side by side, which bounds the memory."""
 
 
-PLATEAU = 0.1
-"""A gradient that keeps this much over the last half of the lags stays, however small it is."""
+MOST = 0.75
+"""A verdict holds for at least this share of the losses; where none does they are mixed."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Reach:
     def curves(self) -> Curves:
         """One row for each loss and sequence, from the last state that the loss reaches backwards."""
         rows, whose = [], []
-        nearest = self.layout.nearest
+        order = self.layout.farthest
         for b, moved in enumerate(self.layout.moved):
             real = np.flatnonzero(moved)
             norms = np.where(np.isnan(self.norms[:, b, real]), np.inf, self.norms[:, b, real])
@@ -81,7 +84,7 @@ class Reach:
             with np.errstate(all="ignore"):
                 values = np.take_along_axis(norms, np.maximum(at, 0), 1) / norms[np.arange(len(last)), last, None]
             values = np.where(np.isnan(values), np.inf, values)
-            values = _reached_later(np.where(at >= first[:, None], values, np.nan), nearest)
+            values = _companion(np.where(at >= first[:, None], values, np.nan), order)
             rows.append(values)
             whose.append(np.full(len(values), b))
         if not rows:
@@ -116,16 +119,12 @@ class Reach:
         return _median(ratio.reshape(len(ratio) * ratio.shape[1], -1))
 
 
-def _reached_later(values: Array, nearest: int) -> Array:
-    """Where a state is made from one some steps back, the states between get nothing: look on to the next that does."""
-    if nearest == 1:
+def _companion(values: Array, order: int) -> Array:
+    """Where a state is made from several before it, all of these are the past: the largest of their gradients."""
+    if order == 1 or values.shape[1] <= order:
         return values
-    length = values.shape[1] - nearest + 1
-    if length < 2:
-        return values
-    windows = np.lib.stride_tricks.sliding_window_view(values, nearest, axis=1)
-    full = ~np.isnan(windows).any(-1)
-    largest = np.where(full, np.where(np.isnan(windows), 0.0, windows).max(-1), np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(values, order, axis=1)
+    largest = np.where(np.isnan(windows).any(-1), np.nan, windows.max(-1))
     with np.errstate(all="ignore"):
         return np.asarray(largest / largest[:, :1])
 
@@ -140,7 +139,7 @@ def reach(seeds: Sequence[Seed], steps: Sequence[int | None], layout: Layout) ->
     """
     state = sum(tensor.size for tensor in layout.states[0])
     K = len(layout.states)
-    wanted = max(8, BUDGET // max(1, state * K))
+    wanted = min(LOSSES, max(8, BUDGET // max(1, state * K)))
     sweep = ToStates([tensor for seed in seeds for tensor, _ in seed], layout.states)
     found: dict[int, Array] = {}
     silent = 0
@@ -200,11 +199,11 @@ class Memory:
     rise: int | None
     """The first lag at which the gradient is more than `high`, the median; None where it is not for most losses."""
     expected: float
-    """The horizon, or where there is none the lag at which it would come at the rate of the last half of the lags."""
+    """The lag at which less than `low` or more than `high` would be left at the same gain; inf if past or never."""
 
     @staticmethod
-    def of(values: Array, thresholds: Thresholds) -> Memory:
-        """Judge curves (C, lags + 1) as `Curves` holds them."""
+    def of(values: Array, thresholds: Thresholds, order: int = 1) -> Memory:
+        """Judge curves (C, lags + 1) as `Curves` holds them, of a network of that order."""
         if not len(values):
             return Memory("too short to tell", 0.0, 0.0, 0, 1.0, np.nan, np.inf, None, (None, None), None, np.inf)
         known = ~np.isnan(values)
@@ -219,11 +218,12 @@ class Memory:
         horizon, rise = _when(vanishing, 0.5), _when(exploding, 0.5)
         farthest = _median(values[lags == longest, : longest + 1])
         verdict = _verdict(float(vanishing[-1]), float(exploding[-1]), longest, thresholds)
-        gain, kept = _late(farthest)
-        if verdict == "vanishing" and kept >= PLATEAU and longest >= 2 * thresholds.lags:
+        gain, kept = _late(farthest, order)
+        # A steady decay that is below low at the end has lost more than its square root over the last half.
+        if verdict == "vanishing" and kept >= np.sqrt(thresholds.low) and longest >= 2 * thresholds.lags:
             verdict = "weak"
-        elif max(vanishing[-1], exploding[-1]) >= 0.5:
-            crossed = (falls if vanishing[-1] >= exploding[-1] else rises) & (first > 0)
+        elif verdict in ("vanishing", "exploding"):
+            crossed = (falls if verdict == "vanishing" else rises) & (first > 0)
             with np.errstate(all="ignore"):  # nothing crosses where the gradient is not finite at lag 0 already
                 gains = values[rows, first][crossed] ** (1 / first[crossed])
                 gain = float(np.median(gains)) if len(gains) else np.nan
@@ -238,17 +238,15 @@ class Memory:
             horizon=horizon,
             horizons=(_when(vanishing, 0.1), _when(vanishing, 0.9)),
             rise=rise,
-            expected=float(horizon)
-            if horizon is not None
-            else _expected(longest, float(farthest[-1]), gain, thresholds.low),
+            expected=_expected(longest, float(farthest[-1]), gain, thresholds),
         )
 
 
 def _verdict(vanishing: float, exploding: float, lags: int, thresholds: Thresholds) -> str:
-    if min(vanishing, exploding) >= 0.25:
-        return "mixed"
-    if max(vanishing, exploding) >= 0.5:
+    if max(vanishing, exploding) >= MOST:
         return "vanishing" if vanishing > exploding else "exploding"
+    if vanishing + exploding > 1 - MOST:
+        return "mixed"
     return "too short to tell" if lags < thresholds.lags else "healthy"
 
 
@@ -265,19 +263,22 @@ def _when(share: Array, enough: float) -> int | None:
     return int(np.argmax(share >= enough - 1e-12)) if share[-1] >= enough - 1e-12 else None
 
 
-def _late(curve: Array) -> tuple[float, float]:
-    """Over the last half of the lags: the factor a step, and the factor in all."""
+def _late(curve: Array, order: int) -> tuple[float, float]:
+    """Over the last half of the lags, in multiples of the order: the factor a step, and the factor in all."""
     lags = len(curve) - 1
+    half = (lags + 1) // 2
+    half = half // order * order or half
     with np.errstate(all="ignore"):
-        factor = float(curve[-1] / curve[lags // 2])
-        return (factor ** (1 / (lags - lags // 2)) if lags else float("nan")), factor
+        factor = float(curve[lags] / curve[lags - half])
+        return (factor ** (1 / half) if half else float("nan")), factor
 
 
-def _expected(lags: int, left: float, rate: float, low: float) -> float:
-    """At which lag less than `low` would be left, with `left` at the largest lag and a factor of `rate` a step."""
-    if not (0 < rate < 1 - 1e-9 and left > low):
+def _expected(lags: int, left: float, rate: float, thresholds: Thresholds) -> float:
+    """The lag at which the gradient is out of bounds, with `left` at the largest lag and a factor of `rate` a step."""
+    if not (rate > 0 and thresholds.low < left < thresholds.high) or abs(np.log(rate)) < 1e-9:
         return float("inf")
-    return float(lags + np.log(low / left) / np.log(rate))
+    bound = thresholds.low if rate < 1 else thresholds.high
+    return float(lags + np.log(bound / left) / np.log(rate))
 
 
 def _median(values: Array) -> Array:

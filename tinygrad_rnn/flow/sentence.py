@@ -11,8 +11,8 @@ from .reach import Memory, Thresholds
 
 MASKED = "masked: |dL/dh_t| of the total loss looks healthy, because every step has a loss of its own"
 
-FAR = 1e5
-"""Lags beyond this are not worth a number."""
+BEYOND = 10
+"""A rate is not extended to more than so many times the lags that it was measured on."""
 
 
 def in_words(verdict: str, memory: Memory, thresholds: Thresholds, steady: bool) -> str:
@@ -23,20 +23,36 @@ def in_words(verdict: str, memory: Memory, thresholds: Thresholds, steady: bool)
     if verdict == "weak":
         stays = f"{_amount(memory.left)} at the largest lag, {memory.lags}, gain {memory.gain:.2f} a step"
         return f"{low} is left from lag {memory.horizon} on{_spread(memory)}, but there it stays: {stays}"
-    words = [f"gain {memory.gain:.2f} a step"] if steady and not np.isnan(memory.gain) else []
-    if memory.half_life < FAR and steady:
-        words.append(f"half-life {memory.half_life:.1f} steps")
+    words = []
+    if verdict == "mixed":
+        kept = 1 - memory.vanishing - memory.exploding
+        shares = {"fade": memory.vanishing, "grow": memory.exploding, "keep": kept}
+        parts = [f"{share:.0%} {does}" for does, share in shares.items() if share > 0.005]
+        words.append(f"of the losses {', '.join(parts)}")
+    elif steady and not np.isnan(memory.gain):
+        words.append(f"gain {memory.gain:.2f} a step")
+        if np.isfinite(memory.half_life) and memory.half_life < BEYOND * memory.lags:
+            words.append(f"half-life {memory.half_life:.1f} steps")
+    if verdict == "healthy" and max(memory.vanishing, memory.exploding) > 0.005:
+        words.append(f"{max(memory.vanishing, memory.exploding):.0%} of the losses {_less(memory)}")
     if memory.horizon is not None:
         words.append(f"{low} is left from lag {memory.horizon} on{_spread(memory)}")
     if memory.rise is not None:
         words.append(f"{high} from lag {memory.rise} on")
-    if verdict == "mixed" or (verdict == "healthy" and max(memory.vanishing, memory.exploding) >= 0.1):
-        words.append(f"{memory.vanishing:.0%} of the losses fade, {memory.exploding:.0%} grow")
-    if memory.horizon is None and memory.rise is None:
-        words.append(f"{_amount(memory.left)} is left at the largest lag, {memory.lags}")
-        if memory.expected < FAR and steady:
-            words.append(f"at this rate {low} from lag {np.ceil(memory.expected):.0f} on")
+    if verdict in ("healthy", "too short to tell"):
+        words.append(f"{_amount(memory.left)} at the largest lag, {memory.lags}")
+        if steady and ends(memory):
+            words.append(f"at this rate {low if memory.gain < 1 else high} from lag {np.ceil(memory.expected):.0f} on")
     return ", ".join(words)
+
+
+def ends(memory: Memory) -> bool:
+    """Whether it can be foreseen at which lag the gradient is out of bounds."""
+    return memory.expected < BEYOND * memory.lags
+
+
+def _less(memory: Memory) -> str:
+    return "fade" if memory.vanishing > memory.exploding else "grow"
 
 
 def _spread(memory: Memory) -> str:
@@ -47,7 +63,11 @@ def _spread(memory: Memory) -> str:
 
 
 def _amount(left: float) -> str:
-    return f"{left:.0%}" if 0.1 <= left < 10 else f"{left:.1%}" if 1e-3 <= left < 0.1 else f"{left:.1e} times as much"
+    if left >= 1.005:
+        return f"{left:.2f} times as much" if left < 10 else f"{left:.3g} times as much"
+    return (
+        f"{left:.0%} is left" if left >= 0.1 else f"{left:.1%} is left" if left >= 1e-3 else f"{left:.0e} of it is left"
+    )
 
 
 def remedy(verdict: str, memory: Memory, found: Sequence[Finding], gated: bool, broken: bool) -> str:
@@ -66,17 +86,24 @@ def remedy(verdict: str, memory: Memory, found: Sequence[Finding], gated: bool, 
         return "give longer sequences"
     if verdict == "exploding":
         return "clip the gradient norm, or start W_hh at a spectral radius of 1 or below (orthogonal)"
+    if verdict == "weak" or (verdict == "mixed" and "saturated" in kinds):
+        return "what is remembered is read weakly: look at what lies between it and the loss, such as a saturated tanh"
     if verdict == "mixed":
         return "look at the sequences one by one: `layers[i].sequences`"
-    if verdict == "weak":
-        return "what is remembered is read weakly: look at what lies between it and the loss, such as a saturated tanh"
-    if "dead units" in kinds and verdict == "vanishing":
+    if verdict == "vanishing" and "saturated" in kinds:
+        return "make inputs, weights or biases smaller, so that less is saturated"
+    if "dead units" in kinds:
         return "start with smaller weights and no negative biases, or use leaky_relu"
     if verdict == "vanishing":
         return f"{keep}; more steps will not make it remember more"
-    if memory.expected < FAR:
-        return f"if the task needs more than {np.ceil(memory.expected):.0f} steps of past, {keep}"
-    return "nothing to do"
+    if not ends(memory):
+        return "nothing to do"
+    lag = f"{np.ceil(memory.expected):.0f} steps"
+    return (
+        f"for more than {lag} clip the gradient norm"
+        if memory.gain > 1
+        else f"if the task needs more than {lag}, {keep}"
+    )
 
 
-__all__ = ["MASKED", "in_words", "remedy"]
+__all__ = ["MASKED", "ends", "in_words", "remedy"]
