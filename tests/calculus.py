@@ -331,28 +331,6 @@ case(
 )
 
 
-@st.composite
-def weighted(draw: Any) -> tuple[Operands, dict[str, Any]]:
-    shape = draw(shapes(min_dims=1, min_side=1))
-    axis = an_axis_or_none(draw, shape)
-    of = shape if axis is None else draw(st.sampled_from([shape, (shape[axis],)]))
-    return [draw(arrays(shape)), draw(arrays(of, positive))], {"axis": axis, "keepdims": draw(st.booleans())}
-
-
-def _torch_average(torch: Any, x: Any, w: Any, axis: Any, keepdims: bool) -> Any:
-    if w.shape != x.shape:
-        w = torch.movedim(w.expand(torch.movedim(x, axis, -1).shape), -1, axis)
-    over = dims(torch, x, axis)
-    return (x * w).sum(over, keepdim=keepdims) / w.sum(over, keepdim=keepdims)
-
-
-case(
-    "average",
-    weighted(),
-    lambda x, w, axis, keepdims: np.average(x, axis=axis, weights=w, keepdims=keepdims),
-    _torch_average,
-)
-
 # ---------------------------------------------------------------------- normalization
 case(
     "logsumexp",
@@ -992,3 +970,6 @@ case(
     np.argsort,
     lambda torch, x, axis: torch.argsort(x.reshape(-1)) if axis is None else torch.argsort(x, axis),
 )
+
+# The other tables import what is above.
+import calculus_statistics  # noqa: E402, F401

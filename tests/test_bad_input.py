@@ -63,12 +63,12 @@ CALLS: list[Bad] = [
     ("clip to text", lambda: np.clip(x, "0", "1"), tg.DTypeError, "clip: got str, expected"),
     ("an out= array", lambda: np.tanh(x, out=np.ones((2, 3))), tg.GraphError, "tanh: out=.* take the result"),
     ("a where= mask", lambda: np.exp(x, where=x.data > 2), tg.DTypeError, r"exp has no rule for where=.* write exp\("),
-    ("a ufunc's reduce", lambda: np.add.reduce(x), tg.TensorError, "add.reduce has no rule.* np.sum"),
+    ("a ufunc's at", lambda: np.add.at(x, 0, 1.0), tg.TensorError, "add.at has no rule.* np.sum"),
     (
         "a ufunc without a rule",
-        lambda: np.arctanh(x),
+        lambda: np.nextafter(x, 1),
         tg.TensorError,
-        "arctanh has no rule.* add one with tg.primitive",
+        "nextafter has no rule.* add one with tg.primitive",
     ),
     ("a function without a rule", lambda: np.gradient(x), tg.TensorError, "gradient has no rule.* tg.primitive"),
     # in place
@@ -102,7 +102,15 @@ CALLS: list[Bad] = [
     ("mean over an axis named in text", lambda: x.mean(axis="time"), tg.DTypeError, "mean: .*'time'.*write mean"),
     ("max of nothing", lambda: np.max(x[:0]), tg.ShapeError, r"max: cannot take .*\(0, 3\).*no identity"),
     ("softmax over an absent axis", lambda: tg.softmax(x, axis=3), tg.ShapeError, "softmax: .*axis 3"),
-    ("sum with dtype=", lambda: np.sum(x, dtype=np.float32), tg.DTypeError, r"no rule for dtype=.*write sum\(x"),
+    ("sum with out=", lambda: np.sum(x, out=np.zeros(())), tg.InputError, "sum: out= would change a tensor"),
+    ("sum with order=", lambda: tg.sum(x, order="C"), tg.DTypeError, r"order=.*write sum\(x"),
+    ("max of chosen entries", lambda: np.max(x, where=x.data > 2), tg.InputError, "max: where= needs initial="),
+    (
+        "a mask of another shape",
+        lambda: np.mean(x, where=np.ones((4, 2, 3), bool)),
+        tg.ShapeError,
+        r"mean: cannot take x \(2, 3\) with where=an array \(4, 2, 3\) of bool",
+    ),
     (
         "cumsum over two axes",
         lambda: np.cumsum(x, axis=(0, 1)),

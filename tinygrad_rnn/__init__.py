@@ -28,6 +28,7 @@ from .ops.normalization import *
 from .ops.random import *
 from .ops.reductions import *
 from .ops.shaping import *
+from .ops.statistics import *
 from .ops.trigonometry import *
 
 __version__ = "0.1.0"

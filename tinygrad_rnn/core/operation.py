@@ -32,6 +32,7 @@ class Operation:
         is_ufunc: whether the function is one, which takes no parameters and gives new arrays.
         defaults: the parameters with their default values.
         traits: what else is known of it.
+        extended: what stands for it in calls with keywords that it does not have itself, or None.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Operation:
         self.traits = traits
         if isinstance(function, np.ufunc):
             self.traits = replace(traits, alias="new", elementwise=function.signature is None)
+        self.extended: Callable[..., Any] | None = None
         self.defaults: dict[str, Any] = {}
         self.positional = 0
         self.required: tuple[str, ...] = ()

@@ -47,8 +47,15 @@ class Primitive(Operation):
     can call the same function on both.
     """
 
+    def extend(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Let `function` stand for it in calls with keywords that it does not have itself; a decorator."""
+        self.extended = _explained(self.name, function)
+        return function
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != self.arity:
+            if self.extended is not None and not kwargs.keys() <= self.defaults.keys():
+                return self.extended(*args, **kwargs)
             return self.apply(*self.bind(args, kwargs))
         return self.apply(args, self.defaults)
 
@@ -202,6 +209,29 @@ def primitive(
     return made
 
 
+def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function as part of the table: its errors are explained, and its result gets the variable's name."""
+
+    @wraps(function)
+    def explained(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = function(*args, **kwargs)
+        except TensorError:
+            raise
+        except Exception as error:
+            now = current.get()
+            raise messages.failed(name, args, kwargs, error, usage(name, function), step_of(now), now.scope) from error
+        caller: Any = _getframe(1)
+        caller = caller.f_back if caller.f_globals is globals() else caller
+        if id(caller.f_globals) not in _transparent or id(caller.f_globals) in _OPERATORS:
+            for each in result if type(result) in (list, tuple) else (result,):
+                if type(each) is Tensor and each._name == "":
+                    each._name = None  # the variable it is assigned to names the result, not what led to it
+        return result
+
+    return explained
+
+
 def composed(of: Callable[..., Any] | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function written with primitives part of the table: it explains its errors as they do.
 
@@ -212,24 +242,7 @@ def composed(of: Callable[..., Any] | None = None) -> Callable[[Callable[..., An
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
 
-        @wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            try:
-                result = function(*args, **kwargs)
-            except TensorError:
-                raise
-            except Exception as error:
-                now = current.get()
-                raise messages.failed(
-                    name, args, kwargs, error, usage(name, function), step_of(now), now.scope
-                ) from error
-            caller = id(_getframe(1).f_globals)
-            if caller not in _transparent or caller in _OPERATORS:
-                for each in result if type(result) is list else (result,):
-                    if type(each) is Tensor and each._name == "":
-                        each._name = None  # the variable it is assigned to names the result, not what led to it
-            return result
-
+        wrapped = _explained(name, function)
         composites[name] = wrapped
         if of is not None:
             registry[of] = wrapped

@@ -192,7 +192,7 @@ def failed(
     where = f" at step {step}" if step is not None else ""
     where += f" in scope {scope}" if scope else ""
     words = [_describe(operand) for operand in operands]
-    settings = ", ".join(f"{k}={v!r}" for k, v in attrs.items())
+    settings = ", ".join(f"{k}={_describe(v)}" for k, v in attrs.items())
     message = f"{name}{where}: cannot take {' and '.join(words) or 'no operands'}"
     message += f" with {settings}" if settings else ""
     message += f": {str(error).splitlines()[0] if str(error) else type(error).__name__}; {_remedy(name, error, usage)}"

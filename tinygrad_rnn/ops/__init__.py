@@ -14,6 +14,7 @@ from . import (
     random,
     reductions,
     shaping,
+    statistics,
     trigonometry,
 )
 from .activations import *
@@ -26,10 +27,11 @@ from .normalization import *
 from .random import *
 from .reductions import *
 from .shaping import *
+from .statistics import *
 from .trigonometry import *
 
 _MODULES = (
-    *(elementwise, trigonometry, comparisons, activations, reductions, normalization),
+    *(elementwise, trigonometry, comparisons, activations, reductions, statistics, normalization),
     *(linalg, shaping, indexing, random, losses),
 )
 for _module in _MODULES:

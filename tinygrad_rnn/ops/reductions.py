@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..core.primitive import composed, primitive
+from ..core.primitive import Primitive, composed, primitive
 from ..core.tensor import Array, Axis, Tensor, raw, registry
 from ..core.traits import Traits
-from ..errors import InputError, ShapeError
+from ..errors import InputError
 from .axes import axes_of, lift_along, lift_over
 from .elementwise import astype
 
@@ -156,6 +157,110 @@ def min(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return np.min(x, axis=axis, keepdims=keepdims)
 
 
+def _refuse_out(name: str, out: Any) -> None:
+    if out is not None:
+        raise InputError(f"{name}: out= would change a tensor or leave the graph; take the result instead")
+
+
+def _among(where: Any, x: Any, other: Any) -> Any:
+    """x where the mask, which is broadcast to its shape, is true."""
+    return np.where(np.broadcast_to(where, np.shape(raw(x))), x, other)
+
+
+def _chosen(where: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    """How many entries of x the mask chooses, in the dtype of x."""
+    return np.sum(
+        astype(np.broadcast_to(where, np.shape(raw(x))), np.asarray(raw(x)).dtype), axis=axis, keepdims=keepdims
+    )
+
+
+def _with_keywords(p: Primitive, nothing: float | None, combine: Callable[[Any, Any], Any]) -> None:
+    """Give a reduction NumPy's other keywords: `nothing` is its value over no entries, if it has one."""
+
+    @p.extend
+    def extended(
+        x: Any,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: None = None,
+        keepdims: bool = False,
+        initial: Any = None,
+        where: Any = True,
+    ) -> Any:
+        _refuse_out(p.name, out)
+        x = x if dtype is None else astype(x, dtype)
+        if where is not True:
+            other = initial if nothing is None else nothing
+            if other is None:
+                raise InputError(f"{p.name}: where= needs initial=, which the result is where no entry is left")
+            x = _among(where, x, other)
+        y = p(x, axis, keepdims=keepdims)
+        return y if initial is None else combine(y, initial)
+
+
+_with_keywords(sum, 0, np.add)
+_with_keywords(prod, 1, np.multiply)
+_with_keywords(max, None, np.maximum)
+_with_keywords(min, None, np.minimum)
+
+
+@mean.extend
+def _mean(
+    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
+) -> Any:
+    _refuse_out("mean", out)
+    x = x if dtype is None else astype(x, dtype)
+    if where is True:
+        return mean(x, axis, keepdims=keepdims)
+    return sum(_among(where, x, 0), axis, keepdims=keepdims) / _chosen(where, x, axis, keepdims)
+
+
+def _spread(x: Any, axis: Axis, ddof: float, keepdims: bool, where: Any) -> tuple[Any, Any]:
+    """The deviations of the chosen entries from their mean, with 0 for the others, and how many to divide by."""
+    deviations = _among(where, x - np.mean(x, axis=axis, keepdims=True, where=where), 0)
+    return deviations, _chosen(where, x, axis, keepdims) - ddof
+
+
+@var.extend
+def _var(
+    x: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    correction: float | None = None,
+) -> Any:
+    _refuse_out("var", out)
+    x, ddof = x if dtype is None else astype(x, dtype), ddof if correction is None else correction
+    if where is True:
+        return var(x, axis, ddof=ddof, keepdims=keepdims)
+    deviations, count = _spread(x, axis, ddof, keepdims, where)
+    return sum(np.square(deviations), axis, keepdims=keepdims) / count
+
+
+@std.extend
+def _std(
+    x: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: float = 0,
+    keepdims: bool = False,
+    *,
+    where: Any = True,
+    correction: float | None = None,
+) -> Any:
+    _refuse_out("std", out)
+    x, ddof = x if dtype is None else astype(x, dtype), ddof if correction is None else correction
+    if where is True:
+        return std(x, axis, ddof=ddof, keepdims=keepdims)
+    deviations, count = _spread(x, axis, ddof, keepdims, where)
+    return _norm(deviations, axis, keepdims=keepdims) / np.sqrt(count)
+
+
 def _by_cumsum(g: Any, y: Any, x: Any, axis: int | None) -> Any:
     along = -1 if axis is None else axis
     return np.reshape(np.flip(np.cumsum(np.flip(g, along), along), along), x.shape)
@@ -181,29 +286,47 @@ def cumprod(x: Any, axis: int | None = None) -> Any:
     return np.moveaxis(np.prod(rows, axis=-1), -1, axis)
 
 
-@composed(of=np.average)
-def average(x: Any, axis: int | None = None, weights: Any = None, *, keepdims: bool = False) -> Any:
-    """The mean over `axis` with `weights`, of the shape of x or of that axis; their sum may be any but 0."""
-    if weights is None:
-        return np.mean(x, axis=axis, keepdims=keepdims)
-    shape = np.shape(raw(x))
-    if np.shape(raw(weights)) != shape:
-        if axis is None or np.shape(raw(weights)) != (shape[axis],):
-            raise ShapeError(
-                f"average: got weights of shape {np.shape(raw(weights))} for x of shape {shape} over axis={axis}, "
-                "expected the same shape, or one weight for each place along the axis"
-            )
-        weights = np.reshape(weights, [n if i == axis % len(shape) else 1 for i, n in enumerate(shape)])
-        weights = np.broadcast_to(weights, shape)
-    total = np.sum(weights, axis=axis, keepdims=keepdims)
-    return np.sum(x * weights, axis=axis, keepdims=keepdims) / total
+@primitive(vjps=[None, None])
+def place_of_extreme(x: Array, sign: Array, axis: int) -> Array:
+    """The index along `axis` of the running maximum of sign * x, the first of equals; all after a NaN are its."""
+    running = np.maximum.accumulate(sign * x, axis=axis)
+    new = np.ones_like(running, dtype=bool)
+    before, after = (
+        tuple(slice(None) if i != axis % x.ndim else part for i in range(x.ndim))
+        for part in (slice(None, -1), slice(1, None))
+    )
+    new[after] = ~((running[after] == running[before]) | np.isnan(running[before]))
+    count = np.arange(x.shape[axis]).reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
+    return np.maximum.accumulate(np.where(new, count, 0), axis=axis)
 
 
+@composed(of=np.maximum.accumulate)
+def cummax(x: Any, axis: int = 0) -> Any:
+    """The running maximum along `axis`; the first of equals has the gradient."""
+    return np.take_along_axis(x, place_of_extreme(x, 1, axis), axis)
+
+
+@composed(of=np.minimum.accumulate)
+def cummin(x: Any, axis: int = 0) -> Any:
+    """The running minimum along `axis`; the first of equals has the gradient."""
+    return np.take_along_axis(x, place_of_extreme(x, -1, axis), axis)
+
+
+def _of_ufunc(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a method of a ufunc comes to, which works along the first axis by default."""
+    return lambda x, axis=0, **kwargs: function(x, axis=axis, **kwargs)
+
+
+for _ufunc, _reduction in ((np.add, sum), (np.multiply, prod), (np.maximum, max), (np.minimum, min)):
+    registry[_ufunc.reduce] = _of_ufunc(_reduction)
+registry[np.add.accumulate] = _of_ufunc(cumsum)
+registry[np.multiply.accumulate] = _of_ufunc(cumprod)
 registry[np.amax] = max
 registry[np.amin] = min
 
 __all__ = [
-    "average",
+    "cummax",
+    "cummin",
     "cumprod",
     "cumsum",
     "max",

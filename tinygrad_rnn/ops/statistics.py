@@ -1,0 +1,145 @@
+"""Statistics: averages and order statistics, and the reductions that pass over NaN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..core.primitive import composed
+from ..core.tensor import Axis, raw
+from ..errors import InputError, ShapeError
+
+
+@composed(of=np.average)
+def average(x: Any, axis: int | None = None, weights: Any = None, *, keepdims: bool = False) -> Any:
+    """The mean over `axis` with `weights`, of the shape of x or of that axis; their sum may be any but 0."""
+    if weights is None:
+        return np.mean(x, axis=axis, keepdims=keepdims)
+    shape = np.shape(raw(x))
+    if np.shape(raw(weights)) != shape:
+        if axis is None or np.shape(raw(weights)) != (shape[axis],):
+            raise ShapeError(
+                f"average: got weights of shape {np.shape(raw(weights))} for x of shape {shape} over axis={axis}, "
+                "expected the same shape, or one weight for each place along the axis"
+            )
+        weights = np.reshape(weights, [n if i == axis % len(shape) else 1 for i, n in enumerate(shape)])
+        weights = np.broadcast_to(weights, shape)
+    total = np.sum(weights, axis=axis, keepdims=keepdims)
+    return np.sum(x * weights, axis=axis, keepdims=keepdims) / total
+
+
+@composed(of=np.ptp)
+def ptp(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """The maximum minus the minimum over `axis`."""
+    return np.max(x, axis=axis, keepdims=keepdims) - np.min(x, axis=axis, keepdims=keepdims)
+
+
+@composed(of=np.quantile)
+def quantile(x: Any, q: Any, axis: int | None = None, *, method: str = "linear", keepdims: bool = False) -> Any:
+    """The value below which the share q of the entries along `axis` lies, interpolated between neighbours.
+
+    Args:
+        x: any shape; a NaN makes the result NaN.
+        q: a number from 0 to 1, or a vector of them, which becomes the first axis of the result.
+        axis: along which; None flattens x.
+        method: "linear", the only one with a rule.
+        keepdims: leave an axis of length 1.
+    """
+    share = np.asarray(q, np.float64)
+    if method != "linear" or share.ndim > 1 or not np.all((share >= 0) & (share <= 1)):
+        raise InputError(f"quantile: got q={q!r} and method={method!r}, expected shares from 0 to 1 and 'linear'")
+    ndim = np.ndim(raw(x))
+    if axis is None:
+        x, kept = np.reshape(x, -1), (1,) * ndim
+    else:
+        kept = tuple(1 if i == axis % ndim else n for i, n in enumerate(np.shape(raw(x))))
+    ordered = np.moveaxis(np.sort(x, axis=-1 if axis is None else axis), -1 if axis is None else axis, 0)
+    at = share * (np.shape(raw(ordered))[0] - 1)
+    low, high = np.floor(at).astype(int), np.ceil(at).astype(int)
+    weight = np.reshape(at - low, share.shape + (1,) * (np.ndim(raw(ordered)) - 1)).astype(raw(ordered).dtype)
+    y = ordered[low] * (1 - weight) + ordered[high] * weight
+    y = np.where(np.isnan(ordered[-1]), np.nan, y)
+    return np.reshape(y, share.shape + kept) if keepdims else y
+
+
+@composed(of=np.percentile)
+def percentile(x: Any, q: Any, axis: int | None = None, *, method: str = "linear", keepdims: bool = False) -> Any:
+    """The quantile of the share q / 100."""
+    return quantile(x, np.asarray(q) / 100, axis=axis, method=method, keepdims=keepdims)
+
+
+@composed(of=np.median)
+def median(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Any:
+    """The middle entry along `axis`, or the mean of the middle two."""
+    return quantile(x, 0.5, axis=axis, keepdims=keepdims)
+
+
+@composed(of=np.nansum)
+def nansum(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """The sum of the entries that are numbers; the others receive no gradient."""
+    return np.sum(np.where(np.isnan(x), 0, x), axis=axis, keepdims=keepdims)
+
+
+@composed(of=np.nanprod)
+def nanprod(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """The product of the entries that are numbers; the others receive no gradient."""
+    return np.prod(np.where(np.isnan(x), 1, x), axis=axis, keepdims=keepdims)
+
+
+@composed(of=np.nanmean)
+def nanmean(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """The mean of the entries that are numbers."""
+    return np.mean(x, axis=axis, keepdims=keepdims, where=np.logical_not(np.isnan(x)))
+
+
+@composed(of=np.nanvar)
+def nanvar(x: Any, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
+    """The variance of the entries that are numbers."""
+    return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims, where=np.logical_not(np.isnan(x)))
+
+
+@composed(of=np.nanstd)
+def nanstd(x: Any, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
+    """The standard deviation of the entries that are numbers."""
+    return np.std(x, axis=axis, ddof=ddof, keepdims=keepdims, where=np.logical_not(np.isnan(x)))
+
+
+@composed(of=np.nanmax)
+def nanmax(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """The maximum of the entries that are numbers; NaN where there are none."""
+    y = np.max(np.where(np.isnan(x), -np.inf, x), axis=axis, keepdims=keepdims)
+    return np.where(np.min(np.isnan(x), axis=axis, keepdims=keepdims), np.nan, y)
+
+
+@composed(of=np.nanmin)
+def nanmin(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """The minimum of the entries that are numbers; NaN where there are none."""
+    return -np.nanmax(-x, axis=axis, keepdims=keepdims)
+
+
+@composed(of=np.trapezoid)
+def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
+    """The integral of y along `axis` by the trapezoidal rule, at the places x (a vector) or at distances dx."""
+    before = (slice(None),) * (axis % np.ndim(raw(y)))
+    if x is not None and np.ndim(raw(x)) != 1:
+        raise ShapeError(f"trapezoid: got x of shape {np.shape(raw(x))}, expected a vector along the axis")
+    width = dx if x is None else np.reshape(np.diff(x), (-1, *(1,) * (np.ndim(raw(y)) - len(before) - 1)))
+    return np.sum(width * (y[before + (slice(1, None),)] + y[before + (slice(-1),)]) / 2, axis=axis)
+
+
+__all__ = [
+    "average",
+    "median",
+    "nanmax",
+    "nanmean",
+    "nanmin",
+    "nanprod",
+    "nanstd",
+    "nansum",
+    "nanvar",
+    "percentile",
+    "ptp",
+    "quantile",
+    "trapezoid",
+]
