@@ -16,7 +16,7 @@ from .derivatives.checkpoint import checkpoint, checkpoint_steps
 from .derivatives.gradcheck import gradcheck
 from .derivatives.jacobian import hvp, jacobian, jvp
 from .errors import DTypeError, GradientError, GraphError, InputError, ShapeError, TensorError
-from .flow import credit, diagnose, gradient_flow, spectrum
+from .flow import credit, diagnose, gradient_flow, influence, spectrum
 from .nn.truncation import truncate
 from .ops.activations import *
 from .ops.comparisons import *
@@ -53,6 +53,7 @@ __all__ = [
     "gradcheck",
     "gradient_flow",
     "hvp",
+    "influence",
     "jacobian",
     "jvp",
     "nn",

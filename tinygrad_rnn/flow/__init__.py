@@ -4,6 +4,7 @@ from .credit import credit
 from .diagnose import Clipping, Diagnosis, Layer, NonFinite, diagnose
 from .findings import Finding
 from .gradient_flow import GradientFlow, StateFlow, WeightFlow, gradient_flow
+from .influence import Influence, influence
 from .reach import Memory, Reach, Thresholds
 from .spectrum import Spectrum, spectrum
 from .structure import Structure, structure
@@ -13,6 +14,7 @@ __all__ = [
     "Diagnosis",
     "Finding",
     "GradientFlow",
+    "Influence",
     "Layer",
     "Memory",
     "NonFinite",
@@ -25,6 +27,7 @@ __all__ = [
     "credit",
     "diagnose",
     "gradient_flow",
+    "influence",
     "spectrum",
     "structure",
 ]

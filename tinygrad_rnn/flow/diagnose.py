@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -21,6 +21,7 @@ from .credit import as_losses, as_states, credit
 from .findings import Finding, findings
 from .gradient_flow import GradientFlow
 from .held import on_the_path
+from .influence import Influence
 from .layout import layout
 from .reach import Memory, Reach, Thresholds, by_lag, reach
 from .sentence import MASKED, in_words, remedy
@@ -134,6 +135,8 @@ class Diagnosis:
     layers: list[Layer]
     first_nonfinite: NonFinite | None
     clipping: Clipping
+    influence: Influence | None = None
+    """What was measured by `influence`, if it was given."""
 
     @property
     def verdict(self) -> str:
@@ -148,6 +151,8 @@ class Diagnosis:
         ]
         if self.first_nonfinite is not None:
             lines[0] = f"first not finite: {self.first_nonfinite}; {lines[0]}"
+        if self.influence is not None:
+            lines = [f"does it use its past: {self.influence}.", *(f"can it learn to: {line}" for line in lines)]
         return "\n".join(lines)
 
 
@@ -157,6 +162,7 @@ def diagnose(
     loss: Tensor | None = None,
     max_norm: float = 1.0,
     thresholds: Thresholds = Thresholds(),  # noqa: B008 (frozen)
+    influence: Influence | None = None,
 ) -> Diagnosis:
     """Does the gradient of each loss reach the states before it, in every sequence?
 
@@ -168,6 +174,8 @@ def diagnose(
         loss: what is trained on; by default the sum of the losses.
         max_norm: of the clipping whose effect is reported.
         thresholds: where the verdicts begin.
+        influence: `influence(predict, xs)`, to be shown beside it: a network may use a past that its gradient does not
+            reach, as a latch does.
 
     Returns:
         For each layer the verdict with the numbers that say so.
@@ -197,7 +205,7 @@ def diagnose(
             "diagnose: no loss depends on any of the states with a gradient other than zero; pass the states that "
             "lead to the losses, and losses that are not constant or times zero"
         )
-    return found
+    return found if influence is None else replace(found, influence=influence)
 
 
 def diagnosis(

@@ -78,6 +78,8 @@ def remedy(verdict: str, memory: Memory, found: Sequence[Finding], gated: bool, 
         keep = "start with the gates open, by a larger bias of the forget gate (LSTM) or update gate (GRU)"
     if broken:
         return "lower the learning rate, clip the gradient, and look at that operation first"
+    if verdict == "vanishing" and kinds >= {"saturated", "change"}:
+        return "units that latch may remember what no gradient shows: tg.influence measures it"
     if "jump" in kinds or "change" in kinds:
         return "look at what is different there first"
     if "cut" in kinds and verdict in ("healthy", "too short to tell"):

@@ -1,0 +1,149 @@
+"""Memory by intervention: which inputs an answer depends on, found by replacing them.
+
+A gradient says what a small change would do. A network that has latched onto a symbol does not move under a small
+change and still answers by it, so its gradient vanishes while it remembers. Here x_k of each sequence is replaced by
+x_k of another one, and the answers are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..core.backprop import no_grad
+from ..core.tensor import Array, raw
+from ..errors import InputError
+
+LEAST = 0.01
+"""An input counts from this share of changed answers on."""
+
+CALLS = 100
+"""At most so many inputs are replaced, spread evenly over the sequence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Influence:
+    """How many answers change, and by how much, when an input some lags before them is replaced."""
+
+    lags: Array
+    """How many steps lie between the replaced input and the answer, ascending: (L,)."""
+    changed: Array
+    """The share of the answers that are another class; of answers that are numbers, that move by more than a hundredth
+    of their spread: (L,)."""
+    moved: Array
+    """The root mean square change of the outputs, relative to how far two sequences differ: (L,)."""
+    counted: Array
+    """How many answers were compared: (L,)."""
+    classes: bool
+    """Whether answers are classes, the largest of several outputs, or numbers."""
+    per_sequence: Array = field(repr=False)
+    """The share of changed answers of each sequence: (L, B); nan where nothing was compared."""
+
+    @property
+    def reach(self) -> int | None:
+        """The largest lag at which at least 1 % of the answers change; None if there is none."""
+        used = self.lags[self.changed >= LEAST]
+        return int(used[-1]) if len(used) else None
+
+    def __str__(self) -> str:
+        if self.reach is None:
+            return f"its answers depend on none of the inputs, up to {self.lags[-1]} steps back"
+        at = int(np.argmax(self.lags == self.reach))
+        most = int(np.argmax(self.changed))
+        words = f"its answers depend on inputs up to {self.reach} steps back"
+        words += f" ({self.changed[at]:.0%} change if that one is replaced"
+        words += f", {self.changed[most]:.0%} at {self.lags[most]} steps, the most)" if most != at else ")"
+        return words + (
+            "" if self.reach < self.lags[-1] else f", the farthest of {len(self.lags)} lags that were tried"
+        )
+
+
+def influence(
+    predict: Callable[[Array], Any],
+    xs: ArrayLike,
+    lengths: ArrayLike | None = None,
+    rng: np.random.Generator | int | None = 0,
+) -> Influence:
+    """Replace x_k of each sequence by that of another, for each k, and compare the answers.
+
+    Args:
+        predict: gives outputs for sequences such as `xs`, as an array or tensor: (B, ...) for an answer at the end of
+            each sequence, (T, B, ...) for one at every step. Several outputs in the last axis are scores of classes.
+            It must give the same for the same sequences: call `model.eval()` before.
+        xs: (T, B, ...) sequences of the task; what replaces an input is taken from the same step of another one.
+        lengths: (B,) how long each padded sequence is; by default T.
+        rng: generator or seed, for the choice of the other sequence.
+
+    Raises:
+        InputError: there are fewer than two sequences or no step at all, the lengths or outputs do not fit, or
+            `predict` is random.
+    """
+    x = np.asarray(raw(xs))
+    if x.ndim < 2 or x.shape[0] < 1 or x.shape[1] < 2:
+        raise InputError(f"influence: got xs of shape {x.shape}, expected (T, B, ...) with at least two sequences")
+    T, B = x.shape[:2]
+    n = np.full(B, T) if lengths is None else np.asarray(raw(lengths))
+    if n.shape != (B,) or n.dtype.kind not in "iu" or n.min() < 1 or n.max() > T:
+        raise InputError(f"influence: got lengths {n!r:.80}, expected {B} integers from 1 to {T}")
+    rng = np.random.default_rng(rng)
+
+    def answers(sequences: Array) -> Array:
+        with no_grad():
+            y = np.asarray(raw(predict(sequences)), np.float64)
+        if y.shape[:1] != (B,) and y.shape[:2] != (T, B):
+            raise InputError(f"influence: predict gave shape {y.shape}, expected ({B}, ...) or ({T}, {B}, ...)")
+        every_step = y.shape[:2] == (T, B) and (y.ndim > 2 or T != B)
+        return y.reshape(T, B, -1) if every_step else y.reshape(1, B, -1)
+
+    base = answers(x)
+    if not np.array_equal(base, answers(x), equal_nan=True):
+        raise InputError("influence: predict gave different answers for the same sequences; call model.eval() first")
+    classes = base.shape[-1] > 1
+    spread = base.std(axis=1, keepdims=True)
+    scale = np.sqrt(np.mean(spread**2)) * np.sqrt(2) or 1.0
+    at = np.arange(T)[:, None] if len(base) == T > 1 else (n - 1)[None, :]  # the step of each answer
+    compared, changed, moved = np.zeros((T, B)), np.zeros((T, B)), np.zeros((T, B))
+    for k in np.unique(np.linspace(0, T - 1, min(T, CALLS)).round().astype(int)):
+        donor = _donors(x[k], n > k, rng)
+        if (donor < 0).all():
+            continue
+        swapped = x.copy()
+        swapped[k] = np.where((donor >= 0).reshape(B, *[1] * (x.ndim - 2)), x[k][donor], x[k])
+        y = answers(swapped)
+        differs = np.argmax(y, -1) != np.argmax(base, -1) if classes else np.abs(y - base)[..., 0] > LEAST * scale
+        size = np.mean(np.square((y - base) / scale), -1)
+        counts = (donor >= 0) & (at >= k) & (at < n)
+        lag = np.broadcast_to(at - k, counts.shape)
+        for values, target in ((np.ones_like(size), compared), (differs, changed), (size, moved)):
+            np.add.at(target, (lag[counts], np.nonzero(counts)[1]), np.broadcast_to(values, counts.shape)[counts])
+    lags = np.flatnonzero(compared.any(1))
+    if not len(lags):
+        raise InputError("influence: all sequences are the same, so no input can be replaced by another one")
+    counted = compared[lags].sum(1)
+    with np.errstate(invalid="ignore"):
+        return Influence(
+            lags=lags,
+            changed=changed[lags].sum(1) / counted,
+            moved=np.sqrt(moved[lags].sum(1) / counted),
+            counted=counted.astype(int),
+            classes=classes,
+            per_sequence=changed[lags] / compared[lags],
+        )
+
+
+def _donors(x: Array, alive: Array, rng: np.random.Generator) -> Array:
+    """For each sequence another one whose input differs; -1 where there is none."""
+    found = np.full(len(x), -1)
+    flat = x.reshape(len(x), -1)
+    for b in np.flatnonzero(alive):
+        others = np.flatnonzero(alive & (flat != flat[b]).any(1))
+        if len(others):
+            found[b] = rng.choice(others)
+    return found
+
+
+__all__ = ["Influence", "influence"]
