@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import matplotlib
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ matplotlib.use("Agg")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="fail when any test is skipped")
+    parser.addoption("--native", action="store_true", help='compile with native loops wherever backend is "auto"')
     parser.addoption("--update-golden", action="store_true", help="write the expected DOT files anew")
 
 
@@ -21,6 +24,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if session.config.getoption("--no-skips") and skipped and exitstatus == 0:
         reporter.write_line(f"{len(skipped)} tests were skipped, and --no-skips forbids it", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.config.getoption("--native"):
+        monkeypatch.setattr(sys.modules["tinygrad_rnn.compiler.step"], "AUTO", "native")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -384,4 +385,10 @@ def _stays_contiguous(node: Node, base: Place) -> bool:
     return base.contiguous and (
         node.primitive in (ops.reshape, ops.expand_dims, ops.stack)
         or (node.primitive is getitem_p and node.rolled and ref.delay is None and node.params["key"].__class__ is int)
+        or (node.primitive is getitem_p and not node.rolled and _is_run(node.params["key"]))
     )
+
+
+def _is_run(key: Any) -> bool:
+    """Whether an index picks neighbours along the first axis."""
+    return type(key) is slice and key.step in (None, 1)

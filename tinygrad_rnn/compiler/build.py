@@ -9,6 +9,7 @@ from .distribute import CircularError, distribute
 from .forms import once
 from .ir import Program, check
 from .lower import lower
+from .native.lower import with_native_loops
 from .operations import Op
 from .reroll import reroll
 from .source import Source
@@ -16,14 +17,26 @@ from .trace import Trace
 
 
 class Built(NamedTuple):
-    """A program, its source, and the operations that were taken out of a loop, each with the reason."""
+    """What a trace became.
+
+    Attributes:
+        program: the loops, and what runs once.
+        source: the program in NumPy.
+        runs: what is run: the source, or the same with native loops.
+        misfits: the operations that were taken out of a loop, each with the reason.
+        native: the text of each native loop.
+        notes: which loops are native, and why others are not; None where none was asked for.
+    """
 
     program: Program
     source: Source
+    runs: Source
     misfits: list[tuple[Op, str]]
+    native: list[str]
+    notes: list[str] | None
 
 
-def build(trace: Trace) -> Built:
+def build(trace: Trace, backend: str) -> Built:
     """Find the loops of a trace, distribute them, check the result, and write it down."""
     straight: set[int] = set()
     while True:
@@ -34,4 +47,9 @@ def build(trace: Trace) -> Built:
         except CircularError as circle:
             straight.update(n for node in circle.nodes for n in rolled.members[node].tolist())
     check(program)
-    return Built(program, Source(lower(program, allocate(program))), rolled.misfits)
+    source = Source(lower(program, allocate(program)))
+    if backend != "native":
+        return Built(program, source, source, rolled.misfits, [], None)
+    native, texts, notes = with_native_loops(program)
+    runs = Source(lower(native, allocate(native))) if texts else source
+    return Built(program, source, runs, rolled.misfits, texts, notes)

@@ -9,7 +9,7 @@ from .ir import Loop, Node, Part
 from .operations import Op
 
 
-def explain(schedule: Sequence[Part], misfits: Sequence[tuple[Op, str]]) -> str:
+def explain(schedule: Sequence[Part], misfits: Sequence[tuple[Op, str]], notes: Sequence[str] = ()) -> str:
     """One line for each loop, then what runs once for all steps, then what did not roll and why."""
     lines = []
     at_once: list[Node] = []
@@ -25,6 +25,7 @@ def explain(schedule: Sequence[Part], misfits: Sequence[tuple[Op, str]]) -> str:
     for node in at_once:
         lines.append(f"all {node.hi - node.lo + 1} steps at once: {_name(node)}")
     lines.append(f"{single} operations run once, outside of time")
+    lines.extend(notes)
     for op, why in misfits[:20]:
         name = op.primitive.name if op.primitive else "?"
         lines.append(f"not rolled: {name} of step {op.step}{f' in {terminal(op.scope)}' if op.scope else ''}: {why}")

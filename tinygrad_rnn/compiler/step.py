@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import repeat
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,8 +21,11 @@ from .explain import explain
 from .picture import dot
 from .trace import trace
 
+AUTO = "numpy"
+"""What `backend="auto"` means."""
 
-def compile(loss_fn: Callable[..., Any]) -> Compiled:
+
+def compile(loss_fn: Callable[..., Any], backend: Literal["auto", "numpy", "native"] = "auto") -> Compiled:
     """Turn a loss function on tensors into a fast function that returns the loss and its gradients.
 
     The function is run once on tensors, for each new combination of shapes and dtypes; what it
@@ -42,16 +45,20 @@ def compile(loss_fn: Callable[..., Any]) -> Compiled:
 
     Args:
         loss_fn: the loss of parameters and a batch.
+        backend: "native" turns loops into machine code, where llvmlite is installed (`pip install
+            tinygrad_rnn[native]`) and the loop fits; the others, and "numpy", run as the source says. "auto" chooses.
 
     Returns:
         A function `step(params, *batch) -> (loss, grads)`; see `Compiled`.
 
     Raises:
-        InputError: `loss_fn` cannot be called.
+        InputError: `loss_fn` cannot be called, or there is no such backend.
     """
+    if backend not in ("auto", "numpy", "native"):
+        raise InputError(f'compile: got backend {backend!r}, expected "auto", "numpy" or "native"')
     if not callable(loss_fn):
         raise InputError(f"compile: got {type(loss_fn).__name__}, expected a function loss_fn(params, *batch)")
-    return Compiled(loss_fn)
+    return Compiled(loss_fn, AUTO if backend == "auto" else backend)
 
 
 class Compiled:
@@ -73,8 +80,8 @@ class Compiled:
         DTypeError: a parameter is not floating, or an argument is neither an array nor hashable.
     """
 
-    def __init__(self, loss_fn: Callable[..., Any]) -> None:
-        self.loss_fn = loss_fn
+    def __init__(self, loss_fn: Callable[..., Any], backend: str = "numpy") -> None:
+        self.loss_fn, self._wanted = loss_fn, backend
         self.programs: dict[Any, Program] = {}
         self._last: Program | None = None
 
@@ -85,7 +92,7 @@ class Compiled:
         key = (structure, *[_flatten(x, leaves, "batch") for x in batch], *[(x.shape, x.dtype) for x in leaves])
         program = self.programs.get(key)
         if program is None:
-            program = self.programs[key] = Program(self.loss_fn, (params, *batch), leaves, count)
+            program = self.programs[key] = Program(self.loss_fn, (params, *batch), leaves, count, self._wanted)
         self._last = program
         before = program.random_states() if program.calls == 1 else []
         found = iter(program(leaves))
@@ -125,6 +132,11 @@ class Compiled:
         """The NumPy source of the program of the last call."""
         return self.program.source.text
 
+    @property
+    def backend(self) -> str:
+        """What runs the loops of the program of the last call: "native" if any of them is machine code, or "numpy"."""
+        return "native" if self.program.native else "numpy"
+
     def explain(self) -> str:
         """What became a loop, what runs once for all steps, and what did not roll, and why."""
         return self.program.explain()
@@ -142,11 +154,17 @@ class Program:
         ir: loops, and nodes that run once, in order.
         extra: what the loss function returned beside the loss.
         misfits: operations that were taken out of a loop, each with the reason.
+        native: the text of each native loop, in LLVM's language.
         calls: how often it ran.
     """
 
     def __init__(
-        self, loss_fn: Callable[..., Any], arguments: Sequence[Any], leaves: Sequence[Array], count: int
+        self,
+        loss_fn: Callable[..., Any],
+        arguments: Sequence[Any],
+        leaves: Sequence[Array],
+        count: int,
+        backend: str = "numpy",
     ) -> None:
         own = [tensor for argument in arguments for tensor in _own_tensors(argument)]
         tensors = [
@@ -160,7 +178,7 @@ class Program:
         filled = [_unflatten(argument, rest) for argument in arguments]
         with _no_collection(), OneThread():
             traced = trace(loss_fn, filled, tensors, names, count)
-            self.ir, self.source, self.misfits = build(traced)
+            self.ir, self.source, self._runs, self.misfits, self.native, self._notes = build(traced, backend)
             self.extra = _unflatten(traced.extra, repeat(np.bool_()))  # the containers alone, not what was in them
         self.calls = 0
         self._drawings = traced.ops.drawings
@@ -173,22 +191,22 @@ class Program:
         self.calls += 1
         if self.calls > 1:  # the first call runs on what tracing drew
             self._draw(random)
-        with OneThread() if self.source.small else nullcontext():
+        with OneThread() if self._runs.small else nullcontext():
             found = run(*leaves)
         self._idle.append((run, random))
         return found
 
     def _make(self) -> tuple[Callable[..., Any], dict[str, Array]]:
         """A run with buffers of its own, and those of them that random numbers are written into."""
-        names = {name for places in self.source.drawn.values() for name, _ in places}
-        random = {name: self.source.constants[name].copy() for name in names}
-        return self.source.make(random), random
+        names = {name for places in self._runs.drawn.values() for name, _ in places}
+        random = {name: self._runs.constants[name].copy() for name in names}
+        return self._runs.make(random), random
 
     def _draw(self, random: dict[str, Array]) -> None:
         """Draw what the loss function would draw, in its order, so that the numbers are those of an eager call."""
         for k, drawing in enumerate(self._drawings):
             numbers = drawing.draw()
-            for name, at in self.source.drawn.get(k, ()):
+            for name, at in self._runs.drawn.get(k, ()):
                 random[name][at] = numbers
 
     def random_states(self) -> list[tuple[np.random.Generator, Any]]:
@@ -197,7 +215,7 @@ class Program:
 
     def explain(self) -> str:
         """See `Compiled.explain`."""
-        return explain(self.ir.schedule, self.misfits)
+        return explain(self.ir.schedule, self.misfits, self._notes or [])
 
 
 @contextmanager

@@ -27,6 +27,15 @@ def _libraries() -> list[Any]:
     return [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
 
 
+_lowered_from: list[int] = []
+"""The numbers of threads that are lowered now, and go back to these."""
+
+
+def allowed() -> int:
+    """How many threads the caller lets NumPy's products use, also while `OneThread` holds them at one."""
+    return max([1, *(lib.get_num_threads() for lib in _libraries()), *_lowered_from])
+
+
 class OneThread:
     """`with one_thread:` runs the body with one BLAS thread; 2 microseconds.
 
@@ -38,6 +47,7 @@ class OneThread:
 
     def __enter__(self) -> None:
         lowered = [(lib, n) for lib in _libraries() if (n := lib.get_num_threads()) > 1]
+        _lowered_from.extend(n for _, n in lowered)
         for lib, _ in lowered:
             lib.set_num_threads(1)
         self._lowered.append(lowered)
@@ -47,3 +57,4 @@ class OneThread:
     ) -> None:
         for lib, n in self._lowered.pop():
             lib.set_num_threads(n)
+            _lowered_from.remove(n)

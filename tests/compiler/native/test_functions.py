@@ -13,7 +13,7 @@ pytest.importorskip("llvmlite")
 
 from tinygrad_rnn.compiler.native.functions import ELEMENTWISE
 from tinygrad_rnn.compiler.native.isa import Vector, available, using
-from tinygrad_rnn.compiler.native.machine import addresses, build
+from tinygrad_rnn.compiler.native.machine import address, build
 from tinygrad_rnn.compiler.native.writer import Function, Module
 from tinygrad_rnn.errors import InputError
 
@@ -35,13 +35,13 @@ def program(path: str, dtype: str, size: int) -> dict[str, Callable[..., None]]:
             for j, n in f.columns(size):
                 f.store(write(f, *(f.load(f.at(f"%x{i}", j), n) for i in range(ARITY[name]))), f.at("%y", j), n)
             f.close()
-        return build(module, {name: arity + 1 for name, arity in ARITY.items()})
+        return build(module.text, isa, **{name: arity + 1 for name, arity in ARITY.items()})
 
 
 def run(name: str, path: str, *operands: Array) -> Array:
     size, dtype = operands[0].size, operands[0].dtype
     y = np.full(size + 3, 7, dtype)  # what stands behind the row must stay
-    program(path, dtype.str, size)[name](*addresses([*operands, y]))
+    program(path, dtype.str, size)[name](*map(address, [*operands, y]))
     assert (y[size:] == 7).all()
     return y[:size]
 
@@ -110,4 +110,4 @@ def test_comments_stay_comments() -> None:
         f.note("h = tanh(a)\n  ret void\n}\ndefine void @evil() { ret void }")
         f.close()
     assert "\ndefine void @evil" not in module.text
-    assert list(build(module, {"run": 0})) == ["run"]
+    assert list(build(module.text, isa, run=0)) == ["run"]

@@ -9,7 +9,7 @@ pytest.importorskip("llvmlite")
 
 from tinygrad_rnn.compiler.native import product
 from tinygrad_rnn.compiler.native.isa import Vector, available, using
-from tinygrad_rnn.compiler.native.machine import addresses, build
+from tinygrad_rnn.compiler.native.machine import address, build
 from tinygrad_rnn.compiler.native.product import Inner, Product, Rows
 from tinygrad_rnn.compiler.native.writer import Function, Module
 
@@ -25,15 +25,15 @@ def multiply(A: Array, B: Array, D: Array | None, path: str, transposed: bool = 
     given = np.ascontiguousarray(B.T) if transposed else B
     with using(path) as isa:
         module = Module(Vector(isa, A.dtype))
-        p = Product(module.vector, M if known else None, N, K)
+        p = Product(module.vector, M, N, K)
         f = Function(module, "run", ["ptr %A", "ptr %B", "ptr %C", "ptr %D", "ptr %packed", "i64 %M"])
         p.pack(f, Rows("%B", K if transposed else N), "%packed", transposed)
         start = None if D is None else Rows("%D", N if D.ndim == 2 else 0)
         p.write(f, M if known else "%M", Rows("%A", K), [Inner(K, 1, 0)], "%packed", Rows("%C", N + 5), start)
         f.close()
-        packed = np.empty(p.packed_size, A.dtype)
-        run = build(module, {"run": 6})["run"]
-    run(*addresses([A, given, room, A if D is None else D, packed]), M)
+        packed = np.empty(p.columns * K, A.dtype)
+        run = build(module.text, isa, run=6)["run"]
+    run(*map(address, [A, given, room, A if D is None else D, packed]), M)
     assert (room[:, N:] == 7).all()
     return room[:, :N]
 
@@ -48,8 +48,8 @@ def contract(A: Array, B: Array, path: str) -> Array:
         inner = [Inner("%T", P * M, P * N), Inner(P, M, N)]
         Product(module.vector, M, N, None).write(f, M, Rows("%A", 1), inner, "%B", Rows("%C", N), Rows("%C", N))
         f.close()
-        run = build(module, {"run": 4})["run"]
-    run(*addresses([A, B, C]), T)
+        run = build(module.text, isa, run=4)["run"]
+    run(*map(address, [A, B, C]), T)
     return C
 
 

@@ -131,7 +131,7 @@ ELEMENTWISE: dict[str, Callable[..., str]] = {
     "divide": lambda f, a, b: f.binary("fdiv", a, b),
     "negative": lambda f, a: f.negative(a),
     "positive": lambda f, a: a,
-    "absolute": lambda f, a: f.native("fabs", a),
+    "abs": lambda f, a: f.native("fabs", a),
     "square": lambda f, a: f.binary("fmul", a, a),
     "sqrt": lambda f, a: f.native("sqrt", a),
     "reciprocal": lambda f, a: f.binary("fdiv", f.constant(1.0), a),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import Any
 
+from ...core.tensor import Array
 from .isa import Isa
-from .writer import Module
 
 
 @cache
@@ -23,21 +23,23 @@ def missing() -> str | None:
     return None if version >= (0, 45) else f"llvmlite is {llvmlite.__version__}, and 0.45 or newer is needed"
 
 
-def build(module: Module, names: Mapping[str, int]) -> dict[str, Callable[..., None]]:
-    """Compile a module; gives the functions that are called from outside, which keep their code alive.
+@lru_cache(maxsize=128)
+def build(text: str, isa: Isa, **arguments: int) -> dict[str, Callable[..., None]]:
+    """Compile a module's text; gives the functions that are called from outside, which keep their code alive.
 
     Args:
-        module: the program.
-        names: for each of those functions how many addresses and whole numbers it takes.
+        text: the program.
+        isa: what it was written for.
+        arguments: for each of those functions how many addresses and whole numbers it takes.
     """
     import llvmlite.binding as llvm
 
-    parsed = llvm.parse_assembly(module.text)
+    parsed = llvm.parse_assembly(text)
     parsed.verify()
-    engine = llvm.create_mcjit_compiler(parsed, _target(module.vector.isa))
+    engine = llvm.create_mcjit_compiler(parsed, _target(isa))
     engine.finalize_object()
     found: dict[str, Callable[..., None]] = {}
-    for name, n in names.items():
+    for name, n in arguments.items():
         function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * n)(engine.get_function_address(name))
         function.engine = engine  # type: ignore[attr-defined]
         found[name] = function
@@ -52,6 +54,6 @@ def _target(isa: Isa) -> Any:
     return llvm.Target.from_default_triple().create_target_machine(cpu=isa.cpu, features=isa.features, opt=1)
 
 
-def addresses(arrays: Sequence[Any]) -> list[int]:
-    """Where each array begins in memory."""
-    return [x.__array_interface__["data"][0] for x in arrays]
+def address(x: Array) -> int:
+    """Where an array begins in memory."""
+    return int(x.__array_interface__["data"][0])

@@ -37,26 +37,29 @@ class Product:
 
     Args:
         vector: the vectors to use.
-        M: rows of the result, where known; else None, and the rows left over by the tiles go one by one.
+        M: about how many rows the result has.
         N: its columns.
         K: terms of each sum, if B is packed in panels; None if B stays as it is, row by row.
     """
 
-    def __init__(self, vector: Vector, M: int | None, N: int, K: int | None) -> None:
-        self.vector, self.M, self.N, self.K = vector, M, N, K
+    def __init__(self, vector: Vector, M: int, N: int, K: Index | None) -> None:
+        self.vector, self.N, self.K = vector, N, K
         self.vectors = -(-N // vector.lanes)
         self.m, self.n = tile(vector, M, N)
-        self.packed_size = 0 if K is None else self.vectors * vector.lanes * K
+        self.columns = self.vectors * vector.lanes
+        """Those of the panels together: B packed takes this many numbers for each term."""
 
     # ------------------------------------------------------------------ packing
-    def pack(self, f: Function, source: Rows, target: str, transposed: bool = False) -> None:
-        """Copy B, or B.T, into panels; the last columns are filled up with zeros."""
+    def pack(
+        self, f: Function, source: Rows, target: str, transposed: bool = False, k0: Index = 0, rows: Index | None = None
+    ) -> None:
+        """Copy B, or B.T, or its `rows` rows from k0 on, into panels; the last columns are filled up with zeros."""
         assert self.K is not None
         lanes = self.vector.lanes
         for first, panels, count, rest in self._panels():
-            with f.loop(0, panels) as (p, _), f.loop(0, self.K) as (k, _):
+            with f.loop(0, panels) as (p, _), f.loop(0, self.K if rows is None else rows) as (k, _):
                 column = f.add(first * lanes, f.multiply(p, count * lanes))
-                to = f.at(target, f.multiply(column, self.K), (k, count * lanes))
+                to = f.at(target, f.multiply(column, self.K), (f.add(k0, k), count * lanes))
                 for v in range(count):
                     n = rest if v == count - 1 else None
                     if transposed:
@@ -97,7 +100,7 @@ class Product:
             f: where to write.
             rows: rows of the result.
             A: its rows.
-            inner: the counters of the sum, the outermost first; for a packed B the one is (K, stride in A, ignored).
+            inner: the counters of the sum, the outermost first; for a packed B their strides in B are ignored.
             B: the panels, or the first row.
             C: the result.
             start: what the sums start from, such as a row of biases with stride 0; None for zero.
@@ -109,14 +112,14 @@ class Product:
         k = inner[0]
         short = [Inner(cut, k.a, k.b)]
         self._all(f, rows, A, short, B, C, start)
-        assert self.K is not None
+        assert isinstance(self.K, int)
         with f.loop(cut, self.K, cut) as (k0, _):
             panel = f.at(B, (k0, self.n * self.vector.lanes))
             self._all(f, rows, Rows(f.at(A.pointer, (k0, k.a)), A.stride), short, panel, C, C)
 
     def _cut(self) -> int | None:
         """How many terms of the sum to take at a time, or None for all."""
-        if self.K is None or self.vectors % self.n:
+        if not isinstance(self.K, int) or self.vectors % self.n:
             return None
         most = _PANEL_BYTES // (self.n * self.vector.lanes * self.vector.size)
         fitting = [c for c in range(most // 2, most + 1) if c and self.K % c == 0]
@@ -130,7 +133,12 @@ class Product:
             with f.loop(0, panels) as (p, _):
                 column = f.add(first * lanes, f.multiply(p, count * lanes))
                 panel = f.at(B, column if self.K is None else f.multiply(column, self.K))
-                counters = inner if self.K is None else [inner[0]._replace(b=count * lanes)]
+                counters = list(inner)
+                if self.K is not None:
+                    width: Index = count * lanes
+                    for at in reversed(range(len(counters))):
+                        counters[at] = counters[at]._replace(b=width)
+                        width = f.multiply(width, counters[at].terms)
                 c = Rows(f.at(C.pointer, column), C.stride)
                 d = None if start is None else Rows(f.at(start.pointer, column), start.stride)
                 for i, m in self._row_blocks(f, rows):
@@ -218,20 +226,20 @@ def _moved(f: Function, rows: Rows, i: Index) -> Rows:
     return Rows(f.at(rows.pointer, (i, rows.stride)), rows.stride)
 
 
-def tile(vector: Vector, M: int | None, N: int) -> tuple[int, int]:
+def tile(vector: Vector, M: int, N: int) -> tuple[int, int]:
     """Rows and vectors of the tile that takes the fewest cycles for M x N sums.
 
     A turn of k takes a cycle for each product and sum, at least four until a sum can be added to again, and half a
     cycle (a whole one with narrower vectors) for each load.
     """
-    vectors, M = -(-N // vector.lanes), 48 if M is None else M
+    vectors = -(-N // vector.lanes)
 
     def turn(m: int, n: int) -> float:
         loads = (m + n) * (0.5 if vector.isa.bits == 512 else 1.0)
         return max(m * n, 4, loads) + 0.2 * (m + n) + 0.3
 
     def cost(m: int, n: int) -> float:
-        heights, widths = ((m, M // m), (M % m, 1)), ((n, vectors // n), (vectors % n, 1))
+        heights, widths = ((m, M // m), (1, M % m)), ((n, vectors // n), (vectors % n, 1))
         return sum(i * j * turn(h, w) for h, i in heights for w, j in widths if h and w)
 
     fitting = [

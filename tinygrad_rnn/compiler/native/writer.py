@@ -136,9 +136,12 @@ class Function:
             self.intrinsic(f"masked.store.{v.suffix}.p0", "void", [v.type, "ptr", "i32", v.flags], values)
 
     def broadcast(self, pointer: str) -> str:
-        """One number in every lane."""
+        """The number at an address in every lane."""
+        return self.splat(self.op(f"load {self.vector.number}, ptr {pointer}, align {self.vector.size}"))
+
+    def splat(self, number: str) -> str:
+        """A number in every lane."""
         v = self.vector
-        number = self.op(f"load {v.number}, ptr {pointer}, align {v.size}")
         first = self.op(f"insertelement {v.type} poison, {v.number} {number}, i64 0")
         return self.op(f"shufflevector {v.type} {first}, {v.type} poison, <{v.lanes} x i32> zeroinitializer")
 

@@ -1,0 +1,437 @@
+"""Loop: a region written down: all steps of a part of the batch, in chunks of time.
+
+The function `part` has the addresses and sizes in a table, and so depends on no length: in every chunk the products
+that wait for nothing come first, for all its steps, then the steps, then what is added up over them. `pack`
+brings the weights into panels, once a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..ir import Node, Read
+from ..operations import total
+from .isa import Vector, current
+from .product import Inner, Product, Rows
+from .region import WRITTEN, Contract, Group, MisfitError, Multiply, Number, Operand, Place, Region, part_columns
+from .writer import Function, Index, Module
+
+_PACK = 1024
+"""Bytes of a row above which the rows of a sum over time are packed: they would fight for the same cache lines."""
+
+
+class Loop:
+    """The text of a region, and what its table must hold.
+
+    Attributes:
+        slots: what stands in the table, by number: an address, a stride or a size.
+        kept: how each node that is in memory is kept.
+        weights: for each weight (and whether it is transposed) the panels and where they begin.
+        packed: numbers in all panels.
+        sums: for each sum where it begins and how many numbers it has.
+        scratch: numbers for each row and step of a chunk that sums need.
+    """
+
+    def __init__(self, region: Region, threads: int) -> None:
+        self.region, self.kept = region, region.kept()
+        self.vector = Vector(current(), region.dtype)
+        self.module = Module(self.vector)
+        self.slots: dict[Any, int] = {}
+        self.weights: dict[tuple[Read, bool], tuple[Product, int]] = {}
+        self.packed = self.scratch = self.count = 0
+        self.sums: dict[Node, tuple[int, int]] = {}
+        self.rows_expected = max(1, region.batch // threads)
+        at = 0
+        for node in sorted((n for n in region.nodes if not n.rolled), key=lambda n: n.order):
+            size = 1
+            for n in node.shape:
+                size *= n
+            self.sums[node], at = (at, size), at + size
+        self.sums_size = at
+        self._part()
+        self._pack()
+
+    def slot(self, *what: Any) -> int:
+        return self.slots.setdefault(what, len(self.slots))
+
+    # ------------------------------------------------------------------ the part of a batch
+    def _part(self) -> None:
+        region = self.region
+        f = self.f = Function(self.module, "part", ["ptr %table", "ptr %work", "ptr %sums", "i64 %first", "i64 %end"])
+        self.values: dict[Any, Any] = {}
+        self.rows = f.subtract("%end", "%first")
+        self.n, self.chunk = self._given("steps"), self._given("chunk")
+        self._given("packed", kind="ptr")  # all before the loops, so that every block may use them
+        self._given("scratch")
+        for place in self._places():
+            if isinstance(place, Place):
+                self._base(place)
+            else:
+                self._number(place)
+        self.totals: dict[Node, tuple[str, str]] = {}
+        for node in self.sums:
+            if node.shape == ():
+                pair = tuple(f.op(f"alloca {self.vector.type}, align 64") for _ in range(2))
+                f.store("zeroinitializer", pair[1])
+                self.totals[node] = pair[0], pair[1]
+        self._begin()
+        self.base: Index = 0
+        with self._steps_of_chunks() as (base, count):
+            self.base = base
+            for product in region.before:
+                self._beforehand(product, base, count)
+            with f.loop(0, count) as (k, _):
+                t = f.subtract(f.add(base, f.subtract(count, 1)), k) if region.reverse else f.add(base, k)
+                for statement in region.steps:
+                    with self._when(statement, t):
+                        if isinstance(statement, Multiply):
+                            f.note(f"{statement.result.name or 'a product'}, K = {statement.K}, N = {statement.N}")
+                            self._multiply(statement, t, self.rows)
+                        else:
+                            self._group(statement, t)
+            for contract in region.after:
+                self._contract(contract, base, count)
+        for node, (_, whole) in self.totals.items():
+            self._add_up(whole, f.at("%sums", self.sums[node][0]))
+        f.close()
+
+    @contextmanager
+    def _steps_of_chunks(self) -> Iterator[tuple[Index, Index]]:
+        """The first step of each chunk and how many it has, counted from the loop's first step."""
+        f = self.f
+        chunks = f.op(f"sdiv i64 {f.add(self.n, f.subtract(self.chunk, 1))}, {self.chunk}")
+        with f.loop(0, chunks) as (c, _):
+            done = f.multiply(c, self.chunk)
+            count = f.least(self.chunk, f.subtract(self.n, done))
+            yield (f.subtract(f.subtract(self.n, done), count) if self.region.reverse else done), count
+
+    def _given(self, *what: Any, kind: str = "i64") -> Any:
+        if what not in self.values:
+            self.values[what] = self.f.argument("%table", self.slot(*what), kind)
+        return self.values[what]
+
+    def _places(self) -> Iterator[Place | Number]:
+        """Every place that is read or written, and every number that is read."""
+        region = self.region
+        for node in self.kept:
+            yield Place(node, 0, 0, node.shape[-1])
+            for start in node.initials.values():
+                found = 0.0 if start is None else region.look(start, node.shape[-1])
+                if isinstance(found, (Place, Number)):
+                    yield found
+        for statement in [*region.before, *region.steps]:
+            if isinstance(statement, Multiply):
+                yield from [p for p in (statement.a, statement.start) if p is not None]
+                continue
+            for node in statement.members:
+                for a in region.reads(node):
+                    found = region.look(a, region.width(node)) if a not in self._parts_of(node) else 0.0
+                    if isinstance(found, (Place, Number)):
+                        yield found
+        for contract in region.after:
+            yield from (contract.a, contract.b)
+
+    def _parts_of(self, node: Node) -> list[Any]:
+        """What a sum of a scatter reads: it is taken from the scatter's own operands."""
+        return [a for a in self.region.reads(node) if node.operation == "sum" and a.node.operation == "scatter"]
+
+    def _base(self, place: Place) -> tuple[str, Index]:
+        """Where the source of a place begins for this part of the batch, and how far it is from step to step."""
+        source = place.source
+        if ("base", source) not in self.values:
+            f = self.f
+            if isinstance(source, Read):
+                pointer = self._given("address", source, kind="ptr")
+                timed = place.delay is not None
+                stride: Index = self._given("stride", source) if timed else 0
+            else:
+                how = self.kept[source]
+                pointer = (
+                    self._given("address", source, kind="ptr")
+                    if how == "slab"
+                    else f.at("%work", self._given("at", source))
+                )
+                stride = 0 if how == "one" else self._given("stride", source)
+            self.values["base", source] = pointer, stride
+            if not isinstance(source, Read) and self.kept[source] != "slab":
+                self.values["first", source, source.shape[-1]] = pointer
+        pointer, stride = self.values["base", source]
+        key = ("first", source, place.stride)
+        if key not in self.values:
+            moved = self.f.multiply("%first", place.stride)
+            self.values[key] = self._moved(pointer, moved, place.flags)
+        return self.values[key], stride
+
+    def _number(self, number: Number) -> str:
+        """It in all lanes."""
+        f, v = self.f, self.vector
+        if number not in self.values:
+            x = f.argument("%table", self.slot("number", number.constant), "double")
+            x = f.op(f"fptrunc double {x} to float") if v.single else x
+            self.values[number] = f.splat(x)
+        return self.values[number]
+
+    def _moved(self, pointer: str, by: Index, flags: bool) -> str:
+        if not flags or by == 0:
+            return self.f.at(pointer, by)
+        return self.f.op(f"getelementptr i8, ptr {pointer}, i64 {by}")
+
+    def _row(self, place: Place, t: Index) -> str:
+        """Where a place begins at step t, counted from the loop's first step."""
+        f, source, region = self.f, place.source, self.region
+        pointer, stride = self._base(place)
+        if stride == 0 or place.delay is None:
+            return self._moved(pointer, place.column, place.flags)
+        if isinstance(source, Read):
+            row = f.add(t, region.lo - place.delay - region.span(source)[0])
+        elif self.kept[source] == "slab":
+            row = f.add(t, region.lo - place.delay - region.held(source)[0])
+        elif self.kept[source] == "two":
+            row = f.op(f"and i64 {f.subtract(t, place.delay)}, 1") if isinstance(t, str) else (t - place.delay) & 1
+        else:
+            row = f.subtract(t, self.base)
+        return self._moved(pointer, f.add(f.multiply(row, stride), place.column), place.flags)
+
+    def _begin(self) -> None:
+        """What is read of the step before the first: the initial values."""
+        f, region = self.f, self.region
+        for node in self.kept:
+            if self.kept[node] not in ("slab", "two"):
+                continue
+            for step, start in node.initials.items():
+                t = f.add(self.n, step - 1 - region.hi) if step > node.hi else step - region.lo
+                found: Operand = 0.0 if start is None else region.look(start, node.shape[-1])
+                to = self._row(Place(node, 0, 0, node.shape[-1]), t)
+                given = self._row(found, 0) if isinstance(found, Place) else ""
+                with f.loop(0, self.rows, some=True) as (b, _):
+                    for j, n in f.columns(node.shape[-1]):
+                        if isinstance(found, Place):
+                            value = self._load(
+                                found, self._moved(given, f.multiply(b, found.stride), found.flags), j, n
+                            )
+                        elif isinstance(found, Number):
+                            value = self._number(found)
+                        else:
+                            assert isinstance(found, float)
+                            value = f.constant(found)
+                        f.store(value, f.at(to, (b, node.shape[-1]), j), n)
+
+    @contextmanager
+    def _when(self, statement: Multiply | Group, t: Index) -> Iterator[None]:
+        """The steps at which a statement runs, if not all of the loop's."""
+        f, region = self.f, self.region
+        lo, hi = region.times(statement.node if isinstance(statement, Multiply) else statement.members[0])
+        tests = [f.op(f"icmp sge i64 {t}, {lo - region.lo}")] if lo > region.lo else []
+        tests += [f.op(f"icmp slt i64 {t}, {f.add(self.n, hi - region.hi)}")] if hi < region.hi else []
+        if not tests:
+            yield
+        else:
+            with f.when(tests[0] if len(tests) == 1 else f.op(f"and i1 {tests[0]}, {tests[1]}")):
+                yield
+
+    # ------------------------------------------------------------------ elementwise
+    def _group(self, group: Group, t: Index) -> None:
+        f, region = self.f, self.region
+        names = [f"{n.name} = {n.operation}" if n.name else n.operation for n in group.members]
+        f.note(", ".join(names))
+        inside = set(group.members)
+        looks: dict[tuple[Node, int], Operand] = {}
+        rows: dict[Place, str] = {}
+        for node in group.members:
+            for i, a in enumerate(region.reads(node)):
+                if a in self._parts_of(node):
+                    continue
+                found = region.look(a, group.width)
+                if isinstance(found, Node) and found not in inside:
+                    found = Place(found, 0, 0, group.width)
+                looks[node, i] = found
+                if isinstance(found, Place) and found not in rows:
+                    rows[found] = self._row(found, t)
+            if node in self.kept:
+                place = Place(node, 0, 0, node.shape[-1])
+                rows[place] = self._row(place, t)
+            if node in self.totals:
+                f.store("zeroinitializer", self.totals[node][0])
+        with f.loop(0, self.rows, some=True) as (b, _):
+            at = {p: self._moved(pointer, f.multiply(b, p.stride), p.flags) for p, pointer in rows.items()}
+            single = {p: self._load(p, at[p], 0, None) for p in at if p.single}
+            for j, n in f.columns(group.width):
+                values: dict[Operand, str] = {}
+
+                def value(x: Operand, j: Index = j, n: int | None = n, values: dict[Operand, str] = values) -> str:
+                    if isinstance(x, float):
+                        return f.constant(x)
+                    if isinstance(x, Number):
+                        return self._number(x)
+                    if x in values:
+                        return values[x]
+                    if isinstance(x, Node):
+                        raise AssertionError(f"{x} is in no register")
+                    return values.setdefault(x, single[x] if x.single else self._load(x, at[x], j, n))
+
+                for node in group.members:
+                    if node.operation == "scatter" or not node.rolled:
+                        self._spread(node, looks, value, at, j, n)
+                        continue
+                    operands = [value(looks[node, i]) for i in range(len(node.args))]
+                    values[node] = self._apply(node, operands, looks)
+                    if node in self.kept:
+                        f.store(values[node], f.at(at[Place(node, 0, 0, node.shape[-1])], j), n)
+        for node in group.members:
+            if node in self.totals:
+                step, whole = self.totals[node]
+                f.store(f.binary("fadd", f.load(whole), f.load(step)), whole)
+
+    def _spread(self, node: Node, looks: Any, value: Any, at: dict[Place, str], j: Index, n: int | None) -> None:
+        """A scatter's parts into its columns; a sum's numbers onto its sums."""
+        f = self.f
+        if node.operation == "scatter":
+            if node in self.kept:
+                to = at[Place(node, 0, 0, node.shape[-1])]
+                for i, column in enumerate(part_columns(node)):
+                    f.store(value(looks[node, i]), f.at(to, j, column or 0), n)
+            return
+        source = node.args[0].node
+        parts = [(0, looks[node, 0])] if (node, 0) in looks else [
+            (column or 0, looks[source, i]) for i, column in enumerate(part_columns(source))
+        ]  # fmt: skip
+        for column, operand in parts:
+            x = value(operand)
+            if node in self.totals:
+                step = self.totals[node][0]
+                if n is not None:
+                    lanes = ", ".join(f"i1 {int(i < n)}" for i in range(self.vector.lanes))
+                    x = f.select(f"<{lanes}>", x, "zeroinitializer")
+                f.store(f.binary("fadd", f.load(step), x), step)
+            else:
+                to = f.at("%sums", self.sums[node][0], column, j)
+                f.store(f.binary("fadd", f.load(to, n), x), to, n)
+
+    def _apply(self, node: Node, x: list[str], looks: Any) -> str:
+        f = self.f
+        flags = [isinstance(p := looks[node, i], Place) and p.flags for i in range(len(x))]
+        if node.operation == "where":
+            if flags != [True, False, False]:
+                raise MisfitError("where() with a mask that is computed in the loop")
+            return f.select(x[0], x[1], x[2])
+        x = [f.select(v, f.constant(1.0), "zeroinitializer") if flag else v for v, flag in zip(x, flags, strict=True)]
+        if node.primitive is total:
+            y = x[0]
+            for term in x[1:]:
+                y = f.binary("fadd", y, term)
+            return y
+        assert node.primitive is not None
+        return WRITTEN[node.primitive](f, *x)
+
+    def _load(self, place: Place, pointer: str, j: Index, n: int | None) -> str:
+        """A vector of a row, or its only number in all lanes; flags of booleans."""
+        f, lanes = self.f, self.vector.lanes
+        if not place.flags:
+            return f.broadcast(pointer) if place.single else f.load(f.at(pointer, j), n)
+        bytes_ = f"<{lanes} x i8>"
+        if place.single or n is not None:
+            value = "zeroinitializer"
+            for i in range(1 if place.single else n or 0):
+                byte = f.op(f"load i8, ptr {self._moved(pointer, f.add(0 if place.single else j, i), True)}, align 1")
+                value = f.op(f"insertelement {bytes_} {value}, i8 {byte}, i64 {i}")
+            if place.single:
+                value = f.op(f"shufflevector {bytes_} {value}, {bytes_} poison, <{lanes} x i32> zeroinitializer")
+        else:
+            value = f.op(f"load {bytes_}, ptr {self._moved(pointer, j, True)}, align 1")
+        return f.op(f"icmp ne {bytes_} {value}, zeroinitializer")
+
+    def _add_up(self, vector: str, to: str) -> None:
+        f, v = self.f, self.vector
+        value, sum_ = f.load(vector), f.op(f"load {v.number}, ptr {to}, align {v.size}")
+        for i in range(v.lanes):
+            sum_ = f.op(f"fadd {v.number} {sum_}, {f.op(f'extractelement {v.type} {value}, i64 {i}')}")
+        f.lines.append(f"  store {v.number} {sum_}, ptr {to}, align {v.size}")
+
+    # ------------------------------------------------------------------ products
+    def _weight(self, m: Multiply) -> tuple[Product, int]:
+        key = m.weight, m.transposed
+        if key not in self.weights:
+            rows = 48 if m in self.region.before else self.rows_expected
+            made = Product(self.vector, rows, m.N, m.K)
+            self.weights[key] = made, self.packed
+            self.packed += made.columns * m.K
+        return self.weights[key]
+
+    def _product(self, m: Multiply) -> tuple[str, Rows, Rows | None]:
+        """The function of a product, made where it is first needed, and the strides of its rows."""
+        product, _ = self._weight(m)
+        a, c = Rows("%a", m.a.stride), Rows("%c", m.N)
+        d = None if m.start is None else Rows("%d", m.start.stride)
+        name = self.values.get(("function", id(m)))
+        if name is None:
+            self.count += 1
+            name = self.values["function", id(m)] = f"product{self.count}"
+            g = Function(self.module, name, ["ptr %a", "ptr %b", "ptr %c", "ptr %d", "i64 %rows"], inner=True)
+            product.write(g, "%rows", a, [Inner(m.K, 1, 0)], "%b", c, d)
+            g.close()
+        return name, c, d
+
+    def _multiply(self, m: Multiply, t: Index, rows: Index) -> None:
+        f = self.f
+        name, _, _ = self._product(m)
+        panels = f.at(self._given("packed", kind="ptr"), self._weight(m)[1])
+        c = self._row(Place(m.result, 0, 0, m.N), t)
+        d = c if m.start is None else self._row(m.start, t)
+        f.call(name, [f"ptr {self._row(m.a, t)}", f"ptr {panels}", f"ptr {c}", f"ptr {d}", f"i64 {rows}"])
+
+    def _beforehand(self, m: Multiply, base: Index, count: Index) -> None:
+        """A product for all steps of a chunk: one, where its rows follow on each other, else step by step."""
+        f = self.f
+        f.note(f"{m.result.name or 'product'} for all steps of the chunk")
+        strides = [self._base(p) for p in (m.a, Place(m.result, 0, 0, m.N))]
+        dense = [
+            f.op(f"icmp eq i64 {step}, {f.multiply(self.rows, row)}")
+            for (_, step), row in zip(strides, (m.a.stride, m.N), strict=True)
+        ]
+        together = f.op(f"and i1 {dense[0]}, {dense[1]}") if m.start is None or m.start.stride == 0 else "false"
+        with f.when(together):
+            self._multiply(m, base, f.multiply(count, self.rows))
+        with f.when(f.op(f"xor i1 {together}, true")), f.loop(0, count) as (k, _):
+            self._multiply(m, f.add(base, k), self.rows)
+
+    def _contract(self, c: Contract, base: Index, count: Index) -> None:
+        """Add a chunk to the sum over time of a.T b."""
+        f = self.f
+        M, N = c.node.shape
+        f.note(f"{c.node.name or 'sum'} += a.T b, over the steps of the chunk")
+        (_, a_step), (_, b_step) = self._base(c.a), self._base(c.b)
+        packs = N * self.vector.size >= _PACK and M >= 32
+        self.count += 1
+        name = f"sum{self.count}"
+        arguments = ["ptr %a", "ptr %b", "ptr %c", "ptr %panels", "i64 %steps", "i64 %rows", "i64 %as", "i64 %bs"]
+        g = Function(self.module, name, arguments, inner=True)
+        sums = Rows("%c", N)
+        inner = [Inner("%steps", "%as", "%bs"), Inner("%rows", c.a.stride, c.b.stride)]
+        if packs:
+            product = Product(self.vector, M, N, g.multiply("%steps", "%rows"))
+            self.scratch = max(self.scratch, product.columns)
+            with g.loop(0, "%steps") as (k, _):
+                product.pack(
+                    g, Rows(g.at("%b", (k, "%bs")), c.b.stride), "%panels", k0=g.multiply(k, "%rows"), rows="%rows"
+                )
+            product.write(g, M, Rows("%a", 1), inner, "%panels", sums, sums)
+        else:
+            Product(self.vector, M, N, None).write(g, M, Rows("%a", 1), inner, "%b", sums, sums)
+        g.close()
+        f.call(name, [
+            f"ptr {self._row(c.a, base)}", f"ptr {self._row(c.b, base)}", f"ptr {f.at('%sums', self.sums[c.node][0])}",
+            f"ptr {f.at('%work', self._given('scratch'))}", f"i64 {count}", f"i64 {self.rows}",
+            f"i64 {a_step}", f"i64 {b_step}",
+        ])  # fmt: skip
+
+    def _pack(self) -> None:
+        """The weights into panels."""
+        self.f = f = Function(self.module, "pack", ["ptr %table"])
+        for (read, transposed), (product, at) in self.weights.items():
+            source = f.argument("%table", self.slot("address", read), "ptr")
+            stride = read.node.shape[1]
+            target = f.at(f.argument("%table", self.slot("packed"), "ptr"), at)
+            product.pack(f, Rows(source, stride), target, transposed)
+        f.close()

@@ -1,0 +1,501 @@
+"""Region: a loop over time and what runs around it for all its steps, which become one piece of native code.
+
+An input projection, the elementwise operations that only the loop needs, and the sums over time of what it makes
+(gradients of weights, a loss) are taken in: what only the loop reads never reaches memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...core.primitive import Primitive, primitives
+from ..forms import tiles
+from ..ir import NOW, Loop, Node, Program, Read, Shift
+from ..operations import contract, total
+from ..vocabulary import uniform
+from .functions import ELEMENTWISE
+
+WRITTEN: dict[Primitive, Callable[..., str]] = {primitives[name]: write for name, write in ELEMENTWISE.items()}
+"""How each elementwise operation of the table of calculus is written."""
+
+
+class MisfitError(Exception):
+    """Why a loop does not become native code."""
+
+
+class Place(NamedTuple):
+    """Where an operand stands in memory.
+
+    source: a node of the region, or how one outside is read (`NOW` for all that have steps).
+    delay: how many steps ago, or None if it does not change with time.
+    column: where its columns begin; stride: numbers from one row to the next, 0 if all rows are the same one.
+    single: whether each row is one number, for all columns; flags: whether it holds booleans.
+    """
+
+    source: Node | Read
+    delay: int | None
+    column: int
+    stride: int
+    single: bool = False
+    flags: bool = False
+
+
+class Number(NamedTuple):
+    """The number that all entries of a constant are; it is read from the table, as it may depend on the length."""
+
+    constant: Node
+
+
+Operand = float | Number | Node | Place
+"""A number, what another node of the same group has in a register, or memory."""
+
+
+class Multiply(NamedTuple):
+    """result = start + rows of `a` times `weight`, which is (K, N), or its transpose."""
+
+    node: Node
+    result: Node
+    a: Place
+    weight: Read
+    transposed: bool
+    start: Place | None
+    K: int
+    N: int
+
+
+class Group(NamedTuple):
+    """Elementwise nodes, scatters and sums of one width and the same steps, computed vector by vector."""
+
+    width: int
+    members: list[Node]
+
+
+class Contract(NamedTuple):
+    """node += the sum over steps and batch of a.T b."""
+
+    node: Node
+    a: Place
+    b: Place
+
+
+class Region:
+    """A loop with `nodes` from around it, planned: products beforehand, statements of a step, sums after it.
+
+    Raises:
+        MisfitError: some node or operand cannot be written.
+    """
+
+    def __init__(self, loop: Loop, nodes: Sequence[Node], readers: dict[Node, list[tuple[Node | None, Read]]]) -> None:
+        self.loop, self.readers = loop, readers
+        self.nodes = dict.fromkeys(nodes)  # in the order of the program, so that the text is the same every time
+        self.lo, self.hi, self.reverse = loop.lo, loop.hi, loop.reverse
+        shapes = {len(node.shape) for node in loop.nodes}
+        dtypes = {node.dtype for node in loop.nodes}
+        if shapes not in ({1}, {2}) or len(dtypes) != 1:
+            raise MisfitError("its arrays are not all vectors, or all matrices, of one dtype")
+        (self.ndim,), (self.dtype,) = shapes, dtypes
+        if self.dtype.str not in ("<f4", "<f8"):
+            raise MisfitError(f"its dtype is {self.dtype}")
+        self.batch = loop.nodes[0].shape[0] if self.ndim == 2 else 1
+        self.outside: dict[Read, None] = {}
+        self.before: list[Multiply] = []
+        self.steps: list[Multiply | Group] = []
+        self.after: list[Contract] = []
+        for node in nodes:
+            self._accept(node)
+        self._plan(list(nodes))
+
+    # ------------------------------------------------------------------ what fits
+    def _accept(self, node: Node) -> None:
+        reduces = not node.rolled
+        if not reduces and (
+            len(node.shape) != self.ndim or node.dtype != self.dtype or (self.ndim == 2 and node.shape[0] != self.batch)
+        ):
+            raise MisfitError(f"{node.operation} has shape {node.shape} of {node.dtype} in a batch of {self.batch}")
+        if 0 in node.shape or self.batch == 0:
+            raise MisfitError("an array is empty")
+        name = node.operation
+        view = columns(node) is not None and not node.initials and self._inside(node.args[0].node)
+        if not (known(node) or view or reduces):
+            raise MisfitError(f"{name} has no native form")
+        if name == "scatter" and (not tiles(node) or None in part_columns(node) or _widths(node) != 1):
+            raise MisfitError("a scatter whose parts do not tile its array evenly")
+
+    def _inside(self, node: Node) -> bool:
+        return node in self.nodes
+
+    def look(self, a: Any, width: int) -> Operand:
+        """An operand of a node with rows of that width."""
+        if type(a) is not Read:
+            if type(a) not in (int, float):
+                raise MisfitError(f"a number of type {type(a).__name__}")
+            return float(a)
+        node, delay, column = a.node, a.delay, 0
+        if a.span is not None:
+            raise MisfitError("an operand is many steps at once")
+        shape = node.shape
+        while (start := columns(node)) is not None and not node.initials and a.at is None:
+            source = node.args[0]
+            if (source.delay is None) != (delay is None) or source.at is not None or source.span is not None:
+                break
+            column += start
+            node, delay = source.node, None if delay is None else delay + source.delay
+        if shape and (len(shape) > self.ndim or shape[-1] not in (1, width)):
+            raise MisfitError(f"an operand of shape {shape} where rows have {width} columns")
+        single = not shape or (shape[-1] == 1 and width != 1)
+        many = self.ndim == 2 and len(shape) == 2 and shape[0] != 1
+        if many and shape[0] != self.batch:
+            raise MisfitError(f"an operand of shape {shape} in a batch of {self.batch}")
+        stride = node.shape[-1] if many or (self.batch == 1 and delay is not None and shape) else 0
+        if self._inside(node):
+            assert delay is not None
+            if delay == 0 and column == 0 and node.shape[-1] == width and node.operation != "scatter":
+                return node
+            return Place(node, delay, column, stride, single)
+        value = None if node.drawings or node.dtype != self.dtype else node.value
+        if value is not None and uniform(value) is not None:
+            return Number(node)
+        if node.dtype != self.dtype and node.dtype != np.bool_:
+            raise MisfitError(f"an operand of {node.dtype} among {self.dtype}")
+        read = Read(node, NOW) if delay is not None else Read(node, a.when)
+        self.outside[read] = None
+        return Place(read, delay, column, stride, single, node.dtype == np.bool_)
+
+    def memory(self, a: Any, width: int) -> Place:
+        """The same where it must stand in memory, a row for each of the batch."""
+        found = self.look(a, width)
+        if isinstance(found, Node):
+            return Place(found, 0, 0, width)
+        assert not isinstance(found, Node)
+        if isinstance(found, (float, Number)) or found.single or found.flags or (found.stride == 0 and self.batch > 1):
+            raise MisfitError("a factor of a product is not a row for each of the batch")
+        return found
+
+    @staticmethod
+    def held(node: Node) -> tuple[int, int]:
+        """The first and the last step that a node has a result or an initial value at."""
+        return min([node.lo, *node.initials]), max([node.hi, *node.initials])
+
+    def span(self, read: Read) -> tuple[int, int]:
+        """The steps of an array outside that may be read: those it has, around those of the loop."""
+        (first, last), reach = self.held(read.node), 1 + self.hi - self.lo
+        return max(first, self.lo - reach), min(last, self.hi + reach)
+
+    # ------------------------------------------------------------------ the plan
+    def _plan(self, nodes: list[Node]) -> None:
+        done: set[Node] = set()
+        waiting = [node for node in nodes if columns(node) is None]
+        for node in list(waiting):
+            if node.primitive is contract:
+                a, b = (self._summed(read) for read in node.args)
+                self.after.append(Contract(node, a, b))
+                waiting.remove(node)
+        open_group: tuple[Any, set[Node]] | None = None
+        while waiting:
+            for node in waiting:
+                key = (self.width(node), self.times(node))
+                if node.operation == "matmul" or not open_group or open_group[0] != key:
+                    continue
+                if self._needs(node, open_group[1]) <= done | open_group[1]:
+                    group = self.steps[-1]
+                    assert isinstance(group, Group)
+                    sums = [other for other in waiting if other.operation == "sum" and other.args[0].node is node]
+                    group.members.extend([node, *sums])
+                    open_group[1].update((node, *sums))
+                    waiting = [other for other in waiting if other not in open_group[1]]
+                    break
+            else:
+                done |= open_group[1] if open_group else set()
+                open_group = None
+                ready = [node for node in waiting if self._needs(node, set()) <= done]
+                products = [node for node in ready if node.operation == "matmul"]
+                if products:
+                    made = self._product(products[0], done)
+                    first = isinstance(made.a.source, Read) and self.times(products[0]) == (self.lo, self.hi)
+                    first = first and (made.start is None or made.start.delay is None)
+                    (self.before if first else self.steps).append(made)
+                    done |= {made.node, made.result}
+                    waiting = [node for node in waiting if node not in (made.node, made.result)]
+                elif ready:
+                    open_group = (self.width(ready[0]), self.times(ready[0])), set()
+                    self.steps.append(Group(self.width(ready[0]), []))
+                else:
+                    raise MisfitError("its operations depend on each other in a circle")
+
+    def width(self, node: Node) -> int:
+        """Columns that a node computes at a time."""
+        if node.operation == "sum":
+            return self.width(node.args[0].node)
+        return int(node.args[0].node.shape[-1] if node.operation == "scatter" else node.shape[-1])
+
+    def times(self, node: Node) -> tuple[int, int]:
+        """The first and the last step that it is computed at."""
+        if not node.rolled:
+            return self.lo, self.hi
+        return max(node.lo, self.lo), min(node.hi, self.hi)
+
+    def reads(self, node: Node) -> Sequence[Any]:
+        """Its operands, as they are read at a step."""
+        return [Read(node.args[0].node, NOW)] if node.operation == "sum" else node.args
+
+    def _needs(self, node: Node, group: set[Node]) -> set[Node]:
+        """What must be computed earlier in the step; in memory, and so not in the same group, unless in a register."""
+        found: set[Node] = set()
+        for a in self.reads(node):
+            if node.operation == "matmul":
+                if a is not node.args[0]:
+                    continue
+                operand: Operand = self.memory(a, a.node.shape[-1])
+            elif node.operation == "sum" and a.node.operation == "scatter":
+                found.add(a.node)  # it takes its sums into its own group
+                continue
+            else:
+                operand = self.look(a, self.width(node))
+            if isinstance(operand, Node):
+                found.add(operand)
+            elif isinstance(operand, Place) and isinstance(operand.source, Node) and operand.delay == 0:
+                found.add(operand.source)
+                if operand.source in group:
+                    found.add(node)  # never done: it waits for the next group
+        return found
+
+    def _product(self, node: Node, done: set[Node]) -> Multiply:
+        a, b = node.args
+        if type(b) is not Read or b.delay is not None or b.span is not None or len(b.node.shape) != 2:
+            raise MisfitError("a product by a matrix that changes with time")
+        K, N = b.node.shape
+        weight, transposed = b, False
+        if b.node.operation == "transpose" and not b.node.rolled and type(b.node.args[0]) is Read:
+            weight, transposed = b.node.args[0], True
+        if weight.node.dtype != self.dtype or (self.ndim == 2 and len(a.node.shape) != 2):
+            raise MisfitError("a product of other kinds of arrays")
+        self.outside[weight] = None
+        result, start = node, None
+        readers = self.readers[node]
+        if len(readers) == 1 and not node.initials:  # a sum of the product and something is where its sums start
+            reader, read = readers[0]
+            sums = reader is not None and (reader.primitive is total or reader.operation == "add")
+            if reader in self.nodes and sums and len(reader.args) == 2 and read.delay == 0:
+                other = reader.args[1 - next(i for i, x in enumerate(reader.args) if x is read)]
+                found = self.look(other, N)
+                found = Place(found, 0, 0, N) if isinstance(found, Node) else found
+                same = reader.shape == node.shape and self.times(reader) == self.times(node)
+                if same and isinstance(found, Place) and not found.single and not found.flags:
+                    result, start = reader, found
+                    if isinstance(found.source, Node) and found.delay == 0 and found.source not in done:
+                        result, start = node, None
+        return Multiply(node, result, self.memory(a, K), weight, transposed, start, K, N)
+
+    def _summed(self, read: Read) -> Place:
+        """A factor of a sum over all steps of the loop: its place at a step."""
+        assert read.span is not None
+        delay = self.lo - read.span[0]
+        if read.span != (self.lo - delay, self.hi - delay) or (self._inside(read.node) and delay):
+            raise MisfitError("a sum over other steps")
+        return self.memory(Read(read.node, Shift(delay)), read.node.shape[-1])
+
+    # ------------------------------------------------------------------ memory
+    def is_read_outside(self, node: Node) -> bool:
+        """Whether it, or a slice of it, is read by others or returned."""
+        return any(
+            reader not in self.nodes or (columns(reader) is not None and self.is_read_outside(reader))
+            for reader, _ in self.readers[node]
+            if reader is not None
+        ) or any(reader is None for reader, _ in self.readers[node])
+
+    def kept(self) -> dict[Node, str]:
+        """Nodes that must be in memory: a "slab" of all steps for others, a "chunk" of steps, "two", or "one"."""
+        wanted: dict[Node, set[str]] = {}
+
+        def want(place: Operand | None, what: str) -> None:
+            if isinstance(place, Place) and isinstance(place.source, Node):
+                delay = abs(place.delay or 0)
+                wanted.setdefault(place.source, set()).add("slab" if delay > 1 else "two" if delay else what)
+
+        for product in self.before:
+            wanted.setdefault(product.result, set()).add("chunk")
+        for statement in self.steps:
+            if isinstance(statement, Multiply):
+                wanted.setdefault(statement.result, set()).add("one")
+                want(statement.a, "one")
+                want(statement.start, "one")
+                continue
+            for node in statement.members:
+                for a in self.reads(node):
+                    if node.operation == "sum" and a.node in statement.members:
+                        continue
+                    operand = self.look(a, self.width(node))
+                    if isinstance(operand, Node) and operand not in statement.members:
+                        operand = Place(operand, 0, 0, 0)
+                    want(operand, "one")
+                if node.operation == "scatter" and any(r.operation != "sum" for r, _ in self.readers[node] if r):
+                    wanted.setdefault(node, set()).add("one")
+        for summed in self.after:
+            want(summed.a, "chunk")
+            want(summed.b, "chunk")
+        found: dict[Node, str] = {}
+        for node in self.nodes:
+            needs = wanted.get(node, set())
+            if needs and node.initials:  # one may be read at the very step that it stands for
+                needs.add("two" if set(node.initials) == {node.hi + 1 if self.reverse else node.lo - 1} else "slab")
+            if {"two", "chunk"} <= needs or self.is_read_outside(node):
+                needs.add("slab")
+            if node.rolled and columns(node) is None and "slab" in needs:
+                found[node] = "slab"
+            elif node.rolled and needs:
+                found[node] = "two" if "two" in needs else "chunk" if "chunk" in needs else "one"
+        return found
+
+
+def columns(node: Node) -> int | None:
+    """The first column, if the node is a slice of all rows' columns."""
+    if node.operation != "getitem" or len(node.args) != 1 or any(slope for slope, _ in node.numbers):
+        return None
+    return _first_column(node.params["key"], node.args[0].node.shape)
+
+
+def _first_column(key: Any, shape: tuple[int, ...]) -> int | None:
+    """Where the columns begin that an index of an array of that shape picks, if it picks neighbours in all rows."""
+    entries = list(key) if type(key) is tuple else [key]
+    if Ellipsis in entries:
+        at = entries.index(Ellipsis)
+        entries[at : at + 1] = [slice(None)] * (len(shape) - len(entries) + 1)
+    if len(entries) != len(shape) or not shape or any(type(e) is not slice for e in entries):
+        return None
+    if any(e.indices(n) != (0, n, 1) for e, n in zip(entries[:-1], shape, strict=False)):
+        return None
+    first, _, step = entries[-1].indices(shape[-1])
+    return first if step == 1 else None
+
+
+def _widths(node: Node) -> int:
+    return len({a.node.shape if type(a) is Read else None for a in node.args})
+
+
+def known(node: Node) -> bool:
+    """Whether there is a native form of the very operation, not of one with the same name."""
+    p = node.primitive
+    return p in WRITTEN or p is total or node.operation in ("where", "matmul", "scatter")
+
+
+def part_columns(node: Node) -> list[int | None]:
+    """For each operand of a scatter the first of its columns, or None if they are no neighbours."""
+    return [None if n else _first_column(key, node.shape) for key, n in node.params["parts"]]
+
+
+# ---------------------------------------------------------------------- choosing
+def regions(program: Program) -> tuple[list[Region], list[tuple[Loop, str]]]:
+    """The regions of a program, and the loops that do not fit, each with the reason."""
+    readers: dict[Node, list[tuple[Node | None, Read]]] = {node: [] for node in program.nodes}
+    for node in program.nodes:
+        for read in node.reads:
+            readers[read.node].append((node, read))
+    for read in program.results:
+        readers[read.node].append((None, read))
+    singles = [part for part in program.schedule if isinstance(part, Node)]
+    taken: set[Node] = set()
+    found, misfits = [], []
+    for loop in [part for part in reversed(program.schedule) if isinstance(part, Loop)]:
+        around = _around(loop, [node for node in singles if node not in taken], readers)
+        try:
+            try:
+                region = Region(loop, [*around, *loop.nodes], readers)
+            except MisfitError:
+                region = Region(loop, loop.nodes, readers)
+        except MisfitError as why:
+            misfits.append((loop, str(why)))
+            continue
+        taken.update(region.nodes)
+        found.append(region)
+    return found, misfits
+
+
+def _around(loop: Loop, singles: Sequence[Node], readers: dict[Node, list[tuple[Node | None, Read]]]) -> list[Node]:
+    """What runs once for all steps and may as well run within the loop: all that reads or is read by it alone."""
+    steps, like = (loop.lo, loop.hi), loop.nodes[0]
+
+    def may(node: Node) -> bool:
+        if _reduces(node):
+            spans = [a.span for a in node.args if type(a) is Read]
+            return len(spans) == len(node.args) and None not in spans and node.dtype == like.dtype and _sums(node)
+        return (
+            node.rolled
+            and (known(node) or columns(node) is not None)
+            and (node.lo, node.hi) == steps
+            and not node.initials
+            and len(node.shape) == len(like.shape)
+            and node.dtype == like.dtype
+        )
+
+    def fits(node: Node, region: set[Node]) -> bool:
+        """Whether all that it reads of the region, and all that reads it, is of the same step."""
+        mine = [read for read in node.reads if read.node in region]
+        if not node.rolled:
+            return bool(mine) and all(read.span == steps == (read.node.lo, read.node.hi) for read in mine)
+        readers_ = readers[node]
+        return (
+            all(read.delay == 0 for read in mine)
+            and all(reader in region and (read.delay == 0 or not reader.rolled) for reader, read in readers_ if reader)
+            and all(reader is not None for reader, _ in readers_)
+            and (columns(node) is None or bool(mine))
+        )
+
+    inner, around = set(loop.nodes), {node for node in singles if may(node)}
+    while True:
+        region = inner | around
+        good = {node for node in around if fits(node, region)}
+        if good == around:
+            around &= _reached(loop.nodes, lambda node: _neighbours(node, readers), region)
+            region = inner | around
+            outside = [read.node for node in region for read in node.reads if read.node not in region]
+            before = _reached(outside, lambda node: [read.node for read in node.reads], None, region)
+            after = _reached(
+                [r for n in region for r, _ in readers[n] if r], lambda n: [r for r, _ in readers[n] if r], None, region
+            )
+            good = {
+                node
+                for node in around
+                if not any(reader in before for reader, _ in readers[node])
+                and not any(read.node in after for read in node.reads)
+            }
+            if good == around:
+                return [node for node in singles if node in around]
+        around = good
+
+
+def _neighbours(node: Node, readers: dict[Node, list[tuple[Node | None, Read]]]) -> list[Node]:
+    return [read.node for read in node.reads] + [reader for reader, _ in readers[node] if reader]
+
+
+def _reached(
+    start: Iterable[Node],
+    following: Callable[[Node], list[Node]],
+    within: set[Node] | None,
+    without: Container[Node] = (),
+) -> set[Node]:
+    """All nodes on the way from those at the start, without leaving a set or entering another."""
+    found: set[Node] = set()
+    stack = [node for node in start if node not in without]
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack += [n for n in following(node) if n not in without and (within is None or n in within)]
+    return found
+
+
+def _reduces(node: Node) -> bool:
+    return not node.rolled and (node.operation == "sum" or node.primitive is contract)
+
+
+def _sums(node: Node) -> bool:
+    """Whether it is a contraction, or a sum over time and all rows, columns left or not."""
+    if node.primitive is contract:
+        return True
+    ndim = len(node.args[0].node.shape) + 1
+    axis = node.params["axis"]
+    axes = {i % ndim for i in (range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,))}
+    return axes >= set(range(ndim - 1)) and not node.params["keepdims"]
