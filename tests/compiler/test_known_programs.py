@@ -376,3 +376,22 @@ def test_sigmoid_of_large_numbers_is_one_in_every_dtype(dtype: Any) -> None:
     loss, grads = tg.compile(lambda W: tg.sigmoid(W).sum())(x)
     np.testing.assert_allclose(loss, tg.sigmoid(x).sum(), rtol=1e-3)
     assert np.isfinite(grads).all()
+
+
+def test_as_many_sequences_as_states_roll_all_the_same() -> None:
+    """h.T @ dz and dz @ R.T have one shape then, and are of one matmul."""
+
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, loss = np.zeros((xs.shape[1], 4)), 0.0
+        for _, x in tg.steps(xs):
+            h = np.tanh(x @ params["W"] + h @ params["R"])
+            loss = loss + (h * h).sum()
+        return loss
+
+    lengths = []
+    for batch in (3, 4):
+        agree(loss_fn, batch=(9, batch, 3))
+        step = tg.compile(loss_fn)
+        step({key: np.ones(shape) for key, shape in SHAPES.items()}, np.ones((9, batch, 3)))
+        lengths.append(len(step.source.splitlines()))
+    assert max(lengths) <= min(lengths) + 1

@@ -21,6 +21,7 @@ from ..core.primitive import Primitive, primitives
 from ..escape import comment, identifier
 from .ir import At, Node, Read, Shift, Span
 from .operations import total
+from .sizes import generalise
 from .statements import (
     Alloc,
     Apply,
@@ -54,34 +55,47 @@ class Source:
         constants: the arguments of its function `program`: long arrays, and functions of a user's own primitives.
         drawn: for each drawing of random numbers where they go: the constant, and its row if it has one for each step.
         small: whether all its matrix products are too small to share between threads.
+        code: its statements.
+        sizes: the names of the sizes that it runs at; none if it has its own.
     """
 
-    def __init__(self, code: Code) -> None:
-        writer = _Writer(code)
+    def __init__(self, code: Code, sizes: Sequence[str] = ()) -> None:
+        writer = _Writer(code, sizes)
+        self.code, self.sizes = code, tuple(sizes)
         self.text, self.constants, self.small = writer.text, writer.constants, code.small
         self.drawn: dict[int, list[tuple[str, Any]]] = {
             k: [(writer.slabs[array], row) for array, row in places if array in writer.read]
             for k, places in code.drawn.items()
         }
 
-    def make(self, random: Mapping[str, tensor.Array]) -> Callable[..., Any]:
+    @classmethod
+    def general(cls, sources: Sequence[Source], sizes: Sequence[Mapping[str, int]]) -> Source:
+        """One program for all sizes from the smallest of these on; see `sizes.generalise`.
+
+        Raises:
+            NotGeneralError: there is none.
+        """
+        return cls(generalise([source.code for source in sources], sizes), tuple(sizes[0]))
+
+    def make(self, random: Mapping[str, tensor.Array], **sizes: int) -> Callable[..., Any]:
         """Allocate the buffers; returns `step(inputs...) -> (loss, gradients...)`, which one thread may run.
 
         Args:
             random: arrays of its own for the constants that random numbers are written into.
+            sizes: one for each of `sizes`.
         """
         file = f"<compiled {abs(hash(self.text)):x}>"
         linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
         names: dict[str, Any] = {}
         exec(compile(self.text, file, "exec"), names)
-        return names["program"](**{**self.constants, **random})
+        return names["program"](**{**self.constants, **random, **sizes})
 
 
 class _Writer:
     """Names for arrays, and lines for statements."""
 
-    def __init__(self, code: Code) -> None:
-        self.code = code
+    def __init__(self, code: Code, sizes: Sequence[str]) -> None:
+        self.code, self.sizes = code, sizes
         self.constants: dict[str, Any] = {}
         self.given: list[tuple[str, str]] = []  # a line about each of them
         self.names: dict[Array, str] = {}  # of one step, where it has time
@@ -93,6 +107,7 @@ class _Writer:
         self.used: set[str] = {
             *("t", "program", "step", "list", "range", "reversed", "float", "OneThread", "one_thread", "ops", "picked"),
             *NUMPY,
+            *sizes,
             *primitives,
             *(called(p) for p in self.primitives),
         }
@@ -117,7 +132,7 @@ class _Writer:
         lines += [(f"    return {returned}", ""), ("", ""), ("return step", "")]
         head = "\n".join(imports("\n".join(code for code, _ in lines), self.primitives))
         text = "\n".join(_commented(f"    {code}" if code else "", note) for code, note in lines)
-        return f"{head}\n\n\ndef program({', '.join(self.constants)}):\n{text}\n"
+        return f"{head}\n\n\ndef program({', '.join([*self.sizes, *self.constants])}):\n{text}\n"
 
     def _ordered_setup(self) -> Iterator[list[tuple[str, str]]]:
         """Constants, then memory, then views, then lists of rows; each group on as few lines as read well."""
@@ -378,7 +393,7 @@ class _Writer:
 
 def expression(x: Expr) -> str:
     """The text of an expression without arrays."""
-    return _Writer(Code([], [], [], [], {}, True))._expr(x)
+    return _Writer(Code([], [], [], [], {}, True), ())._expr(x)
 
 
 # ---------------------------------------------------------------------- what is in statements
@@ -479,6 +494,8 @@ def _commented(code: str, note: str) -> str:
 def _affine(slope: int, start: int) -> str:
     """slope * t + start as text."""
     sign = "t" if slope == 1 else "-t" if slope == -1 else f"{slope} * t"
+    if start and slope < 0 and start > 0:
+        return f"{start} - {sign[1:]}"
     return sign if not start else f"{sign} {'+' if start > 0 else '-'} {abs(start)}"
 
 

@@ -8,7 +8,7 @@ nobody reads what they compute, and only once for what is the same at every step
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -327,7 +327,7 @@ class Tape:
         self._script = script = Script(key, given)
         step = None if ops.step[n] == NOWHEN else ops.step[n]
         with context(recording=False, step=step, scope=ops.site(n).scope):
-            for message in edge_gradients(self._node(n), self._stand_in(g), create_graph=True):
+            for message in self._by_operand(self._node(n), self._stand_in(g)):
                 if type(message) is Patch:
                     sent: Any = message.key, [self.op_of(x) for x in (message.value, *message.indices)]
                 else:
@@ -339,6 +339,16 @@ class Tape:
         if script.repeatable and not masks:
             self._scripts[ops.site_of[n]] = script
         return script.sent
+
+    def _by_operand(self, node: Tensor, g: Tensor) -> Iterator[Any]:
+        """What the rules send back, one after another, so that it is known which of them records an operation."""
+        assert node.primitive is not None
+        if node.primitive.variadic is not None:
+            yield from edge_gradients(node, g, create_graph=True)
+            return
+        for i, x in enumerate(node.inputs):
+            wanted = {x.index} if type(x) is Tensor else set()
+            yield edge_gradients(node, g, create_graph=True, useful=wanted)[i]
 
     def _node(self, n: int) -> Tensor:
         """A stand-in whose operands are stand-ins, for its rules to run on."""
@@ -376,7 +386,8 @@ class Tape:
     # ------------------------------------------------------------------ both
     def _like(self, primitive: Primitive | None, params: int, of: Any, scope: str, place: Any = None) -> Site:
         """What operations have in common that do this, with results of the shape and dtype that `of` has."""
-        where = (place, scope) if self._of < 0 else self.ops.site_of[self._of]
+        rule = None if self._script is None else len(self._script.sent)  # which operand's it is
+        where = (place, scope) if self._of < 0 else (self.ops.site_of[self._of], rule)
         key = (primitive, where, of.shape, of.dtype, self.ops.params[params].frozen)
         like = self._likes.get(key)
         if like is None:
