@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -99,7 +101,7 @@ def test_sequences_of_several_lengths_keep_the_two_tensors_of_a_state_together()
     flow = tg.gradient_flow((out * out).mean())
     (layer,) = flow.structure.layers
     assert [len(state) for state in layer] == [2, 2, 2, 2, 2, 1], "the last c is in no use"
-    assert len(str(flow).splitlines()) == 3 + (1 + 6) + (1 + 5)
+    assert sum(bool(re.match(r" +\d+  ", line)) for line in str(flow).splitlines()) == 6 + 5
     assert tg.diagnose([(out * out).mean()], layer).layers[0].credit.shape == (1, 6)
 
 
@@ -394,7 +396,7 @@ def test_the_table_of_a_flow(monkeypatch):
         assert float(line[1]) == pytest.approx(record.norm, rel=1e-2)
     bars = [len(line[6]) for line in steps if len(line) == 8]
     assert bars == sorted(bars)
-    assert bars[-1] == 12
+    assert bars[-1] == 10
     assert "\x1b[" not in text
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert "\x1b[34mvanishing" in str(flow)
@@ -411,7 +413,7 @@ def test_the_table_has_at_most_40_lines(layers, T):
     losses, _, _ = recurrent(0.9, T=T)
     lines = str(tg.gradient_flow(sum(losses))).splitlines()
     assert len(lines) <= 40
-    assert any("steps  " in line and "..." in line for line in lines), "what is left out is said"
+    assert any(re.search(r"\.\. .* \d+ steps", line) for line in lines), "what is left out is said"
 
 
 def test_the_table_of_a_graph_without_time():

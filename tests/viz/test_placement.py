@@ -99,3 +99,15 @@ def test_the_share_that_is_left_counts_uses_outside_the_loop() -> None:
     assert found.cancellation == pytest.approx(np.linalg.norm(flow.gradient(W)) / apart)
     said = {label.id: label.line.text for label in tg.viz.unrolled(flow).scene.labels}
     assert said["total_0"].endswith(f"{found.cancellation:.0%}")
+
+
+@pytest.mark.parametrize("detail", ["op", "cell"])
+def test_a_graph_without_steps_has_no_step_in_its_names(detail: str) -> None:
+    scene = tg.viz.unrolled(tg.gradient_flow(nets.expression()), detail).scene
+    assert {"L", "d", "f"} <= {box.lines[0].text for box in scene.boxes if box.lines}
+
+
+def test_a_penalty_on_a_weight_stands_beside_the_loss() -> None:
+    scene = tg.viz.unrolled(tg.gradient_flow(nets.penalised()), "op").scene
+    squared = next(box for box in scene.boxes if box.lines and box.lines[0].text == "Whh ^ 2")
+    assert squared.x > scene.lanes[-1].right

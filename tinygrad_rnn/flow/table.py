@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from itertools import chain
+from textwrap import wrap
 
 import numpy as np
 
@@ -15,51 +16,62 @@ from .gradient_flow import GradientFlow, StateFlow
 from .structure import State
 from .sweep import norm
 
-ROWS = 40
-"""The table never has more lines."""
+ROWS, COLUMNS = 40, 80
+"""The table is never longer or wider."""
 
-BAR = 12
+BAR = 10
 DECADES = 6
 """A full bar is the last step's credit; an empty one is so many powers of ten below."""
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _COLOURS = {"vanishing": "34", "healthy": "32", "exploding": "33"}
-_HEAD = (
-    "t",
-    "|dL/dh_t|",
-    "injected",
-    "from future",
-    "gain",
-    "|dL_T/dh_t|",
-    f"10^-{DECADES}".ljust(BAR - 1) + "1",
-    "share",
-)
 
 
 def table(flow: GradientFlow) -> str:
-    """At most 40 lines: for each layer its verdict and its steps, of long sequences the first and the last.
+    """At most 40 lines of 80 columns: for each layer its verdict and its steps, of long sequences the first and last.
 
-    Colours mark the verdicts where standard output is a terminal and NO_COLOR is not set.
+    Colours mark the verdicts where standard output is a terminal and NO_COLOR is not set; where its encoding has no
+    block characters, bars are made of "#".
     """
     layers = [layer for layer in flow.structure.layers if len(layer) > 1]
-    lines = [f"gradient flow of {terminal(flow.loss.name or 'the loss')} = {flow.loss.item():.6g}: {_parts(flow)}"]
+    head = f"gradient flow of {terminal(flow.loss.name or 'the loss')} = {flow.loss.item():.6g}: {_parts(flow)}"
     if not layers:
-        return "\n".join([*lines, "no state is handed from one step to another, so nothing flows through time"])
+        return _writable(
+            [*_wrapped(head), "no state is handed from one step to another, so nothing flows through time"]
+        )
     records = {record.tensor.index: record for record in flow.states()}
+    found = diagnosis(flow, [flow.loss], layers[: ROWS // 4]).layers
+    verdicts = [_verdict(layer) for layer in found]
+    lines = _wrapped(head)
     rows = sum(len(layer[0]) for layer in layers)
-    room = (ROWS - len(lines) - 3 * len(layers) - rows) // rows
+    room = (ROWS - len(lines) - sum(len(verdict) + 1 for verdict in verdicts) - rows) // rows
     shares = _shares(flow)
-    for found in diagnosis(flow, [flow.loss], layers[: ROWS // 4]).layers:
-        layer = found.states
-        lines += ["", _verdict(found)]
-        credit = found.last
+    for layer, verdict in zip(found, verdicts, strict=True):
+        lines += ["", *verdict]
         if room >= 3:
             for row in flow.structure.rows:
-                if any(row[0] is tensor for tensor in layer[0]):
-                    lines += _steps([records[tensor.index] for tensor in row], _names(layer), credit, shares, room)
+                if any(row[0] is tensor for tensor in layer.states[0]):
+                    names = _names(layer.states)
+                    lines += _steps([records[tensor.index] for tensor in row], names, layer.last, shares, room)
     if len(layers) > ROWS // 4:
         lines += ["", f"and {len(layers) - ROWS // 4} more layers; tg.diagnose(loss) for all of them"]
-    return "\n".join(lines)
+    return _writable(lines[:ROWS])
+
+
+def _wrapped(text: str) -> list[str]:
+    return wrap(text, COLUMNS - 1, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _writable(lines: list[str]) -> str:
+    """The lines as standard output can take them: pipes on Windows have no block characters."""
+    text = "\n".join(lines)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        text = "".join("#" if c in _EIGHTHS[4:] else " " if c in _EIGHTHS[1:4] else c for c in text)
+        text = text.encode(encoding if encoding != "mbcs" else "ascii", "backslashreplace").decode(encoding)
+    return text
 
 
 def _parts(flow: GradientFlow) -> str:
@@ -69,9 +81,11 @@ def _parts(flow: GradientFlow) -> str:
     return ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in parts)
 
 
-def _verdict(layer: Layer) -> str:
+def _verdict(layer: Layer) -> list[str]:
     scope = f"{terminal(layer.name)} " if layer.name else ""
-    return f"{scope}{_names(layer.states)}: {_coloured(layer.verdict)}{layer.measured.removeprefix(layer.verdict)}"
+    name = f"{scope}{_names(layer.states)}: "
+    first, *rest = _wrapped(name + layer.measured)
+    return [first.replace(f": {layer.verdict}", f": {_coloured(layer.verdict)}", 1), *rest]
 
 
 def _names(layer: list[State]) -> str:
@@ -87,22 +101,23 @@ def _coloured(verdict: str) -> str:
 def _shares(flow: GradientFlow) -> dict[int, float]:
     norms = flow.step_norms()
     whole = norms.sum()
-    return {step: float(size / whole) if whole else 0.0 for step, size in zip(flow.structure.steps, norms, strict=True)}
+    usual = 0 < whole < np.inf
+    return {step: float(size / whole) if usual else 0.0 for step, size in zip(flow.structure.steps, norms, strict=True)}
 
 
 def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, float], room: int) -> list[str]:
     """The head and a line per step; `room` is how many lines there is room for."""
     scale = f"10^-{DECADES}".ljust(BAR - 1) + "1"
     state = f"({names})" if "," in names else names
-    own = terminal(row[0].name)
+    own, state = _short(terminal(row[0].name)), _short(state)
     cells: list[tuple[str, ...]] = [
         (
             "t",
-            f"|dL/d{own}_t|",
+            f"|dL/d{own}|",
             "injected",
-            "from future",
+            "later",
             "gain",
-            f"|dL_T/d{state}_t|",
+            f"|dL_T/d{state}|",
             scale,
             "share",
         )
@@ -112,8 +127,8 @@ def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, fl
     for k, record in enumerate(row):
         if k in hidden:
             if k == hidden[0]:
-                left = f"x{_cumulative(row, hidden):.1e}" if names == own else "..."
-                cells.append((f"{len(hidden)} steps", "...", "...", "...", left, "...", "", ""))
+                left = f"x{_cumulative(row, hidden):.0e}" if names == own else "..."
+                cells.append(("..", "..", "..", "..", left, "..", f"{len(hidden)} steps", ""))
             continue
         parts = [record.norm, norm(record.injected), norm(record.from_future)]
         gain = "-" if record.gain is None else f"x{record.gain:.2f}"
@@ -125,6 +140,10 @@ def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, fl
         "  " + "  ".join(chain((cell.rjust(w) for cell, w in zip(line[:6], widths, strict=False)), line[6:])).rstrip()
         for line in ((*each[:6], each[6].ljust(BAR), each[7].rjust(5)) for each in cells)
     ]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 6 else f"{name[:5]}~"
 
 
 def _cumulative(row: list[StateFlow], hidden: range) -> float:

@@ -265,7 +265,8 @@ class _Builder:
         for at, head in enumerate(heads):
             runs += [Run(", ")] if at else []
             name = self.read.name_of(head) or ("h" if states else "L" if box.kind == "loss" else None)
-            runs += name_runs(name, self.read.step_of(head)) if name else list(words_runs(self.read.caption(head)))
+            step = self.read.step_of(head) if self.structure.steps and head is not self.structure.loss else None
+            runs += name_runs(name, step) if name else list(words_runs(self.read.caption(head)))
         box.title = tuple(runs)
         said = [self.read.mention(x) for node in box.members for x in node.inputs if self.read.is_weight(x)]
         if said:

@@ -38,7 +38,7 @@ class Theme:
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, name: str) -> str:
-        """The colour of a role, of a point of the scale ("scale 1.5", "tint 1.5") or of text on it ("on 1.5", "on not finite")."""
+        """The colour of a role, of a point of the scale ("scale 1.5", "tint 1.5") or of text on either ("on 1.5")."""
         if name.startswith("#") or name == "none":
             return name
         found = self.palette.get(name) or self._known.get(name)
