@@ -22,11 +22,15 @@ from .findings import Finding, findings
 from .gradient_flow import GradientFlow
 from .held import on_the_path
 from .influence import Influence
-from .layout import layout
+from .measure import measure, seeds_of
 from .reach import Memory, Reach, Thresholds, by_lag, reach
-from .sentence import MASKED, in_words, remedy
+from .remedies import Remedy, tried
+from .sentence import MASKED, advice, in_words
 from .structure import State
 from .sweep import Seed, norm
+
+WANTING = ("vanishing", "weak", "exploding", "mixed")
+"""Verdicts for which remedies are tried."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,10 @@ class Layer:
     """|dL/dh_k| of the total loss at every state: (K,), as `states`."""
     reach: Reach
     """|dL_t/dh_k| of the losses one by one, for each sequence."""
-    remedy: str
-    """What usually helps."""
+    advice: str
+    """What can be said without trying."""
+    remedies: list[Remedy] | None
+    """What was tried on a copy of the graph, the best first; None if nothing was."""
     thresholds: Thresholds
     losses: list[Tensor] = field(repr=False)
     states: list[State] = field(repr=False)
@@ -125,7 +131,11 @@ class Layer:
         return text + (f" ({MASKED})" if self.masked else "")
 
     def __str__(self) -> str:
-        return "; ".join([self.measured, *map(str, self.findings), self.remedy]) + "."
+        parts = [self.measured, *map(str, self.findings)]
+        if self.remedies is not None:
+            helps = [str(remedy) for remedy in self.remedies if remedy.helps][:4]
+            parts.append(f"tried on a copy: {'; '.join(helps)}" if helps else "nothing that was tried on a copy helps")
+        return "; ".join([*parts, *([self.advice] if self.advice else [])]) + "."
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +173,7 @@ def diagnose(
     max_norm: float = 1.0,
     thresholds: Thresholds = Thresholds(),  # noqa: B008 (frozen)
     influence: Influence | None = None,
+    remedies: bool = False,
 ) -> Diagnosis:
     """Does the gradient of each loss reach the states before it, in every sequence?
 
@@ -176,6 +187,8 @@ def diagnose(
         thresholds: where the verdicts begin.
         influence: `influence(predict, xs)`, to be shown beside it: a network may use a past that its gradient does not
             reach, as a latch does.
+        remedies: try what may help where the gradient vanishes, explodes or is too weak: the recorded graph is run
+            again with other recurrent weights, input weights, gates or cells, about a dozen times, and measured.
 
     Returns:
         For each layer the verdict with the numbers that say so.
@@ -199,7 +212,7 @@ def diagnose(
             "diagnose: got no states, and no layer that hands a state from step to step is behind the loss; run the "
             "loop within tg.steps(xs), or pass the states"
         )
-    found = diagnosis(flow, outputs, layers, max_norm, thresholds)
+    found = diagnosis(flow, outputs, layers, max_norm, thresholds, remedies)
     if not any(layer.reach.losses for layer in found.layers):
         raise GraphError(
             "diagnose: no loss depends on any of the states with a gradient other than zero; pass the states that "
@@ -214,17 +227,13 @@ def diagnosis(
     layers: Sequence[list[State]],
     max_norm: float = 1.0,
     thresholds: Thresholds = Thresholds(),  # noqa: B008
+    remedies: bool = False,
 ) -> Diagnosis:
     """As `diagnose`, from the flow of the total loss and states that are on the path."""
     with np.errstate(all="ignore"), threadpool_limits(1):
-        seeds: list[Seed] = [[(loss, np.ones(loss.shape, loss.dtype))] for loss in losses]
-        steps: list[int | None] = [loss.step for loss in losses]
-        if len(losses) == 1:
-            entries = (flow if flow.loss is losses[0] else GradientFlow(losses[0])).entries()
-            if entries:
-                seeds, steps = list(entries.values()), list(entries)
+        seeds, steps = seeds_of(flow, losses)
         bad = first_nonfinite(flow)
-        found = [_layer(layer, seeds, steps, losses, flow, thresholds, bad is not None) for layer in layers]
+        found = [_layer(layer, seeds, steps, losses, flow, thresholds, bad is not None, remedies) for layer in layers]
         return Diagnosis(found, bad, clipping(flow, max_norm))
 
 
@@ -236,6 +245,7 @@ def _layer(
     flow: GradientFlow,
     thresholds: Thresholds,
     broken: bool,
+    remedies: bool,
 ) -> Layer:
     own = {tensor.index for state in states for tensor in state}
     others = {
@@ -245,17 +255,12 @@ def _layer(
         for state in layer
         for tensor in state
     }
-    running = sorted(states, key=lambda state: state[0].index)
-    shape = layout(running, others)
-    if len(losses) == len(states) and None in steps:  # a loss for each step, made after the loop
-        steps = sorted(shape.steps)
-    found = reach(seeds, steps, shape)
+    shape, found, together = measure(states, seeds, steps, others, thresholds)
     curves = found.curves()
-    together = Memory.of(curves.values, thresholds, shape.farthest)
     each = [Memory.of(curves.values[curves.sequence == b], thresholds, shape.farthest) for b in range(shape.sequences)]
     verdict = _majority(each) if found.losses else "vanishing"
     whole = reach([[(flow.loss, np.ones(flow.loss.shape, flow.loss.dtype))]], [None], shape)
-    total = np.sqrt(np.square(whole.norms).sum((0, 1))) if whole.losses else np.zeros(len(running))
+    total = np.sqrt(np.square(whole.norms).sum((0, 1))) if whole.losses else np.zeros(len(states))
     looks = Memory.of(whole.curves().values, thresholds).verdict
     special = findings(found, together, others, thresholds)
     return Layer(
@@ -267,7 +272,10 @@ def _layer(
         masked=verdict == "vanishing" and looks == "healthy",
         total=total[_numbers(states)],
         reach=found,
-        remedy=remedy(verdict, together, special, _gated(flow, own), broken),
+        advice=advice(verdict, together, special, broken),
+        remedies=tried(flow, losses, shape, together, thresholds)
+        if remedies and not broken and verdict in WANTING
+        else None,
         thresholds=thresholds,
         losses=losses,
         states=states,
@@ -277,17 +285,6 @@ def _layer(
 def _numbers(states: list[State]) -> Array:
     """The place of each state in the order of running."""
     return np.argsort(np.argsort([state[0].index for state in states]))
-
-
-def _gated(flow: GradientFlow, own: set[int]) -> bool:
-    """Whether the steps use a sigmoid beside their states, as the gates of an LSTM or GRU do."""
-    return any(
-        node.step is not None
-        and node.index not in own
-        and node.primitive is not None
-        and node.primitive.traits.bounds == (0, 1)
-        for node in flow.structure.nodes
-    )
 
 
 def _majority(each: list[Memory]) -> str:

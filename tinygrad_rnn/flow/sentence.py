@@ -70,12 +70,9 @@ def _amount(left: float) -> str:
     )
 
 
-def remedy(verdict: str, memory: Memory, found: Sequence[Finding], gated: bool, broken: bool) -> str:
-    """What usually helps."""
+def advice(verdict: str, memory: Memory, found: Sequence[Finding], broken: bool) -> str:
+    """What can be said without trying anything; empty where there is nothing of the kind."""
     kinds = {finding.kind for finding in found}
-    keep = "use an LSTM or GRU, or start W_hh orthogonal"
-    if gated:
-        keep = "start with the gates open, by a larger bias of the forget gate (LSTM) or update gate (GRU)"
     if broken:
         return "lower the learning rate, clip the gradient, and look at that operation first"
     if verdict == "vanishing" and kinds >= {"saturated", "change"}:
@@ -87,25 +84,18 @@ def remedy(verdict: str, memory: Memory, found: Sequence[Finding], gated: bool, 
     if verdict == "too short to tell":
         return "give longer sequences"
     if verdict == "exploding":
-        return "clip the gradient norm, or start W_hh at a spectral radius of 1 or below (orthogonal)"
+        return "clip the gradient norm"
     if verdict == "weak" or (verdict == "mixed" and "saturated" in kinds):
         return "what is remembered is read weakly: look at what lies between it and the loss, such as a saturated tanh"
     if verdict == "mixed":
         return "look at the sequences one by one: `layers[i].sequences`"
-    if verdict == "vanishing" and "saturated" in kinds:
-        return "make inputs, weights or biases smaller, so that less is saturated"
     if "dead units" in kinds:
         return "start with smaller weights and no negative biases, or use leaky_relu"
     if verdict == "vanishing":
-        return f"{keep}; more steps will not make it remember more"
-    if not ends(memory):
-        return "nothing to do"
-    lag = f"{np.ceil(memory.expected):.0f} steps"
-    return (
-        f"for more than {lag} clip the gradient norm"
-        if memory.gain > 1
-        else f"if the task needs more than {lag}, {keep}"
-    )
+        return ""
+    if ends(memory) and memory.gain > 1:
+        return f"clip the gradient norm for more than {np.ceil(memory.expected):.0f} steps"
+    return "" if ends(memory) else "nothing to do"
 
 
-__all__ = ["MASKED", "ends", "in_words", "remedy"]
+__all__ = ["MASKED", "advice", "ends", "in_words"]

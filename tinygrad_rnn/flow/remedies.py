@@ -1,0 +1,247 @@
+"""What would help, found by trying it: the graph is run again with other weights, biases or cells, and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import nn
+from ..core.tensor import Array, Tensor
+from ..ops import sigmoid
+from .gradient_flow import GradientFlow
+from .layout import Layout
+from .measure import measure, seeds_of
+from .reach import Memory, Thresholds
+from .replay import Change, replay
+from .structure import State, Structure
+from .sweep import between
+
+BETTER = 1.5
+"""A remedy helps if it moves the horizon by this factor."""
+
+
+OPEN = 3.0
+"""What is put before the sigmoid of a gate, in the mean, to open it: 95 % pass."""
+
+
+@dataclass(frozen=True, eq=False)
+class Remedy:
+    """A change that was tried on a copy, and what it did."""
+
+    words: str
+    before: Memory
+    after: Memory
+
+    @property
+    def helps(self) -> bool:
+        """Whether the gradient reaches further, or no longer explodes."""
+        if self.after.verdict in ("exploding", "mixed"):
+            return self.after.verdict != self.before.verdict and self.before.verdict == "exploding"
+        if self.before.verdict == "exploding":
+            return self.after.verdict == "healthy"
+        return self.after.verdict == "healthy" or _lags(self.after) >= max(
+            BETTER * _lags(self.before), _lags(self.before) + 2
+        )
+
+    def __str__(self) -> str:
+        if self.after.verdict == "healthy":
+            return f"{self.words}: healthy, gain {self.after.gain:.2f}"
+        return f"{self.words}: {self.after.verdict}, horizon {_lags(self.after)} instead of {_lags(self.before)}"
+
+
+def _lags(memory: Memory) -> int:
+    return memory.lags + 1 if memory.horizon is None else memory.horizon
+
+
+def tried(
+    flow: GradientFlow, losses: list[Tensor], layout: Layout, before: Memory, thresholds: Thresholds
+) -> list[Remedy]:
+    """All trials on a layer, those that reach furthest first.
+
+    Args:
+        flow: of the total loss.
+        losses: those that are followed back.
+        layout: of the layer's states.
+        before: what was measured as it is.
+        thresholds: of the verdicts.
+    """
+    found = []
+    with np.errstate(all="ignore"):
+        for trial in trials(flow.structure, layout):
+            copies = replay(flow.structure, trial.leaves, trial.change)
+            states = trial.states or [tuple(copies[tensor.index] for tensor in state) for state in layout.states]
+            changed = [copies[loss.index] for loss in losses]
+            whole = GradientFlow(copies[flow.loss.index])
+            seeds, steps = seeds_of(whole, changed)
+            _, _, after = measure(states, seeds, steps, set(), thresholds)
+            found.append(Remedy(trial.words, before, after))
+    return sorted(
+        found, key=lambda remedy: (remedy.helps, remedy.after.verdict == "healthy", _lags(remedy.after)), reverse=True
+    )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A change to try."""
+
+    words: str
+    leaves: Mapping[int, Array]
+    change: Change | None = None
+    states: list[State] | None = None
+    """Filled by the change with the states of the copy, where they are not the copies of the states."""
+
+
+def trials(graph: Structure, layout: Layout) -> Iterator[Trial]:
+    """All that can be tried on a layer."""
+    products = _products(graph, layout)
+    recurrent = [leaf for leaf, own in products.items() if own]
+    inputs = [leaf for leaf, own in products.items() if not own]
+    leaves = {leaf.index: leaf for leaf in graph.leaves}
+    H = layout.states[0][0].size // layout.sequences
+    blocks = [leaves[index] for index in recurrent if _in_blocks(leaves[index], H)]
+    if blocks:
+        names = ", ".join(graph.weight_name(leaf) for leaf in blocks)
+        rng = np.random.default_rng(0)
+        yield Trial(f"{names} orthogonal", {x.index: _blocks(x, H, lambda: _orthogonal(H, rng)) for x in blocks})
+        yield Trial(f"{names} the identity", {x.index: _blocks(x, H, lambda: np.eye(H)) for x in blocks})
+        yield Trial(f"{names} at spectral radius 1", {x.index: _radius_one(x, H) for x in blocks})
+    for factor in (0.3, 3.0):
+        if inputs:
+            names = ", ".join(graph.weight_name(leaves[index]) for index in inputs)
+            yield Trial(f"{names} times {factor:g}", {index: factor * leaves[index]._array for index in inputs})
+    gates = _gates(graph, layout)
+    for name, nodes in gates.items():
+        mean = float(np.mean([node.inputs[0]._array.mean() for node in nodes]))
+        for words, wanted in (("open", OPEN), ("shut", -OPEN)):
+            shift = round(wanted - mean, 1)
+            yield Trial(f"gate {name} {words} (bias {shift:+})", {}, _shifted(nodes, shift))
+    if not gates:
+        yield from _cells(layout, set(inputs))
+
+
+# ------------------------------------------------------------------ weights
+def _products(graph: Structure, layout: Layout) -> dict[int, bool]:
+    """The weight matrices that a state or an input is multiplied by on its way to the next state, and which it is."""
+    states = [tensor for state in layout.states for tensor in state]
+    path = {tensor.index for tensor in states} | set(between(states, states))
+    scope = states[0].scope
+    leaves = {leaf.index for leaf in graph.leaves if leaf.requires_grad and leaf.ndim == 2}
+    into = {x.index for node in between(states, states).values() for x in node.inputs if type(x) is Tensor}
+    found: dict[int, bool] = {}
+    nodes = {node.index: node for node in graph.nodes}
+    reached = set(path) | into
+    for index in sorted(nodes, reverse=True):  # back from the path, through what feeds it in the same scope
+        node = nodes[index]
+        if index not in reached or node.scope != scope:
+            continue
+        weights = [base for x in node.inputs if (base := _base(x)) in leaves]
+        if node.primitive is not None and node.primitive.name == "matmul" and weights:
+            own = any(type(x) is Tensor and x.index in path for x in node.inputs)
+            found[weights[0]] = found.get(weights[0], False) or own
+        else:
+            reached.update(x.index for x in node.inputs if type(x) is Tensor and x.index not in path and x.ndim > 1)
+    return found
+
+
+def _base(operand: Any) -> int:
+    """The creation number of the leaf that a weight is, or is a transpose of; -1 if it is neither."""
+    while type(operand) is Tensor and operand.primitive is not None and operand.primitive.traits.moves:
+        operand = operand.inputs[0]
+    return operand.index if type(operand) is Tensor and operand.primitive is None else -1
+
+
+def _in_blocks(leaf: Tensor, H: int) -> bool:
+    small, large = sorted(leaf.shape)
+    return small == H and large % H == 0
+
+
+def _blocks(leaf: Tensor, H: int, make: Callable[[], Array]) -> Array:
+    axis = int(leaf.shape[0] == H)
+    return np.concatenate([make() for _ in range(leaf.size // H**2)], axis=axis).astype(leaf.dtype)
+
+
+def _orthogonal(H: int, rng: np.random.Generator) -> Array:
+    return nn.init.orthogonal((H, H), rng)
+
+
+def _radius_one(leaf: Tensor, H: int) -> Array:
+    axis = int(leaf.shape[0] == H)
+    parts = np.split(leaf._array, leaf.size // H**2, axis=axis)
+    radii = [float(np.abs(np.linalg.eigvals(part)).max()) for part in parts]
+    return np.concatenate([part / (r or 1.0) for part, r in zip(parts, radii, strict=True)], axis=axis)
+
+
+# ------------------------------------------------------------------ gates and cells
+def _gates(graph: Structure, layout: Layout) -> dict[str, list[Tensor]]:
+    """The sigmoids in the layer's steps that are no states, by the name of the variable they are assigned to."""
+    own = {tensor.index for state in layout.states for tensor in state}
+    scope = layout.states[0][0].scope
+    found: dict[str, list[Tensor]] = {}
+    for node in graph.nodes:
+        bounds = node.primitive.traits.bounds if node.primitive is not None else None
+        if bounds == (0, 1) and node.step is not None and node.scope == scope and node.index not in own:
+            found.setdefault(node.name or "?", []).append(node)
+    return found
+
+
+def _shifted(nodes: list[Tensor], shift: float) -> Change:
+    chosen = {node.index for node in nodes}
+
+    def change(node: Tensor, copy: Callable[[Any], Any]) -> Any:
+        return sigmoid(copy(node.inputs[0]) + shift) if node.index in chosen else None
+
+    return change
+
+
+def _cells(layout: Layout, weights: set[int]) -> Iterator[Trial]:
+    """An LSTM and a GRU in place of a layer of one tensor, reading what it reads."""
+    states = layout.states
+    inputs = [_input(state, layout, weights) for state in states]
+    sizes = {x.shape for x in inputs if x is not None}
+    if (
+        any(len(state) > 1 or state[0].ndim != 2 for state in states)
+        or layout.axis
+        or None in inputs
+        or len(sizes) != 1
+    ):
+        return
+    H, I = states[0][0].shape[-1], next(iter(sizes))[-1]
+    for kind, words in (
+        (nn.LSTMCell, "an LSTM in its place, forget gate +3"),
+        (nn.GRUCell, "a GRU in its place, update gate +3"),
+    ):
+        cell = kind(I, H, dtype=states[0][0].dtype, rng=0)
+        assert cell.bias_ih is not None
+        cell.bias_ih.data[H : 2 * H] = 3.0
+        made: list[State] = []
+
+        def change(node: Tensor, copy: Callable[[Any], Any], cell: Any = cell, made: list[State] = made) -> Any:
+            k = len(made)
+            if k == len(states) or node.index != states[k][0].index:
+                return None
+            before = made[-1] if made else cell.zeros(node.shape[:1])
+            made.append(cell.step(copy(inputs[k]), *before))
+            return made[-1][0]
+
+        yield Trial(words, {}, change, made)
+
+
+def _input(state: State, layout: Layout, weights: set[int]) -> Any:
+    """What a step reads beside the state: what is multiplied by one of the input weights."""
+    own = {tensor.index for each in layout.states for tensor in each}
+    stack, seen = list(state), set()
+    while stack:
+        node = stack.pop()
+        if node.index in seen or (node.index in own and node is not state[0]) or node.primitive is None:
+            continue
+        seen.add(node.index)
+        if node.primitive.name == "matmul" and _base(node.inputs[1]) in weights:
+            return node.inputs[0]
+        stack.extend(x for x in node.inputs if type(x) is Tensor and x.requires_grad)
+    return None
+
+
+__all__ = ["Remedy", "tried"]
