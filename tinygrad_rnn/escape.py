@@ -80,6 +80,28 @@ def dot_html(text: str) -> str:
     return xml(text).replace("\\", "&#92;&#92;")
 
 
+def preformatted(text: str) -> str:
+    """A notebook: lines as a terminal shows them, no wider than its cell, in the colours of its page."""
+    return f'<pre style="{_BLOCK}">{xml(text)}</pre>'
+
+
+def preformatted_source(text: str) -> str:
+    """A notebook: Python source with its keywords bold and its comments in italics, which any page's colours suit."""
+    lines = xml(text).split("\n")
+    for at, line in enumerate(lines):
+        code, mark, words = line.partition("  # ") if "  # " in line else line.partition("# ")
+        if mark and code.strip():
+            code = _KEYWORDS.sub(r"<b>\1</b>", code)
+        elif not mark:
+            code = _KEYWORDS.sub(r"<b>\1</b>", line)
+        lines[at] = code + (f'<i style="opacity:.75">{mark}{words}</i>' if mark else "")
+    return f'<pre style="{_BLOCK};max-height:40em">{chr(10).join(lines)}</pre>'
+
+
+_BLOCK = "max-width:900px;overflow:auto;margin:0;line-height:1.25"
+_KEYWORDS = re.compile(rf"\b({'|'.join(keyword.kwlist)})\b")
+
+
 def plot_label(text: str) -> str:
     """Matplotlib: `$` begins no mathematics, and a `_` at the start hides no line from a legend."""
     text = terminal(text, lines=True).replace("$", r"\$")

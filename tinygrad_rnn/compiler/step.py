@@ -15,6 +15,7 @@ from ..core.backprop import no_grad
 from ..core.tensor import Array, Tensor, constant, numeric
 from ..core.threads import OneThread
 from ..errors import DTypeError, GraphError, InputError
+from ..escape import preformatted_source, xml
 from ..nn import Module
 from .build import build
 from .explain import explain
@@ -140,6 +141,9 @@ class Compiled:
     def explain(self) -> str:
         """What became a loop, what runs once for all steps, and what did not roll, and why."""
         return self.program.explain()
+
+    def _repr_html_(self) -> str:
+        return preformatted_source(self.source) if self._last is not None else xml(repr(self))
 
     def dot(self) -> str:
         """The program as a graph in DOT: loops as frames, all-steps-at-once operations as double boxes."""

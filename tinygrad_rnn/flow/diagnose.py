@@ -14,7 +14,7 @@ from ..core.context import context
 from ..core.tensor import Array, Tensor
 from ..debug import origin
 from ..errors import GraphError
-from ..escape import terminal
+from ..escape import terminal, xml
 from ..ops import stack
 from .cached import cached
 from .credit import as_losses, as_states, credit
@@ -164,6 +164,10 @@ class Diagnosis:
         if self.influence is not None:
             lines = [f"does it use its past: {self.influence}.", *(f"can it learn to: {line}" for line in lines)]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        lines = [f"<p style='margin:.3em 0'>{xml(line)}</p>" for line in str(self).split("\n")]
+        return f'<div style="max-width:900px"><strong>{xml(self.verdict)}</strong>{"".join(lines)}</div>'
 
 
 def diagnose(

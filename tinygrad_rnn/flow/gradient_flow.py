@@ -18,6 +18,7 @@ from ..core.backprop import backprop, edge_gradients, seed_of
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
+from ..escape import preformatted
 from .cached import cached
 from .injected import Injected, injected
 from .structure import Structure, structure
@@ -259,6 +260,9 @@ class GradientFlow:
         from .table import table  # the table reads the flow
 
         return table(self)
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
     def _gain(self, state: Tensor, following: Tensor) -> float | None:
         sent = [

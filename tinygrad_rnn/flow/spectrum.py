@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError, InputError
+from ..escape import xml
 from .cached import cached
 from .credit import as_states
 from .held import on_the_path
@@ -74,6 +75,18 @@ class Spectrum:
     def half_life(self) -> float:
         """Steps in which even the best kept direction shrinks to a half; inf if it does not shrink."""
         return float(np.log(0.5) / np.log(self.gain)) if 0 < self.gain < 1 else (0.0 if self.gain == 0 else np.inf)
+
+    def __str__(self) -> str:
+        largest = self.singular_values[..., 0]
+        half = "" if self.half_life == np.inf else f", half-life {self.half_life:.1f} steps"
+        return (
+            f"{len(self.jacobians)} step Jacobians of {self.jacobians.shape[-1]} numbers: growth in the long run "
+            f"x{self.gain:.3g} a step{half}; largest singular value {largest.mean():.3g} on average, at most "
+            f"{largest.max(initial=0.0):.3g}"
+        )
+
+    def _repr_html_(self) -> str:
+        return f'<div style="max-width:900px">{xml(str(self))}</div>'
 
 
 def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) -> Spectrum:

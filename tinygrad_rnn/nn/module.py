@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from ..core.steps import scope
 from ..core.tensor import Array, Tensor, numeric, raw
 from ..errors import InputError, ShapeError
-from ..escape import terminal
+from ..escape import preformatted, terminal
 
 Seed = np.random.Generator | int | None
 """A generator to share, a seed for a new one, or None for an unpredictable one."""
@@ -154,6 +154,9 @@ class Module:
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
         rule = "-" * len(lines[0])
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.summary())
 
     def __repr__(self) -> str:
         parts = [f"{terminal(name)}={child!r}" for name, child in self.children()]

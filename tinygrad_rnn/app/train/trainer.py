@@ -13,6 +13,7 @@ from ... import __version__
 from ...compiler import Compiled
 from ...core.tensor import Tensor, raw
 from ...errors import InputError
+from ...escape import xml
 from ...files import as_path, only_one
 from ...nn.truncation import truncate
 from ...optim import clip_grad_norm_, clip_grad_value_
@@ -37,6 +38,10 @@ class Result(NamedTuple):
     best: float
     stopped: str
     """Why: "done", "early" (no better score for `patience` evaluations), "target" or "interrupted"."""
+
+    def _repr_html_(self) -> str:
+        words = f"{self.stopped} after {self.step} updates: score {self.score:.4g}, best {self.best:.4g}"
+        return f'<div style="max-width:900px">{xml(words)}</div>'
 
 
 class Trainer:
