@@ -20,11 +20,15 @@ from .flow import credit, diagnose, gradient_flow, influence, spectrum
 from .nn.truncation import truncate
 from .ops.activations import *
 from .ops.comparisons import *
+from .ops.einstein import *
 from .ops.elementwise import *
 from .ops.indexing import *
 from .ops.linalg import *
 from .ops.losses import *
+from .ops.matrices import *
 from .ops.normalization import *
+from .ops.norms import *
+from .ops.products import *
 from .ops.random import *
 from .ops.reductions import *
 from .ops.shaping import *

@@ -6,11 +6,15 @@ from ..core.primitive import transparent
 from . import (
     activations,
     comparisons,
+    einstein,
     elementwise,
     indexing,
     linalg,
     losses,
+    matrices,
     normalization,
+    norms,
+    products,
     random,
     reductions,
     shaping,
@@ -19,11 +23,15 @@ from . import (
 )
 from .activations import *
 from .comparisons import *
+from .einstein import *
 from .elementwise import *
 from .indexing import *
 from .linalg import *
 from .losses import *
+from .matrices import *
 from .normalization import *
+from .norms import *
+from .products import *
 from .random import *
 from .reductions import *
 from .shaping import *
@@ -31,8 +39,8 @@ from .statistics import *
 from .trigonometry import *
 
 _MODULES = (
-    *(elementwise, trigonometry, comparisons, activations, reductions, statistics, normalization),
-    *(linalg, shaping, indexing, random, losses),
+    *(elementwise, trigonometry, comparisons, activations, reductions, statistics, norms, normalization),
+    *(products, einstein, matrices, linalg, shaping, indexing, random, losses),
 )
 for _module in _MODULES:
     transparent(vars(_module))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.primitive import Primitive, composed, primitive
-from ..core.tensor import Array, Axis, Tensor, raw, registry
+from ..core.tensor import Array, Axis, raw, registry
 from ..core.traits import Traits
 from ..errors import InputError
 from .axes import axes_of, lift_along, lift_over
@@ -91,23 +91,8 @@ def std(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -
     name="norm",
     traits=Traits(alias="new", lift=lift_over, symbol="‖·‖", formula="‖{0}‖", backward=("g ⊙ {0} / y",)),
 )
-def _norm(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def euclidean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
-
-
-@composed(of=np.linalg.norm)
-def norm(x: Array | Tensor, ord: int | None = None, axis: Axis = None, *, keepdims: bool = False) -> Any:
-    """The Euclidean (Frobenius) norm: the root of the sum of squares over `axis`.
-
-    Where the norm is 0 its gradient is 0, one of its subgradients, and so are its higher derivatives.
-
-    Raises:
-        InputError: another `ord`, or ord=2 of a matrix, which is NumPy's spectral norm.
-    """
-    vector = np.ndim(raw(x)) == 1 if axis is None else isinstance(axis, int) or len(axis) == 1
-    if ord is not None and not (ord == 2 and vector):
-        raise InputError(f"norm: got ord={ord!r}, expected None (the root of the sum of squares), or 2 along one axis")
-    return _norm(x, axis, keepdims=keepdims)
 
 
 def _others(x: Any) -> Any:
@@ -258,7 +243,7 @@ def _std(
     if where is True:
         return std(x, axis, ddof=ddof, keepdims=keepdims)
     deviations, count = _spread(x, axis, ddof, keepdims, where)
-    return _norm(deviations, axis, keepdims=keepdims) / np.sqrt(count)
+    return euclidean(deviations, axis, keepdims=keepdims) / np.sqrt(count)
 
 
 def _by_cumsum(g: Any, y: Any, x: Any, axis: int | None) -> Any:
@@ -332,7 +317,6 @@ __all__ = [
     "max",
     "mean",
     "min",
-    "norm",
     "prod",
     "std",
     "sum",
