@@ -2,6 +2,7 @@
 
 from . import init
 from .cells import Cell, GRUCell, LSTMCell, RNNCell
+from .from_torch import from_torch
 from .layers import Dropout, Embedding, LayerNorm, Linear, Sequential
 from .module import Module, parameter
 from .recurrent import GRU, LSTM, RNN, Recurrent, unroll
@@ -22,6 +23,7 @@ __all__ = [
     "RNNCell",
     "Recurrent",
     "Sequential",
+    "from_torch",
     "init",
     "load_weights",
     "parameter",
