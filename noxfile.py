@@ -31,6 +31,14 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, into build/site: its notebooks are executed and its examples are checked."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "-b", "doctest", "docs", "build/doctest")
+    session.run("sphinx-build", "-W", "docs", "build/site")
+
+
+@nox.session
 def package(session: nox.Session) -> None:
     """Wheel and sdist: their metadata, and the sdist's tests from a folder of its own."""
     session.install("build", "twine", "-e", ".[test]")

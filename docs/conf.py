@@ -1,0 +1,57 @@
+"""The documentation site: `sphinx-build -W docs build/site`. Its notebooks are executed when it is built."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+import tinygrad_rnn
+
+sys.path.insert(0, str(Path(__file__).parent))  # for mathml, beside this file
+
+project = "tinygrad_rnn"
+author = "The tinygrad_rnn authors"
+release = version = tinygrad_rnn.__version__
+html_title = f"tinygrad_rnn {version}"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.doctest",
+    "sphinx_copybutton",
+    "mathml",
+]
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+nb_code_prompt_show = "Solution"
+nb_code_prompt_hide = "Hide the solution"
+
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+add_module_names = False
+default_role = "code"  # `name` in a docstring
+doctest_global_setup = "import numpy as np\nimport tinygrad_rnn as tg\nrng = np.random.default_rng(0)"
+
+html_theme = "furo"
+html_math_renderer = "mathml"  # no script from a network
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+
+
+def as_text(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Docstrings are plain text: |x| is a norm and * a product, not markup; what stands in backticks stays."""
+    for i, line in enumerate(lines):
+        parts = line.split("`")
+        lines[i] = "`".join(re.sub(r"([|*])", r"\\\1", part) if k % 2 == 0 else part for k, part in enumerate(parts))
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-docstring", as_text, priority=400)  # before napoleon
