@@ -85,7 +85,7 @@ def test_a_network_that_forgets_depends_on_its_last_inputs_alone():
     found = tg.influence(lambda x: run(x, w=0.2)[-1], xs)
     assert 1 <= found.reach < 8
     assert "the farthest" not in str(found)
-    assert "none of the inputs" in str(tg.influence(lambda x: np.zeros((64, 2)), xs))
+    assert "less than 1% of its answers change" in str(tg.influence(lambda x: np.zeros((64, 2)), xs))
 
 
 def test_what_influence_refuses():

@@ -9,14 +9,16 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import numpy as np
+
 from .. import __version__, viz
 from ..errors import InputError, TensorError
 from ..escape import terminal
-from ..flow import diagnose, gradient_flow
+from ..flow import diagnose, gradient_flow, influence
 from .train.commands import add_commands
 from .train.inspect import Window, look_at
 from .train.model import CELLS
-from .train.settings import LARGEST
+from .train.settings import LARGEST, TASKS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,21 +110,25 @@ def _run_demo(options: argparse.Namespace) -> None:
 
 def _add_views(commands: argparse._SubParsersAction[Parser]) -> None:
     which = Parser(add_help=False)
-    which.add_argument("run_folder", nargs="?", metavar="RUN", help="a run of `train char` (default: a fresh model)")
+    which.add_argument("run_folder", nargs="?", metavar="RUN", help="a run of `train` (default: a fresh model)")
     which.add_argument(
         "--text",
         metavar="FILE",
         help="a UTF-8 text, - for standard input (default: the help topics that come with Python)",
     )
+    which.add_argument("--task", choices=list(TASKS), default="char", help="of a fresh model (default: char)")
     which.add_argument(
-        "--steps", type=whole_number(1, LARGEST), default=20, metavar="T", help="time steps (default: 20)"
+        "--steps",
+        type=whole_number(1, LARGEST),
+        metavar="T",
+        help="time steps of a text (default: 20), or the lag of a fresh synthetic problem",
     )
     which.add_argument("--cell", choices=list(CELLS), default="rnn", help="of a fresh model (default: rnn)")
     which.add_argument("--hidden", type=whole_number(1, LARGEST), default=64, help="of a fresh model (default: 64)")
     which.add_argument("--layers", type=whole_number(1, LARGEST), default=1, help="of a fresh model (default: 1)")
     which.add_argument("--seed", type=whole_number(0), default=0, help="of a fresh model (default: 0)")
 
-    graph = commands.add_parser("graph", parents=[which], help="draw the unrolled graph of a model on a text")
+    graph = commands.add_parser("graph", parents=[which], help="draw the unrolled graph of a model")
     graph.add_argument("--detail", choices=["op", "cell"], default="op", help="a box per operation or per cell")
     graph.add_argument(
         "--out", default="graph.svg", metavar="FILE", help=".svg, .png, .pdf or .dot (default: graph.svg)"
@@ -138,6 +144,7 @@ def _window(options: argparse.Namespace) -> Window:
     return look_at(
         text=options.text,
         run=options.run_folder,
+        task=options.task,
         cell=options.cell,
         hidden=options.hidden,
         layers=options.layers,
@@ -160,5 +167,7 @@ def _run_diagnose(options: argparse.Namespace) -> None:
     window = _window(options)
     if not window.layers:
         raise InputError("one step has no past to use or to forget; give --steps 2 or more")
-    for name, states in window.layers.items():
-        print(f"{terminal(name)}: {diagnose(window.losses, states)}")
+    found = None
+    if window.xs.shape[1] > 1 and np.any(window.xs != window.xs[:, :1]):
+        found = influence(window.predict, window.xs)
+    print(diagnose(window.loss, influence=found, remedies=True))

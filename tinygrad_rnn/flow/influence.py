@@ -51,7 +51,7 @@ class Influence:
 
     def __str__(self) -> str:
         if self.reach is None:
-            return f"its answers depend on none of the inputs, up to {self.lags[-1]} steps back"
+            return f"less than 1% of its answers change, whichever input up to {self.lags[-1]} steps back is replaced"
         at = int(np.argmax(self.lags == self.reach))
         most = int(np.argmax(self.changed))
         words = f"its answers depend on inputs up to {self.reach} steps back"

@@ -40,15 +40,13 @@ class Remedy:
         """Whether the gradient reaches further, or no longer explodes."""
         if self.after.verdict in ("exploding", "mixed"):
             return self.after.verdict != self.before.verdict and self.before.verdict == "exploding"
-        if self.before.verdict == "exploding":
-            return self.after.verdict == "healthy"
-        return self.after.verdict == "healthy" or _lags(self.after) >= max(
-            BETTER * _lags(self.before), _lags(self.before) + 2
-        )
+        if self.before.verdict == "exploding" or self.after.horizon is None:
+            return self.after.horizon is None
+        return self.after.horizon >= max(BETTER * _lags(self.before), _lags(self.before) + 2)
 
     def __str__(self) -> str:
-        if self.after.verdict == "healthy":
-            return f"{self.words}: healthy, gain {self.after.gain:.2f}"
+        if self.after.verdict in ("healthy", "too short to tell"):
+            return f"{self.words}: in reach at all {self.after.lags} lags, gain {self.after.gain:.2f}"
         return f"{self.words}: {self.after.verdict}, horizon {_lags(self.after)} instead of {_lags(self.before)}"
 
 
@@ -79,7 +77,7 @@ def tried(
             _, _, after = measure(states, seeds, steps, set(), thresholds)
             found.append(Remedy(trial.words, before, after))
     return sorted(
-        found, key=lambda remedy: (remedy.helps, remedy.after.verdict == "healthy", _lags(remedy.after)), reverse=True
+        found, key=lambda remedy: (remedy.helps, remedy.after.horizon is None, _lags(remedy.after)), reverse=True
     )
 
 

@@ -1,34 +1,45 @@
-"""A character model under the lens: one window of text, step by step, for flow and viz to look at."""
+"""A model under the lens: one window of text, or one batch of a task, step by step, for flow and viz to look at."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...core.steps import steps
-from ...core.tensor import Tensor
+from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...flow.structure import structure
 from ...ops import softmax_cross_entropy
 from ..text import Vocabulary, read_text
 from .model import SequenceModel
+from .settings import Settings
+from .task import Task
 from .trained import load_model
+
+SEQUENCES = 16
+"""So many sequences of a batch are looked at, and so many windows of a text compared."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """What a model computed on one window of text."""
+    """What a model computed on one window of text, or on some sequences of a task."""
 
     loss: Tensor
     """The sum of the losses."""
     losses: list[Tensor]
-    """-log p(next character), a scalar for each step."""
+    """A scalar for each step that has an answer: of a text, -log p(next character)."""
     layers: dict[str, list[tuple[Tensor, ...]]]
     """For each layer by its scope, its state at every step: (h_t,), or (h_t, c_t) for an LSTM."""
-    tokens: list[str]
+    tokens: list[str] | None
     """The characters read."""
+    xs: Array
+    """Several sequences, (T, B, ...), and"""
+    predict: Callable[[Array], Any]
+    """what the model answers to such: for `influence`."""
 
 
 def look(model: SequenceModel, vocabulary: Vocabulary, text: str) -> Window:
@@ -47,42 +58,71 @@ def look(model: SequenceModel, vocabulary: Vocabulary, text: str) -> Window:
         losses.append(softmax_cross_entropy(y, ids[t + 1 : t + 2]))
     loss = sum(losses[1:], losses[0])
     layers = {layer[0][0].scope: layer for layer in structure(loss).layers}
-    return Window(loss, losses, layers, tokens=list(text[:-1]))
+    return Window(loss, losses, layers, list(text[:-1]), ids[:-1, None], lambda xs: model(xs)[0])
+
+
+def look_at_task(model: SequenceModel, task: Task) -> Window:
+    """Run a model over the first sequences of a task's first batch, with the task's own loss at each of its answers."""
+    x, target = task.batch(0)
+    x, target = x[:, :SEQUENCES], target[:SEQUENCES] if task.last else target[:, :SEQUENCES]
+    hs, _ = model.rnn.unrolled(model.embed(x) if hasattr(model, "embed") else x)
+    if task.last:
+        losses = [task.error(model.head(hs[-1]), target)]
+    else:
+        losses = [task.error(model.head(h), target[t]) for t, h in steps(hs)]
+    loss = sum(losses[1:], losses[0])
+    layers = {layer[0][0].scope: layer for layer in structure(loss).layers}
+    return Window(loss, losses, layers, None, x, lambda xs: model(xs, last=task.last)[0])
 
 
 def look_at(
     text: str | Path | None = None,
     run: str | Path | None = None,
+    task: str = "char",
     cell: str = "rnn",
     hidden: int = 64,
     layers: int = 1,
-    length: int = 20,
+    length: int | None = None,
     seed: int = 0,
 ) -> Window:
-    """The first `length` steps of a text through a trained character model, or through a fresh one.
+    """The first steps of a text, or sequences of a task, through a trained model or through a fresh one.
 
     Args:
         text: a UTF-8 file; by default what the run was trained on, or the help topics that come with Python.
-        run: a folder or checkpoint of `train`; then `cell`, `hidden`, `layers` and `seed` are its own.
-        cell, hidden, layers, seed: of the fresh model.
-        length: how many steps.
+        run: a folder or checkpoint of `train`; then `task`, `cell`, `hidden`, `layers` and `seed` are its own.
+        task, cell, hidden, layers, seed: of the fresh model.
+        length: how many steps of a text, 20 by default; of a fresh synthetic problem its lag.
 
     Raises:
-        InputError: the text or the run is unusable, or the run is not a character model.
+        InputError: the text or the run is unusable, or a text or length is given for a task that has its own.
     """
-    if run is None:
+    trained = None if run is None else load_model(run)
+    given: dict[str, Any] = {"cell": cell, "hidden": hidden, "layers": layers, "seed": seed}
+    given |= {} if length is None or task == "char" else {"lag": length}
+    settings = Settings.of(task, **given) if trained is None else trained.settings
+    if settings.task != "char":
+        if text is not None or (length is not None and trained is not None):
+            raise InputError(
+                f"{settings.task} has sequences of its own; give no text, and no number of steps for a run"
+            )
+        own = settings.build_task()
+        model = settings.build_model(own.inputs, own.outputs, own.classes_in) if trained is None else trained.model
+        model.eval()
+        return look_at_task(model, own)
+    length = 20 if length is None else length
+    if trained is None:
         written = read_text(text, at_least=length + 1)
         vocabulary = Vocabulary(written)
         V = len(vocabulary)
         model = SequenceModel(cell, V, V, hidden, layers, embedding=min(V, hidden), rng=np.random.default_rng(seed))
     else:
-        trained = load_model(run)
-        if trained.vocabulary is None:
-            raise InputError(f"{run} was trained on {trained.settings.task}; give a run of a character model")
+        assert trained.vocabulary is not None
         model, vocabulary = trained.model, trained.vocabulary
         written = trained.text(length + 1) if text is None else read_text(text, at_least=length + 1)
     model.eval()
-    return look(model, vocabulary, written[: length + 1])
+    found = look(model, vocabulary, written[: length + 1])
+    ids = vocabulary.encode(written[: min(len(written), SEQUENCES * length)])
+    return replace(found, xs=ids[: len(ids) // length * length].reshape(-1, length).T)
 
 
 __all__ = ["Window", "look", "look_at"]
