@@ -1,10 +1,11 @@
 """Pictures of recurrent graphs and of the gradient that flows through them. Nothing here computes a gradient."""
 
 from . import plots
+from .animate import Animation, animate
 from .page import Page, page
 from .render import Picture
 from .rolled import rolled
 from .style import Theme, themes
 from .unrolled import unrolled
 
-__all__ = ["Page", "Picture", "Theme", "page", "plots", "rolled", "themes", "unrolled"]
+__all__ = ["Animation", "Page", "Picture", "Theme", "animate", "page", "plots", "rolled", "themes", "unrolled"]

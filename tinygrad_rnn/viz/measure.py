@@ -128,7 +128,7 @@ def names_of(layer: Layer) -> str:
     return ",".join(dict.fromkeys(clean(tensor.name or "h") for tensor in layer.states[0]))
 
 
-_FILL = {"state": "fill state", "cell": "fill state", "input": "fill input", "loss": "fill loss"} | {
+FILL = {"state": "fill state", "cell": "fill state", "input": "fill input", "loss": "fill loss"} | {
     "weight": "fill weight",
     "band": "fill band",
 }
@@ -155,7 +155,7 @@ class Face:
 
 def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = False) -> Face:
     """The words, size and colours of one box."""
-    fill, stroke = _FILL.get(box.kind, "fill"), _STROKE.get(box.kind, "op")
+    fill, stroke = FILL.get(box.kind, "fill"), _STROKE.get(box.kind, "op")
     prominent = box.kind in ("state", "cell")
     lines = [line(*box.title, size=style.NAME if prominent else style.TEXT, bold=prominent)]
     if box.kind == "total":
@@ -245,4 +245,4 @@ def _name(box: Box) -> str:
     return "".join(f"[{run.text}]" if run.subscript else run.text for run in box.title)
 
 
-__all__ = ["Face", "Gradients", "face", "link_words", "names_of"]
+__all__ = ["FILL", "Face", "Gradients", "face", "link_words", "names_of"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from zlib import crc32
 
 from ..escape import xml
@@ -19,16 +19,19 @@ def svg(scene: Scene, theme: Theme = themes["light"], fluid: bool = False) -> st
         theme: its colours and font.
         fluid: as wide as the place that it stands in, up to its own size, and without the XML declaration: for HTML.
     """
-    return "".join(_Writer(scene, theme).document(fluid))
+    return "".join(Writer(scene, theme).document(fluid))
 
 
-class _Writer:
+class Writer:
+    """Shapes as SVG, in the colours of a theme."""
+
     def __init__(self, scene: Scene, theme: Theme) -> None:
         self.scene = scene
         self.color = theme
         self.name = f"picture-{crc32((scene.title + scene.description).encode('utf-8', 'replace')):x}"
 
-    def document(self, fluid: bool) -> Iterator[str]:
+    def document(self, fluid: bool, shapes: Iterable[str] | None = None) -> Iterator[str]:
+        """The document, piece by piece; `shapes` instead of the scene's edges, boxes and labels."""
         scene, name = self.scene, self.name
         width, height = fixed(scene.width), fixed(scene.height)
         if fluid:
@@ -51,10 +54,15 @@ class _Writer:
         yield f'<rect width="{width}" height="{height}" fill="{self.color("paper")}" class="paper"/>\n'
         yield from map(self._lane, scene.lanes)
         yield from map(self._rect, scene.backdrops)
-        yield from map(self._edge, scene.edges)
-        yield from map(self._rect, scene.boxes)
-        yield from map(self._label, scene.labels)
+        drawn: list[Edge | Rect | Label] = [*scene.edges, *scene.boxes, *scene.labels]
+        yield from map(self.shape, drawn) if shapes is None else shapes
         yield "</svg>\n"
+
+    def shape(self, shape: Edge | Rect | Label) -> str:
+        """An edge, a box or a label."""
+        if isinstance(shape, Edge):
+            return self._edge(shape)
+        return self._rect(shape) if isinstance(shape, Rect) else self._label(shape)
 
     def _lane(self, lane: Lane) -> str:
         fill = f"url(#{self.name}-hatch)" if lane.hatched else self.color("lane")
@@ -146,4 +154,4 @@ def _spaced(text: str) -> str:
     return "\u00a0" * before + inner + "\u00a0" * (len(text) - before - len(inner))
 
 
-__all__ = ["path", "svg"]
+__all__ = ["Writer", "path", "svg"]

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..flow.gradient_flow import GradientFlow, gradient_flow
 from ..flow.structure import Structure, structure
 from .compose import Options, compose
-from .diagram import diagram
+from .diagram import Diagram, diagram
 from .measure import FEW, Gradients
 from .render import DPI, Picture
 from .scene import Scene
@@ -84,24 +84,25 @@ def unrolled(
     options = Options(title, tokens, shapes, shown, labels, legend)
     if layout == "dot" and detail == "fit":
         detail = "op"  # of cells `dot` would not keep the steps in order
-    scene = _fitted(graph, gradients, options, detail, weights, max_steps)
+    _, scene = fitted(graph, gradients, options, detail, weights, max_steps)
     return Picture(scene, theme, dpi, "dot" if layout == "dot" else None)
 
 
-def _fitted(
+def fitted(
     graph: Structure, gradients: Gradients, options: Options, detail: Detail, weights: str, max_steps: Limit
-) -> Scene:
-    """The picture in as much detail, and with as many steps, as fit."""
+) -> tuple[Diagram, Scene]:
+    """What is drawn, and the picture, in as much detail and with as many steps as fit."""
 
-    def draw(detail: str, limit: int | None) -> Scene:
-        return compose(diagram(graph, detail, weights, limit), gradients, options)
+    def draw(detail: str, limit: int | None) -> tuple[Diagram, Scene]:
+        drawn = diagram(graph, detail, weights, limit)
+        return drawn, compose(drawn, gradients, options)
 
     count = len(graph.steps)
     limit = min(count, 16) if max_steps == "fit" else max_steps
-    scene = draw("op" if detail == "fit" else detail, limit if count else None)
+    drawn, scene = draw("op" if detail == "fit" else detail, limit if count else None)
     if detail != "fit" or scene.width <= WIDTH or not count:
-        return scene
-    scene = draw("cell", limit)
+        return drawn, scene
+    drawn, scene = draw("cell", limit)
     while max_steps == "fit" and scene.width > WIDTH and limit is not None and limit > 2:
         pitch = max((b.x - a.x for a, b in zip(scene.lanes, scene.lanes[1:], strict=False)), default=WIDTH)
         limit = max(2, min(limit - 1, limit - int((scene.width - WIDTH) // pitch)))
@@ -109,8 +110,8 @@ def _fitted(
             limit -= 1
         if limit < 2:
             break
-        scene = draw("cell", limit)
-    return scene
+        drawn, scene = draw("cell", limit)
+    return drawn, scene
 
 
 def _is_small(graph: Structure) -> bool:
@@ -141,4 +142,4 @@ def resolve(loss_or_flow: Tensor | GradientFlow) -> tuple[Structure, GradientFlo
     return graph, None
 
 
-__all__ = ["resolve", "unrolled"]
+__all__ = ["fitted", "resolve", "unrolled"]

@@ -50,7 +50,8 @@ class Page:
         return write_file(Path(path), self._html)
 
     def _repr_html_(self) -> str:
-        return f'<iframe srcdoc="{xml(self._html)}" width="100%" height="760" style="border:0" title="{xml(self.title)}"></iframe>'
+        size = 'width="100%" height="760" style="border:0"'
+        return f'<iframe srcdoc="{xml(self._html)}" {size} title="{xml(self.title)}"></iframe>'
 
     def __repr__(self) -> str:
         return f"<Page {self.title!r}, {len(self._html) / 1e6:.1f} MB>"
