@@ -64,14 +64,14 @@ class Place:
     array: Array | None = None
 
 
-def allocate(program: Program) -> dict[Node, Place]:
-    """Decide where every node of the schedule lives."""
-    return _Allocator(program.schedule, program.results).places
+def allocate(program: Program, thrifty: bool = True) -> dict[Node, Place]:
+    """Decide where every node of the schedule lives; if not `thrifty`, in memory of its own."""
+    return _Allocator(program.schedule, program.results, thrifty).places
 
 
 class _Allocator:
-    def __init__(self, schedule: Sequence[Part], results: Sequence[Read]) -> None:
-        self.schedule = schedule
+    def __init__(self, schedule: Sequence[Part], results: Sequence[Read], thrifty: bool) -> None:
+        self.schedule, self.thrifty = schedule, thrifty
         self.part_of: dict[Node, int] = {}
         self.position: dict[Node, int] = {}
         self.loop_of: dict[Node, Loop] = {}
@@ -256,7 +256,7 @@ class _Allocator:
     def _fitting(self, node: Node, free: list[Memory]) -> Memory:
         size = self._size(node)
         fitting = [m for m in free if m.dtype == node.dtype and _WORTH_SHARING <= size <= m.size <= 2 * size]
-        if fitting:
+        if fitting and self.thrifty:
             best = min(fitting, key=lambda m: m.size)
             free.remove(best)
             return best
@@ -265,7 +265,7 @@ class _Allocator:
     def _taken_over(self, node: Node, part: int, occupied: dict[Memory, Node]) -> Array | None:
         """The array of an operand that is read here for the last time, entry by entry."""
         place = self.places[node]
-        if not is_elementwise(node) or node.initials:
+        if not self.thrifty or not is_elementwise(node) or node.initials:
             return None
         for ref in node.args:
             if type(ref) is not Read or not self._may_overwrite(node, ref):
@@ -332,7 +332,7 @@ class _Allocator:
             if place.kind != BUFFER:
                 continue
             taken: Array | None = None
-            if last[node] < len(loop.nodes) and is_elementwise(node):
+            if self.thrifty and last[node] < len(loop.nodes) and is_elementwise(node):
                 for ref in node.args:
                     if type(ref) is Read and self._may_overwrite(node, ref):
                         array = self.places[ref.node].array
@@ -346,7 +346,8 @@ class _Allocator:
             if taken is None:
                 size = math.prod(node.shape)
                 keeps = last[node] == len(loop.nodes)  # the next step reads it: nothing else may live there
-                fitting = [m for m in free if m.dtype == node.dtype and m.size == size and not keeps]
+                again = self.thrifty and not keeps
+                fitting = [m for m in free if again and m.dtype == node.dtype and m.size == size]
                 if fitting:
                     free.remove(fitting[0])
                 taken = self._array(node, fitting[0] if fitting else Memory(node.dtype, size))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..errors import GraphError
 from .allocate import allocate
 from .distribute import CircularError, distribute
 from .forms import once
-from .ir import Program, check
+from .ir import CheckError, Program, check
 from .lower import lower
 from .native.lower import with_native_loops
 from .operations import Op
 from .reroll import reroll
 from .source import Source
 from .trace import Trace
+from .verify import verify
 
 
 class Built(NamedTuple):
@@ -47,9 +49,30 @@ def build(trace: Trace, backend: str) -> Built:
         except CircularError as circle:
             straight.update(n for node in circle.nodes for n in rolled.members[node].tolist())
     check(program)
-    source = Source(lower(program, allocate(program)))
+    source = _written(program)
     if backend != "native":
         return Built(program, source, source, rolled.misfits, [], None)
     native, texts, notes = with_native_loops(program)
-    runs = Source(lower(native, allocate(native))) if texts else source
+    runs = _written(native) if texts else source
     return Built(program, source, runs, rolled.misfits, texts, notes)
+
+
+def _written(program: Program) -> Source:
+    """A program that is verified before anybody runs it: if need be, one in which no memory is used twice.
+
+    Raises:
+        GraphError: neither can be proven right.
+    """
+    for thrifty in (True, False):
+        places = allocate(program, thrifty)
+        code = lower(program, places)
+        try:
+            verify(program, places, code)
+        except CheckError as error:
+            wrong = error
+        else:
+            return Source(code)
+    raise GraphError(
+        f"compile: the program that was made is not proven to compute what the loss function does ({wrong}), so it is "
+        "not run: use the function without compile, and please report it"
+    )

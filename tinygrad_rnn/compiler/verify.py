@@ -1,0 +1,326 @@
+"""Verify: prove before a program runs that its statements compute what the nodes say.
+
+The statements are run on shadows: a row of memory holds no numbers but the node and step whose result is there.
+So it is seen that no result is read after something else was written over it, or before it is there; that a
+node's statements read exactly its operands, of the right steps; and that no returned array shares memory with
+a buffer, the batch or another. A long stretch of time in which nothing begins or ends is shortened first: what
+holds for some of its steps holds for all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.primitive import Primitive
+from .allocate import CONSTANT, INPUT, PART, VIEW, Place
+from .ir import At, CheckError, Node, Program, Read, Shift, Span
+from .statements import Apply, Array, Assign, Call, Code, Copy, Expr, Fill, For, Index, Leaf, Line, Memory, Put, leaves
+
+Result = tuple[Node, int | None]
+"""A node, and the step of its result if it has steps."""
+
+Slot = tuple[Memory | Array, int]
+"""An allocation, and which row of it."""
+
+_NEW = {"array", "empty", ".copy", ".sum", ".mean", ".max", ".min", "concatenate", "stack", "einsum", "dot", "picked"}
+"""What gives new memory, beside NumPy's ufuncs and operations whose trait says so."""
+
+
+def verify(program: Program, places: Mapping[Node, Place], code: Code) -> None:
+    """Prove that the statements are right.
+
+    Raises:
+        CheckError: they are not: a bug of the compiler's.
+    """
+    _Shadow(program, places, code).run()
+
+
+class _Time:
+    """Steps with long stretches shortened in which nothing begins or ends."""
+
+    def __init__(self, program: Program, code: Code) -> None:
+        marks: set[int] = set()
+        reach = 1
+        for node in program.nodes:
+            marks.update((node.lo, node.hi, *node.initials))
+            for read in node.reads:
+                marks.update((read.span or ()) if read.at is None else (read.at,))
+                reach = max(reach, abs(read.delay or 0))
+        self.known = sorted(marks)
+        self.short: list[int] = []
+        for before, mark in zip([self.known[0], *self.known], self.known, strict=False):
+            gap = min(mark - before, 3 * reach + 3)
+            self.short.append(self.short[-1] + gap if self.short else mark)
+
+    def __call__(self, step: int) -> int:
+        """Where a step is; one in the middle of a stretch counts from its nearer end."""
+        i = bisect_right(self.known, step) - 1
+        if i < 0:
+            return self.short[0] + step - self.known[0]
+        if i + 1 < len(self.known) and step - self.known[i] > self.known[i + 1] - step:
+            return self.short[i + 1] - (self.known[i + 1] - step)
+        return self.short[i] + step - self.known[i]
+
+
+class _Shadow:
+    def __init__(self, program: Program, places: Mapping[Node, Place], code: Code) -> None:
+        self.program, self.places, self.code = program, places, code
+        self.time = _Time(program, code)
+        self.held: dict[Slot, Any] = {}  # a Result; or what is being computed there, with False
+        self.parts: dict[tuple[Slot, Array], Any] = {}
+        self.layout: dict[Memory, Array] = {}
+        self.part_of: dict[Array, Array] = {}
+        self.touched: dict[Node, set[Result]] = {}
+        self.written: set[Node] = set()
+
+    def run(self) -> None:
+        for each in self.code.setup:
+            if isinstance(each, Assign) and self.places[each.node].kind == PART:
+                (leaf,) = leaves(each.value)
+                self.part_of[each.array] = leaf.array
+            elif isinstance(each, Assign) and each.node.primitive is not None:
+                self._expect(self.places[each.node].kind == VIEW, each.node, "is assigned once for all calls")
+                moves = any(isinstance(leaf.when, Shift) for leaf in leaves(each.value))
+                self._operands(each.node, [each], self.time(each.node.lo) if moves else None)
+        for node, lines in _groups(self.code.body):
+            if isinstance(lines, For):
+                self._loop(lines)
+            else:
+                assert node is not None
+                self._group(node, lines, None)
+        self._results()
+
+    @staticmethod
+    def _expect(holds: bool, node: Any, what: str) -> None:
+        if not holds:
+            raise CheckError(f"{node} {what}")
+
+    # ------------------------------------------------------------------ statements
+    def _loop(self, loop: For) -> None:
+        groups: list[tuple[Node, list[Line]]] = []
+        for within in loop.body:
+            node = within.statement.node
+            self._expect((within.lo, within.hi) == (node.lo, node.hi), node, "runs at other steps than its own")
+            if groups and groups[-1][0] is node:
+                groups[-1][1].append(within.statement)
+            else:
+                groups.append((node, [within.statement]))
+        steps = range(self.time(loop.lo), self.time(loop.hi) + 1)
+        for t in reversed(steps) if loop.reverse else steps:
+            for node, lines in groups:
+                if self.time(node.lo) <= t <= self.time(node.hi):
+                    self._group(node, lines, t)
+
+    def _group(self, node: Node, lines: Sequence[Line], t: int | None) -> None:
+        """The statements of one node, at step t of a loop, or for all its steps."""
+        initial = self._initial(node, lines)
+        if initial is not None:
+            for leaf in leaves([line.value for line in lines if isinstance(line, Copy)]):
+                self._read(node, leaf, t)
+            self._write(node, [initial], True)
+            return
+        self._operands(node, lines, t)
+        if self.places[node].kind == VIEW:
+            return
+        results = [(node, step) for step in self._steps(node, t)]
+        started = False
+        for line in lines:
+            for leaf in leaves(_read_by(line)):
+                if not (started and leaf.node is node and leaf.array is self.places[node].array and self._own(leaf, t)):
+                    self._read(node, leaf, t)
+            if isinstance(line, Assign):
+                self._expect(_is_new(line.value), node, "may share memory with its operand")
+            else:
+                outs = list(leaves(line.out))
+                aimed = [place for leaf in outs for place in self._seen(leaf, t)]
+                self._expect(len(outs) == 1 and aimed == results, node, "is written to other steps than its own")
+            self._write(node, results, False)
+            started = True
+        self._write(node, results, True)
+
+    def _own(self, leaf: Leaf, t: int | None) -> bool:
+        """Whether a leaf is what its own node is just computing."""
+        return self._seen(leaf, t) == [(leaf.node, step) for step in self._steps(leaf.node, t)]
+
+    def _initial(self, node: Node, lines: Sequence[Line]) -> Result | None:
+        """The initial value that a statement sets, if it sets one."""
+        (line, *rest) = lines
+        if isinstance(line, (Fill, Copy)) and isinstance(line.out, Leaf) and isinstance(line.out.when, At):
+            start = node.initials.get(line.out.when.step, self)
+            self._expect(start is not self and not rest, node, "has no initial value there")
+            if isinstance(line, Copy):
+                found = [result for leaf in leaves(line.value) for result in self._bases(self._seen(leaf, None))]
+                wanted = list(self._bases(self._when(start, None))) if isinstance(start, Read) else []
+                exact = found == wanted or (not isinstance(line.value, Leaf) and set(wanted) <= set(found))
+                self._expect(exact, node, "has another initial value")
+            elif isinstance(start, Read):
+                constant = start.node.value is not None and bool((start.node.value == line.number).all())
+                self._expect(constant, node, "has another initial value")
+            else:
+                self._expect(line.number == 0, node, "has another initial value than zero")
+            return node, self.time(line.out.when.step)
+        return None
+
+    def _steps(self, node: Node, t: int | None) -> Iterable[int | None]:
+        if not node.rolled:
+            return (None,)
+        return range(self.time(node.lo), self.time(node.hi) + 1) if t is None else (t,)
+
+    # ------------------------------------------------------------------ operands
+    def _operands(self, node: Node, lines: Sequence[Line], t: int | None) -> None:
+        """Its statements must read every operand, of the right steps."""
+        touched: set[Result] = set()
+        for line in lines:
+            for leaf in leaves(_read_by(line)):
+                touched.update(self._bases(self._seen(leaf, t)))
+        for a in node.args:
+            if type(a) is not Read or (a.node.value is not None and not a.node.rolled):
+                continue
+            place = self.places[a.node]
+            for step in self._steps(node, t):
+                wanted = set(self._bases(self._when(a, step)))
+                part = place.kind == PART and all(self._at(result) == result for result in wanted)
+                self._expect(part or wanted <= touched, node, f"does not read {a}")
+
+    def _when(self, read: Read | Leaf, t: int | None) -> list[Result]:
+        match read.when:
+            case At(step):
+                return [(read.node, self.time(step))]
+            case Shift(delay):
+                assert t is not None
+                return [(read.node, t - delay)]
+            case Span(first, last):
+                first, last = sorted((self.time(first), self.time(last)))
+                return [(read.node, step) for step in range(first, last + 1)]
+        return [(read.node, None)]
+
+    _seen = _when
+
+    def _bases(self, results: Iterable[Result]) -> Iterator[Result]:
+        """The results behind views."""
+        for node, step in results:
+            if self.places[node].kind == VIEW:
+                yield from self._bases(self._when(node.args[0], step))
+            else:
+                yield node, step
+
+    def _read(self, reader: Node, leaf: Leaf, t: int | None) -> None:
+        for result in self._bases(self._seen(leaf, t)):
+            held = self._at(result)
+            self._expect(held == result, reader, f"reads {result}, and finds {held}")
+
+    # ------------------------------------------------------------------ memory
+    def _slot(self, result: Result) -> tuple[Slot, Array, Array | None]:
+        """Where a result lives: the row, its array, and which part of that row, if it is one."""
+        node, step = result
+        array = self.places[node].array
+        assert array is not None
+        part = array if array in self.part_of else None
+        array = self.part_of.get(array, array)
+        row = 0 if array.first is None or step is None else step - self.time(array.first)
+        return (array.memory or array, row), array, part
+
+    def _at(self, result: Result) -> Any:
+        """What is held where a result lives."""
+        if self.places[result[0]].kind in (INPUT, CONSTANT):
+            return result
+        slot, array, part = self._slot(result)
+        if array.memory is not None and self.layout.get(array.memory, array).shape != array.shape:
+            return None
+        if part is not None:
+            return self.parts.get((slot, part))
+        node, step = result
+        pieces = [a.node for a in node.args if type(a) is Read and self.places[a.node].kind == PART]
+        if pieces and len(pieces) == len(node.args) and all(self._at((each, step)) == (each, step) for each in pieces):
+            return result
+        return self.held.get(slot)
+
+    def _write(self, node: Node, results: Iterable[Result], done: bool) -> None:
+        """Something is written where results live; they are there when it is done."""
+        place = self.places[node]
+        self._expect(place.kind not in (INPUT, CONSTANT, VIEW), node, "is written to, and is not the program's")
+        for result in results:
+            slot, array, part = self._slot(result)
+            memory = array.memory
+            if memory is not None and self.layout.get(memory, array).shape != array.shape:
+                for other in [other for other in self.held if other[0] is memory]:
+                    del self.held[other]
+            if memory is not None:
+                self.layout[memory] = array
+            value = result if done else (*result, False)
+            if part is None:
+                self.held[slot] = value
+                if not done and not any(self.places[a.node].kind == PART for a in node.args if type(a) is Read):
+                    for piece in [piece for piece in self.parts if piece[0] == slot]:
+                        del self.parts[piece]
+            else:
+                self.held.pop(slot, None)
+                self.parts[slot, part] = value
+
+    # ------------------------------------------------------------------ results
+    def _results(self) -> None:
+        owners: set[Any] = set()
+        for read, value in zip(self.program.results, self.code.results, strict=True):
+            copied = isinstance(value, Call) and value.word == ".copy"
+            found = [result for leaf in leaves(value) for result in self._bases(self._seen(leaf, None))]
+            wanted = list(self._bases(self._when(read, None)))
+            self._expect(set(wanted) <= set(found), read, "is not what is returned")
+            for result in wanted:
+                self._expect(self._at(result) == result, read, f"is returned, and {self._at(result)} is there")
+                if not copied:
+                    slot, array, _ = self._slot(result)
+                    own = array.memory is None and self.places[result[0]].kind not in (INPUT, CONSTANT)
+                    self._expect(own and slot[0] not in owners, read, "is returned and shares memory")
+                    owners.add(slot[0])
+
+
+def _groups(body: Sequence[Any]) -> Iterator[tuple[Node | None, Any]]:
+    """Loops, and statements by node; an initial value is a group of its own."""
+    group: list[Any] = []
+    for each in body:
+        if isinstance(each, For):
+            if group:
+                yield group[0].node, group
+            group = []
+            yield None, each
+        elif hasattr(each, "node"):
+            starts = isinstance(each, (Fill, Copy)) and isinstance(each.out, Leaf) and isinstance(each.out.when, At)
+            if group and (group[0].node is not each.node or starts or _starts(group[-1])):
+                yield group[0].node, group
+                group = []
+            group.append(each)
+    if group:
+        yield group[0].node, group
+
+
+def _starts(line: Any) -> bool:
+    return isinstance(line, (Fill, Copy)) and isinstance(line.out, Leaf) and isinstance(line.out.when, At)
+
+
+def _read_by(line: Line) -> list[Any]:
+    """What a statement reads."""
+    match line:
+        case Apply(out, call, _):
+            return [call]
+        case Copy(_, value, _, where, _):
+            return [value, where]
+        case Put(out, key, value, how, _):
+            return [key, value, *([out] if how != "=" else [])]
+        case Assign(_, value, _):
+            return [value]
+    return []
+
+
+def _is_new(value: Expr) -> bool:
+    """Whether an expression makes an array of its own."""
+    if isinstance(value, Index):  # index arrays pick copies
+        return any(isinstance(each, (Leaf, Call, Index)) for each in value.key)
+    if not isinstance(value, Call):
+        return False
+    if isinstance(value.word, Primitive):
+        return value.word.traits.alias == "new" or value.word.is_ufunc
+    return value.word in _NEW or isinstance(getattr(np, value.word, None), np.ufunc)
