@@ -25,11 +25,18 @@ from tinygrad_rnn.core.backprop import Arrays, Recorded, sweep
 from tinygrad_rnn.core.context import current
 from tinygrad_rnn.core.indexing import Patch
 from tinygrad_rnn.core.primitive import Primitive, primitives
+from tinygrad_rnn.core.products import ThroughWeight, ToWeight
 
 
 def on_values(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Apply `change` to a message, or to the value of a patch."""
-    return lambda m: Patch(change(m.value), m.key, m.indices) if isinstance(m, Patch) else change(m)
+    """Apply `change` to a message, to the value of a patch, or to what a product comes to."""
+
+    def changed(message: Any) -> Any:
+        if isinstance(message, Patch):
+            return Patch(change(message.value), message.key, message.indices)
+        return change(message.dense() if isinstance(message, (ToWeight, ThroughWeight)) else message)
+
+    return changed
 
 
 def transposed(message: Any) -> Any:

@@ -20,7 +20,8 @@ from ..debug import anomaly, messages
 from .context import Context, context, current
 from .indexing import Patch, gather
 from .operation import Vjp
-from .seal import Seal
+from .products import Carrier, ThroughWeight, ToWeight, Waiting
+from .seal import SEALED, Seal
 from .tensor import Array, Tensor, check_seals, numeric, raw, registry
 
 Rules = tuple[Sequence[Any], Sequence[Vjp | None], Sequence[Any]]
@@ -194,36 +195,35 @@ def sweep(
     reached: dict[int, Tensor] = {}
     queue: list[int] = []  # a heap of creation numbers, negative so that the youngest comes first
 
-    def reach(tensor: Tensor) -> None:
-        reached[tensor.index] = tensor
-        heappush(queue, -tensor.index)
-
     for output, seed in seeds:
         if output.index not in reached:
-            reach(output)
+            reached[output.index] = output
+            heappush(queue, -output.index)
         sums.add(output, seed)
+    add, take, rules_for = sums.add, sums.take, sums.rules
     while queue:
         index = -heappop(queue)
         node = reached.pop(index)
-        g = sums.take(node)
+        g = take(node)
         yield node, g
         if node.primitive is None or index <= since:
             continue
-        operands, rules, args = sums.rules(node, g)
+        operands, rules, args = rules_for(node, g)
         attrs = node.attrs
         for i, x in enumerate(operands):
             if type(x) is not Tensor:
                 continue
             seal = x.seal
-            if used is not None and (seal.open or seal.changed_at > index):
+            if seal is not SEALED and used is not None and (seal.open or seal.changed_at > index):
                 used[seal] = x, index  # youngest first, so what stays is the first use
             rule = rules[i]
             if rule is None or not x.requires_grad or (useful is not None and x.index not in useful):
                 continue
             message = rule(*args, **attrs) if attrs else rule(*args)
             if x.index not in reached:
-                reach(x)
-            sums.add(x, message, node, i)
+                reached[x.index] = x
+                heappush(queue, -x.index)
+            add(x, message, node, i)
 
 
 class Sums(Protocol):
@@ -245,14 +245,22 @@ class Arrays:
     def __init__(self) -> None:
         self.pending: dict[int, Array] = {}
         self.owned: set[int] = set()
+        self.waiting = Waiting()
+        self.carrier = Carrier()
         self.watch = current.get().watch
 
     def add(self, tensor: Tensor, message: Any, sender: Tensor | None = None, i: int = 0) -> None:
         index, data = tensor.index, tensor._array
+        if type(message) is ThroughWeight:
+            message = self.carrier.through(message)
         if type(message) is not np.ndarray or message.shape != data.shape or message.dtype is not data.dtype:
+            if self._waits(tensor, message):
+                return
             message = fit(message, tensor, sender, i)
         held = self.pending.get(index)
-        if type(message) is Patch:
+        if held is None and type(message) is not Patch:
+            self.pending[index] = message
+        elif type(message) is Patch:
             if held is None:
                 held = np.zeros(data.shape, data.dtype)
             elif index not in self.owned:
@@ -260,8 +268,6 @@ class Arrays:
             message.add_to(held)
             self.pending[index] = held
             self.owned.add(index)
-        elif held is None:
-            self.pending[index] = message
         elif index in self.owned:
             held += message
         else:
@@ -271,7 +277,30 @@ class Arrays:
             observe(self.watch, message, sender)
 
     def take(self, tensor: Tensor) -> Array:
+        if tensor.primitive is None:
+            self._settle(tensor)
         return self.pending.pop(tensor.index)
+
+    def _waits(self, tensor: Tensor, message: Any) -> bool:
+        """Keep a message to a weight that is cheaper to add up with those of other steps."""
+        if tensor.primitive is not None or self.watch is not None:
+            return False
+        index, data, kind = tensor.index, tensor._array, type(message)
+        if kind is ToWeight and message.x.dtype is message.g.dtype is data.dtype:
+            enough = self.waiting.product(index, message)
+        elif kind is np.ndarray and message.shape[1:] == data.shape and message.dtype is data.dtype:
+            enough = self.waiting.row(index, message)
+        else:
+            return False
+        if enough:
+            self._settle(tensor)
+        return True
+
+    def _settle(self, tensor: Tensor) -> None:
+        """Add up what waits for a tensor."""
+        for message in self.waiting.sums(tensor.index):
+            self.add(tensor, message)
+            self.owned.add(tensor.index)
 
     def rules(self, node: Tensor, g: Any) -> Rules:
         primitive = node.primitive
@@ -396,6 +425,8 @@ def fit(message: Any, operand: Tensor, sender: Tensor | None, i: int) -> Any:
     """
     if type(message) is Patch:
         return message
+    if type(message) is ToWeight or type(message) is ThroughWeight:
+        message = message.dense()
     if not hasattr(message, "shape"):
         raise messages.no_array(sender, i, message)
     data = operand._array

@@ -23,7 +23,7 @@ from ..debug import messages
 from ..errors import TensorError
 from . import array as _array
 from . import tensor as _tensor
-from .context import Context, current, step_of
+from .context import current, step_of
 from .operation import Operation, Vjp, usage
 from .tensor import NO_ATTRS, Array, Operand, Tensor, constant, make_result, numeric, registry
 from .traits import NOTHING, Traits
@@ -64,38 +64,54 @@ class Primitive(Operation):
 
         The user's line is two frames above, or further if functions of the table stand between.
         """
-        arity = self.arity
-        if arity == 2 and type(operands[0]) is Tensor and type(operands[1]) is Tensor:
-            left, right = operands  # one or two tensors are the usual case, and looked at without a loop
-            found, wanted = True, left.requires_grad or right.requires_grad
-            arrays: Any = (left._array, right._array)
-        elif arity == 1 and type(operands[0]) is Tensor:
-            found, wanted = True, operands[0].requires_grad
-            arrays = (operands[0]._array,)
-        else:
+        found = False
+        if self.arity == 2:  # one or two tensors are the usual case, and looked at without a loop
+            left, right = operands
+            if type(left) is Tensor and type(right) is Tensor:
+                found, wanted = True, left.requires_grad or right.requires_grad
+                arrays: Any = (left._array, right._array)
+        elif self.arity == 1:
+            (left,) = operands
+            if type(left) is Tensor:
+                found, wanted, arrays = True, left.requires_grad, (left._array,)
+        if not found:
             operands, arrays, found, wanted = self._accept(operands)
-        y = self._compute(operands, arrays, attrs)
-        now = current.get()
-        if not found or not (self.differentiable or now.tracing):
+        try:
+            if self.variadic is not None:
+                y = self.function(arrays, **attrs)
+            else:
+                y = self.function(*arrays, **attrs) if attrs else self.function(*arrays)
+        except TensorError:
+            raise
+        except Exception as error:
+            raise self._explained(operands, attrs, error) from error
+        recording, tracing, step, scope, watch, _, loop = now = current.get()
+        if not found or not (tracing or self.differentiable):
             return y
-        wanted = wanted and now.recording and self.differentiable
+
+        wanted = wanted and recording and self.differentiable
         if type(y) is not np.ndarray or y.dtype.kind != "f":
             y = self._numbers(y, wanted)
         if not self.is_ufunc and any(y is array for array in arrays):
             y = y.view()  # the operand's own array, such as an identity gives, must stay writeable
-        return self._record(y, operands, attrs, wanted, now)
+        frame = _getframe(2)
+        name = None
+        while id(frame.f_globals) in _transparent and frame.f_back is not None:
+            if id(frame.f_globals) not in _OPERATORS:
+                name = ""  # what a function of the table makes on its way has no name
+            frame = frame.f_back
+        if step is None and loop is not None:
+            step = step_of(now)
+        operation = self if wanted or tracing else None
+        result = make_result(y, operation, operands, attrs, wanted and y.dtype.kind == "f", step, scope, frame, name)
+        if watch is not None:
+            watch(self.name, result, None)
+        return result
 
-    def _compute(self, operands: tuple[Operand, ...], arrays: Any, attrs: Mapping[str, Any]) -> Any:
-        try:
-            if self.variadic is not None:
-                return self.function(arrays, **attrs)
-            return self.function(*arrays, **attrs) if attrs else self.function(*arrays)
-        except TensorError:
-            raise
-        except Exception as error:
-            given = {k: v for k, v in attrs.items() if v is not self.defaults.get(k)}
-            now = current.get()
-            raise messages.failed(self.name, operands, given, error, self.usage, step_of(now), now.scope) from error
+    def _explained(self, operands: tuple[Operand, ...], attrs: Mapping[str, Any], error: Exception) -> TensorError:
+        given = {k: v for k, v in attrs.items() if v is not self.defaults.get(k)}
+        now = current.get()
+        return messages.failed(self.name, operands, given, error, self.usage, step_of(now), now.scope)
 
     def _numbers(self, y: Any, wanted: bool) -> Array:
         """What the function gave, as an array of numbers that may carry a gradient if one is `wanted`."""
@@ -103,27 +119,6 @@ class Primitive(Operation):
         if wanted and y.dtype.kind == "c":
             raise messages.complex_result(self, y.dtype)
         return y
-
-    def _record(
-        self, y: Array, operands: tuple[Operand, ...], attrs: Mapping[str, Any], wanted: bool, now: Context
-    ) -> Tensor:
-        frame = _getframe(3)
-        name = None
-        while id(frame.f_globals) in _transparent and frame.f_back is not None:
-            if id(frame.f_globals) not in _OPERATORS:
-                name = ""  # what a function of the table makes on its way has no name
-            frame = frame.f_back
-        recorded = wanted or now.tracing
-        if recorded:  # before the result gets its number: what it saw is not a later change
-            for operand in operands:
-                if type(operand) is Tensor and operand.seal.open:
-                    operand.seal.close()
-        result = make_result(
-            y, self if recorded else None, operands, attrs, wanted and y.dtype.kind == "f", now, frame, name
-        )
-        if now.watch is not None:
-            now.watch(self.name, result, None)
-        return result
 
     def _accept(self, operands: Sequence[Operand]) -> tuple[tuple[Operand, ...], list[Any], bool, bool]:
         """The operands, their arrays, whether one is a tensor, and whether one requires a gradient.

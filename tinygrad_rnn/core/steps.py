@@ -14,13 +14,11 @@ from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from types import FrameType
 from typing import Any
 
-import numpy as np
-
 from ..debug import origin as _origin
 from ..errors import InputError, ShapeError
 from ..escape import is_plain
 from .context import Context, Tag, context, current
-from .seal import Seal
+from .seal import SEALED, Seal
 from .tensor import Array, Tensor, constant, make_leaf, numeric
 
 _YIELDS = CO_GENERATOR | CO_ASYNC_GENERATOR
@@ -144,10 +142,15 @@ class _Loop:
 
 
 def _slice(source: Tensor, i: int, seal: Seal | None) -> Tensor:
-    """One step of a sequence without a gradient: a read-only view, under the seal of the whole or one of its own."""
-    view = np.asarray(source._array[i])
+    """One step of a sequence without a gradient: a view under the seal of the whole, else a copy.
+
+    A copy, as an array that others may write to can be filled with the next steps while the graph waits.
+    """
+    view = source._array[i, ...]
+    if seal is None:
+        return make_leaf(view.copy(), None, SEALED, attrs={"copied_from": view})
     view.setflags(write=False)
-    return make_leaf(view, None, Seal(view, foreign=True) if seal is None else seal)
+    return make_leaf(view, None, seal)
 
 
 @contextmanager

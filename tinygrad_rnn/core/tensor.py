@@ -19,7 +19,7 @@ from ..debug import messages
 from ..debug import origin as _origin
 from ..debug.origin import Origin
 from .array import Array, ArrayMethods, Axis, Operand, numeric, raw, registry
-from .context import Context, current, next_index, step_of
+from .context import current, next_index, step_of
 from .operation import Operation
 from .seal import SEALED, Seal
 
@@ -43,7 +43,6 @@ class Tensor(ArrayMethods):
         primitive, inputs, attrs: how a result came about; None, () and {} on a leaf.
         step, scope: the time step and the scope it was made in.
         index: its creation number; operands have smaller ones than results.
-        cut_from: the creation number of the tensor that it was detached from, if it was.
     """
 
     __slots__ = (
@@ -55,7 +54,6 @@ class Tensor(ArrayMethods):
         "_offset",
         "_right",
         "attrs",
-        "cut_from",
         "grad",
         "index",
         "primitive",
@@ -74,7 +72,6 @@ class Tensor(ArrayMethods):
     step: int | None
     scope: str
     seal: Seal
-    cut_from: int | None
     retains_grad: bool
     _array: Array
     _name: str | None
@@ -181,6 +178,11 @@ class Tensor(ArrayMethods):
         return self.primitive is None
 
     @property
+    def cut_from(self) -> int | None:
+        """The creation number of the tensor that it was detached from, if it was."""
+        return self.attrs.get("cut_from") if self.primitive is None else None
+
+    @property
     def name(self) -> str | None:
         """The name it was given, else the variable it was assigned to, else None."""
         if self._name is None and self.origin is not None:
@@ -246,7 +248,7 @@ class Tensor(ArrayMethods):
         if self.seal is SEALED:
             self._array.setflags(write=False)
         first = self.index if self.cut_from is None else self.cut_from  # cut off twice, it still comes from the result
-        return make_leaf(self._array, _origin.caller(1), self.seal, name=self._name, cut_from=first)
+        return make_leaf(self._array, _origin.caller(1), self.seal, name=self._name, attrs={"cut_from": first})
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What `copy` and `pickle` make of it: a leaf of its own, without the history; a leaf keeps its gradient.
@@ -341,7 +343,7 @@ def make_leaf(
     seal: Seal,
     requires_grad: bool = False,
     name: str | None = None,
-    cut_from: int | None = None,
+    attrs: Mapping[str, Any] = NO_ATTRS,
     tensor: Tensor | None = None,
 ) -> Tensor:
     """A leaf that shows `array`; with `make_result` the one place that fills in a tensor."""
@@ -350,11 +352,10 @@ def make_leaf(
     leaf.grad = None
     leaf.requires_grad = requires_grad
     leaf.primitive = None
-    leaf.attrs = NO_ATTRS
+    leaf.attrs = attrs
     leaf.index = next_index()
     leaf._code, leaf._offset = origin or _NOWHERE
     leaf.seal = seal
-    leaf.cut_from = cut_from
     leaf.retains_grad = False
     leaf._name = name
     now = current.get()
@@ -368,7 +369,8 @@ def make_result(
     operands: tuple[Operand, ...],
     attrs: Mapping[str, Any],
     requires_grad: bool,
-    now: Context,
+    step: int | None,
+    scope: str,
     made_in: FrameType,
     name: str | None,
 ) -> Tensor:
@@ -377,23 +379,34 @@ def make_result(
     result._array = array
     result.grad = None
     result.requires_grad = requires_grad
-    result.cut_from = None
     result.retains_grad = False
     result._name = name
-    result.step = now.step if now.loop is None or now.step is not None else step_of(now)
-    result.scope = now.scope
-    result.index = next_index()
+    result.step = step
+    result.scope = scope
     result._code = made_in.f_code
     result._offset = made_in.f_lasti
-    result.seal = SEALED
-    if operation is not None:
-        connect(result, operation, operands, attrs)
+    result.primitive = operation
+    if operation is None:
+        result.attrs = NO_ATTRS
+        result.seal = SEALED if array.base is None else _shown(operands)
+        result.index = next_index()
         return result
-    result.primitive = None
-    result.attrs = NO_ATTRS
-    if array.base is not None:  # it may show the memory of an operand
-        result.seal = next((x.seal for x in operands if type(x) is Tensor and x.seal is not SEALED), SEALED)
+    result.attrs = attrs
+    result.seal = SEALED
+    if operation.arity == 2:
+        result._left, result._right = operands
+    else:
+        result._left = operands[0] if len(operands) == 1 else operands
+    for operand in operands:
+        if type(operand) is Tensor and operand.seal.open:
+            operand.seal.close()
+    result.index = next_index()  # after the seals: what it saw is not a later change
     return result
+
+
+def _shown(operands: tuple[Operand, ...]) -> Seal:
+    """The seal of the operand whose memory a view shows, if it is a leaf's."""
+    return next((x.seal for x in operands if type(x) is Tensor and x.seal is not SEALED), SEALED)
 
 
 def connect(result: Tensor, operation: Operation, operands: tuple[Operand, ...], attrs: Mapping[str, Any]) -> None:

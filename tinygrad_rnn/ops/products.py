@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.primitive import composed, primitive
+from ..core.products import ThroughWeight, ToWeight
 from ..core.tensor import raw, registry
 from ..core.traits import Traits
 from ..errors import InputError, ShapeError
@@ -19,7 +20,7 @@ from .matrices import matrix_transpose
 
 def _by_left(g: Any, y: Any, a: Any, b: Any) -> Any:
     if a.ndim == b.ndim == 2:
-        return g @ b.T
+        return ThroughWeight(g, b) if type(g) is np.ndarray else g @ b.T
     if b.ndim == 1:
         return np.expand_dims(g, -1) * b
     if a.ndim == 1:
@@ -29,7 +30,7 @@ def _by_left(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 def _by_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     if a.ndim == b.ndim == 2:
-        return a.T @ g
+        return ToWeight(a, g) if type(g) is np.ndarray else a.T @ g
     if b.ndim == 1:
         return np.expand_dims(g, -1) * a
     if a.ndim == 1:

@@ -342,7 +342,8 @@ class _Builder:
 
 def _memory(leaf: Tensor) -> tuple[Hashable, ...]:
     """What makes two leaves the same data, such as a NumPy array that two operations use."""
-    return leaf._array.__array_interface__["data"][0], leaf.shape, leaf._array.strides
+    array = leaf.attrs.get("copied_from", leaf._array)
+    return array.__array_interface__["data"][0], leaf.shape, array.strides
 
 
 def _number(boxes: list[Box]) -> None:
