@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.context import context, current
+from ..core.context import context
 from ..core.tensor import Array, Tensor, make_result
 from .structure import Structure
 
@@ -54,7 +54,15 @@ def replay(graph: Structure, leaves: Mapping[int, Array], change: Change | None 
                 )
                 place: Any = _Place(node._code, node._offset) if node._code is not None else None
                 made = make_result(
-                    np.asarray(y, node.dtype), primitive, operands, node.attrs, True, current.get(), place, node._name
+                    np.asarray(y, node.dtype),
+                    primitive,
+                    operands,
+                    node.attrs,
+                    True,
+                    node.step,
+                    node.scope,
+                    place,
+                    node._name,
                 )
             copies[node.index] = made
     return copies
