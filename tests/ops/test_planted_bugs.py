@@ -85,6 +85,10 @@ RULES = [
 ]
 
 
+SYMMETRIC = {"cholesky", "packed_eigh"}
+"""Their gradients are symmetric matrices, which transposing does not change."""
+
+
 def is_caught(name: str) -> bool:
     @settings(FAST, phases=(Phase.generate,), report_multiple_bugs=False)
     @given(data=st.data())
@@ -108,7 +112,7 @@ def test_every_planted_bug_is_caught(capsys: pytest.CaptureFixture[str]) -> None
     for name, operand in RULES:
         for bug, change in BUGS.items():
             with planted(primitives[name], operand, change):
-                if not is_caught(name):
+                if not is_caught(name) and not (bug == "transposed" and name in SYMMETRIC):
                     escaped.append(f"{name}, operand {operand}: {bug}")
     count = len(RULES) * len(BUGS)
     with capsys.disabled():
