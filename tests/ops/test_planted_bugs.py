@@ -216,6 +216,8 @@ class Unfitted(Arrays):
 
     def add(self, tensor: Any, message: Any, sender: Any = None, i: int = 0) -> None:
         held = self.pending.get(tensor.index)
+        if isinstance(message, (ToWeight, ThroughWeight)):
+            message = message.dense()
         message = message.dense(tensor.shape) if isinstance(message, Patch) else message
         self.pending[tensor.index] = message if held is None else held + message
 
