@@ -14,7 +14,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments", "says", "pictures"),
     [
-        ("three_steps_by_hand", [], "step 3 contributes", ["svg"]),
+        ("three_steps_by_hand", [], "step 2 contributes", ["svg"]),
         ("vanishing_and_exploding", [], "radius 0.5: over 49 steps", ["png"]),
         ("truncation", [], "radius 1.0: the gradient is wrong by", ["png", "svg"]),
         ("weight_sharing", [], "the same loss", ["png"]),
