@@ -29,7 +29,7 @@ def test_runs_of_every_task_are_shown(task, tmp_path, capsys):
     assert main(["diagnose", str(tmp_path / "run")]) == 0
     assert "gain" in capsys.readouterr().out
     assert main(["flow", str(tmp_path / "run")]) == 0
-    assert "from future" in capsys.readouterr().out
+    assert "injected" in capsys.readouterr().out
     assert main(["graph", str(tmp_path / "run"), "--detail", "cell", "--out", str(tmp_path / "graph.svg")]) == 0
     assert main(["diagnose", str(tmp_path / "run"), "--steps", "5"]) == 2
 

@@ -8,6 +8,7 @@ from .influence import Influence, influence
 from .reach import Memory, Reach, Thresholds
 from .spectrum import Spectrum, spectrum
 from .structure import Structure, structure
+from .watch import Look, Watch
 
 __all__ = [
     "Clipping",
@@ -16,6 +17,7 @@ __all__ = [
     "GradientFlow",
     "Influence",
     "Layer",
+    "Look",
     "Memory",
     "NonFinite",
     "Reach",
@@ -23,6 +25,7 @@ __all__ = [
     "StateFlow",
     "Structure",
     "Thresholds",
+    "Watch",
     "WeightFlow",
     "credit",
     "diagnose",

@@ -110,7 +110,7 @@ def trials(graph: Structure, layout: Layout) -> Iterator[Trial]:
         if inputs:
             names = ", ".join(graph.weight_name(leaves[index]) for index in inputs)
             yield Trial(f"{names} times {factor:g}", {index: factor * leaves[index]._array for index in inputs})
-    gates = _gates(graph, layout)
+    gates = gates_of(graph, layout)
     for name, nodes in gates.items():
         mean = float(np.mean([node.inputs[0]._array.mean() for node in nodes]))
         for words, wanted in (("open", OPEN), ("shut", -OPEN)):
@@ -166,14 +166,25 @@ def _orthogonal(H: int, rng: np.random.Generator) -> Array:
 
 
 def _radius_one(leaf: Tensor, H: int) -> Array:
-    axis = int(leaf.shape[0] == H)
-    parts = np.split(leaf._array, leaf.size // H**2, axis=axis)
-    radii = [float(np.abs(np.linalg.eigvals(part)).max()) for part in parts]
-    return np.concatenate([part / (r or 1.0) for part, r in zip(parts, radii, strict=True)], axis=axis)
+    parts = np.split(leaf._array, leaf.size // H**2, axis=int(leaf.shape[0] == H))
+    return np.concatenate([part / (_radius(part) or 1.0) for part in parts], axis=int(leaf.shape[0] == H))
+
+
+def _radius(block: Array) -> float:
+    return float(np.abs(np.linalg.eigvals(block)).max()) if np.isfinite(block).all() else float("nan")
+
+
+def radius_of(graph: Structure, layout: Layout) -> float | None:
+    """The largest spectral radius of a layer's recurrent weights, of each square block; None if there are none."""
+    leaves = {leaf.index: leaf for leaf in graph.leaves}
+    H = layout.states[0][0].size // layout.sequences
+    found = [leaves[index] for index, own in _products(graph, layout).items() if own and _in_blocks(leaves[index], H)]
+    blocks = [part for x in found for part in np.split(x._array, x.size // H**2, axis=int(x.shape[0] == H))]
+    return max(map(_radius, blocks), default=None)
 
 
 # ------------------------------------------------------------------ gates and cells
-def _gates(graph: Structure, layout: Layout) -> dict[str, list[Tensor]]:
+def gates_of(graph: Structure, layout: Layout) -> dict[str, list[Tensor]]:
     """The sigmoids in the layer's steps that are no states, by the name of the variable they are assigned to."""
     own = {tensor.index for state in layout.states for tensor in state}
     scope = layout.states[0][0].scope
@@ -242,4 +253,4 @@ def _input(state: State, layout: Layout, weights: set[int]) -> Any:
     return None
 
 
-__all__ = ["Remedy", "tried"]
+__all__ = ["Remedy", "gates_of", "radius_of", "tried"]

@@ -18,6 +18,7 @@ from ..flow.gradient_flow import GradientFlow, StateFlow
 from ..flow.reach import Thresholds
 from ..flow.spectrum import Spectrum
 from ..flow.sweep import norm as norm_of
+from ..flow.watch import Look
 from . import style
 from .text import number, shorten
 
@@ -257,6 +258,56 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
     return axes
 
 
+def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> Any:
+    """Memory over training: the reach by lag, the gain with the spectral radius, and what is saturated or dead.
+
+    Args:
+        looks: `tg.flow.Watch().looks`.
+        axes: three axes; by default a new figure.
+        layer: which one, by its scope; by default the first.
+
+    Returns:
+        The three axes.
+
+    Raises:
+        InputError: there is no look, or no such layer.
+    """
+    import matplotlib.pyplot as plt
+
+    names = list(looks[0].layers) if looks else []
+    name = layer if layer is not None else names[0] if names else ""
+    rows = [look.layers[name] for look in looks if name in look.layers]
+    if not rows:
+        raise InputError(
+            f"watch: got {len(looks)} looks and layer {layer!r}, expected one of {', '.join(names) or 'none'}"
+        )
+    updates = [look.update for look in looks if name in look.layers]
+    if axes is None:
+        _, axes = plt.subplots(3, 1, figsize=(8, 7), sharex=True, layout="constrained")
+    reach, gain, states = axes
+    for at, lag in enumerate(sorted({lag for row in rows for lag in row.reach})):
+        values = _positive([row.reach.get(lag, 0.0) for row in rows])
+        reach.plot(updates, values, marker=_MARKS[at % len(_MARKS)], ms=3, lw=1.2, label=f"lag {lag}")
+    reach.axhline(HORIZON, color="black", lw=0.8)
+    reach.set_yscale("log")
+    reach.set_ylabel("|∂L_t/∂h_(t−lag)|, lag 0 = 1")
+    reach.set_title(plot_label(name), fontsize="medium")
+    gain.plot(updates, [row.gain for row in rows], color=_LAST, marker="o", ms=3, label="gain a step")
+    radii = [np.nan if row.radius is None else row.radius for row in rows]
+    gain.plot(updates, radii, color="#D55E00", marker="s", ms=3, label="spectral radius of W_hh")
+    gain.axhline(1.0, color="black", lw=0.8)
+    for gate in sorted({gate for row in rows for gate in row.saturated}):
+        shares = [row.saturated.get(gate, np.nan) for row in rows]
+        states.plot(updates, shares, marker=".", label=plot_label(f"{shorten(gate, 14)} saturated"))
+    states.plot(updates, [row.dead for row in rows], color="black", ls="--", lw=1, label="units dead")
+    states.set_ylim(-0.02, 1.02)
+    states.yaxis.set_major_formatter("{x:.0%}")
+    states.set_xlabel("update")
+    for ax in (reach, gain, states):
+        ax.legend(fontsize="small", ncols=3)
+    return axes
+
+
 # ---------------------------------------------------------------------- helpers
 def _matrix(matrix: Array | Diagnosis) -> tuple[Array, Layer | None]:
     found = matrix.layers[0] if isinstance(matrix, Diagnosis) else None
@@ -345,4 +396,4 @@ def _wrapped(words: str, length: int) -> str:
     return "\n".join(fill(part, length) for part in words.split("\n"))
 
 
-__all__ = ["colormap", "compare", "credit", "profile", "relative_credit", "shares", "spectrum"]
+__all__ = ["colormap", "compare", "credit", "profile", "relative_credit", "shares", "spectrum", "watch"]

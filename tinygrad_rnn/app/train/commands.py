@@ -68,6 +68,7 @@ def add_commands(subparsers: Any) -> None:
     train.add_argument("--out", type=Path, help="folder for checkpoints, log and best weights (default: runs/TASK)")
     train.add_argument("--resume", action="store_true", help="continue the run in --out, or begin one if there is none")
     train.add_argument("--threads", type=int, help="limit NumPy's linear algebra to so many threads")
+    train.add_argument("--watch", type=int, default=0, metavar="N", help="look at the memory every N updates")
     for name, kind in _options().items():
         train.add_argument(
             f"--{name.replace('_', '-')}",
@@ -123,6 +124,8 @@ def run_train(arguments: argparse.Namespace) -> int:
         raise InputError(f"{folder} holds a run already; continue it with --resume, or choose another --out")
     if arguments.threads is not None and not 1 <= arguments.threads <= 1024:
         raise InputError(f"--threads: got {arguments.threads}, expected 1 to 1024")
+    if arguments.watch < 0:
+        raise InputError(f"--watch: got {arguments.watch}, expected 0 or more updates between looks")
     with threadpool_limits(arguments.threads):
         if begun:
             trainer = Trainer.resume(folder, given.pop("steps", None))
@@ -133,7 +136,7 @@ def run_train(arguments: argparse.Namespace) -> int:
         else:
             trainer = Trainer(Settings.of(arguments.task, **given), folder)
             print(trainer.model.summary())
-        result = trainer.run()
+        result = trainer.run(watch=arguments.watch)
     print(
         {
             "done": f"done after {result.step} steps",

@@ -23,6 +23,7 @@ from .log import Log
 from .saved import BEST, Checkpoint, under
 from .schema import check
 from .settings import Settings
+from .watched import Watched
 
 
 def _say(line: str) -> None:
@@ -187,12 +188,14 @@ class Trainer:
         tensors = [Tensor(h) for h in carried] if isinstance(carried, tuple) else []
         return float(loss), tuple(tensors) if tensors else None if carried is None else Tensor(carried)
 
-    def run(self, say: Callable[[str], None] = _say, progress: bool | None = None) -> Result:
+    def run(self, say: Callable[[str], None] = _say, progress: bool | None = None, watch: int = 0) -> Result:
         """Train to the end, or until the score stops improving.
 
         Args:
             say: called with a line at every evaluation.
             progress: show a progress bar; None: only on a terminal.
+            watch: look at the model's memory every so many updates (0: never): rows in `watch.jsonl`, a picture
+                `watch.svg`, and a line for what has become worse. The run itself is the same to the bit.
 
         Raises:
             InputError: the folder cannot be written to, holds another run or is in use by one; what was saved before
@@ -201,9 +204,9 @@ class Trainer:
         self._make_folder()
         with nullcontext() if self.folder is None else only_one(self.folder):
             self._open()
-            return self._run(say, progress)
+            return self._run(say, progress, Watched(watch, self.folder, self.step) if watch else None)
 
-    def _run(self, say: Callable[[str], None], progress: bool | None) -> Result:
+    def _run(self, say: Callable[[str], None], progress: bool | None, watched: Watched | None) -> Result:
         settings, score = self.settings, math.nan
         bar = tqdm(
             total=settings.steps, initial=self.step, unit="step", disable=None if progress is None else not progress
@@ -212,6 +215,10 @@ class Trainer:
         began = time.perf_counter()
         try:
             while self.step < settings.steps and self.stopped == "done":
+                if watched is not None and self.step % watched.every == 0:
+                    look = watched.look(self.model, self.task, self.step)
+                    with tqdm.external_write_mode():
+                        say(look.warning or str(look))
                 loss, norm, read = self.advance()
                 tokens, losses = tokens + read, losses + loss
                 rate = tokens / (time.perf_counter() - began)
@@ -229,6 +236,8 @@ class Trainer:
             return Result(self.step, score, self.best, "interrupted")
         finally:
             bar.close()
+            if watched is not None:
+                watched.draw()
         if math.isnan(score):
             score = self.task.score(self.model)
         return Result(self.step, score, self.best, self.stopped)

@@ -1,0 +1,91 @@
+"""What `train --watch` notes of a model's memory: a row a look in `watch.jsonl`, and one picture of all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ...core.tensor import Array
+from ...errors import InputError
+from ...files import read_file, write_file
+from ...flow import Look, Watch
+from .model import SequenceModel
+from .task import Task
+
+SEQUENCES = 16
+"""So many sequences of a batch are looked at."""
+
+LIMIT = 256 * 2**20
+"""The largest file that is read, in bytes."""
+
+
+class Watched:
+    """The looks at a run's model.
+
+    Args:
+        every: updates between looks.
+        folder: where `watch.jsonl` and `watch.svg` go; None keeps nothing.
+        upto: when a run resumes at this step, later rows are dropped: they will be written again.
+
+    Raises:
+        InputError: the file cannot be read or written, or is no such file.
+    """
+
+    def __init__(self, every: int, folder: Path | None, upto: int) -> None:
+        if every < 1:
+            raise InputError(f"watch: got {every}, expected 1 or more updates between looks")
+        self.every = every
+        self.path = None if folder is None else folder / "watch.jsonl"
+        kept = [] if self.path is None or not self.path.exists() else _read(self.path)
+        self.watch = Watch(look for look in kept if look.update <= upto)
+        self._write()
+
+    def look(self, model: SequenceModel, task: Task, step: int) -> Look:
+        """A look at the model on the batch of a step, from the state of zeros and without dropout."""
+        x, target = task.batch(step)
+        training = model.training
+        model.eval()
+        loss, _ = task.objective(model, x[:, :SEQUENCES], _some(task, target), None)
+        model.train(training)
+        found = self.watch(loss, step)
+        self._write()
+        return found
+
+    def _write(self) -> None:
+        if self.path is not None and (self.watch.looks or self.path.exists()):
+            rows = (json.dumps(look.record()) + "\n" for look in self.watch.looks)
+            write_file(self.path, "".join(rows))
+
+    def draw(self) -> None:
+        """Write `watch.svg`, all looks in one picture."""
+        if self.path is not None and self.watch.looks:
+            from matplotlib.figure import Figure
+
+            from ...viz import plots
+
+            figure = Figure(figsize=(8, 7), layout="constrained")
+            plots.watch(self.watch.looks, figure.subplots(3, 1))
+            figure.savefig(self.path.with_name("watch.svg"))
+
+
+def _some(task: Task, target: Array) -> Array:
+    return target[:SEQUENCES] if task.last else target[:, :SEQUENCES]
+
+
+def _read(path: Path) -> list[Look]:
+    try:
+        lines = read_file(path, LIMIT).decode("utf-8").split("\n")[:-1]
+        return [Look.of(_row(line)) for line in lines]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(f"cannot read {path}: {error}; move it away to begin another one") from error
+
+
+def _row(line: str) -> Any:
+    row = json.loads(line)
+    if not isinstance(row, dict) or not isinstance(row.get("update"), int):
+        raise ValueError("a line is no look")
+    return row
+
+
+__all__ = ["Watched"]

@@ -1,0 +1,158 @@
+"""Memory over training: a look every so many updates, as rows to log and to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from ..core.tensor import Tensor
+from ..escape import terminal
+from .findings import findings
+from .gradient_flow import GradientFlow
+from .measure import measure, seeds_of
+from .reach import Thresholds, by_lag
+from .remedies import gates_of, radius_of
+from .sweep import norm
+
+LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""The lags whose reach is noted, and the largest."""
+
+SHRUNK = 0.5
+"""A horizon below this fraction of the largest so far is worth a warning."""
+
+
+@dataclass(frozen=True)
+class LayerLook:
+    """One layer at one update."""
+
+    verdict: str
+    gain: float
+    horizon: int | None
+    """None where more is left at all lags."""
+    lags: int
+    reach: dict[int, float]
+    """The median over losses and sequences of |dL_t/dh_(t-lag)| relative to lag 0, for some lags."""
+    radius: float | None
+    """The largest spectral radius of a recurrent weight matrix, of a gate's block each; None where none was found."""
+    saturated: dict[str, float]
+    """For each gate by name the share of its outputs below 0.05 or above 0.95."""
+    dead: float
+    """The share of dead units."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """All layers at one update."""
+
+    update: int
+    norm: float
+    """|dL/dW| of all parameters as one vector."""
+    layers: dict[str, LayerLook]
+    warning: str | None = None
+    """What has become worse since an earlier look."""
+
+    def record(self) -> dict[str, Any]:
+        """Plain values by name, for JSON."""
+        layers = {
+            name: {**vars(layer), "reach": {str(lag): value for lag, value in layer.reach.items()}}
+            for name, layer in self.layers.items()
+        }
+        return {"update": self.update, "norm": self.norm, "layers": layers}
+
+    @staticmethod
+    def of(record: dict[str, Any]) -> Look:
+        """What `record` gave."""
+        layers = {
+            name: LayerLook(**{**values, "reach": {int(lag): value for lag, value in values["reach"].items()}})
+            for name, values in record["layers"].items()
+        }
+        return Look(record["update"], record["norm"], layers)
+
+    def __str__(self) -> str:
+        parts = []
+        for name, layer in self.layers.items():
+            reach = f"horizon {layer.horizon}" if layer.horizon is not None else f"in reach at all {layer.lags} lags"
+            far = max(layer.reach, default=0)
+            words = f"{layer.verdict}, {reach}, gain {layer.gain:.2f}, {layer.reach.get(far, 1.0):.1e} at lag {far}"
+            words += "" if layer.radius is None else f", spectral radius {layer.radius:.2f}"
+            words += "".join(
+                f", {gate} {share:.0%} saturated" for gate, share in layer.saturated.items() if share >= 0.5
+            )
+            words += f", {layer.dead:.0%} of the units dead" if layer.dead else ""
+            parts.append(f"{terminal(name)}: {words}" if name else words)
+        return f"update {self.update}: {'; '.join(parts)}"
+
+
+class Watch:
+    """Looks at the memory of a model while it is trained.
+
+        watch = tg.flow.Watch()
+        for update in range(1000):
+            loss = ...
+            if update % 100 == 0:
+                print(watch(loss, update))
+            loss.backward()
+
+    Attributes:
+        looks: all so far; `tg.viz.plots.watch(watch.looks)` draws them.
+    """
+
+    def __init__(self, looks: Iterable[Look] = ()) -> None:
+        self.looks = list(looks)
+
+    def __call__(self, loss: Tensor, update: int) -> Look:
+        """A look at the graph behind a loss, before its `backward` or after it; no `.grad` is touched.
+
+        Raises:
+            GraphError: as `gradient_flow`.
+        """
+        thresholds = Thresholds()
+        with np.errstate(all="ignore"), threadpool_limits(1):
+            flow = GradientFlow(loss)
+            seeds, steps = seeds_of(flow, [loss])
+            layers = {}
+            for states in flow.structure.layers:
+                if len(states) > 1:
+                    layout, found, memory = measure(states, seeds, steps, set(), thresholds)
+                    median = by_lag(found.curves().values, (0.5,))[0]
+                    noted = [lag for lag in LAGS if lag < memory.lags] + [memory.lags] * (memory.lags > 0)
+                    special = findings(found, memory, set(), thresholds)
+                    layers[states[0][0].scope] = LayerLook(
+                        verdict=memory.verdict,
+                        gain=memory.gain,
+                        horizon=memory.horizon,
+                        lags=memory.lags,
+                        reach={lag: float(median[lag]) for lag in noted},
+                        radius=radius_of(flow.structure, layout),
+                        saturated={
+                            name: float(np.mean([(np.abs(node.data - 0.5) > 0.45).mean() for node in nodes]))
+                            for name, nodes in gates_of(flow.structure, layout).items()
+                        },
+                        dead=max((finding.value for finding in special if finding.kind == "dead units"), default=0.0),
+                    )
+            parameters = [
+                g for leaf in flow.structure.leaves if leaf.requires_grad and (g := flow.gradient(leaf)) is not None
+            ]
+            look = Look(update, norm(*parameters), layers, self._warning(update, layers))
+        self.looks.append(look)
+        return look
+
+    def _warning(self, update: int, layers: dict[str, LayerLook]) -> str | None:
+        for name, layer in layers.items():
+            before = [(_steps(look.layers[name]), look.update) for look in self.looks if name in look.layers]
+            most, at = max(before, default=(0, 0))
+            if layer.horizon is not None and layer.horizon < SHRUNK * most:
+                where = f"{terminal(name)}: " if name else ""
+                return f"warning: {where}the horizon has shrunk from {most} steps at update {at} to {layer.horizon}"
+        return None
+
+
+def _steps(layer: LayerLook) -> int:
+    return layer.lags + 1 if layer.horizon is None else layer.horizon
+
+
+__all__ = ["LayerLook", "Look", "Watch"]
