@@ -76,7 +76,7 @@ class _Buffers:
     """
 
     def __init__(self, native: NativeLoop, parts: int) -> None:
-        self.native, self.parts = native, parts
+        self.parts, self.size, self.dtype = parts, native.size, native.region.dtype
         loop, region = native.loop, native.region
         dtype = region.dtype
         room = -(-region.batch // parts)
@@ -102,10 +102,13 @@ class _Buffers:
         for key in loop.slots:
             if key[0] == "number":  # its bits
                 given[key] = int(np.float64(uniform(key[1].value)).view(np.int64))
+        self.reads = [
+            (loop.slot("address", read), loop.slots.get(("stride", read)), isinstance(read.when, Shift))
+            for read in native.reads
+        ]
         self.table = np.array([given.get(key, 0) for key in loop.slots], np.int64)
+        self.part, self.pack = native.functions["part"], native.functions["pack"]
         self.table_at = machine.address(self.table)
-        self.slots = [loop.slots.get(("address", read)) for read in native.reads]
-        self.strides = [loop.slots.get(("stride", read)) for read in native.reads]
         self.starts = [
             (loop.slots["address", node], at * dtype.itemsize)
             for node, (at, _) in native.results.items()
@@ -113,52 +116,47 @@ class _Buffers:
         ]
         edges = [region.batch * i // parts for i in range(parts + 1)]
         work, sums = machine.address(self.work), [0, *map(machine.address, self.sums)]
-        self.calls = [
-            (self.table_at, work + i * size * dtype.itemsize, sums[i], *edge) for i, edge in enumerate(pairwise(edges))
-        ]
+        self.calls = [(work + i * size * dtype.itemsize, sums[i], *edge) for i, edge in enumerate(pairwise(edges))]
 
     def _flat(self) -> Array:
         """Memory for the results that nobody looks at any more, or else new."""
         for flat in self.flats:
             if sys.getrefcount(flat.base) == self.unused:
                 return flat
-        flat = _aligned(self.native.size, self.native.region.dtype)
+        flat = _aligned(self.size, self.dtype)
         self.flats = [*self.flats[-1:], flat]
         for flat in self.flats[-1:]:  # counted as above
             self.unused = sys.getrefcount(flat.base)
         return flat
 
     def run(self, arrays: Sequence[Array]) -> Array:
-        native, table = self.native, self.table
-        held = []  # copies live until the end
-        for read, array, slot, stride in zip(native.reads, arrays, self.slots, self.strides, strict=True):
-            x = _dense(array, isinstance(read.when, Shift))
-            held.append(x)
+        table, held = self.table, []
+        for array, (slot, stride, timed) in zip(arrays, self.reads, strict=True):
+            x = _dense(array, timed)
             if stride is not None:
                 table[stride] = x.strides[0] // x.itemsize
-            if slot is not None:
-                table[slot] = machine.address(x)
+            table[slot] = x.__array_interface__["data"][0]
+            held.append(x)  # a copy lives until the end
         flat = self._flat()
         start = machine.address(flat)
         for i, at in self.starts:
             table[i] = start + at
-        total = flat[: native.sums_size]
-        total[:] = 0
-        self.sums[:] = 0
-        native.functions["pack"](self.table_at)
-        part = native.functions["part"]
-
-        def run_part(i: int) -> None:
-            table_at, work, sums, first, end = self.calls[i]
-            part(table_at, work, sums or start, first, end)
-
+        total = flat[: self.sums.shape[1]]
+        total.fill(0)
+        self.pack(self.table_at)
         if self.parts == 1:
-            run_part(0)
+            self._part(0, start)
         else:
-            POOL.run(run_part, self.parts, self.parts)
+            self.sums.fill(0)
+            POOL.run(lambda i: self._part(i, start), self.parts, self.parts)
             for others in self.sums:  # in this order always, so that results are the same from run to run
                 total += others
         return flat.view()  # whose memory is counted
+
+    def _part(self, i: int, start: int) -> None:
+        """Part i of the batch; its sums are those of the results for the first, and for the others their own."""
+        work, sums, first, end = self.calls[i]
+        self.part(self.table_at, work, sums or start, first, end)
 
 
 def _up(n: int) -> int:
