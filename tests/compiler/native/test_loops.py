@@ -158,6 +158,23 @@ def test_arrays_of_any_layout() -> None:
     agree(loss_fn, (turned, xs[::-1], ys))
 
 
+def test_numbers_from_outside_are_read_from_memory_that_stays() -> None:
+    rng = np.random.default_rng(0)
+    params, xs = {"a": rng.standard_normal(4), "W": rng.standard_normal((3, 3)) / 2}, rng.standard_normal((6, 2, 3))
+
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, scale, loss = np.zeros((2, 3)), np.tanh(params["a"].max()), 0.0
+        for _, x in tg.steps(xs):
+            h = np.tanh(x + h @ params["W"]) * scale
+            loss = loss + (h * h).sum()
+        return loss
+
+    agree(loss_fn, (params, xs))
+    dense = call._dense(np.float64(3.5), False)  # type: ignore[arg-type]
+    assert type(dense) is np.ndarray
+    assert dense.shape == ()
+
+
 def test_another_length_needs_no_compilation() -> None:
     machine.build.cache_clear()
     built = []
