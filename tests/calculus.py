@@ -973,4 +973,5 @@ case(
 
 # The other tables import what is above.
 import calculus_linalg  # noqa: E402, F401
+import calculus_shaping  # noqa: E402, F401
 import calculus_statistics  # noqa: E402, F401

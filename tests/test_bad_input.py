@@ -70,7 +70,7 @@ CALLS: list[Bad] = [
         tg.TensorError,
         "nextafter has no rule.* add one with tg.primitive",
     ),
-    ("a function without a rule", lambda: np.gradient(x), tg.TensorError, "gradient has no rule.* tg.primitive"),
+    ("a function without a rule", lambda: np.unwrap(x), tg.TensorError, "unwrap has no rule.* tg.primitive"),
     # in place
     ("+= on a tensor", lambda: x.__iadd__(1.0), tg.GraphError, r"x \+= .* cannot change in place; write x = x \+"),
     ("an entry assigned", lambda: x.__setitem__(0, 1.0), tg.GraphError, "cannot change in place; write tg.where"),
@@ -86,11 +86,11 @@ CALLS: list[Bad] = [
     ("einsum of too few", lambda: np.einsum("ij,jk->ik", x), tg.ShapeError, "name 2 operands, and there are 1"),
     ("einsum of too many axes", lambda: np.einsum("ijk->i", x), tg.ShapeError, "does not fit an operand of 2 axes"),
     ("einsum of signs", lambda: np.einsum("i?->i", x), tg.ShapeError, "should hold letters"),
-    ("einsum without subscripts", lambda: np.einsum(x, [0, 1]), tg.ShapeError, "einsum: got Tensor.*expected text"),
+    ("einsum without subscripts", lambda: np.einsum(x, x), tg.ShapeError, "einsum: got no subscripts.*expected text"),
     ("inverse of an oblong", lambda: np.linalg.inv(x), tg.ShapeError, "inv: cannot take x.*square"),
     ("inverse of a singular matrix", lambda: np.linalg.inv(x.T @ x), tg.ShapeError, "inv: .*Singular matrix"),
     ("solve that does not fit", lambda: np.linalg.solve(np.eye(2), x.T), tg.ShapeError, "solve: cannot take"),
-    ("a spectral norm", lambda: np.linalg.norm(x, 2), tg.InputError, "norm: got ord=2, expected None"),
+    ("a norm of no order", lambda: np.linalg.norm(x, 3), tg.InputError, "norm: got ord=3 for matrices"),
     ("a diagonal of a vector", lambda: np.diagonal(v), tg.ShapeError, "moveaxis: cannot take v.*axes are counted"),
     # axes
     (

@@ -23,6 +23,7 @@ from .ops.comparisons import *
 from .ops.einstein import *
 from .ops.elementwise import *
 from .ops.indexing import *
+from .ops.joining import *
 from .ops.linalg import *
 from .ops.losses import *
 from .ops.matrices import *

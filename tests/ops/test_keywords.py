@@ -82,3 +82,91 @@ def test_a_compiled_mean_looks_for_gaps_in_what_it_is_given() -> None:
 def test_the_variable_names_what_a_keyword_makes() -> None:
     total = np.sum(tg.Tensor(X, requires_grad=True), where=MASK)
     assert total.name == "total"
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 2), (2, 1, 3), -1, (-1, 3)])
+def test_a_shape_filled_column_by_column(shape: Any) -> None:
+    check(lambda x: np.reshape(x, shape, order="F"), X)
+    check(lambda x: x.reshape(shape, order="F"), X)
+    check(lambda x: np.ravel(x, order="F"), X)
+    check(lambda x: x.flatten(order="F"), X)
+    check(lambda x: x.reshape(*([shape] if isinstance(shape, int) else shape)), X)
+
+
+def test_limits_by_name_and_transposes_of_matrices() -> None:
+    check(lambda x: np.clip(x, min=-0.4, max=0.5), X)
+    check(lambda x: x.clip(min=-0.4), X)
+    check(lambda x: x.mT, np.stack([X, 2 * X]))
+
+
+def test_einstein_summation_by_numbers() -> None:
+    a, b, v = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4), np.arange(3.0)
+    check(lambda a, b: np.einsum(a, [0, 1], b, [1, 2], [0, 2]), a, b)
+    check(lambda a, v: np.einsum(a, [..., 0], v, [0]), a, v)
+    check(lambda a, b: np.einsum("ij,jk", a, b, optimize="greedy"), a, b)
+    with pytest.raises(tg.ShapeError, match="einsum: got no subscripts"):
+        np.einsum(tg.Tensor(a), tg.Tensor(b))
+
+
+@pytest.mark.parametrize("order", [None, 1, 2, 3, 0.5, -1, np.inf, -np.inf])
+def test_norms_of_vectors(order: Any) -> None:
+    check(lambda x: np.linalg.norm(x, ord=order, axis=1), X)
+    check(lambda x: np.linalg.norm(x[0], ord=order, keepdims=True), X)
+
+
+@pytest.mark.parametrize("order", ["fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf])
+def test_norms_of_matrices(order: Any) -> None:
+    check(lambda x: np.linalg.norm(x, ord=order, axis=(2, 0)), np.stack([X, X[::-1] * 1.3 + 0.21]))
+
+
+def test_a_norm_of_powers_has_no_gradient_at_zero() -> None:
+    x = tg.Tensor(np.zeros(3), requires_grad=True)
+    np.testing.assert_array_equal(tg.grad(np.linalg.norm(x, ord=3), [x])[0].data, np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: np.linalg.norm(x, ord="max", axis=0), "norm: got ord='max' for vectors"),
+        (lambda x: np.linalg.norm(x, ord=5), "norm: got ord=5 for matrices"),
+        (lambda x: np.linalg.svd(x), "full_matrices=False"),
+        (lambda x: np.quantile(x, 2.0), "quantile: got q=2.0"),
+        (lambda x: np.linalg.eigh(x @ x.T, UPLO="X"), "eigh: got UPLO='X'"),
+    ],
+)
+def test_what_has_no_rule_is_refused(call: Any, words: str) -> None:
+    with pytest.raises(tg.InputError, match=words):
+        call(tg.Tensor(X, requires_grad=True))
+
+
+def test_the_determinant_of_a_singular_matrix_has_a_gradient() -> None:
+    x = tg.Tensor(np.outer([1.0, 2.0, 3.0], [1.0, -1.0, 2.0]) + np.diag([1.0, 0.0, 0.0]), requires_grad=True)
+    assert abs(np.linalg.det(x.data)) < 1e-12
+    minors = [[np.linalg.det(np.delete(np.delete(x.data, i, 0), j, 1)) for j in range(3)] for i in range(3)]
+    signs = (-1.0) ** np.add.outer(np.arange(3), np.arange(3))
+    np.testing.assert_allclose(tg.grad(np.linalg.det(x), [x])[0].data, signs * minors, atol=1e-12)
+
+
+def test_equal_eigenvalues_have_a_gradient_where_one_exists() -> None:
+    x = tg.Tensor(np.eye(3), requires_grad=True)
+    np.testing.assert_allclose(tg.grad(np.sum(np.linalg.eigvalsh(x)), [x])[0].data, np.eye(3), atol=1e-15)
+    np.testing.assert_allclose(tg.grad(np.sum(np.linalg.svdvals(x)), [x])[0].data, np.eye(3), atol=1e-15)
+
+
+def test_a_matrix_that_is_not_positive_definite_is_named() -> None:
+    with pytest.raises(np.linalg.LinAlgError, match=r"cholesky: cannot take covariance \(2, 2\)"):
+        np.linalg.cholesky(tg.Tensor(-np.eye(2), name="covariance"))
+
+
+def test_running_extremes_are_compiled() -> None:
+    def loss(params: Any, x: Any) -> Any:
+        return np.sum(np.maximum.accumulate(x * params["w"]) * np.arange(3.0)) + np.median(x * params["w"])
+
+    params = {"w": np.array([1.0, 2.0, 3.0])}
+    step = tg.compile(loss)
+    for x in (np.array([1.0, 2.0, 3.0]), np.array([3.0, 1.0, 0.5]), np.array([-1.0, 5.0, 1.0])):
+        value, gradients = step(params, x)
+        w = tg.Tensor(params["w"], requires_grad=True)
+        expected = loss({"w": w}, x)
+        np.testing.assert_allclose(value, expected.item())
+        np.testing.assert_allclose(gradients["w"], tg.grad(expected, [w])[0].data)

@@ -77,6 +77,9 @@ def planted(primitive: Primitive, operand: int, bug: Callable[[Any], Any]) -> It
         primitive.vjps, primitive.variadic = vjps, variadic
 
 
+SYMMETRIC = {"cholesky", "packed_eigh"}
+"""Their gradients are symmetric matrices: transposed, they are the same."""
+
 RULES = [
     (name, operand)
     for name, p in sorted(primitives.items())
@@ -111,10 +114,12 @@ def test_every_planted_bug_is_caught(capsys: pytest.CaptureFixture[str]) -> None
     escaped = []
     for name, operand in RULES:
         for bug, change in BUGS.items():
+            if bug == "transposed" and name in SYMMETRIC:
+                continue
             with planted(primitives[name], operand, change):
                 if not is_caught(name) and not (bug == "transposed" and name in SYMMETRIC):
                     escaped.append(f"{name}, operand {operand}: {bug}")
-    count = len(RULES) * len(BUGS)
+    count = len(RULES) * len(BUGS) - len(SYMMETRIC)
     with capsys.disabled():
         print(f"\nplanted bugs caught: {count - len(escaped)} of {count}")
     assert not escaped, escaped

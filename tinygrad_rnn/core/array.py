@@ -140,6 +140,11 @@ class ArrayMethods:
         """The axes in reverse order."""
         return registry[np.transpose](self)
 
+    @property
+    def mT(self) -> Self:
+        """The last two axes exchanged."""
+        return registry[np.matrix_transpose](self)
+
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Self:
         """The sum over `axis`, of all entries by default."""
         return registry[np.sum](self, axis, keepdims=keepdims)
@@ -180,9 +185,9 @@ class ArrayMethods:
         """The running sum along `axis`, of the flattened tensor by default."""
         return registry[np.cumsum](self, axis)
 
-    def clip(self, a_min: Operand = None, a_max: Operand = None) -> Self:
-        """The entries limited to a_min and a_max; None leaves that side open."""
-        return registry[np.clip](self, a_min, a_max)
+    def clip(self, min: Operand = None, max: Operand = None) -> Self:
+        """The entries limited to min and max; None leaves that side open."""
+        return registry[np.clip](self, min, max)
 
     def dot(self, other: Operand) -> Self:
         """The dot product, as np.dot."""
@@ -196,17 +201,18 @@ class ArrayMethods:
         """A diagonal of two axes, as the last axis of the result."""
         return registry[np.diagonal](self, offset, axis1, axis2)
 
-    def reshape(self, *shape: int | Sequence[int]) -> Self:
-        """The same entries in another shape; one length may be -1."""
-        return registry[np.reshape](self, shape[0] if len(shape) == 1 else shape)
+    def reshape(self, *shape: int | Sequence[int], order: str = "C") -> Self:
+        """The same entries in another shape, one length of which may be -1; order "F" runs along first axes fastest."""
+        new = shape[0] if len(shape) == 1 else shape
+        return registry[np.reshape](self, new) if order == "C" else registry[np.reshape](self, new, order=order)
 
-    def flatten(self) -> Self:
+    def flatten(self, order: str = "C") -> Self:
         """The same entries in one axis, as `ravel`."""
-        return registry[np.reshape](self, -1)
+        return registry[np.ravel](self, order)
 
-    def ravel(self) -> Self:
+    def ravel(self, order: str = "C") -> Self:
         """The same entries in one axis."""
-        return registry[np.reshape](self, -1)
+        return registry[np.ravel](self, order)
 
     def transpose(self, *axes: int) -> Self:
         """The axes in another order, by default reversed."""

@@ -9,6 +9,7 @@ from . import (
     einstein,
     elementwise,
     indexing,
+    joining,
     linalg,
     losses,
     matrices,
@@ -26,6 +27,7 @@ from .comparisons import *
 from .einstein import *
 from .elementwise import *
 from .indexing import *
+from .joining import *
 from .linalg import *
 from .losses import *
 from .matrices import *
@@ -40,7 +42,7 @@ from .trigonometry import *
 
 _MODULES = (
     *(elementwise, trigonometry, comparisons, activations, reductions, statistics, norms, normalization),
-    *(products, einstein, matrices, linalg, shaping, indexing, random, losses),
+    *(products, einstein, matrices, linalg, shaping, joining, indexing, random, losses),
 )
 for _module in _MODULES:
     transparent(vars(_module))

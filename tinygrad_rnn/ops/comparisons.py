@@ -78,9 +78,16 @@ def argsort(x: Array, axis: int | None = -1, *, kind: Any = None) -> Array:
     return np.argsort(x, axis=axis, kind=kind)
 
 
+@primitive(vjps=[None], of=np.argpartition, traits=Traits(alias="new", lift=lift_along))
+def argpartition(x: Array, kth: int, axis: int | None = -1) -> Array:
+    """The indices that put the entry that belongs at place `kth` there, with no larger one before it."""
+    return np.argpartition(x, kth, axis=axis)
+
+
 __all__ = [
     "argmax",
     "argmin",
+    "argpartition",
     "argsort",
     "ceil",
     "equal",

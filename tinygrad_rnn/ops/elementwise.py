@@ -237,9 +237,10 @@ def _clip(x: Array, low: Array, high: Array) -> Array:
 
 
 @composed(of=np.clip)
-def clip(x: Array | Tensor, a_min: Any = None, a_max: Any = None) -> Any:
+def clip(x: Array | Tensor, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
     """x limited to [a_min, a_max] (None: no limit); a limit receives the gradient of what it replaced."""
-    return _clip(x, -np.inf if a_min is None else a_min, np.inf if a_max is None else a_max)
+    low, high = a_min if min is None else min, a_max if max is None else max
+    return _clip(x, -np.inf if low is None else low, np.inf if high is None else high)
 
 
 @primitive(
@@ -250,6 +251,20 @@ def clip(x: Array | Tensor, a_min: Any = None, a_max: Any = None) -> Any:
 def where(mask: Array, a: Array, b: Array) -> Array:
     """a where the mask is true, else b."""
     return np.where(mask, a, b)
+
+
+@composed(of=np.select)
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    """Where the first of the masks is true the first choice, else by the second one, and so on."""
+    for mask, choice in reversed(list(zip(condlist, choicelist, strict=True))):
+        default = np.where(mask, choice, default)
+    return default
+
+
+@composed(of=np.real)
+def real(x: Any) -> Any:
+    """x itself: tensors hold real numbers."""
+    return x
 
 
 @composed(of=np.nan_to_num)
@@ -278,6 +293,7 @@ def copy(x: Array | Tensor) -> Any:
 
 
 registry[np.abs] = absolute
+registry[np.real_if_close] = real
 registry[np.fabs] = absolute
 registry[np.conjugate] = positive
 
@@ -308,8 +324,10 @@ __all__ = [
     "negative",
     "positive",
     "power",
+    "real",
     "reciprocal",
     "remainder",
+    "select",
     "sqrt",
     "square",
     "subtract",

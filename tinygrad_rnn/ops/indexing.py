@@ -70,6 +70,14 @@ def sort(x: Any, axis: int | None = -1) -> Any:
     return np.take_along_axis(x, np.argsort(x, axis=axis, kind="stable"), axis)
 
 
+@composed(of=np.partition)
+def partition(x: Any, kth: int, axis: int | None = -1) -> Any:
+    """The entries along `axis`, the one that belongs at place `kth` there, with no larger one before it."""
+    if axis is None:
+        x, axis = np.reshape(x, -1), 0
+    return np.take_along_axis(x, np.argpartition(x, kth, axis=axis), axis)
+
+
 @composed()
 def embedding(indices: Any, weight: Any) -> Any:
     """The rows of a table: integers of any shape (...) and weight (V, D) -> (..., D).
@@ -93,6 +101,7 @@ def embedding(indices: Any, weight: Any) -> Any:
 __all__ = [
     "embedding",
     "getitem",
+    "partition",
     "sort",
     "take",
     "take_along_axis",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Axis, raw, registry
 from ..core.traits import Attrs, Traits
 from ..core.traits import Shape as Dims
-from ..errors import InputError, ShapeError
-from .axes import behind, lift_along, lift_made, lift_over, lift_shape
+from ..errors import InputError
+from .axes import behind, lift_made, lift_over, lift_shape
 
 Shape = int | Sequence[int]
 
@@ -28,10 +27,20 @@ def reshape(x: Array, shape: Shape) -> Array:
     return np.reshape(x, shape)
 
 
+@reshape.extend
+def _reshape(x: Any, shape: Shape, order: str = "C", copy: bool | None = None) -> Any:
+    if order not in ("C", "F"):
+        raise InputError(f"reshape: got order={order!r}, expected 'C' (the last axis runs fastest) or 'F' (the first)")
+    if order == "C":
+        return reshape(x, shape)
+    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
+    return np.transpose(np.reshape(np.transpose(x), lengths[::-1]))
+
+
 @composed(of=np.ravel)
-def ravel(x: Any) -> Any:
-    """The same entries along one axis."""
-    return np.reshape(x, -1)
+def ravel(x: Any, order: str = "C") -> Any:
+    """The same entries along one axis; order "F" runs along the first axis fastest."""
+    return reshape(x, -1) if order == "C" else reshape(x, -1, order=order)
 
 
 @primitive(
@@ -182,117 +191,6 @@ def pad(x: Array, pad_width: Any, mode: str = "constant", *, constant_values: fl
     return np.pad(x, _widths(x, pad_width), constant_values=constant_values) if x.ndim else np.array(x)
 
 
-def _by_concatenate(g: Any, y: Any, xs: Sequence[Any], axis: int | None) -> list[Any]:
-    if axis is None:
-        ends = np.cumsum([np.size(x) for x in xs])
-        return [np.reshape(g[end - np.size(x) : end], np.shape(x)) for x, end in zip(xs, ends, strict=True)]
-    before = (slice(None),) * (axis % g.ndim)
-    lengths = [x.shape[axis] for x in xs]
-    ends = np.cumsum(lengths)
-    return [g[before + (slice(end - n, end),)] for n, end in zip(lengths, ends, strict=True)]
-
-
-@primitive(
-    vjps=_by_concatenate,
-    of=np.concatenate,
-    traits=Traits(alias="new", moves=True, linear=True, lift=lift_along, symbol="concat", backward=("the part of g",)),
-)
-def concatenate(xs: Sequence[Array], axis: int | None = 0) -> Array:
-    """Tensors joined along an existing axis; None joins them flattened."""
-    return np.concatenate(xs, axis=axis)
-
-
-def _by_stack(g: Any, y: Any, xs: Sequence[Any], axis: int) -> list[Any]:
-    before = (slice(None),) * (axis % g.ndim)
-    return [g[before + (i,)] for i in range(len(xs))]
-
-
-@primitive(
-    vjps=_by_stack,
-    of=np.stack,
-    traits=Traits(alias="new", moves=True, linear=True, lift=lift_made, backward=("the slice of g",)),
-)
-def stack(xs: Sequence[Array], axis: int = 0) -> Array:
-    """Tensors of one shape joined along a new axis."""
-    return np.stack(xs, axis=axis)
-
-
-@composed(of=np.split)
-def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """x cut along `axis` into so many equal parts, or before each of the given indices.
-
-    Raises:
-        ShapeError: the axis does not divide into that many equal parts.
-    """
-    n = np.shape(raw(x))[axis]
-    if isinstance(indices_or_sections, (int, np.integer)):
-        if indices_or_sections < 1 or n % indices_or_sections:
-            raise ShapeError(f"split: axis {axis} of length {n} does not divide into {indices_or_sections} equal parts")
-        cuts = range(0, n + 1, n // indices_or_sections) if n else [0] * (indices_or_sections + 1)
-    else:
-        cuts = [0, *indices_or_sections, n]
-    before = (slice(None),) * (axis % np.ndim(raw(x)))
-    return [x[before + (slice(int(a), int(b)),)] for a, b in pairwise(cuts)]
-
-
-@composed(of=np.atleast_1d)
-def atleast_1d(*xs: Any) -> Any:
-    """Each operand with an axis if it is a scalar; several give a tuple."""
-    return _each(xs, lambda x: np.reshape(x, 1) if np.ndim(raw(x)) == 0 else x)
-
-
-@composed(of=np.atleast_2d)
-def atleast_2d(*xs: Any) -> Any:
-    """Each operand with axes of length 1 in front, up to two; several give a tuple."""
-    return _each(xs, lambda x: np.reshape(x, (1, -1)) if np.ndim(raw(x)) < 2 else x)
-
-
-@composed(of=np.atleast_3d)
-def atleast_3d(*xs: Any) -> Any:
-    """Each operand with three axes at least: (n,) becomes (1, n, 1) and (m, n) becomes (m, n, 1)."""
-    return _each(np.atleast_2d(*xs) if len(xs) > 1 else [np.atleast_2d(*xs)], _deeper)
-
-
-def _deeper(x: Any) -> Any:
-    return np.expand_dims(x, -1) if np.ndim(raw(x)) < 3 else x
-
-
-def _each(xs: Sequence[Any], change: Any) -> Any:
-    changed = tuple(change(x) for x in xs)
-    return changed[0] if len(changed) == 1 else changed
-
-
-@composed(of=np.hstack)
-def hstack(xs: Sequence[Any]) -> Any:
-    """Tensors joined along their second axis, vectors along their only one."""
-    parts = [np.atleast_1d(x) for x in xs]
-    return np.concatenate(parts, axis=0 if np.ndim(raw(parts[0])) == 1 else 1)
-
-
-@composed(of=np.vstack)
-def vstack(xs: Sequence[Any]) -> Any:
-    """Tensors joined along their first axis, vectors as rows."""
-    return np.concatenate([np.atleast_2d(x) for x in xs], axis=0)
-
-
-@composed(of=np.column_stack)
-def column_stack(xs: Sequence[Any]) -> Any:
-    """Vectors as the columns of a matrix; matrices are joined along their second axis."""
-    return np.concatenate([np.reshape(x, (-1, 1)) if np.ndim(raw(x)) < 2 else x for x in xs], axis=1)
-
-
-@composed(of=np.unstack)
-def unstack(x: Any, *, axis: int = 0) -> Any:
-    """The parts of x along `axis`, each without it: what `stack` joins; a tuple."""
-    return tuple(np.moveaxis(x, axis, 0)[i] for i in range(np.shape(raw(x))[axis]))
-
-
-@composed(of=np.append)
-def append(x: Any, values: Any, axis: int | None = None) -> Any:
-    """`values` joined to x along `axis`; None joins both flattened."""
-    return np.concatenate([x, values], axis=axis)
-
-
 @composed(of=np.roll)
 def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Any:
     """The entries moved on by `shift` along `axis`, what leaves at the end entering in front; None: flattened."""
@@ -316,32 +214,86 @@ def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
     return x
 
 
+@composed(of=np.flipud)
+def flipud(x: Any) -> Any:
+    """The entries in reverse order along the first axis."""
+    return np.flip(x, 0)
+
+
+@composed(of=np.fliplr)
+def fliplr(x: Any) -> Any:
+    """The entries in reverse order along the second axis."""
+    return np.flip(x, 1)
+
+
+@composed(of=np.rot90)
+def rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
+    """x turned by k quarters in the plane of two axes, from the first towards the second."""
+    first, second = axes
+    if k % 4 == 0:
+        return x
+    if k % 4 == 2:
+        return np.flip(np.flip(x, first), second)
+    if k % 4 == 1:
+        return np.swapaxes(np.flip(x, second), first, second)
+    return np.flip(np.swapaxes(x, first, second), second)
+
+
+@composed(of=np.rollaxis)
+def rollaxis(x: Any, axis: int, start: int = 0) -> Any:
+    """x with `axis` moved in front of the axis that is at `start`."""
+    n = np.ndim(raw(x))
+    axis, start = axis % n, start + n if start < 0 else start
+    return np.moveaxis(x, axis, start - (axis < start))
+
+
+@composed(of=np.broadcast_arrays)
+def broadcast_arrays(*xs: Any) -> Any:
+    """The operands, each broadcast to the shape that they have together; a tuple."""
+    shape = np.broadcast_shapes(*(np.shape(raw(x)) for x in xs))
+    return tuple(np.broadcast_to(x, shape) for x in xs)
+
+
+@composed(of=np.meshgrid)
+def meshgrid(*xs: Any, indexing: str = "xy", sparse: bool = False, copy: bool = True) -> Any:
+    """The coordinates of a grid, an array for each of its vectors; a tuple.
+
+    Args:
+        xs: vectors or scalars.
+        indexing: "xy" puts the second vector along the first axis, "ij" each along its own.
+        sparse: leave axes of length 1 instead of repeating.
+        copy: ignored: results are not written to.
+    """
+    if indexing not in ("xy", "ij"):
+        raise InputError(f"meshgrid: got indexing={indexing!r}, expected 'xy' or 'ij'")
+    place = list(range(len(xs)))
+    if indexing == "xy" and len(xs) > 1:
+        place[:2] = 1, 0
+    grid = [np.reshape(x, [-1 if i == at else 1 for i in range(len(xs))]) for at, x in zip(place, xs, strict=True)]
+    return tuple(grid) if sparse else np.broadcast_arrays(*grid)
+
+
 registry[np.permute_dims] = transpose
 
 __all__ = [
-    "append",
-    "atleast_1d",
-    "atleast_2d",
-    "atleast_3d",
+    "broadcast_arrays",
     "broadcast_to",
-    "column_stack",
-    "concatenate",
     "diff",
     "expand_dims",
     "flip",
-    "hstack",
+    "fliplr",
+    "flipud",
+    "meshgrid",
     "moveaxis",
     "pad",
     "ravel",
     "repeat",
     "reshape",
     "roll",
-    "split",
+    "rollaxis",
+    "rot90",
     "squeeze",
-    "stack",
     "swapaxes",
     "tile",
     "transpose",
-    "unstack",
-    "vstack",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from ..core.primitive import composed
 from ..core.tensor import Axis, raw
 from ..errors import InputError, ShapeError
+from .axes import axes_of
 
 
 @composed(of=np.average)
@@ -128,8 +129,41 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     return np.sum(width * (y[before + (slice(1, None),)] + y[before + (slice(-1),)]) / 2, axis=axis)
 
 
+@composed(of=np.gradient)
+def gradient(f: Any, *spacing: float, axis: Axis = None) -> Any:
+    """The slopes of f by central differences, one-sided at the ends: along one axis, or a tuple for several.
+
+    Args:
+        f: two entries or more along each axis.
+        spacing: the distance of neighbours, one for all axes or one for each; by default 1.
+        axis: along which; None takes all.
+    """
+    axes = axes_of(axis, np.ndim(raw(f)))
+    steps = spacing * len(axes) if len(spacing) == 1 else spacing or (1.0,) * len(axes)
+    if len(steps) != len(axes) or any(np.ndim(raw(each)) for each in steps):
+        raise InputError(f"gradient: got {spacing!r} as spacing for {len(axes)} axes, expected one number, or one each")
+    slopes = []
+    for i, h in zip(axes, steps, strict=True):
+        x = np.moveaxis(f, i, 0)
+        inner = (x[2:] - x[:-2]) / 2
+        slopes.append(np.moveaxis(np.concatenate([x[1:2] - x[:1], inner, x[-1:] - x[-2:-1]]) / h, 0, i))
+    return slopes[0] if len(slopes) == 1 else tuple(slopes)
+
+
+@composed(of=np.linspace)
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True) -> Any:
+    """`num` numbers in equal distances from start to stop, along a new first axis."""
+    share = np.linspace(0.0, 1.0, num, endpoint)
+    ndim = int(np.maximum(np.ndim(raw(start)), np.ndim(raw(stop))))
+    dtype = np.result_type(raw(start), raw(stop))
+    share = np.reshape(share, (-1, *(1,) * ndim)).astype(dtype if dtype.kind == "f" else np.float64)
+    return start * (1 - share) + stop * share
+
+
 __all__ = [
     "average",
+    "gradient",
+    "linspace",
     "median",
     "nanmax",
     "nanmean",
