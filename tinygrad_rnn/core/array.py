@@ -185,7 +185,7 @@ class ArrayMethods:
         """The running sum along `axis`, of the flattened tensor by default."""
         return registry[np.cumsum](self, axis)
 
-    def clip(self, min: Operand = None, max: Operand = None) -> Self:
+    def clip(self, min: Operand = None, max: Operand = None) -> Self:  # noqa: A002 - as in NumPy
         """The entries limited to min and max; None leaves that side open."""
         return registry[np.clip](self, min, max)
 
