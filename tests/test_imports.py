@@ -32,7 +32,7 @@ LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 
 EXCEPTIONS = {
     ("bptt.references", "flow"): "the generic reference asks the graph for the gradient of each step",
-    ("viz.page", "__init__"): "reads __name__, by which the templates are found; it is set before any import",
+    ("viz.page.document", "__init__"): "reads __name__, by which the templates are found; it is set before any import",
 }
 """The wrong ways that there are, from a room or one of its modules, each with its reason."""
 

@@ -2,10 +2,22 @@
 
 from . import plots
 from .animate import Animation, animate
-from .page import Page, page
+from .page import Page, explorer, page
 from .render import Picture
 from .rolled import rolled
 from .style import Theme, themes
 from .unrolled import unrolled
 
-__all__ = ["Animation", "Page", "Picture", "Theme", "animate", "page", "plots", "rolled", "themes", "unrolled"]
+__all__ = [
+    "Animation",
+    "Page",
+    "Picture",
+    "Theme",
+    "animate",
+    "explorer",
+    "page",
+    "plots",
+    "rolled",
+    "themes",
+    "unrolled",
+]

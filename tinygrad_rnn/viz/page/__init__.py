@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ... import __name__ as _package
 from ...bptt import Gradients as ByHand
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
-from ...escape import html as escaped
-from ...escape import script, xml
-from ...files import write_file
+from ...escape import script
 from ...flow.diagnose import Diagnosis
 from ...flow.gradient_flow import GradientFlow, gradient_flow
 from ..compose import Options, compose
@@ -22,39 +16,9 @@ from ..measure import Gradients
 from ..svg import svg
 from ..text import clean, number, shorten
 from .charts import credit_chart, profile_chart
+from .document import Page, environment, read
 from .events import story
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-
-class Page:
-    """The stepping page. `save` writes it; a notebook shows it in a frame."""
-
-    def __init__(self, html: str, title: str) -> None:
-        self._html = html
-        self.title = title
-
-    def html(self) -> str:
-        """The whole page as one text, which needs nothing else."""
-        return self._html
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the page.
-
-        Raises:
-            InputError: the name does not end in .html, or the place cannot be written to.
-        """
-        if Path(path).suffix.lower() not in (".html", ".htm"):
-            raise InputError(f"save: got {str(path)!r}, expected a file name that ends in .html")
-        return write_file(Path(path), self._html)
-
-    def _repr_html_(self) -> str:
-        size = 'width="100%" height="760" style="border:0"'
-        return f'<iframe srcdoc="{xml(self._html)}" {size} title="{xml(self.title)}"></iframe>'
-
-    def __repr__(self) -> str:
-        return f"<Page {self.title!r}, {len(self._html) / 1e6:.1f} MB>"
+from .explorer import explorer
 
 
 def page(
@@ -98,13 +62,13 @@ def page(
     words = clean(title) if title is not None else f"Backpropagation through {count} time steps"
     picture = svg(scene)
     html = (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             title=shorten(words, 160),
             picture=Markup(picture[picture.index("<svg") :]),
-            style=Markup(_read("page.css")),
-            script=Markup(_read("page.js")),
+            style=Markup(read("page.css")),
+            script=Markup(read("page.js")),
             data=Markup(script({"events": told.events, "weights": [weight.data() for weight in told.weights]})),
             diagnosis=gradients.verdict if diagnosis is None else str(diagnosis),
             profile=Markup(profile_chart(flow, diagnosis)),
@@ -144,15 +108,4 @@ def _by_hand(hand: ByHand | Mapping[str, Array] | None, flow: GradientFlow) -> d
     return found
 
 
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader
-
-    loader = PackageLoader(f"{_package}.viz", "page")
-    return Environment(loader=loader, autoescape=True, finalize=escaped, trim_blocks=True, lstrip_blocks=True)
-
-
-def _read(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
-
-
-__all__ = ["Page", "page"]
+__all__ = ["Page", "explorer", "page"]
