@@ -54,4 +54,6 @@ def _blocks(a: Any, n: int) -> list[Any]:
 
 
 def _sigmoid(a: Any) -> Any:
-    return 0.5 * np.tanh(0.5 * a) + 0.5
+    """1 / (1 + exp(-a)) to the last places, however small it is; beyond 45 it is 1."""
+    e = np.exp(np.minimum(a, 45.0))
+    return e / (1 + e)

@@ -33,43 +33,32 @@ def injected(structure: Structure, gradients: Mapping[int, Array]) -> Injected:
         structure: the graph.
         gradients: the whole gradient of every node, by creation number.
     """
-    found: dict[int, list[Any]] = defaultdict(list)  # within a step
-    direct: dict[int, list[Any]] = defaultdict(list)  # outside the steps, by a path that has met none
-    apart: dict[int, dict[int, list[Any]]] = defaultdict(lambda: defaultdict(list))  # by a path that has met one
+    pending: dict[int, dict[int | None, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    """What has arrived at each node, apart by the only step that its path has met so far; None: none yet."""
     done: dict[int, Array] = {}
     entries: dict[int, list[tuple[Tensor, Any]]] = defaultdict(list)
 
-    def outside(node: Tensor) -> bool:
-        return node.step is None or node.index in structure.running_totals
+    def step_of(node: Tensor) -> int | None:
+        return None if node.index in structure.running_totals else node.step
 
-    loss, seed = structure.loss, gradients[structure.loss.index]
-    (direct if outside(loss) else found)[loss.index].append(seed)
-    if not outside(loss):  # the loss of one step, made in it
-        entries[loss.step or 0].append((loss, seed))
+    def arrive(node: Tensor, message: Any, met: int | None) -> None:
+        step = step_of(node)
+        if step is not None and met is None:
+            entries[step].append((node, message))
+        if step is None or met is None or step == met:
+            pending[node.index][step if met is None else met].append(message)
 
+    arrive(structure.loss, gradients[structure.loss.index], None)
     for node in reversed(structure.nodes):
-        if not outside(node):
-            arrived = found.pop(node.index, None)
-            if arrived is None:
-                continue
-            g = done[node.index] = total(arrived, node)
-            for operand, message in _sent(node, g):
-                if outside(operand):
-                    apart[operand.index][node.step or 0].append(message)
-                elif operand.step == node.step:
-                    found[operand.index].append(message)
-            continue
-        if node.index in direct:
-            for operand, message in _sent(node, total(direct.pop(node.index), node)):
-                (direct if outside(operand) else found)[operand.index].append(message)
-                if not outside(operand):
-                    entries[operand.step or 0].append((operand, message))
-        for step, arrived in apart.pop(node.index, {}).items():
-            for operand, message in _of_stack(node, arrived) or _sent(node, total(arrived, node)):
-                if outside(operand):
-                    apart[operand.index][step].append(message)
-                elif operand.step == step:
-                    found[operand.index].append(message)
+        for met, arrived in pending.pop(node.index, {}).items():
+            sent = _of_stack(node, arrived)
+            if sent is None or step_of(node) is not None:
+                g = total(arrived, node)
+                sent = _sent(node, g)
+                if step_of(node) is not None:
+                    done[node.index] = g
+            for operand, message in sent:
+                arrive(operand, message, met)
     return Injected(done, dict(entries))
 
 
