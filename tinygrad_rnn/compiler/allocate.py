@@ -19,8 +19,9 @@ import numpy as np
 from .. import ops
 from ..core.indexing import scatter
 from ..ops.indexing import getitem_p
-from .forms import is_elementwise, is_view, once, tiles, writes_out
+from .forms import is_elementwise, is_view, tiles, writes_out
 from .ir import Loop, Node, Part, Program, Read
+from .lifts import once
 from .operations import total
 from .statements import Array, Memory
 

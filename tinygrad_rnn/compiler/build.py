@@ -7,8 +7,8 @@ from typing import NamedTuple
 from ..errors import GraphError
 from .allocate import allocate
 from .distribute import CircularError, distribute
-from .forms import once
 from .ir import CheckError, Program, check
+from .lifts import once
 from .lower import lower
 from .native.lower import with_native_loops
 from .operations import Op

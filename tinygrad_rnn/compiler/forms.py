@@ -80,11 +80,6 @@ def by_mask(node: Node) -> bool:
 
 
 # ---------------------------------------------------------------------- all steps at once
-def once(node: Node) -> bool:
-    """Whether a rolled node can be computed for all its steps at once."""
-    return at_once(node) is not None
-
-
 def at_once(node: Node) -> Mapping[str, Any] | None:
     """The parameters with which a rolled node is computed for all its steps at once, or None if it cannot be."""
     p = node.primitive

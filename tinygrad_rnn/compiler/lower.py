@@ -12,6 +12,7 @@ from . import forms
 from .allocate import ARRAY, BUFFER, FRESH, OUTPUT, PART, SLAB, VIEW, Place
 from .forms import Operand
 from .ir import WHOLE, At, Loop, Node, Program, Read, Shift, Span
+from .lifts import once
 from .operations import contract
 from .statements import (
     Alloc,
@@ -285,7 +286,7 @@ class _Lowering:
         base = self.places[source.node]
         timed = self.array(source.node).first is not None
         stays = base.static and (base.contiguous or node.primitive is not ops.reshape)
-        if stays and timed and source.delay is not None and forms.once(node):
+        if stays and timed and source.delay is not None and once(node):
             place.timed, place.static, place.first, place.rows = True, True, node.lo, node.hi - node.lo + 1
             place.array = Array((place.rows, *node.shape), node.dtype, node.lo, None, [node])
             self.setup.append(Assign(place.array, forms.value(node, self.operands(node, True), node.steps), node))
