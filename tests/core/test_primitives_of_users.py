@@ -70,3 +70,18 @@ def test_a_deliberate_infinity_is_no_anomaly() -> None:
     bad = tg.Tensor([np.inf], requires_grad=True)
     with tg.detect_anomaly(), pytest.raises(tg.GraphError, match="in its input already: bad"):
         bad * 2.0
+
+
+def test_a_notebooks_cell_may_be_run_again() -> None:
+    cell = compile("f = tg.primitive(vjps=[lambda g, y, x: k * g], name='scaled')(lambda x: k * x)", "<cell>", "exec")
+    room: dict[str, Any] = {"tg": tg, "__name__": "__main__", "k": 2.0}
+    exec(cell, room)
+    room["k"] = 3.0
+    exec(cell, room)
+    x = tg.Tensor([1.0], requires_grad=True)
+    room["f"](x).sum().backward()
+    assert np.array_equal(x.grad, [3.0])
+    with pytest.raises(tg.TensorError, match="a primitive named 'scaled' already"):
+        exec(cell, room | {"__name__": "elsewhere"})
+    with pytest.raises(tg.TensorError, match="a primitive named 'tanh' already"):
+        tg.primitive(np.tanh, vjps=[lambda g, y, x: g])

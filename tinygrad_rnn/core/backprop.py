@@ -8,7 +8,6 @@ result after all of its consumers: no recursion, and time linear in the number o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from heapq import heappop, heappush
 from typing import Any, Protocol
@@ -28,12 +27,12 @@ Rules = tuple[Sequence[Any], Sequence[Vjp | None], Sequence[Any]]
 """Operands, the rule of each or None, and the arguments of the rules."""
 
 
-def no_grad() -> AbstractContextManager[Context]:
+def no_grad() -> context:
     """Within this block (or decorated function) operations compute without recording a graph."""
     return context(recording=False)
 
 
-def detect_anomaly() -> AbstractContextManager[Context]:
+def detect_anomaly() -> context:
     """Within this block the first NaN or infinity raises and says where it arose; everything runs slower.
 
     Forward it names the operation whose result is not finite, backward the one whose rule sent such a

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial, wraps
+from inspect import isgeneratorfunction
 from itertools import count
 from types import CodeType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from .tensor import Array, Tensor
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 next_index = count(1).__next__
@@ -73,9 +74,9 @@ class Context(NamedTuple):
     """The time step that new tensors belong to; None outside any `steps` loop, and where `loop.holds()` decides."""
     scope: str = ""
     """The scope that new tensors belong to, outermost first, joined by `/`."""
-    watch: Callable[[str, Tensor, Any], None] | None = None
+    watch: Callable[[str, Any, Any], None] | None = None
     """Called with the name of the operation, its result, and None or the gradient that it sends back."""
-    drawn: Callable[[Array, np.random.Generator, Callable[[], Array]], None] | None = None
+    drawn: Callable[[NDArray[Any], np.random.Generator, Callable[[], NDArray[Any]]], None] | None = None
     """Called with an array of random numbers, where they came from, and how to draw the next."""
     loop: Tag | None = None
     """Which `steps` loop gave the step."""
@@ -100,13 +101,62 @@ def step_of(now: Context) -> int | None:
 current: ContextVar[Context] = ContextVar("tinygrad_rnn", default=Context())
 
 
-@contextmanager
-def context(**changes: Any) -> Iterator[Context]:
-    """Run the body under the current context with `changes` applied."""
-    outer = current.get()
-    inner = outer._replace(**changes)
-    current.set(inner)
-    try:
-        yield inner
-    finally:
-        current.set(outer)
+class context:  # noqa: N801 (used as a function is)
+    """Run a block, or a decorated function, under the current context with `changes` applied.
+
+    One object may be used again and again, also within itself. In a generator function the changes hold while its
+    body runs, and not for who takes from it.
+    """
+
+    def __init__(self, **changes: Any) -> None:
+        self.changes = changes
+        self.outer: list[Context] = []
+
+    def __enter__(self) -> Context:
+        outer = current.get()
+        self.outer.append(outer)
+        inner = outer._replace(**self.changes)
+        current.set(inner)
+        return inner
+
+    def __exit__(self, *error: object) -> None:
+        current.set(self.outer.pop())
+
+    def __call__(self, function: F) -> F:
+        if isgeneratorfunction(function):
+            return cast(F, self._generator(function))
+
+        @wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with context(**self.changes):
+                return function(*args, **kwargs)
+
+        return cast(F, inside)
+
+    def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            generator = function(*args, **kwargs)
+            resume: Callable[[], Any] = partial(next, generator)
+            loop: dict[str, Any] = {}  # the `steps` loop whose body it stands still in
+            try:
+                while True:
+                    caller = current.get()
+                    with context(**self.changes, **loop):
+                        value = resume()
+                        left = current.get()
+                    loop = {} if left.loop is caller.loop else {"loop": left.loop, "step": left.step}
+                    try:
+                        sent = yield value
+                        resume = partial(generator.send, sent)
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        resume = partial(generator.throw, error)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                with context(**self.changes):
+                    generator.close()
+
+        return inside

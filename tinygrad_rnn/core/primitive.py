@@ -34,6 +34,7 @@ primitives: dict[str, Primitive] = {}
 composites: dict[str, Callable[..., Any]] = {}
 """Every function of the table that is written with primitives, by name."""
 
+_PACKAGE = __name__.partition(".")[0] + "."
 _getframe = sys._getframe
 _OPERATORS = (id(_array.__dict__), id(_tensor.__dict__))
 _transparent = {*_OPERATORS, id(globals())}
@@ -46,6 +47,8 @@ class Primitive(Operation):
     Without a tensor among the operands it is just NumPy and returns an array, so rules and users
     can call the same function on both.
     """
+
+    defined_in: tuple[str, str]
 
     def extend(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Let `function` stand for it in calls with keywords that it does not have itself; a decorator."""
@@ -191,12 +194,15 @@ def primitive(
         traits: what else is known of it; without them the compiler and pictures assume nothing.
 
     Raises:
-        TensorError: another primitive has that name already.
+        TensorError: another primitive has that name already (the same one again, as when a notebook's cell is
+            run once more, replaces it), or a rule cannot be called with the operands and parameters.
     """
     if function is None:
         return lambda decorated: primitive(decorated, vjps=vjps, of=of, name=name, doc=doc, traits=traits)
     made = Primitive(function, vjps, name or function.__name__, doc or function.__doc__ or "", traits)
-    if made.name in primitives:
+    made.defined_in = _definer(function)
+    known = primitives.get(made.name)
+    if known is not None and (known.defined_in != made.defined_in or made.defined_in[0].startswith(_PACKAGE)):
         raise messages.name_taken(made.name)
     primitives[made.name] = made
     stands_for = of or (function if isinstance(function, np.ufunc) else None)
@@ -225,6 +231,14 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return explained
+
+
+def _definer(function: Callable[..., Any]) -> tuple[str, str]:
+    """The module that defines a primitive, and the name of its function there."""
+    frame = _getframe(1)
+    while frame.f_globals is globals() and frame.f_back is not None:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__")), getattr(function, "__qualname__", function.__name__)
 
 
 def composed(of: Callable[..., Any] | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

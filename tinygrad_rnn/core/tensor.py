@@ -8,6 +8,7 @@ reference. Operators and NumPy functions on a tensor look their primitive up in 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from types import CodeType, FrameType, MappingProxyType
 from typing import Any, NoReturn, final
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ..debug import messages
 from ..debug import origin as _origin
+from ..debug.calls import callee
 from ..debug.origin import Origin
 from .array import Array, ArrayMethods, Axis, Operand, numeric, raw, registry
 from .context import current, next_index, step_of
@@ -276,6 +278,11 @@ class Tensor(ArrayMethods):
             raise messages.read_in_trace(self, what)
 
     def __float__(self) -> float:
+        """The one number, out of the graph as `item()` gives it; `math.sqrt(t)` and the like are refused."""
+        if self.requires_grad and current.get().recording:
+            function = callee(sys._getframe(1))
+            if getattr(function, "__module__", None) == "math" and function.__name__ not in _PREDICATES:
+                raise messages.leaves_by_math(self, function.__name__)
         return float(self.item())
 
     def __int__(self) -> int:
@@ -334,6 +341,8 @@ class Tensor(ArrayMethods):
 
 NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
 _NOWHERE = (None, 0)
+_PREDICATES = {"isfinite", "isinf", "isnan", "isclose", "floor", "ceil", "trunc"}
+"""Functions of the module math that have no gradient to lose."""
 _new = Tensor.__new__
 
 

@@ -83,6 +83,13 @@ def leaves_the_graph(tensor: Any) -> GraphError:
     )
 
 
+def leaves_by_math(tensor: Any, name: str) -> GraphError:
+    return GraphError(
+        f"math.{name}: {tensor.describe()} requires a gradient and would silently leave the graph as a float; "
+        f"write np.{name.replace('fabs', 'abs')}, or math.{name}(t.item()) where that is meant"
+    )
+
+
 def read_in_trace(tensor: Any, what: str) -> GraphError:
     return GraphError(
         f"compile: {tensor.describe()} is read as {what}, which would be the same in every call; where it is an "
