@@ -1,10 +1,12 @@
 """Gradient flow as data: what backprop sends along every edge and into every time step, and what that means."""
 
+from .contributions import Contributions, contributions
 from .credit import credit
 from .diagnose import Clipping, Diagnosis, Layer, NonFinite, diagnose
 from .findings import Finding
 from .gradient_flow import GradientFlow, StateFlow, WeightFlow, gradient_flow
 from .influence import Influence, influence
+from .inside import Inside, inside
 from .reach import Memory, Reach, Thresholds
 from .spectrum import Spectrum, spectrum
 from .structure import Structure, structure
@@ -12,10 +14,12 @@ from .watch import Look, Watch
 
 __all__ = [
     "Clipping",
+    "Contributions",
     "Diagnosis",
     "Finding",
     "GradientFlow",
     "Influence",
+    "Inside",
     "Layer",
     "Look",
     "Memory",
@@ -27,10 +31,12 @@ __all__ = [
     "Thresholds",
     "Watch",
     "WeightFlow",
+    "contributions",
     "credit",
     "diagnose",
     "gradient_flow",
     "influence",
+    "inside",
     "spectrum",
     "structure",
 ]

@@ -2,6 +2,7 @@
 
 from . import plots
 from .animate import Animation, animate
+from .coloured import ColouredText, coloured
 from .page import Page, explorer, page
 from .render import Picture
 from .rolled import rolled

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..escape import plot_label
 from ..flow.diagnose import Diagnosis, Layer
 from ..flow.gradient_flow import GradientFlow, StateFlow
+from ..flow.inside import Inside
 from ..flow.reach import Thresholds
 from ..flow.spectrum import Spectrum
 from ..flow.sweep import norm as norm_of
@@ -258,6 +259,64 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
     return axes
 
 
+def inside(found: Inside, axes: Any = None, sequence: int = 0) -> Any:
+    """Units by steps: a layer's h (or first state), its gradient, and the histogram of every gate.
+
+    Args:
+        found: `tg.flow.inside(flow)`.
+        axes: three axes; by default a new figure.
+        sequence: which one of the batch.
+
+    Returns:
+        The three axes.
+
+    Raises:
+        InputError: there is no such sequence.
+    """
+    import matplotlib.pyplot as plt
+
+    name = "h" if "h" in found.states else next(iter(found.states))
+    values = found.states[name]
+    if not 0 <= sequence < values.shape[1]:
+        raise InputError(f"inside: got sequence {sequence}, expected 0 to {values.shape[1] - 1}")
+    if axes is None:
+        _, axes = plt.subplots(3, 1, figsize=(8, 8), layout="constrained")
+    extent = (found.steps[0] - 0.5, found.steps[-1] + 0.5, values.shape[2] - 0.5, -0.5)
+    largest = float(np.abs(values[:, sequence]).max()) or 1.0
+    image = axes[0].imshow(
+        values[:, sequence].T,
+        aspect="auto",
+        cmap="RdBu_r",
+        vmin=-largest,
+        vmax=largest,
+        extent=extent,
+        interpolation="nearest",
+    )
+    axes[0].figure.colorbar(image, ax=axes[0], pad=0.01)
+    with np.errstate(divide="ignore"):
+        levels = np.log10(np.abs(found.gradients[name][:, sequence].T))
+    levels = np.where(np.isfinite(levels), levels, np.nan)
+    image = axes[1].imshow(levels, aspect="auto", cmap="viridis", extent=extent, interpolation="nearest")
+    axes[1].figure.colorbar(image, ax=axes[1], pad=0.01)
+    shown = plot_label(shorten(name, 14))
+    for ax, words in zip(axes[:2], (f"{shown}_t", f"log10 |∂L/∂{shown}_t|"), strict=True):
+        ax.set_title(words, fontsize="medium")
+        ax.set_ylabel("unit")
+        _whole_steps(ax.xaxis, ax.yaxis)
+    axes[1].set_xlabel("t: time step")
+    for at, gate in enumerate(found.gates):
+        shares = found.histogram(gate)
+        centres = (np.arange(len(shares)) + 0.5) / len(shares)
+        label, color = plot_label(f"gate {shorten(gate, 14)}"), _WEIGHTS[at % len(_WEIGHTS)]
+        axes[2].plot(centres, shares, color=color, marker=_MARKS[at % len(_MARKS)], ms=3, label=label)
+    axes[2].set_xlabel("output of the gate")
+    axes[2].set_ylabel("share")
+    axes[2].set_xlim(0, 1)
+    if found.gates:
+        axes[2].legend(fontsize="small")
+    return axes
+
+
 def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> Any:
     """Memory over training: the reach by lag, the gain with the spectral radius, and what is saturated or dead.
 
@@ -396,4 +455,4 @@ def _wrapped(words: str, length: int) -> str:
     return "\n".join(fill(part, length) for part in words.split("\n"))
 
 
-__all__ = ["colormap", "compare", "credit", "profile", "relative_credit", "shares", "spectrum", "watch"]
+__all__ = ["colormap", "compare", "credit", "inside", "profile", "relative_credit", "shares", "spectrum", "watch"]
