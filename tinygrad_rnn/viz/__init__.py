@@ -11,10 +11,12 @@ from .unrolled import unrolled
 
 __all__ = [
     "Animation",
+    "ColouredText",
     "Page",
     "Picture",
     "Theme",
     "animate",
+    "coloured",
     "explorer",
     "page",
     "plots",
