@@ -86,6 +86,8 @@ def _check_record(record: Any) -> None:
     _names("record.", record, FIELDS)
     for name, kind in FIELDS.items():
         _expect(_is(record[name], kind), f"record.{name}", record[name], f"a value of kind {kind.__name__}")
+    version = record["version"]
+    _expect(re.fullmatch(r"\d+(\.\w+)+", version), "record.version", version, "a version, as 0.1.0")
 
 
 def _settings(values: dict[str, Any]) -> Settings:
