@@ -19,6 +19,9 @@ from .sweep import norm
 ROWS, COLUMNS = 40, 80
 """The table is never longer or wider."""
 
+NAME = 32
+"""Longer names are cut in sentences, so that the table keeps its room."""
+
 BAR = 10
 DECADES = 6
 """A full bar is the last step's credit; an empty one is so many powers of ten below."""
@@ -34,7 +37,8 @@ def table(flow: GradientFlow) -> str:
     block characters, bars are made of "#".
     """
     layers = [layer for layer in flow.structure.layers if len(layer) > 1]
-    head = f"gradient flow of {terminal(flow.loss.name or 'the loss')} = {flow.loss.item():.6g}: {_parts(flow)}"
+    loss = _short(terminal(flow.loss.name or "the loss"), NAME)
+    head = f"gradient flow of {loss} = {flow.loss.item():.6g}: {_parts(flow)}"
     if not layers:
         return _writable(
             [*_wrapped(head), "no state is handed from one step to another, so nothing flows through time"]
@@ -82,8 +86,8 @@ def _parts(flow: GradientFlow) -> str:
 
 
 def _verdict(layer: Layer) -> list[str]:
-    scope = f"{terminal(layer.name)} " if layer.name else ""
-    name = f"{scope}{_names(layer.states)}: "
+    scope = f"{_short(terminal(layer.name), NAME)} " if layer.name else ""
+    name = f"{scope}{_short(_names(layer.states), NAME)}: "
     first, *rest = _wrapped(name + layer.measured)
     return [first.replace(f": {layer.verdict}", f": {_coloured(layer.verdict)}", 1), *rest]
 
@@ -142,8 +146,8 @@ def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, fl
     ]
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 6 else f"{name[:5]}~"
+def _short(name: str, length: int = 6) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}~"
 
 
 def _cumulative(row: list[StateFlow], hidden: range) -> float:
