@@ -276,12 +276,12 @@ def test_planted_bugs_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
                 return True
         return False
 
-    begin, row, contract, least = loop.Loop._begin, loop.Loop._row, loop.Loop._contract, loop.Function.least
+    begin, row, sums, least = loop.Loop._begin, loop.Loop._row, loop.Loop._sums_of, loop.Function.least
     assert not planted(loop.Loop, "_begin", begin)
     assert planted(loop.Loop, "_begin", lambda self: None)
     assert planted(loop.Loop, "_row", lambda self, place, t: row(self, place._replace(delay=place.delay and 0), t))
     assert planted(loop.Loop, "_row", lambda self, place, t: row(self, place._replace(column=0), t))
-    assert planted(loop.Loop, "_contract", lambda self, c, base, count: contract(self, c, base, 1))
+    assert planted(loop.Loop, "_sums_of", lambda self, b, base, count: sums(self, b, base, 1))
     assert planted(loop.Function, "least", lambda self, a, b: least(self, least(self, a, b), 2))
     monkeypatch.setattr(call, "ROWS", 10)  # several chunks
     assert not planted(loop.Loop, "_begin", begin)

@@ -27,11 +27,11 @@ def multiply(A: Array, B: Array, D: Array | None, path: str, transposed: bool = 
         module = Module(Vector(isa, A.dtype))
         p = Product(module.vector, M, N, K)
         f = Function(module, "run", ["ptr %A", "ptr %B", "ptr %C", "ptr %D", "ptr %packed", "i64 %M"])
-        p.pack(f, Rows("%B", K if transposed else N), "%packed", transposed)
+        (p.pack_transposed if transposed else p.pack)(f, Rows("%B", K if transposed else N), "%packed")
         start = None if D is None else Rows("%D", N if D.ndim == 2 else 0)
         p.write(f, M if known else "%M", Rows("%A", K), [Inner(K, 1, 0)], "%packed", Rows("%C", N + 5), start)
         f.close()
-        packed = np.empty(p.columns * K, A.dtype)
+        packed = np.zeros(p.columns * K, A.dtype)
         run = build(module.text, isa, run=6)["run"]
     run(*map(address, [A, given, room, A if D is None else D, packed]), M)
     assert (room[:, N:] == 7).all()

@@ -173,7 +173,8 @@ def _dense(x: Array, timed: bool) -> Array:
     """The array itself if the entries of a step lie without gaps, else a copy."""
     if type(x) is not np.ndarray:
         return np.array(x)  # a NumPy scalar, which has no memory of its own to read from
-    if x.flags.c_contiguous or (timed and x[0].flags.c_contiguous and x.strides[0] % x.itemsize == 0):
+    even = timed and x.strides[0] % x.itemsize == 0 and x[0].flags.c_contiguous
+    if x.flags.aligned and (x.flags.c_contiguous or even):
         return x
     return np.ascontiguousarray(x)
 

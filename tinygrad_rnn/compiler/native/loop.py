@@ -15,7 +15,7 @@ from ..ir import Node, Read
 from ..operations import total
 from .isa import Vector, current
 from .product import Inner, Product, Rows
-from .region import WRITTEN, Contract, Group, MisfitError, Multiply, Number, Operand, Place, Region, part_columns
+from .region import WRITTEN, Group, MisfitError, Multiply, Number, Operand, Place, Region, part_columns
 from .writer import Function, Index, Module
 
 _PACK = 1024
@@ -91,8 +91,8 @@ class Loop:
                             self._multiply(statement, t, self.rows)
                         else:
                             self._group(statement, t)
-            for contract in region.after:
-                self._contract(contract, base, count)
+            for b in dict.fromkeys(c.b for c in region.after):
+                self._sums_of(b, base, count)
         for node, (_, whole) in self.totals.items():
             self._add_up(whole, f.at("%sums", self.sums[node][0]))
         f.close()
@@ -396,35 +396,37 @@ class Loop:
         with f.when(f.op(f"xor i1 {together}, true")), f.loop(0, count) as (k, _):
             self._multiply(m, f.add(base, k), self.rows)
 
-    def _contract(self, c: Contract, base: Index, count: Index) -> None:
-        """Add a chunk to the sum over time of a.T b."""
+    def _sums_of(self, b: Place, base: Index, count: Index) -> None:
+        """Add a chunk to all sums over time of some a.T b: one function, which packs b once for all of them."""
         f = self.f
-        M, N = c.node.shape
-        f.note(f"{c.node.name or 'sum'} += a.T b, over the steps of the chunk")
-        (_, a_step), (_, b_step) = self._base(c.a), self._base(c.b)
+        sums = [c for c in self.region.after if c.b == b]
+        M, N = max(c.node.shape[0] for c in sums), sums[0].node.shape[1]
         packs = N * self.vector.size >= _PACK and M >= 32
         self.count += 1
-        name = f"sum{self.count}"
-        arguments = ["ptr %a", "ptr %b", "ptr %c", "ptr %panels", "i64 %steps", "i64 %rows", "i64 %as", "i64 %bs"]
-        g = Function(self.module, name, arguments, inner=True)
-        sums = Rows("%c", N)
-        inner = [Inner("%steps", "%as", "%bs"), Inner("%rows", c.a.stride, c.b.stride)]
+        pack, name = f"pack{self.count}", f"sum{self.count}"
+        inner = [Inner("%steps", "%as", "%bs"), Inner("%rows", "%ar", b.stride)]
+        (_, b_step), panels = self._base(b), f.at("%work", self._given("scratch"))
+        common = [f"i64 {count}", f"i64 {self.rows}", f"i64 {b_step}", f"ptr {self._row(b, base)}", f"ptr {panels}"]
+        given = ["i64 %steps", "i64 %rows", "i64 %bs", "ptr %b", "ptr %panels"]
         if packs:
+            g = Function(self.module, pack, given, inner=True)
             product = Product(self.vector, M, N, g.multiply("%steps", "%rows"))
             self.scratch = max(self.scratch, product.columns)
             with g.loop(0, "%steps") as (k, _):
-                product.pack(
-                    g, Rows(g.at("%b", (k, "%bs")), c.b.stride), "%panels", k0=g.multiply(k, "%rows"), rows="%rows"
-                )
-            product.write(g, M, Rows("%a", 1), inner, "%panels", sums, sums)
-        else:
-            Product(self.vector, M, N, None).write(g, M, Rows("%a", 1), inner, "%b", sums, sums)
+                product.pack(g, Rows(g.at("%b", (k, "%bs")), b.stride), "%panels", g.multiply(k, "%rows"), "%rows")
+            g.close()
+            f.call(pack, common)
+        g = Function(self.module, name, [*given, "ptr %a", "ptr %c", "i64 %m", "i64 %as", "i64 %ar"], inner=True)
+        product = Product(self.vector, M, N, g.multiply("%steps", "%rows") if packs else None)
+        to = Rows("%c", N)
+        product.write(g, "%m", Rows("%a", 1), inner, "%panels" if packs else "%b", to, to)
         g.close()
-        f.call(name, [
-            f"ptr {self._row(c.a, base)}", f"ptr {self._row(c.b, base)}", f"ptr {f.at('%sums', self.sums[c.node][0])}",
-            f"ptr {f.at('%work', self._given('scratch'))}", f"i64 {count}", f"i64 {self.rows}",
-            f"i64 {a_step}", f"i64 {b_step}",
-        ])  # fmt: skip
+        for c in sums:
+            f.note(f"{c.node.name or 'a sum'} += a.T b, over the steps of the chunk")
+            a, (_, a_step) = self._row(c.a, base), self._base(c.a)
+            to_ = f.at("%sums", self.sums[c.node][0])
+            own = [f"ptr {a}", f"ptr {to_}", f"i64 {c.node.shape[0]}", f"i64 {a_step}", f"i64 {c.a.stride}"]
+            f.call(name, [*common, *own])
 
     def _pack(self) -> None:
         """The weights into panels."""
@@ -433,5 +435,5 @@ class Loop:
             source = f.argument("%table", self.slot("address", read), "ptr")
             stride = read.node.shape[1]
             target = f.at(f.argument("%table", self.slot("packed"), "ptr"), at)
-            product.pack(f, Rows(source, stride), target, transposed)
+            (product.pack_transposed if transposed else product.pack)(f, Rows(source, stride), target)
         f.close()

@@ -50,10 +50,8 @@ class Product:
         """Those of the panels together: B packed takes this many numbers for each term."""
 
     # ------------------------------------------------------------------ packing
-    def pack(
-        self, f: Function, source: Rows, target: str, transposed: bool = False, k0: Index = 0, rows: Index | None = None
-    ) -> None:
-        """Copy B, or B.T, or its `rows` rows from k0 on, into panels; the last columns are filled up with zeros."""
+    def pack(self, f: Function, source: Rows, target: str, k0: Index = 0, rows: Index | None = None) -> None:
+        """Copy B, or its `rows` rows from k0 on, into panels; the last columns are filled up with zeros."""
         assert self.K is not None
         lanes = self.vector.lanes
         for first, panels, count, rest in self._panels():
@@ -62,21 +60,20 @@ class Product:
                 to = f.at(target, f.multiply(column, self.K), (f.add(k0, k), count * lanes))
                 for v in range(count):
                     n = rest if v == count - 1 else None
-                    if transposed:
-                        value = self._gather(
-                            f, f.at(source.pointer, k, (f.add(column, v * lanes), source.stride)), source.stride, n
-                        )
-                    else:
-                        value = f.load(f.at(source.pointer, (k, source.stride), column, v * lanes), n)
-                    f.store(value, f.at(to, v * lanes))
+                    f.store(f.load(f.at(source.pointer, (k, source.stride), column, v * lanes), n), f.at(to, v * lanes))
 
-    def _gather(self, f: Function, pointer: str, stride: Index, n: int | None) -> str:
+    def pack_transposed(self, f: Function, source: Rows, target: str) -> None:
+        """Copy B.T into panels, number by number; what stands behind the last columns stays as it is."""
+        assert isinstance(self.K, int)
         v = self.vector
-        value = "zeroinitializer"
-        for i in range(n or v.lanes):
-            number = f.op(f"load {v.number}, ptr {f.at(pointer, (i, stride))}, align {v.size}")
-            value = f.op(f"insertelement {v.type} {value}, {v.number} {number}, i64 {i}")
-        return value
+        for first, panels, count, rest in self._panels():
+            width = count * v.lanes
+            used = width - (v.lanes - rest if rest else 0)
+            with f.loop(0, panels) as (p, _), f.loop(0, used) as (j, _), f.loop(0, self.K) as (k, _):
+                column = f.add(first * v.lanes, f.multiply(p, width))
+                x = f.op(f"load {v.number}, ptr {f.at(source.pointer, (f.add(column, j), source.stride), k)}")
+                to = f.at(target, f.multiply(column, self.K), (k, width), j)
+                f.lines.append(f"  store {v.number} {x}, ptr {to}")
 
     def _panels(self) -> Iterator[tuple[int, int, int, int | None]]:
         """Runs of equal panels: the first vector, how many panels, vectors of each, columns in the last vector."""
