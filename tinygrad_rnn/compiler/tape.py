@@ -117,13 +117,14 @@ class Tape:
         self._of_leaf[tensor.index] = n
         return n
 
-    def drawn(self, array: Array, rng: np.random.Generator, draw: Callable[[], Array]) -> None:
+    def draw(self, rng: np.random.Generator, draw: Callable[[], Array]) -> Array:
         """An array of random numbers: a constant, of which every call of the program has its own."""
-        now, ops = current.get(), self.ops
+        now, ops, array = current.get(), self.ops, draw()
         n = self._random[id(array)] = self._new(self._like(None, 0, array, now.scope), (), 0, _when(step_of(now)))
         ops.values[n] = array
         ops.drawing_of[n] = len(ops.drawings)
         ops.drawings.append(Drawing(rng, draw))
+        return array
 
     def constant(self, array: Array) -> int:
         if (n := self._random.get(id(array), -1)) >= 0:

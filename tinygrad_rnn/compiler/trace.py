@@ -62,7 +62,7 @@ def trace(
     """
     tape = Tape()
     named = [tape.input(tensor, name) for tensor, name in zip(inputs, names, strict=True)]
-    with context(tracing=True, recording=True, step=None, scope="", watch=tape.record, drawn=tape.drawn):
+    with context(tracing=True, recording=True, step=None, scope="", watch=tape.record, draw=tape.draw):
         loss = loss_fn(*arguments)
         loss, extra = loss if isinstance(loss, tuple) and len(loss) == 2 else (loss, None)
         if not isinstance(loss, Tensor) or loss.size != 1:

@@ -76,8 +76,8 @@ class Context(NamedTuple):
     """The scope that new tensors belong to, outermost first, joined by `/`."""
     watch: Callable[[str, Any, Any], None] | None = None
     """Called with the name of the operation, its result, and None or the gradient that it sends back."""
-    drawn: Callable[[NDArray[Any], np.random.Generator, Callable[[], NDArray[Any]]], None] | None = None
-    """Called with an array of random numbers, where they came from, and how to draw the next."""
+    draw: Callable[[np.random.Generator, Callable[[], NDArray[Any]]], NDArray[Any]] | None = None
+    """Draws random numbers: called with the generator, and the function that draws from it."""
     loop: Tag | None = None
     """Which `steps` loop gave the step."""
 

@@ -126,9 +126,7 @@ class _Loop:
             if pinned:
                 tag.frame = id(frame), frame.f_code
             now = current.get()  # what `_replace` does, in two thirds of its time
-            current.set(
-                Context(now.recording, now.tracing, None if pinned else t, now.scope, now.watch, now.drawn, tag)
-            )
+            current.set(Context(now.recording, now.tracing, None if pinned else t, now.scope, now.watch, now.draw, tag))
             x = _slice(self.source, i, self.seal) if self.viewed else self.source[i]
             if self.slices:
                 x._code, x._offset = frame.f_code, frame.f_lasti

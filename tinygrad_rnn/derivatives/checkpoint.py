@@ -26,7 +26,8 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`checkpoint(fn)(*args)` is `fn(*args)`, without keeping what `fn` computes on its way.
 
     The backward pass runs `fn` once more. Gradients reach the arguments and whatever other tensors
-    `fn` uses, such as weights it closes over. Generators among the arguments draw the same numbers again.
+    `fn` uses, such as weights it closes over. `dropout` draws the same masks again, and so does whatever draws from
+    generators among the arguments.
 
     Args:
         fn: gives a tensor, or a tuple or list of tensors of one dtype; it must compute the same each time.
@@ -69,12 +70,14 @@ class _Segment:
         self.args = tuple(copy.deepcopy(a) if isinstance(a, np.random.Generator) else a for a in args)
         self.first_args = args
         now = current.get()
-        self.step, self.scope = step_of(now), now.scope
+        self.step, self.scope, self.outer_draw = step_of(now), now.scope, now.draw
         self.reached: list[Tensor] = []
+        self.drew: dict[int, tuple[np.random.Generator, Any]] = {}  # the state of each before it first drew
 
     def forward(self) -> tuple[list[Tensor], bool]:
         started = next_index()
-        outputs, several = _as_tensors(self.fn(*self.first_args, **self.kwargs))
+        with context(draw=self._draw):
+            outputs, several = _as_tensors(self.fn(*self.first_args, **self.kwargs))
         self.first_args = ()
         self.reached = _reached([y for y in outputs if y.requires_grad], started)
         return outputs, several
@@ -82,9 +85,21 @@ class _Segment:
     def again(self) -> tuple[list[Tensor], int]:
         """The outputs once more, with their graph, and the creation number that separates it from the outside."""
         args = [copy.deepcopy(a) if isinstance(a, np.random.Generator) else a for a in self.args]
-        with context(recording=True, step=self.step, scope=self.scope, loop=None):
-            started = next_index()
-            return _as_tensors(self.fn(*args, **self.kwargs))[0], started
+        now = [rng.bit_generator.state for rng, _ in self.drew.values()]
+        try:
+            for rng, state in self.drew.values():
+                rng.bit_generator.state = state
+            with context(recording=True, step=self.step, scope=self.scope, loop=None, draw=None):
+                started = next_index()
+                return _as_tensors(self.fn(*args, **self.kwargs))[0], started
+        finally:
+            for (rng, _), state in zip(self.drew.values(), now, strict=True):
+                rng.bit_generator.state = state
+
+    def _draw(self, rng: np.random.Generator, draw: Callable[[], Array]) -> Array:
+        """Draw random numbers that can be drawn again."""
+        self.drew.setdefault(id(rng), (rng, rng.bit_generator.state))
+        return draw() if self.outer_draw is None else self.outer_draw(rng, draw)
 
 
 def _as_tensors(outputs: Any) -> tuple[list[Tensor], bool]:

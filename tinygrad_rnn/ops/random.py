@@ -40,11 +40,8 @@ def dropout(x: Any, p: float, rng: np.random.Generator, training: bool = True) -
     def draw() -> Array:
         return ((rng.random(shape, np.float32) >= p) / (1 - p)).astype(dtype)
 
-    mask = draw()
-    if (drawn := current.get().drawn) is not None:
-        drawn(mask, rng, draw)
-        return x * constant(mask)
-    return x * mask
+    watched = current.get().draw
+    return x * (draw() if watched is None else constant(watched(rng, draw)))
 
 
 __all__ = ["dropout"]
