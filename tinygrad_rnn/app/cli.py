@@ -24,7 +24,7 @@ from .train.settings import LARGEST, TASKS
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for input that cannot be used, 130 when
     interrupted, 141 when nobody reads on."""
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     try:
         code = int(options.run(options) or 0)
         sys.stdout.flush()
@@ -41,6 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `tinygrad-rnn flow | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for name, value in vars(options).items():
+        if isinstance(value, list):  # argparse takes "--cell=--" for no value at all
+            parser.error(f"argument --{name.replace('_', '-')}: expected one argument")
+    return options
 
 
 class Parser(argparse.ArgumentParser):
