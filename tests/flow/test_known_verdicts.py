@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_nets import CASES, Known, linear, loop, orthogonal, random_weights, weight
+from known_nets import CASES, Known, linear, loop, orthogonal, random_weights, squared, weight
 
 import tinygrad_rnn as tg
 
@@ -55,22 +55,27 @@ def test_gain_half_life_and_horizon_do_not_depend_on_T(r):
     np.testing.assert_allclose([memory.gain for memory in found], r, rtol=1e-9)
 
 
-def test_padding_does_not_change_a_sequence():
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_padding_does_not_change_a_sequence(kind, bidirectional):
     """Each of four sequences alone, and all together padded to the longest."""
-    for kind in ("RNN", "LSTM", "GRU"):
-        net, lengths = getattr(tg.nn, kind)(3, 4, rng=0), [30, 14, 12, 3]
-        x = np.random.default_rng(0).normal(size=(30, 4, 3))
-        hs, _ = net.unrolled(x, lengths=lengths)
-        together = tg.diagnose([(h * h).sum() for _, h in tg.steps(hs)]).layers[0].sequences
-        for b, n in enumerate(lengths):
-            own, _ = net.unrolled(x[:n, b : b + 1])
-            alone = tg.diagnose([(h * h).sum() for _, h in tg.steps(own)]).layers[0].memory
-            assert (together[b].verdict, together[b].horizon, together[b].lags) == (
-                alone.verdict,
-                alone.horizon,
-                alone.lags,
-            )
-            assert together[b].gain == pytest.approx(alone.gain, rel=1e-9)
+    net, lengths = getattr(tg.nn, kind)(3, 4, rng=0, bidirectional=bidirectional), [20, 14, 12, 3]
+    x = np.random.default_rng(0).normal(size=(20, 4, 3))
+    hs, _ = net.unrolled(x, lengths=lengths)
+    together = tg.diagnose([squared(h) for _, h in tg.steps(hs)]).layers
+    for b, n in enumerate(lengths):
+        own, _ = net.unrolled(x[:n, b : b + 1])
+        alone = tg.diagnose([squared(h) for _, h in tg.steps(own)]).layers
+        for one, other in zip(together, alone, strict=True):
+            found, expected = one.sequences[b], other.memory
+            assert (found.verdict, found.horizon, found.lags) == (expected.verdict, expected.horizon, expected.lags)
+            assert found.gain == pytest.approx(expected.gain, rel=1e-9)
+
+
+def test_a_spectrum_of_a_ragged_batch_leaves_out_what_is_in_no_use():
+    hs, _ = tg.nn.LSTM(3, 4, rng=0).unrolled(np.random.default_rng(0).normal(size=(6, 2, 3)), lengths=[6, 3])
+    (layer,) = tg.gradient_flow(sum(squared(h) for h in hs)).structure.layers
+    assert tg.spectrum(layer).jacobians.shape == (4, 2, 8, 8)
 
 
 def test_the_order_of_the_batch_and_of_the_units_does_not_matter():

@@ -185,8 +185,9 @@ def _kept(before: State, after: State, axis: int | None, B: int) -> Array:
         entries = np.zeros(new.shape, bool)
         for old in [old.index for old in before] or [_FIXED]:
             if old in parts and len(parts) > 1:
-                others = [np.broadcast_to(parts[base] == 0, new.shape) for base in parts if base != old]
-                entries |= np.logical_and.reduce([np.broadcast_to(parts[old] == 1, new.shape), *others])
+                unused = [parts[base] == 0 for base in parts if base != old]
+                whole = [] if old == _FIXED else [parts[old] == 1]
+                entries |= np.logical_and.reduce([np.broadcast_to(each, new.shape) for each in (*whole, *unused)])
         by_sequence = entries[None] if axis is None else np.moveaxis(entries, axis, 0)
         kept &= by_sequence.reshape(B, -1).all(1)
     return kept

@@ -106,15 +106,14 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) ->
             on from step to step.
         InputError: the states are not of the same shape or too large, or `sequences` is below 1.
     """
-    listed = as_states(states, "spectrum")
+    listed = _alike(as_states(states, "spectrum"))
     if len(listed) < 2:
         raise GraphError("spectrum: got one state, expected at least two, h_(t-1) and h_t")
     if sequences < 1:
         raise InputError(f"spectrum: got sequences={sequences}, expected 1 or more")
     shapes = {tuple(tensor.shape for tensor in state) for state in listed}
     if len(shapes) == 1:
-        listed = on_the_path(listed, "spectrum")
-        listed = [state for state in listed if len(state) == len(listed[0])]  # of the last, a part may be in no use
+        listed = _alike(on_the_path(listed, "spectrum"))
         shapes = {tuple(tensor.shape for tensor in state) for state in listed}
     if len(shapes) > 1:
         raise InputError(f"spectrum: got states of shapes {sorted(shapes)}, expected one shape, such as (B, H)")
@@ -133,6 +132,11 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) ->
         )
     with np.errstate(all="ignore"):
         return Spectrum(np.stack([_jacobian(found, k, d, sequences) for k in range(d, len(listed))]), d)
+
+
+def _alike(states: list[State]) -> list[State]:
+    """Without the last where a part of it, such as c_T, is in no use and so no part of the graph."""
+    return states[:-1] if len(states[-1]) < len(states[0]) else states
 
 
 def _jacobian(layout: Layout, k: int, d: int, sequences: int) -> Array:
