@@ -171,7 +171,7 @@ def column_stack(xs: Sequence[Any]) -> Any:
     return np.concatenate([np.reshape(x, (-1, 1)) if np.ndim(raw(x)) < 2 else x for x in xs], axis=1)
 
 
-@composed(of=np.unstack)
+@composed(of=getattr(np, "unstack", None))  # it came with NumPy 2.1
 def unstack(x: Any, *, axis: int = 0) -> Any:
     """The parts of x along `axis`, each without it: what `stack` joins; a tuple."""
     return tuple(np.moveaxis(x, axis, 0)[i] for i in range(np.shape(raw(x))[axis]))
