@@ -26,7 +26,7 @@ for t, x in tg.steps(rng.normal(size=(T, 1, 8))):
     y = h @ W_hy + b_y
     loss = loss + tg.softmax_cross_entropy(y, np.array([t % 8]))
 def draw():
-    return len(tg.viz.unrolled(tg.gradient_flow(loss), max_steps=STEPS).pipe("svg", RENDERER))
+    return len(tg.viz.unrolled(tg.gradient_flow(loss), "op", max_steps=STEPS).pipe("svg", ENGINE))
 """
 
 TORCH = """
@@ -72,17 +72,17 @@ def draw():
 )
 
 CONTESTANTS = {
-    "ours, in lanes, no Graphviz": (OURS, "tinygrad_rnn", "builtin", None),
+    "ours, in lanes, no Graphviz": (OURS, "tinygrad_rnn", None, None),
     "ours, in lanes, through dot": (OURS, "tinygrad_rnn", "dot", None),
-    "ours, shortened, no Graphviz": (OURS, "tinygrad_rnn", "builtin", 16),
+    "ours, shortened, no Graphviz": (OURS, "tinygrad_rnn", None, 16),
     "torchviz": (TORCHVIZ, "torchviz", "dot", None),
     "torchlens": (TORCHLENS, "torchlens", "dot", None),
 }
 
 
-def measure(script: str, steps: int, renderer: str, shown: int | None) -> str:
+def measure(script: str, steps: int, engine: str | None, shown: int | None) -> str:
     """Seconds and kilobytes in words, or why there are none."""
-    settings = f"T, RENDERER, STEPS = {steps}, {renderer!r}, {shown}\n"
+    settings = f"T, ENGINE, STEPS = {steps}, {engine!r}, {shown}\n"
     timing = "\nimport time\nstart = time.perf_counter()\nsize = draw()\nprint(time.perf_counter() - start, size)"
     try:
         done = subprocess.run(
@@ -99,17 +99,17 @@ def measure(script: str, steps: int, renderer: str, shown: int | None) -> str:
 def main() -> None:
     steps = [int(word) for word in sys.argv[1:]] or [10, 30, 50, 200, 1000]
     beaten: set[str] = set()
-    for name, (script, module, renderer, shown) in CONTESTANTS.items():
+    for name, (script, module, engine, shown) in CONTESTANTS.items():
         if importlib.util.find_spec(module) is None:
             print(f"{name}: not installed")
             continue
-        if renderer == "dot" and shutil.which("dot") is None:
+        if engine == "dot" and shutil.which("dot") is None:
             print(f"{name}: needs the dot program")
             continue
         for T in steps:
             if name in beaten:
                 break
-            words = measure(script, T, renderer, shown)
+            words = measure(script, T, engine, shown)
             if words.startswith(("over", "failed")):
                 beaten.add(name)  # more steps will not be quicker
             print(f"{name:<30} T = {T:<5} {words}", flush=True)

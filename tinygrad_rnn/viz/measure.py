@@ -68,6 +68,13 @@ class Gradients:
         layers = [layer for layer in flow.structure.layers if len(layer) > 1]
         return [layer for layer in diagnosis(flow, [flow.loss], layers).layers if layer.reach.losses]
 
+    def by_loss(self, layer: Layer) -> dict[int, Array]:
+        """|dL_t/dh_k| for each state of a layer, by the step t of the losses that were followed one by one."""
+        steps = list(self.flow.entries()) if self.flow is not None else []
+        order = np.argsort(np.argsort([state[0].index for state in layer.states]))
+        norms = np.array([[norm_of(column) for column in loss.T] for loss in layer.reach.norms])
+        return {steps[loss]: row[order] for loss, row in zip(layer.reach.losses, norms, strict=True)}
+
     @property
     def verdict(self) -> str:
         """The worst verdict, as `diagnose` says it, and of which layer; "" where nothing flows through time."""

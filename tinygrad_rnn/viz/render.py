@@ -103,7 +103,7 @@ class Picture:
         Args:
             format: "svg", "png", "pdf", "gif", "dot" or "gv", with an engine whatever Graphviz makes; by default
                 `self.format`.
-            engine: a Graphviz program, such as "dot", that lays out and draws; by default `self.engine`.
+            engine: a Graphviz program, such as "dot", that draws `source`; by default `self.engine`.
 
         Raises:
             InputError: an unknown format or engine; `GraphvizError`: an engine was asked for and is not there, fails,
@@ -114,8 +114,7 @@ class Picture:
         if kind in ("dot", "gv"):
             return self.source.encode()
         if drawn_by is not None:
-            source = dot(self.scene, self.theme, positions=False)
-            return _by_graphviz(source, drawn_by, kind, self.dpi)
+            return _by_graphviz(self.source, drawn_by, kind, self.dpi)
         return self.svg().encode() if kind == "svg" else image(self.scene, self.theme, kind, self.dpi)
 
     def save(self, path: str | os.PathLike[str], engine: str | None = None) -> Path:

@@ -11,8 +11,10 @@ from ...escape import script
 from ...flow.diagnose import Diagnosis
 from ...flow.gradient_flow import GradientFlow, gradient_flow
 from ..compose import Options, compose
-from ..diagram import diagram
+from ..diagram import Diagram, diagram
 from ..measure import Gradients
+from ..strips import LAYERS
+from ..style import on_scale, text_on, themes
 from ..svg import svg
 from ..text import clean, number, shorten
 from .charts import credit_chart, profile_chart
@@ -69,10 +71,18 @@ def page(
             picture=Markup(picture[picture.index("<svg") :]),
             style=Markup(read("page.css")),
             script=Markup(read("page.js")),
-            data=Markup(script({"events": told.events, "weights": [weight.data() for weight in told.weights]})),
+            data=Markup(
+                script(
+                    {
+                        "events": told.events,
+                        "weights": [weight.data() for weight in told.weights],
+                        "reach": _reach_of_losses(drawn, gradients) if count <= 60 else {},
+                    }
+                )
+            ),
             diagnosis=gradients.verdict if diagnosis is None else str(diagnosis),
-            profile=Markup(profile_chart(flow, diagnosis)),
-            credit=None if diagnosis is None else Markup(credit_chart(diagnosis.layers[0].credit)),
+            profile=Markup(profile_chart(flow, gradients)),
+            credit=Markup(credit_chart(gradients)),
             weights=told.weights,
             states=[
                 (s.name, s.step, s.scope, number(s.norm), number(s.gain) if s.gain is not None else "")
@@ -85,6 +95,22 @@ def page(
         )
     )
     return Page(html, words)
+
+
+def _reach_of_losses(drawn: Diagram, gradients: Gradients) -> dict[str, list[list[str]]]:
+    """For the box of each step's loss what its gradient is at every state: cells of the strip with text and colours."""
+    light = themes["light"]
+    found: dict[str, list[list[str]]] = {}
+    losses = {box.step: box.id for box in drawn.boxes if box.kind == "loss" and box.zone == "lane"}
+    for at, layer in enumerate(gradients.layers[:LAYERS]):
+        for step, norms in gradients.by_loss(layer).items():
+            cells = found.setdefault(losses.get(step, ""), [])
+            for state, norm in zip(layer.states, norms, strict=True):
+                fill = on_scale("scale", float(norm), gradients.reference, "paper")
+                words = [f"reach{at}_{state[0].step}", number(float(norm)), light(fill), light(text_on(fill))]
+                cells.append(words)
+    found.pop("", None)
+    return found
 
 
 def _by_hand(hand: ByHand | Mapping[str, Array] | None, flow: GradientFlow) -> dict[int, Array]:

@@ -79,6 +79,7 @@ class _Teller:
         self.drawn = drawn
         self.flow = flow
         self.hand = hand
+        self.states = {record.tensor.index: record for record in flow.states()}
         self.hidden = set(drawn.hidden)
         self.box_of: dict[int, Box] = {member.index: box for box in drawn.boxes for member in box.members}
         self.into: dict[int, list[tuple[int, Link]]] = defaultdict(list)
@@ -124,7 +125,26 @@ class _Teller:
         values = _values(node._array)
         if values is not None:
             event["v"] = [[name or "the result", values]]
+        if node.index in self.states:
+            event["n"] = "All that later steps get to know of the past goes through this state."
+        elif node is self.flow.loss:
+            event["n"] = "The forward pass ends here; backpropagation visits the same operations the other way round."
         return event
+
+    def _notice(self, node: Tensor, arrived: list[list[Any]]) -> str:
+        """What there is to see in a step of the backward pass."""
+        record = self.states.get(node.index)
+        if node is self.flow.loss:
+            return "Backpropagation begins with ∂L/∂L = 1."
+        if record is not None and norm_of(record.from_future) > 0:
+            words = f"Two kinds of messages meet: {number(norm_of(record.injected))} from this step's own loss, "
+            words += f"{number(norm_of(record.from_future))} from later steps. The second is what goes through time."
+            return words + (f" It is ×{number(record.gain)} of the next state's gradient." if record.gain else "")
+        if record is not None:
+            return "No later step uses this state: all its gradient is injected by its own step."
+        if arrived:
+            return "The same weight is used in every step, so its gradient is the sum of what all steps send to it."
+        return ""
 
     def _backward(self, node: Tensor, arrived: list[list[Any]]) -> dict[str, Any]:
         assert node.primitive is not None
@@ -160,6 +180,8 @@ class _Teller:
             event["v"] = values
         if arrived:
             event["fill"] = arrived
+        if notice := self._notice(node, arrived):
+            event["n"] = notice
         return event
 
     def _incoming(self, node: Tensor) -> list[list[str]]:

@@ -1,53 +1,61 @@
 "use strict";
 (() => {
   const $ = (id) => document.getElementById(id);
-  const { events, weights } = JSON.parse($("ui-data").textContent);
-  const stage = $("ui-stage"), picture = stage.querySelector("svg");
+  const { events, weights, reach } = JSON.parse($("ui-data").textContent);
+  const stage = $("ui-stage"), picture = stage.querySelector("svg[role]");
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const edges = [...picture.querySelectorAll("g.edge")];
   const half = events.filter((event) => event.p === "f").length;
-  const marks = ["on", "grad", "lit", "used", "now", "fresh"];
   let at = 0, timer = null, zoom = 1;
   document.documentElement.classList.add("js");
 
   const mark = (id, name) => { const shape = $(id); if (shape) shape.classList.add(name); };
   const filled = weights.map(() => 0);
 
-  /* One event of the story: what it computes, what it sends, which sums it adds to. */
-  function apply(event) {
+  /* What each event lights for the first time: going back takes exactly that away again. */
+  const seen = new Set(), filling = weights.map(() => 0);
+  const lit = events.map((event) => {
+    const list = [];
+    const light = (shape, name) => {
+      if (!shape || seen.has(`${shape.id} ${name}`)) return;
+      seen.add(`${shape.id} ${name}`);
+      list.push([shape, name]);
+    };
     for (const id of event.e) {
       const edge = $(id);
       if (!edge) continue;
-      if (event.p === "f") {
-        edge.classList.add("used");
-        mark(edge.dataset.from, "on");
-      } else {
-        edge.classList.add("lit");
-        mark(`gain_${id.slice(1)}`, "grad");
-        const source = $(edge.dataset.from);
-        if (source && (source.matches(".input") || source.matches(".initial"))) source.classList.add("grad");
-      }
+      const source = $(edge.dataset.from);
+      if (event.p === "f") { light(edge, "used"); light(source, "on"); continue; }
+      light(edge, "lit");
+      light($(`gain_${id.slice(1)}`), "grad");
+      if (source && source.matches(".input, .initial")) light(source, "grad");
     }
     if (event.b) {
-      mark(event.b, event.p === "f" ? "on" : "grad");
-      if (event.p === "b") { mark(`${event.b}_injected`, "grad"); mark(`${event.b}_future`, "grad"); }
+      light($(event.b), event.p === "f" ? "on" : "grad");
+      if (event.p === "b") for (const part of ["injected", "future"]) light($(`${event.b}_${part}`), "grad");
     }
     for (const [weight, place] of event.fill || []) {
-      filled[weight] += 1;
-      mark(`g${weight}_${place}`, "grad");
-      if (filled[weight] === weights[weight].steps.length) mark(`total_${weight}`, "grad");
-      if (place === "hidden") picture.querySelectorAll('[id^="hidden_gain"]').forEach((g) => g.classList.add("grad"));
+      filling[weight] += 1;
+      light($(`g${weight}_${place}`), "grad");
+      if (filling[weight] === weights[weight].steps.length) light($(`total_${weight}`), "grad");
+      if (place === "hidden") picture.querySelectorAll('[id^="hidden_gain"]').forEach((g) => light(g, "grad"));
     }
-  }
+    return list;
+  });
+  const strips = [...picture.querySelectorAll('.reach, [id^="verdict_"]')];
 
   function seek(to, options = {}) {
     to = Math.max(0, Math.min(events.length, to));
-    if (to < at) {
-      for (const name of marks) picture.querySelectorAll(`.${name}`).forEach((g) => g.classList.remove(name));
-      filled.fill(0);
-      at = 0;
+    for (; at < to; at++) {
+      lit[at].forEach(([shape, name]) => shape.classList.add(name));
+      for (const [weight] of events[at].fill || []) filled[weight] += 1;
     }
-    while (at < to) apply(events[at++]);
+    while (at > to) {
+      at--;
+      lit[at].forEach(([shape, name]) => shape.classList.remove(name));
+      for (const [weight] of events[at].fill || []) filled[weight] -= 1;
+    }
+    strips.forEach((shape) => shape.classList.toggle("grad", at === events.length));
     show(options);
   }
 
@@ -59,18 +67,51 @@
     $("ui-place").textContent = `${at} of ${events.length}: ${words}${step}`;
     $("ui-scrub").value = at;
     $("ui-scrub").setAttribute("aria-valuetext", `${at} of ${events.length}, ${words}${step}`);
-    $("ui-phase").textContent = event ? `${words === "forward" ? "Forward" : "Backward"}${step}` : "Operation by operation";
-    $("ui-equation").textContent = event ? event.eq : "Press Next or Play: first everything is computed, then the gradient flows back.";
-    $("ui-shape").textContent = event && event.sh ? event.sh : "";
+    explain(event, event ? `${words === "forward" ? "Forward" : "Backward"}${step}` : "Step by step");
     if (event && event.b) mark(event.b, "now");
     for (const [weight, place] of (event && event.fill) || []) mark(`g${weight}_${place}`, "fresh");
-    messages(event);
-    values(event);
     sums();
     cursor(event);
     if (event && event.b) bringIntoView($(event.b));
     if (travel && event && event.p === "b" && !still.matches) event.e.forEach((id) => send($(id)));
     if (!quiet) $("ui-live").textContent = event ? `${words}${step}: ${event.eq}` : words;
+  }
+
+  /* The operation in words: its equation or chain rule, its shapes, its numbers, and what to notice. */
+  function explain(event, title) {
+    $("ui-phase").textContent = title;
+    $("ui-equation").textContent = event ? event.eq : "Press Next or Play: first everything is computed, then the gradient flows back.";
+    $("ui-shape").textContent = event && event.sh ? event.sh : "";
+    $("ui-notice").textContent = event && event.n ? event.n : "";
+    messages(event);
+    values(event);
+  }
+
+  /* A click on a box: what was last done there, and of a loss how far it alone reaches back. */
+  const usual = new Map();
+  function ask(id) {
+    for (const [shape, html] of usual) shape.innerHTML = html;
+    usual.clear();
+    picture.querySelectorAll(".asked").forEach((g) => g.classList.remove("asked"));
+    if (!id) return show({ quiet: true });
+    mark(id, "asked");
+    let found = events.findLastIndex((event, i) => i < at && event.b === id);
+    if (found < 0) found = events.findIndex((event) => event.b === id);
+    if (found >= 0) {
+      const event = events[found];
+      explain(event, `${event.p === "f" ? "Forward" : "Backward"}, the box you clicked`);
+    }
+    for (const [cell, words, fill, ink] of reach[id] || []) {
+      const shape = $(cell);
+      if (!shape) continue;
+      usual.set(shape, shape.innerHTML);
+      shape.querySelector("rect").setAttribute("fill", fill);
+      const text = shape.querySelector("text");
+      text.textContent = words;
+      text.setAttribute("fill", ink);
+      shape.classList.add("asked");
+    }
+    if (reach[id]) $("ui-notice").textContent = "The strip below now shows how far this one loss reaches back: |∂L/∂h| of it alone at every state.";
   }
 
   function element(name, text, parent) {
@@ -128,19 +169,15 @@
   }
 
   function cursor(event) {
-    const line = $("ui-cursor-profile"), frame = $("ui-cursor-k");
     const shown = event && event.t !== null && event.t !== undefined;
-    for (const each of [line, frame]) if (each) each.setAttribute("visibility", shown ? "visible" : "hidden");
-    if (!shown) return;
-    const chart = document.querySelector(".chart[data-first]");
-    const first = chart ? +chart.dataset.first : 0;
-    if (line && chart) {
-      const { last, left, right } = chart.dataset;
-      const x = +left + (+right - +left) * ((event.t - first) / Math.max(+last - first, 1));
+    for (const chart of document.querySelectorAll(".chart")) {
+      const line = chart.querySelector(".cursor"), { first, last, left, right } = chart.dataset;
+      line.setAttribute("visibility", shown ? "visible" : "hidden");
+      if (!shown) continue;
+      const x = +left + (+right - +left) * ((event.t - +first) / Math.max(+last - +first, 1));
       line.setAttribute("x1", x);
       line.setAttribute("x2", x);
     }
-    if (frame) frame.setAttribute("x", (event.t - first) * +frame.parentNode.dataset.size);
   }
 
   function bringIntoView(shape) {
@@ -177,7 +214,7 @@
     if (on) {
       const rate = +$("ui-speed").value;
       timer = setInterval(() => {
-        seek(at + 1, { quiet: true, travel: rate <= 3 });
+        seek(unit() ? stepAway(1) : at + 1, { quiet: true, travel: rate <= 3 });
         if (at >= events.length) play(false);
       }, 1000 / rate);
     }
@@ -213,10 +250,12 @@
     }
   }
 
+  const unit = () => $("ui-unit").value === "step";
+  const move = (direction, other) => go(unit() !== other ? stepAway(direction) : at + direction, { travel: direction > 0 });
   const go = (to, options) => { play(false); seek(to, options); };
   const scale = (factor) => { zoom = Math.max(0.4, Math.min(4, zoom * factor)); stage.style.setProperty("--zoom", zoom); };
   const actions = {
-    "ui-start": () => go(0), "ui-back": () => go(at - 1), "ui-next": () => go(at + 1, { travel: true }),
+    "ui-start": () => go(0), "ui-back": () => move(-1, false), "ui-next": () => move(1, false),
     "ui-half": () => go(half), "ui-end": () => go(events.length), "ui-play": () => play(!timer),
     "ui-smaller": () => scale(1 / 1.25), "ui-larger": () => scale(1.25),
   };
@@ -224,14 +263,13 @@
   $("ui-scrub").addEventListener("input", (event) => go(+event.target.value));
   $("ui-speed").addEventListener("change", () => { if (timer) play(true); });
   picture.addEventListener("click", (event) => {
-    const box = event.target.closest("g.op, g.state, g.loss, g.total");
-    cone(box && box.id);
+    const box = event.target.closest("g.op, g.state, g.loss, g.total, g.input, g.band");
+    ask(box && box.id);
   });
   const keys = {
-    ArrowRight: (shift) => go(shift ? stepAway(1) : at + 1, { travel: !shift }),
-    ArrowLeft: (shift) => go(shift ? stepAway(-1) : at - 1),
+    ArrowRight: (shift) => move(1, shift), ArrowLeft: (shift) => move(-1, shift),
     Home: () => go(0), End: () => go(events.length), l: () => go(half), " ": () => play(!timer),
-    c: () => at && cone(events[at - 1].b), Escape: () => cone(null), "+": () => scale(1.25), "-": () => scale(1 / 1.25),
+    c: () => at && cone(events[at - 1].b), Escape: () => { cone(null); ask(null); }, "+": () => scale(1.25), "-": () => scale(1 / 1.25),
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
