@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -74,16 +75,43 @@ def test_runs_side_by_side_have_masks_of_their_own() -> None:
     rng = np.random.default_rng(0)
     step = tg.compile(lambda p, xs: every_step(p, xs, rng))
     step(params(4), np.ones((5, 2, 3)))
-    (_, first), (_, second) = step.program._make(), step.program._make()
+    (_, first), (_, second) = step.program._make({}), step.program._make({})
     assert (
         first.keys() == second.keys() == {name for places in step.program.source.drawn.values() for name, _ in places}
     )
     assert not any(np.shares_memory(first[name], second[name]) for name in first)
 
 
-def test_other_random_numbers_are_frozen_and_that_is_noticed() -> None:
+GENERATOR = np.random.default_rng(0)
+
+DRAWN: dict[str, Callable[[Any, np.random.Generator], Any]] = {
+    "array": lambda xs, rng: xs * rng.normal(size=3),
+    "number": lambda xs, rng: xs * rng.random(),
+    "if": lambda xs, rng: xs * 2.0 if rng.random() < 2 else xs,
+    "dropped": lambda xs, rng: tg.dropout(xs, 0.5, rng) * rng.random(),
+    "global": lambda xs, _: xs * GENERATOR.random(),
+    "legacy": lambda xs, _: xs * np.random.rand(),
+    "python": lambda xs, _: xs * random.random(),
+}
+
+
+@pytest.mark.parametrize("how", DRAWN)
+def test_other_random_numbers_are_noticed_where_they_are_drawn(how: str) -> None:
     rng = np.random.default_rng(0)
-    step = tg.compile(lambda p, xs: (xs @ p["W"] * rng.normal(size=4)).sum())
+    draw = DRAWN[how]
+
+    def loss_fn(p: Any, xs: Any) -> Any:
+        global GENERATOR  # as a function that names it
+        return (draw(xs, rng) @ p["W"]).sum() + 0 * len(GENERATOR.bit_generator.state)
+
+    with pytest.raises(tg.GraphError, match=r"random numbers were drawn \(before .*test_random.py:\d+"):
+        tg.compile(loss_fn)(params(4), np.ones((5, 3)))
+
+
+def test_numbers_of_a_hidden_generator_are_noticed_at_the_second_call() -> None:
+    hidden = [np.random.default_rng(0)]
+    step = tg.compile(lambda p, xs: (xs @ p["W"] * hidden[0].normal(size=4)).sum())
     step(params(4), np.ones((5, 3)))
-    with pytest.raises(tg.GraphError, match="random numbers"):
-        step(params(4), np.ones((5, 3)))
+    for _ in range(2):
+        with pytest.raises(tg.GraphError, match="random numbers"):
+            step(params(4), np.ones((5, 3)))

@@ -7,7 +7,8 @@ writes them down, so that the text runs by itself. `step` is the public face.
 """
 
 from .ir import Loop
+from .program import Program
 from .reference import compiled
-from .step import Compiled, Program, compile
+from .step import Compiled, compile
 
 __all__ = ["Compiled", "Loop", "Program", "compile", "compiled"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import linecache
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ class Source:
     def __init__(self, code: Code, sizes: Sequence[str] = ()) -> None:
         writer = _Writer(code, sizes)
         self.code, self.sizes = code, tuple(sizes)
+        self._program: CodeType | None = None
         self.text, self.constants, self.small = writer.text, writer.constants, code.small
         self.drawn: dict[int, list[tuple[str, Any]]] = {
             k: [(writer.slabs[array], row) for array, row in places if array in writer.read]
@@ -84,10 +86,12 @@ class Source:
             random: arrays of its own for the constants that random numbers are written into.
             sizes: one for each of `sizes`.
         """
-        file = f"<compiled {abs(hash(self.text)):x}>"
-        linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
+        if self._program is None:
+            file = f"<compiled {abs(hash(self.text)):x}>"
+            linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
+            self._program = compile(self.text, file, "exec")
         names: dict[str, Any] = {}
-        exec(compile(self.text, file, "exec"), names)
+        exec(self._program, names)
         return names["program"](**{**self.constants, **random, **sizes})
 
 

@@ -16,9 +16,11 @@ import numpy as np
 
 from ..core.context import context
 from ..core.indexing import scatter
-from ..core.tensor import Array, Tensor
+from ..core.tensor import Array, Tensor, constant
 from ..errors import GraphError
 from .operations import NOWHEN, Ops, total
+from .randomness import Generators, Watch
+from .signature import Signatures
 from .tape import WHOLE, Message, Tape
 
 
@@ -31,7 +33,8 @@ class Trace:
         alive: what the results depend on, in an order in which it can run.
         inputs: the leaves among the arguments.
         results: the loss, then the tensors in `extra`, then the gradients.
-        extra: what the loss function returned beside the loss, or None.
+        extra: what the loss function returned beside the loss, or None; without gradients, all that it returned.
+        signatures: of the steps of the loss function.
     """
 
     ops: Ops
@@ -39,6 +42,7 @@ class Trace:
     inputs: list[int]
     results: list[int]
     extra: Any
+    signatures: Signatures
 
 
 def trace(
@@ -46,7 +50,8 @@ def trace(
     arguments: Sequence[Any],
     inputs: Sequence[Tensor],
     names: Sequence[str | None],
-    count: int,
+    count: int | None,
+    found: Generators,
 ) -> Trace:
     """Write down `loss_fn(*arguments)` and its gradients by the first `count` of the `inputs`, the parameters.
 
@@ -55,44 +60,64 @@ def trace(
         arguments: what it is called with: containers of the tensors in `inputs`.
         inputs: the leaves among the arguments, parameters and batch.
         names: what to call them.
-        count: how many of the inputs are parameters; one that the loss does not use gets zeros.
+        count: how many of the inputs are parameters; one that the loss does not use gets zeros. None: there are no
+            gradients, and the function may return any container of tensors.
+        found: the generators that it may draw random numbers from.
 
     Raises:
-        GraphError: the loss is no scalar Tensor, or depends on no parameter.
+        GraphError: the loss is no scalar Tensor, depends on no parameter, or on values that would be the same in
+            every call.
     """
-    tape = Tape()
+    tape, watch, signatures = Tape(), Watch(found), Signatures()
     named = [tape.input(tensor, name) for tensor, name in zip(inputs, names, strict=True)]
-    with context(tracing=True, recording=True, step=None, scope="", watch=tape.record, draw=tape.draw):
+
+    def record(name: str, result: Tensor, gradient: Any) -> None:
+        watch.check()
+        signatures.note(result)
+        tape.record(name, result, gradient)
+
+    def draw(rng: np.random.Generator, numbers: Callable[[], Array]) -> Array:
+        watch.check()
+        found = tape.draw(rng, numbers)
+        watch.told()
+        return found
+
+    now = {"tracing": True, "recording": True, "step": None, "scope": ""}
+    with context(**now, watch=record, draw=draw):
         loss = loss_fn(*arguments)
+        watch.end()
+    with context(**now, watch=tape.record):
+        if count is None:
+            results = [tape.op_of(tensor) for tensor in tensors_in(loss)]
+            if not results:
+                raise GraphError("compile: the function returned no tensors, so there is nothing to compute")
+            tape.turn()
+            return Trace(tape.ops, _alive([*results, *named], tape.ops), named, results, loss, signatures)
         loss, extra = loss if isinstance(loss, tuple) and len(loss) == 2 else (loss, None)
         if not isinstance(loss, Tensor) or loss.size != 1:
             given = loss.describe() if isinstance(loss, Tensor) else type(loss).__name__
             raise GraphError(f"compile: the loss function returned {given}, expected a scalar Tensor")
         if not loss.requires_grad:
             raise GraphError("compile: the loss depends on no parameter, so there is no gradient to compile")
-        results = [tape.op_of(loss), *[tape.op_of(tensor) for tensor in _tensors(extra)]]
+        results = [tape.op_of(loss), *[tape.op_of(tensor) for tensor in tensors_in(extra)]]
         tape.turn()
         with np.errstate(all="ignore"):
-            found = _backward(tape, results[0])
+            gradients = _backward(tape, results[0])
     for op, tensor in zip(named[:count], inputs[:count], strict=True):
-        gradient = found.get(op)
+        gradient = gradients.get(op)
         results.append(tape.constant(np.zeros_like(tensor._array)) if gradient is None else gradient)
-    return Trace(tape.ops, _alive([*results, *named], tape.ops), named, results, extra)
+    return Trace(tape.ops, _alive([*results, *named], tape.ops), named, results, extra, signatures)
 
 
-def _tensors(x: Any) -> Iterator[Tensor]:
-    """The tensors in a container, in the order in which `step` puts arrays in their place."""
+def tensors_in(x: Any) -> Iterator[Tensor]:
+    """The tensors in a container, in the order in which arrays take their place; arrays are the same in every call."""
     if isinstance(x, Tensor):
         yield x
+    elif isinstance(x, (np.ndarray, np.generic)):
+        yield constant(np.asarray(x))
     elif isinstance(x, (dict, list, tuple)):
         for value in x.values() if isinstance(x, dict) else x:
-            yield from _tensors(value)
-    elif isinstance(x, (np.ndarray, np.generic, float)):
-        what = "an array" if isinstance(x, np.ndarray) else f"the number {x!r}"
-        raise GraphError(
-            f"compile: the loss function returned {what} beside the loss, expected tensors: "
-            "what was taken out of the graph, by .data or .item(), would be the same in every call"
-        )
+            yield from tensors_in(value)
 
 
 class _Gradient:

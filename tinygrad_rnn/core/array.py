@@ -268,10 +268,12 @@ class ArrayMethods:
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> Any:
         """Whether any entry over `axis` is not 0, a plain array."""
+        _refuse_in_trace(np.any, self)
         return np.any(self._array, axis=axis, keepdims=keepdims)
 
     def all(self, axis: Axis = None, keepdims: bool = False) -> Any:
         """Whether all entries over `axis` are not 0, a plain array."""
+        _refuse_in_trace(np.all, self)
         return np.all(self._array, axis=axis, keepdims=keepdims)
 
     # ------------------------------------------------------------------ NumPy's protocols
@@ -288,6 +290,7 @@ class ArrayMethods:
         if ufunc in _LOGICAL and not kwargs:
             return _bitwise(ufunc, *inputs)
         if ufunc in plain:
+            _refuse_in_trace(ufunc, self)
             return ufunc(*map(raw, inputs), **kwargs)
         raise messages.no_rule(ufunc)
 
@@ -295,8 +298,15 @@ class ArrayMethods:
         if function in registry:
             return registry[function](*args, **kwargs)
         if function in plain:
+            _refuse_in_trace(function, self)
             return function(*_raw_all(args), **{k: raw(v) for k, v in kwargs.items()})
         raise messages.no_rule(function)
+
+
+def _refuse_in_trace(function: Callable[..., Any], tensor: Any) -> None:
+    """Raise a GraphError where the compiler would take what a function finds for a constant of every call."""
+    if function not in _OF_SHAPES and current.get().tracing:
+        raise messages.read_in_trace(tensor, f"a plain array, by {function.__name__}")
 
 
 def getitem_key() -> None:
@@ -305,9 +315,14 @@ def getitem_key() -> None:
 
 _COMPARABLE = (ArrayMethods, np.ndarray, np.generic, list, tuple, int, float, complex)
 
-plain: set[Callable[..., Any]] = {
+_OF_SHAPES: set[Callable[..., Any]] = {
     *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory, np.shares_memory),
     *(np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.array2string, np.array_repr, np.array_str),
+}
+"""Those of `plain` whose results are the same whatever the values, or only to be looked at."""
+
+plain: set[Callable[..., Any]] = {
+    *_OF_SHAPES,
     *(np.allclose, np.isclose, np.array_equal, np.all, np.any, np.count_nonzero, np.nonzero, np.argwhere),
     *(np.searchsorted, np.bincount, np.isin, np.signbit),
 }

@@ -105,7 +105,11 @@ class Tensor(ArrayMethods):
         """The values. Results are read-only; a leaf's array may be changed between graphs.
 
         What is assigned is copied.
+
+        Raises:
+            GraphError: a function that is being compiled reads them; so do `item`, `float` and the like.
         """
+        self._refuse_in_trace("an array")
         if self._array is self.seal.array:
             return self.seal.hand_out()
         self._array.setflags(write=False)  # here and not when it is made: few results are ever looked at
@@ -144,10 +148,12 @@ class Tensor(ArrayMethods):
         """The one number in this tensor, as a Python scalar."""
         if self._array.size != 1:
             raise messages.not_one_number(self)
+        self._refuse_in_trace("a number")
         return self._array.item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
+        self._refuse_in_trace("a list")
         return self._array.tolist()
 
     # ------------------------------------------------------------------ where it came from

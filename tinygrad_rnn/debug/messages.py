@@ -91,9 +91,11 @@ def leaves_by_math(tensor: Any, name: str) -> GraphError:
 
 
 def read_in_trace(tensor: Any, what: str) -> GraphError:
+    where = f" (at {place})" if (place := origin.user_line()) else ""
     return GraphError(
-        f"compile: {tensor.describe()} is read as {what}, which would be the same in every call; where it is an "
-        "index, index a tensor (tg.Tensor(table)[i], not table[i]), or pass it as an argument that is no array"
+        f"compile: {tensor.describe()} is read as {what}{where}, which would be the same in every call; return it "
+        "beside the loss, use where() instead of a Python if, index a tensor with it (tg.Tensor(table)[i], not "
+        "table[i]), or pass it as an argument that is no array"
     )
 
 

@@ -10,10 +10,11 @@ import dis
 import linecache
 import sys
 from functools import lru_cache
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 _SKIPPED = {"CACHE", "EXTENDED_ARG", "NOP", "NOT_TAKEN", "RESUME"}
+_PACKAGE = __name__.partition(".")[0]
 _AHEAD = 200
 """How many instructions are read after a value was made to find where it goes."""
 
@@ -50,6 +51,14 @@ def maker(depth: int) -> Origin:
         frame = frame.f_back
     place = frame.f_code, frame.f_lasti
     return place if place == made or assigned_name(made) is None or assigned_name(place) is not None else made
+
+
+def user_line() -> Line | None:
+    """The line outside this package that is executing, if any."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    return None if frame is None else line((frame.f_code, frame.f_lasti))
 
 
 @lru_cache(maxsize=4096)

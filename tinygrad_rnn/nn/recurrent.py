@@ -171,7 +171,7 @@ class Recurrent(Module):
             raise ShapeError(f"{type(self).__name__}: lengths have shape {n.shape}, expected {batch or '(batch,)'}")
         if n.size and not (n.min() >= 1 and n.max() <= T):
             raise ShapeError(f"{type(self).__name__}: lengths run from {n.min()} to {n.max()}, expected 1 to {T}")
-        return np.less(np.arange(T)[:, None, None], n[:, None])
+        return ops.less(np.arange(T)[:, None, None], ops.expand_dims(lengths, 1))  # compiled, lengths are data
 
     def describe(self) -> str:
         words = [str(self.input_size), str(self.hidden_size)]

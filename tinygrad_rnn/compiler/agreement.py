@@ -1,0 +1,129 @@
+"""Agreement: compare what a compiled program gives with the loss function itself, loss and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..core.backprop import grad, no_grad
+from ..core.tensor import Array, Tensor
+from ..errors import GraphError
+from .signature import forward
+from .trace import tensors_in
+
+_SHAKEN = 3  # times that rounding is imitated, where results differ
+
+
+class FrozenError(GraphError):
+    """A program has kept something for ever that changes from call to call."""
+
+    def __init__(self, wrong: str) -> None:
+        super().__init__(
+            f"compile: {wrong}: it depends on values in a way that a program cannot follow (a Python if, random "
+            "numbers, what other code changes); pass such things as arguments, use where() instead of if, or do not "
+            "compile it"
+        )
+
+
+def by_gradients(
+    loss_fn: Callable[..., Any], arguments: Sequence[Any], weights: Sequence[Tensor] | None, found: Sequence[Array]
+) -> str:
+    """In words, what differs by more than rounding from the function and its gradients; empty if nothing does.
+
+    Args:
+        loss_fn: what is compiled.
+        arguments: what it is called with: containers of tensors.
+        weights: those of the tensors that are parameters, or None if there are no gradients.
+        found: what the program gave: the loss, what is returned beside it, and the gradients.
+    """
+
+    def eager() -> list[Array]:
+        if weights is None:
+            with no_grad():
+                return values(loss_fn(*arguments))
+        returned = loss_fn(*arguments)
+        loss = returned[0] if isinstance(returned, tuple) else returned
+        return [*values(returned), *(g._array for g in grad(loss, list(weights)))]
+
+    names = [weight.name or f"parameter {i}" for i, weight in enumerate(weights or ())]
+    return _difference(eager, arguments, found, names)
+
+
+def by_steps(loss_fn: Callable[..., Any], arguments: Sequence[Any], known: set[int], found: Sequence[Array]) -> str:
+    """The same for a long sequence, in little memory: the steps do what known ones do, and the values are those."""
+    _, signatures = forward(loss_fn, arguments)
+    if not signatures <= known:
+        return "a step does other operations than those of a shorter sequence"
+    return _difference(lambda: values(forward(loss_fn, arguments)[0]), arguments, found, None)
+
+
+def values(returned: Any) -> list[Array]:
+    """The arrays of what a loss function returned, the loss first."""
+    return [tensor._array for tensor in tensors_in(returned)]
+
+
+def _difference(
+    evaluate: Callable[[], list[Array]], arguments: Sequence[Any], found: Sequence[Array], names: Sequence[str] | None
+) -> str:
+    """What differs, if anything does.
+
+    Where something differs, the function runs again on tensors changed in their last places: a chaotic network
+    turns rounding into differences of any size, and is not accused of more.
+    """
+    expected = evaluate()
+    if names is None:
+        found = found[: len(expected)]
+    gaps = [_gap(x, y) for x, y in zip(found, expected, strict=True)]
+    if all(gap <= tolerance for gap, tolerance in gaps):
+        return ""
+    once_more = [_gap(x, y) for x, y in zip(evaluate(), expected, strict=True)]
+    if any(gap > tolerance for gap, tolerance in once_more):
+        return "with the same arguments the loss function gives another result when it is called again"
+    noise = [0.0] * len(gaps)
+    for k in range(_SHAKEN):
+        with _shaken(list(tensors_in(list(arguments))), np.random.default_rng(k)):
+            again = evaluate()
+        noise = [max(old, _gap(x, y)[0]) for old, x, y in zip(noise, again, expected, strict=True)]
+    for i, ((gap, tolerance), rounding) in enumerate(zip(gaps, noise, strict=True)):
+        if not gap <= tolerance + 100 * rounding and not np.isnan(rounding):
+            return _words(i, found, expected, names or (), gap)
+    return ""
+
+
+def _words(i: int, found: Sequence[Array], expected: Sequence[Array], names: Sequence[str], gap: float) -> str:
+    if found[i].size == 1 and i == 0:
+        ours, own = (float(x[0].reshape(-1)[0]) for x in (found, expected))
+        return f"the compiled loss is {ours:.8g}, and the loss function itself gives {own:.8g}"
+    k = i - len(found) + len(names)
+    what = f"the gradient of {names[k]}" if names and k >= 0 else "what is returned"
+    return f"{what} differs from the loss function's own by {gap:.3g}"
+
+
+def _gap(found: Array, expected: Array) -> tuple[float, float]:
+    """The largest difference, and what rounding may make of it."""
+    if not found.size:
+        return 0.0, 0.0
+    equal = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    with np.errstate(all="ignore"):
+        apart = np.where(equal, 0.0, np.abs(np.subtract(found, expected, dtype=np.float64)))
+        largest = np.abs(expected).max(where=np.isfinite(expected), initial=0.0)
+    precision = 1e-2 if expected.dtype.itemsize < 8 else 1e-6
+    return float(apart.max()), precision * float(largest) + 1e-12
+
+
+@contextmanager
+def _shaken(weights: Sequence[Tensor], rng: np.random.Generator) -> Iterator[None]:
+    """Run the body on parameters that are changed in their last places."""
+    before = [weight._array for weight in weights]
+    try:
+        for weight in weights:
+            x = weight._array
+            if x.dtype.kind == "f":
+                weight._array = (x + x * rng.uniform(-4, 4, x.shape) * np.finfo(x.dtype).eps).astype(x.dtype)
+        yield
+    finally:
+        for weight, array in zip(weights, before, strict=True):
+            weight._array = array

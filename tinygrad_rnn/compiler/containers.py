@@ -1,0 +1,111 @@
+"""Containers: the arrays in what a compiled function is called with, and how to put others in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..core.tensor import Array, Tensor, constant, numeric
+from ..errors import DTypeError
+from ..nn import Module
+
+
+class Function:
+    """A function whose last arguments go by name.
+
+    Args:
+        function: what to call.
+        keywords: the names of the last arguments.
+    """
+
+    def __init__(self, function: Callable[..., Any], keywords: tuple[str, ...]) -> None:
+        self.function, self.keywords = function, keywords
+
+    def __call__(self, *arguments: Any) -> Any:
+        n = len(arguments) - len(self.keywords)
+        return self.function(*arguments[:n], **dict(zip(self.keywords, arguments[n:], strict=True)))
+
+    def name(self, i: int, count: int) -> str:
+        """What argument i of `count` is called."""
+        if i >= count - len(self.keywords):
+            return self.keywords[i - count]
+        code = getattr(self.function, "__code__", None)
+        names = code.co_varnames[: code.co_argcount] if code is not None else ()
+        return names[i] if i < len(names) else f"x{i}"
+
+
+def flatten(x: Any, leaves: list[Array], where: str) -> Any:
+    """Append the arrays in `x` to `leaves`; returns a hashable description of the rest."""
+    kind = type(x)
+    if kind is np.ndarray:
+        leaves.append(numeric(x, "compile"))
+        return "array"
+    if kind is Tensor:
+        leaves.append(x._array)
+        return "array"
+    if isinstance(x, dict):
+        return "dict", *[(key, flatten(value, leaves, f"{where}[{key!r}]")) for key, value in x.items()]
+    if isinstance(x, (list, tuple)):
+        return kind, *[flatten(value, leaves, f"{where}[{i}]") for i, value in enumerate(x)]
+    if isinstance(x, Module):
+        named = dict(x.named_parameters())
+        leaves.extend(parameter._array for parameter in named.values())
+        return "module", id(x), *named, *[module.training for module in x.modules()]
+    if isinstance(x, (np.ndarray, np.generic)):
+        leaves.append(numeric(x, "compile"))
+        return "array"
+    if where.startswith("params"):
+        raise DTypeError(f"compile: {where} is {kind.__name__}, expected an array or tensor (or a container of them)")
+    try:
+        hash(x)
+    except TypeError:
+        raise DTypeError(f"compile: {where} is {kind.__name__}, which is no array and cannot be hashed") from None
+    return kind, repr(x) if kind is float else x  # -0.0 is not 0.0, and one nan is another
+
+
+def unflatten(x: Any, leaves: Iterator[Any], by_name: bool = False) -> Any:
+    """The container `x` with its arrays replaced; a module stays what it is, or becomes a dict by parameter name."""
+    if isinstance(x, (Tensor, np.ndarray, np.generic)):
+        return next(leaves)
+    if isinstance(x, dict):
+        return {key: unflatten(value, leaves, by_name) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        values = [unflatten(value, leaves, by_name) for value in x]
+        return type(x)(*values) if hasattr(x, "_fields") else type(x)(values)
+    if isinstance(x, Module) and by_name:
+        return {name: next(leaves) for name, _ in x.named_parameters()}
+    if isinstance(x, Module):
+        for _ in x.parameters():
+            next(leaves)
+    return x
+
+
+def lent(x: Array) -> Tensor:
+    """A tensor for the loss function to read: the caller's own array, not a copy of it."""
+    view = x.view()
+    view.setflags(write=False)
+    return constant(view)
+
+
+def own_tensors(x: Any) -> Iterator[Tensor | None]:
+    """For each array in `x`: the tensor that the loss function will find there itself, if `x` is a module."""
+    if isinstance(x, Module):
+        yield from x.parameters()
+    elif isinstance(x, (dict, list, tuple)):
+        for value in x.values() if isinstance(x, dict) else x:
+            yield from own_tensors(value)
+    elif isinstance(x, (Tensor, np.ndarray, np.generic)):
+        yield None
+
+
+def names(x: Any, name: str) -> Iterator[str | None]:
+    """A name for each array in `x`: its keys in the containers around it."""
+    if isinstance(x, Module):
+        yield from (each.replace(".", "_") for each, _ in x.named_parameters())
+    elif isinstance(x, (dict, list, tuple)):
+        for key, value in x.items() if isinstance(x, dict) else enumerate(x):
+            yield from names(value, f"{name}_{key}" if name else f"{key}")
+    elif isinstance(x, (Tensor, np.ndarray, np.generic)):
+        yield name or (x.name if isinstance(x, Tensor) else None)

@@ -1,0 +1,121 @@
+"""Family: the programs for arguments of one structure, whatever their lengths."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..core.tensor import Array
+from .agreement import FrozenError, by_gradients, by_steps
+from .containers import Function
+from .general import General, between, generalise, guessed, resized
+from .program import Program, bind
+from .randomness import rewound
+
+_KEPT = 16
+"""Programs for one combination of shapes each, where there is none for all."""
+
+
+class Family:
+    """Finds or makes the program for a call, and compares it with the loss function where that can tell something.
+
+    Args:
+        loss_fn: what is compiled.
+        backend: see `compile`.
+    """
+
+    def __init__(self, loss_fn: Function, backend: str) -> None:
+        self.loss_fn, self.backend = loss_fn, backend
+        self.general: list[General] = []
+        self.exact: OrderedDict[Any, Program] = OrderedDict()
+        self.refused: dict[Any, str] = {}  # patterns for which there is no program, and why
+
+    def programs(self) -> Iterator[Program]:
+        yield from (general.program for general in self.general)
+        yield from self.exact.values()
+
+    def run(self, arguments: Sequence[Any], leaves: Sequence[Array], count: int | None) -> tuple[Program, list[Array]]:
+        """The program that ran, and its results.
+
+        Raises:
+            FrozenError: it gives something else than the loss function.
+        """
+        shapes = tuple(x.shape for x in leaves)
+        for general in self._candidates(arguments, leaves, count, shapes):
+            sizes = general.sizes(shapes)
+            if sizes is not None:
+                found = general.program(leaves, sizes)
+                wrong = self._compared(general, sizes, found, arguments, leaves, count)
+                if not wrong:
+                    return general.program, found
+                self.general.remove(general)
+                self.refused[str(general.pattern)] = f"at {_words(sizes)} {wrong}"
+        program = self.exact.get(shapes)
+        if program is None:
+            program = self.exact[shapes] = Program(self.loss_fn, arguments, leaves, count, self.backend)
+            if self.refused:
+                reason = list(self.refused.values())[-1]
+                program.limits = f"for these shapes alone, as lengths cannot vary: {reason}"
+        self.exact.move_to_end(shapes)
+        while len(self.exact) > _KEPT:
+            self.exact.popitem(last=False)
+        before = program.random_states() if program.calls == 1 else []
+        found = program(leaves, {})
+        if program.calls == 2:
+            with rewound(before):
+                wrong = self._difference(found, arguments, leaves, count)
+            if wrong:
+                raise FrozenError(wrong)
+        return program, found
+
+    def _candidates(
+        self, arguments: Sequence[Any], leaves: Sequence[Array], count: int | None, shapes: Any
+    ) -> Iterator[General]:
+        """Programs for many shapes; the last is made for this call, if these shapes are new and it can be."""
+        if self.backend != "numpy" or shapes in self.exact:
+            return
+        yield from list(self.general)
+        known = [*self.exact, *(tuple(general.shapes) for general in self.general)]
+        patterns = [between(other, shapes) for other in reversed(known)] if known else [guessed(shapes)]
+        pattern = next((p for p in patterns if p is not None), None)
+        if pattern is None or str(pattern) in self.refused:
+            return
+        made = generalise(self.loss_fn, arguments, leaves, count, pattern)
+        if isinstance(made, str):
+            self.refused[str(pattern)] = made
+            return
+        self.general.insert(0, made)
+        yield made
+
+    def _compared(
+        self,
+        general: General,
+        sizes: Mapping[str, int],
+        found: list[Array],
+        arguments: Sequence[Any],
+        leaves: Sequence[Array],
+        count: int | None,
+    ) -> str:
+        """What is wrong with a general program: looked for in its first two calls, and where a size is a new record."""
+        wrong = ""
+        if general.checked < 2:  # with the gradients, on the first rows of this call's arguments
+            general.checked += 1
+            cut = [resized(x, axes, general.point) for x, axes in zip(leaves, general.pattern, strict=True)]
+            results = general.program(cut, general.point)
+            wrong = self._difference(results, arguments, cut, count)
+        if not wrong and not general.is_proven(sizes):
+            _, filled = bind(arguments, leaves, count)
+            wrong = by_steps(self.loss_fn, filled, general.program.signatures, found)
+            general.prove(sizes)
+        return wrong
+
+    def _difference(
+        self, found: list[Array], arguments: Sequence[Any], leaves: Sequence[Array], count: int | None
+    ) -> str:
+        tensors, filled = bind(arguments, leaves, count)
+        return by_gradients(self.loss_fn, filled, tensors[:count] if count is not None else None, found)
+
+
+def _words(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} = {n}" for name, n in sizes.items())

@@ -1,0 +1,146 @@
+"""General: one program for every length and batch size, from traces at a few small ones.
+
+The loss function runs on the first rows of its arguments, at three sizes or more. If the three programs are one but
+for numbers that follow from the sizes, that one runs at any size from the smallest on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..core.tensor import Array
+from .containers import Function
+from .program import Program
+from .randomness import generators, rewound, states_of
+from .sizes import NotGeneralError
+from .source import Source
+
+Shapes = Sequence[tuple[int, ...]]
+Pattern = list[tuple[Any, ...]]
+"""For each array its shape, with the name of a size in the place of each axis that may have any length."""
+
+_POINTS = ((4, 9, 6, 7), (12, 25, 17, 14))
+"""Sizes to trace at; the second ones where a program reaches further back in time than the first are long."""
+
+LONG = 200
+"""A first call with a longer sequence is not traced as it is."""
+
+
+def between(one: Shapes, other: Shapes) -> Pattern | None:
+    """The pattern of two calls: axes that changed alike have one size. None if there are more than two."""
+    pairs = {(a, b): "" for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True) if a != b}
+    for name, pair in zip("TB", pairs, strict=False):
+        pairs[pair] = name
+    if not 0 < len(pairs) < 3:
+        return None
+    return [tuple(pairs.get((a, b), a) for a, b in zip(x, y, strict=True)) for x, y in zip(one, other, strict=True)]
+
+
+def guessed(shapes: Shapes) -> Pattern | None:
+    """The pattern in which the longest axis, if it is long, may have any length."""
+    longest = max((n for shape in shapes for n in shape), default=0)
+    if longest < LONG:
+        return None
+    return [tuple("T" if n == longest else n for n in shape) for shape in shapes]
+
+
+def sizes_of(pattern: Pattern, shapes: Shapes) -> dict[str, int] | None:
+    """The sizes at which arrays of these shapes fit a pattern, if they do."""
+    found: dict[str, int] = {}
+    for wanted, shape in zip(pattern, shapes, strict=True):
+        for axis, n in zip(wanted, shape, strict=True):
+            if (found.setdefault(axis, n) if isinstance(axis, str) else axis) != n:
+                return None
+    return dict(sorted(found.items(), reverse=True))  # T before B
+
+
+class General:
+    """A program for many sizes.
+
+    Attributes:
+        program: the program.
+        smallest: the sizes from which on it runs.
+        proven: up to these sizes the loss function itself has run and done the same in each step; what a Python `if`
+            on the step number does further on is not known.
+        point: small sizes at which it runs.
+    """
+
+    def __init__(self, program: Program, pattern: Pattern, points: Sequence[Mapping[str, int]]) -> None:
+        self.program, self.pattern = program, pattern
+        self.shapes = tuple(tuple(points[0].get(n, n) for n in axes) for axes in pattern)  # some that it runs at
+        self.smallest = {name: min(point[name] for point in points) for name in points[0]}
+        self.proven = {name: max(point[name] for point in points) for name in points[0]}
+        self.point = points[-1]
+        self.checked = 0  # calls in which it was compared with the loss function, gradients and all
+
+    def sizes(self, shapes: Shapes) -> dict[str, int] | None:
+        """The sizes at which it runs on arrays of these shapes, or None if it does not."""
+        found = sizes_of(self.pattern, shapes)
+        fits = found is not None and all(n >= self.smallest[name] for name, n in found.items())
+        return found if fits else None
+
+    def is_proven(self, sizes: Mapping[str, int]) -> bool:
+        return all(n <= self.proven[name] for name, n in sizes.items())
+
+    def prove(self, sizes: Mapping[str, int]) -> None:
+        self.proven = {name: max(n, sizes[name]) for name, n in self.proven.items()}
+
+
+def generalise(
+    loss_fn: Function,
+    arguments: Sequence[Any],
+    leaves: Sequence[Array],
+    count: int | None,
+    pattern: Pattern,
+) -> General | str:
+    """One program for all shapes of a pattern, or the reason why there is none."""
+    reason = ""
+    for small in _POINTS:
+        try:
+            return _generalise(loss_fn, arguments, leaves, count, pattern, small)
+        except NotGeneralError as error:
+            reason = str(error)
+        except Exception as error:  # whatever the loss function makes of a short sequence
+            reason = f"on a short sequence it raised {type(error).__name__}: {error}".splitlines()[0]
+    return reason
+
+
+def _generalise(
+    loss_fn: Function,
+    arguments: Sequence[Any],
+    leaves: Sequence[Array],
+    count: int | None,
+    pattern: Pattern,
+    small: Sequence[int],
+) -> General:
+    names = list(sizes_of(pattern, [x.shape for x in leaves]) or {})
+    points = list(_points(names, small))
+    programs = []
+    for point in points:
+        cut = [resized(x, axes, point) for x, axes in zip(leaves, pattern, strict=True)]
+        with rewound(states_of(generators(loss_fn.function, arguments))):
+            programs.append(Program(loss_fn, arguments, cut, count))
+    if len({repr(program.extra) for program in programs}) > 1:
+        raise NotGeneralError("what it returns beside the loss is of another form at another length")
+    source = Source.general([program.source for program in programs], points)
+    program = programs[-1]
+    program.signatures = set().union(*(each.signatures for each in programs))
+    program.generalise(source)
+    return General(program, pattern, points)
+
+
+def _points(names: Sequence[str], small: Sequence[int]) -> Iterator[dict[str, int]]:
+    """Sizes to trace at, in which no size follows from another."""
+    for k in range(2 + len(names)):
+        yield {name: small[(k + i * (1 + k % 2)) % len(small)] + i for i, name in enumerate(names)}
+
+
+def resized(x: Array, axes: tuple[Any, ...], sizes: Mapping[str, int]) -> Array:
+    """The first rows of an array along each axis that has a size, repeated if they are too few."""
+    for i, axis in enumerate(axes):
+        if isinstance(axis, str):
+            x = np.take(x, np.arange(sizes[axis]) % x.shape[i], axis=i)
+    return x

@@ -1,0 +1,149 @@
+"""Program: a loss function traced and compiled, with its own memory for each run."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+from ..core.tensor import Array, Tensor
+from ..core.threads import OneThread
+from ..nn import Module
+from .build import build
+from .containers import Function, lent, names, own_tensors, unflatten
+from .explain import explain
+from .randomness import generators, states_of
+from .source import Source
+from .trace import trace
+
+_SIZES = 2  # for so many sizes the memory is kept, beside that of the runs that are under way
+
+
+class Program:
+    """A compiled loss function, for one combination of shapes and dtypes or, if its source is general, for many.
+
+    Attributes:
+        source: its text.
+        ir: loops, and nodes that run once, in order.
+        extra: what the loss function returned beside the loss; without gradients, all that it returned.
+        misfits: operations that were taken out of a loop, each with the reason.
+        native: the text of each native loop, in LLVM's language.
+        calls: how often it ran.
+        signatures: of the steps of the loss function; see `signature`.
+        limits: for which shapes it is, in words.
+    """
+
+    def __init__(
+        self,
+        loss_fn: Function,
+        arguments: Sequence[Any],
+        leaves: Sequence[Array],
+        count: int | None,
+        backend: str = "numpy",
+    ) -> None:
+        tensors, filled = bind(arguments, leaves, count)
+        named: list[str | None] = []
+        for i, argument in enumerate(arguments):
+            named.extend(names(argument, "" if i == 0 and count is not None else loss_fn.name(i, len(arguments))))
+        with _no_collection(), OneThread():
+            traced = trace(loss_fn, filled, tensors, named, count, generators(loss_fn.function, arguments))
+            self.ir, self.source, self._runs, self.misfits, self.native, self._notes = build(traced, backend)
+            self.extra = unflatten(traced.extra, repeat(np.bool_()))  # the containers alone, not what was in them
+        self.signatures = set(traced.signatures.of_step.values())
+        self.calls = 0
+        self.limits = ""
+        self._drawings = traced.ops.drawings
+        self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
+        self._idle: OrderedDict[Any, list[tuple[Callable[..., Any], dict[str, Array]]]] = OrderedDict()
+
+    def generalise(self, source: Source) -> None:
+        """Run another source, which is for any sizes."""
+        self.source = self._runs = source
+        self._idle.clear()
+
+    def __call__(self, leaves: Sequence[Array], sizes: Mapping[str, int]) -> list[Array]:
+        """The results, the gradients last; each call has buffers of its own while it runs.
+
+        Args:
+            leaves: the arrays among the arguments.
+            sizes: those that the source runs at, if it is general.
+        """
+        key = tuple(sizes.values())
+        idle = self._idle.setdefault(key, [])
+        run, random = idle.pop() if idle else self._make(sizes)
+        self.calls += 1
+        if self.calls > 1:  # the first call runs on what tracing drew
+            self._draw(random)
+        with OneThread() if self._runs.small else nullcontext():
+            found = run(*leaves)
+        self._idle.setdefault(key, idle).append((run, random))
+        self._idle.move_to_end(key)
+        while len(self._idle) > _SIZES:
+            self._idle.popitem(last=False)
+        return list(found)
+
+    def _make(self, sizes: Mapping[str, int]) -> tuple[Callable[..., Any], dict[str, Array]]:
+        """A run with buffers of its own, and those of them that random numbers are written into."""
+        names = {name for places in self._runs.drawn.values() for name, _ in places}
+        random = {name: self._runs.constants[name].copy() for name in names}
+        return self._runs.make(random, **sizes), random
+
+    def _draw(self, random: dict[str, Array]) -> None:
+        """Draw what the loss function would draw, in its order, so that the numbers are those of an eager call."""
+        for k, drawing in enumerate(self._drawings):
+            numbers = drawing.draw()
+            for name, at in self._runs.drawn.get(k, ()):
+                random[name][at] = numbers
+
+    def random_states(self) -> list[tuple[np.random.Generator, Any]]:
+        """The generators that a call draws from, and their states now."""
+        return states_of(list({id(each.rng): each.rng for each in self._drawings}.values()))
+
+    def explain(self) -> str:
+        """See `Compiled.explain`."""
+        return explain(self.ir.schedule, self.misfits, [*(self._notes or []), *([self.limits] if self.limits else [])])
+
+
+def bind(arguments: Sequence[Any], leaves: Sequence[Array], count: int | None) -> tuple[list[Tensor], list[Any]]:
+    """Tensors of the leaves, of which the first `count` require a gradient, and the arguments filled with them."""
+    own = [tensor for argument in arguments for tensor in own_tensors(argument)]
+    tensors = [
+        tensor if tensor is not None else Tensor(x, requires_grad=True) if i < (count or 0) else lent(x)
+        for i, (tensor, x) in enumerate(zip(own, leaves, strict=True))
+    ]
+    rest = iter(tensors)
+    return tensors, [unflatten(argument, rest) for argument in arguments]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """The cyclic collector finds nothing in a trace, and searching it costs more than making it."""
+    enabled = gc.isenabled()
+    _paused.append(enabled)
+    gc.disable()
+    try:
+        yield
+    finally:
+        _paused.pop()
+        if enabled:
+            gc.enable()
+
+
+_paused: list[bool] = []
+"""For each trace of any thread that is under way, whether the collector was enabled before it."""
+
+
+def _collect_again() -> None:
+    if any(_paused):  # the thread that would enable it does not live on in a fork
+        gc.enable()
+    _paused.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_collect_again)

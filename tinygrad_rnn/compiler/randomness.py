@@ -1,0 +1,95 @@
+"""Randomness: the generators that a loss function may draw from, and whether it does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..debug import origin
+from ..errors import GraphError
+from ..nn import Module
+
+Generators = Sequence[np.random.Generator]
+
+
+def generators(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> Generators:
+    """Those that the function is given or refers to by name, and those of modules, each once."""
+    cells = [cell.cell_contents for cell in getattr(loss_fn, "__closure__", None) or () if _is_filled(cell)]
+    code, names = getattr(loss_fn, "__code__", None), getattr(loss_fn, "__globals__", {})
+    used = [names[name] for name in (code.co_names if code else ()) if name in names]
+    holder = getattr(loss_fn, "__self__", loss_fn)
+    own = vars(holder).values() if hasattr(holder, "__dict__") else ()
+    found: list[np.random.Generator] = []
+    for x in (*arguments, *cells, *used, *own, *(getattr(loss_fn, "__defaults__", None) or ())):
+        if isinstance(x, np.random.Generator):
+            found.append(x)
+        elif isinstance(x, Module):
+            found += x.generators()
+    return list({id(each): each for each in found}.values())
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:  # a variable that is not assigned yet
+        return False
+
+
+@contextmanager
+def rewound(states: Sequence[tuple[np.random.Generator, Any]]) -> Iterator[None]:
+    """Run the body with generators in these states, and leave them as they are now."""
+    after = states_of([rng for rng, _ in states])
+    for rng, state in states:
+        rng.bit_generator.state = state
+    try:
+        yield
+    finally:
+        for rng, state in after:
+            rng.bit_generator.state = state
+
+
+def states_of(found: Generators) -> list[tuple[np.random.Generator, Any]]:
+    return [(rng, rng.bit_generator.state) for rng in found]
+
+
+class Watch:
+    """Notices that a random number was drawn which a program would keep for ever; `dropout` tells of its own."""
+
+    def __init__(self, found: Generators) -> None:
+        self.generators = found
+        self._python = random.getstate()
+        self.seen = self._states()
+
+    def _states(self) -> list[Any]:
+        numpy: Any = np.random.get_state(legacy=False)
+        return [rng.bit_generator.state for rng in self.generators] + [numpy["state"]["pos"]]
+
+    def check(self) -> None:
+        """Raise a GraphError if anything was drawn."""
+        try:
+            same = self._states() == self.seen
+        except ValueError:  # a state that holds arrays
+            same = str(self._states()) == str(self.seen)
+        if not same:
+            self._refuse()
+
+    def told(self) -> None:
+        """What was drawn until now is known."""
+        self.seen = self._states()
+
+    def end(self) -> None:
+        """The loss function is over."""
+        self.check()
+        if random.getstate() != self._python:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        place = origin.user_line()
+        raise GraphError(
+            f"compile: random numbers were drawn (before {place}), which would be the same in every call; pass them "
+            "as an argument, or use tg.dropout, which tells of what it draws"
+        )

@@ -1,0 +1,40 @@
+"""Signature: which operations a loss function does in each step, whatever the shapes.
+
+A program for every length is made from traces of a few steps. On a longer sequence the function runs once without
+a tape and without a graph, and each of its steps must be one of those known: so an `if t % 50 == 0` is noticed
+when it first matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..core.context import context
+from ..core.tensor import Tensor, release
+
+
+class Signatures:
+    """For each step the hash of its operations, in order: from which line, and where gradients flow."""
+
+    def __init__(self) -> None:
+        self.of_step: dict[int | None, int] = {}
+
+    def note(self, result: Tensor) -> None:
+        if result.primitive is None:
+            return
+        flows = tuple([type(x) is Tensor and x.requires_grad for x in result.inputs])
+        what = (id(result.primitive), result.origin, flows, result.requires_grad, result.ndim, result.dtype)
+        self.of_step[result.step] = hash((self.of_step.get(result.step, 0), what))
+
+
+def forward(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, set[int]]:
+    """What the function returns, and the signatures of its steps; in the memory of its own variables."""
+    signatures = Signatures()
+
+    def note(_: str, result: Tensor, __: Any) -> None:
+        signatures.note(result)
+        release(result)
+
+    with context(tracing=True, recording=True, step=None, scope="", watch=note):
+        return loss_fn(*arguments), set(signatures.of_step.values())
