@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -255,34 +256,38 @@ def _gradients(parameters: Iterable[Tensor]) -> list[tuple[Tensor, Array]]:
 
 # ---------------------------------------------------------------------- schedules
 Schedule = Callable[[int], float]
-"""From the number of steps taken so far to a factor for the learning rate."""
+"""From the number of steps taken so far to a factor for the learning rate. Those made here can be pickled."""
 
 
 def constant() -> Schedule:
     """Always 1."""
-    return lambda step: 1.0
+    return partial(_decayed, 1, 1.0)
 
 
 def step_decay(every: int, factor: float = 0.1) -> Schedule:
     """Times `factor` after each `every` steps (PyTorch's StepLR)."""
-    return lambda step: factor ** (step // every)
+    return partial(_decayed, every, factor)
 
 
 def exponential(factor: float) -> Schedule:
     """Times `factor` at each step."""
-    return lambda step: factor**step
+    return partial(_decayed, 1, factor)
 
 
 def cosine(total: int, warmup: int = 0, end: float = 0.0) -> Schedule:
     """Up from 0 in a straight line over `warmup` steps, then down to `end` along half a cosine."""
+    return partial(_cosine, total, warmup, end)
 
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        progress = min(1.0, (step - warmup) / max(1, total - warmup))
-        return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
-    return factor
+def _decayed(every: int, factor: float, step: int) -> float:
+    return float(factor ** (step // every))
+
+
+def _cosine(total: int, warmup: int, end: float, step: int) -> float:
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, total - warmup))
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 __all__ = [
