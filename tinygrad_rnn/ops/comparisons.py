@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core.primitive import primitive
-from ..core.tensor import Array
+from ..core.tensor import Array, registry
 from ..core.traits import Traits
 from .axes import lift_along
 
@@ -83,6 +83,9 @@ def argpartition(x: Array, kth: int, axis: int | None = -1) -> Array:
     """The indices that put the entry that belongs at place `kth` there, with no larger one before it."""
     return np.argpartition(x, kth, axis=axis)
 
+
+registry[np.around] = round_
+registry[np.fix] = trunc
 
 __all__ = [
     "argmax",
