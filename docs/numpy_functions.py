@@ -58,8 +58,6 @@ def table() -> dict[str, str]:
     """The state of each function; those of `np` itself first."""
     listed = sorted(functions(), key=lambda each: (each[0].count("."), each[0]))
     return {name: state(function) for name, function in listed}
-        name: state(function) for name, function in sorted(functions(), key=lambda each: (each[0].count("."), each[0]))
-    }
 
 
 def page() -> str:
