@@ -51,7 +51,14 @@ def minimal(p: Any, x: Any, state: Any) -> Any:
     return (h + f * np.maximum(new - h, -0.5) * 0.1 - 0.1 * abs(h),)
 
 
-GATES = {rnn: 1, lstm: 4, gru: 3, minimal: 2}
+def normalised(p: Any, x: Any, state: Any) -> Any:
+    """Layer normalisation by hand, on the joined input and state."""
+    a = np.concatenate([x, state[0]], axis=1) @ np.concatenate([p["W"], p["R"]])
+    d = a - a.mean(axis=-1, keepdims=True)
+    return (np.tanh(d / np.sqrt((d**2).mean(axis=-1, keepdims=True) + 1e-3) + p["b"]),)
+
+
+GATES = {rnn: 1, lstm: 4, gru: 3, minimal: 2, normalised: 1}
 
 
 def problem(cell: Any, T: int, B: int, I: int, H: int, dtype: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:

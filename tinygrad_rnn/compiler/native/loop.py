@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..ir import Node, Read
-from ..operations import total
 from .isa import Vector, current
 from .product import Inner, Product, Rows
-from .region import WRITTEN, Group, MisfitError, Multiply, Number, Operand, Place, Region, part_columns
+from .region import WRITTEN, Group, Item, MisfitError, Multiply, Number, Operand, Piece, Place, Region, sums_rows
 from .writer import Function, Index, Module
 
 _PACK = 1024
@@ -70,6 +69,7 @@ class Loop:
                 self._base(place)
             else:
                 self._number(place)
+        self.row_sums = {n: f.op(f"alloca {self.vector.type}, align 64") for n in region.nodes if sums_rows(n)}
         self.totals: dict[Node, tuple[str, str]] = {}
         for node in self.sums:
             if node.shape == ():
@@ -116,7 +116,7 @@ class Loop:
         """Every place that is read or written, and every number that is read."""
         region = self.region
         for node in self.kept:
-            yield Place(node, 0, 0, node.shape[-1])
+            yield _own(node)
             for start in node.initials.values():
                 found = 0.0 if start is None else region.look(start, node.shape[-1])
                 if isinstance(found, (Place, Number)):
@@ -125,17 +125,10 @@ class Loop:
             if isinstance(statement, Multiply):
                 yield from [p for p in (statement.a, statement.start) if p is not None]
                 continue
-            for node in statement.members:
-                for a in region.reads(node):
-                    found = region.look(a, region.width(node)) if a not in self._parts_of(node) else 0.0
-                    if isinstance(found, (Place, Number)):
-                        yield found
+            for item in statement.members:
+                yield from [x for x in region.operands(item) if isinstance(x, (Place, Number))]
         for contract in region.after:
             yield from (contract.a, contract.b)
-
-    def _parts_of(self, node: Node) -> list[Any]:
-        """What a sum of a scatter reads: it is taken from the scatter's own operands."""
-        return [a for a in self.region.reads(node) if node.operation == "sum" and a.node.operation == "scatter"]
 
     def _base(self, place: Place) -> tuple[str, Index]:
         """Where the source of a place begins for this part of the batch, and how far it is from step to step."""
@@ -203,7 +196,7 @@ class Loop:
             for step, start in node.initials.items():
                 t = f.add(self.n, step - 1 - region.hi) if step > node.hi else step - region.lo
                 found: Operand = 0.0 if start is None else region.look(start, node.shape[-1])
-                to = self._row(Place(node, 0, 0, node.shape[-1]), t)
+                to = self._row(_own(node), t)
                 given = self._row(found, 0) if isinstance(found, Place) else ""
                 with f.loop(0, self.rows, some=True) as (b, _):
                     for j, n in f.columns(node.shape[-1]):
@@ -222,7 +215,8 @@ class Loop:
     def _when(self, statement: Multiply | Group, t: Index) -> Iterator[None]:
         """The steps at which a statement runs, if not all of the loop's."""
         f, region = self.f, self.region
-        lo, hi = region.times(statement.node if isinstance(statement, Multiply) else statement.members[0])
+        first = statement if isinstance(statement, Multiply) else statement.members[0]
+        lo, hi = region.times(first if isinstance(first, Node) else first.node)
         tests = [f.op(f"icmp sge i64 {t}, {lo - region.lo}")] if lo > region.lo else []
         tests += [f.op(f"icmp slt i64 {t}, {f.add(self.n, hi - region.hi)}")] if hi < region.hi else []
         if not tests:
@@ -234,29 +228,25 @@ class Loop:
     # ------------------------------------------------------------------ elementwise
     def _group(self, group: Group, t: Index) -> None:
         f, region = self.f, self.region
-        names = [f"{n.name} = {n.operation}" if n.name else n.operation for n in group.members]
-        f.note(", ".join(names))
-        inside = set(group.members)
-        looks: dict[tuple[Node, int], Operand] = {}
+        nodes = list(dict.fromkeys(item.node if isinstance(item, Piece) else item for item in group.members))
+        f.note(", ".join(f"{n.name} = {n.operation}" if n.name else n.operation for n in nodes))
+        looks: dict[Item, list[Operand]] = {}
         rows: dict[Place, str] = {}
-        for node in group.members:
-            for i, a in enumerate(region.reads(node)):
-                if a in self._parts_of(node):
-                    continue
-                found = region.look(a, group.width)
-                if isinstance(found, Node) and found not in inside:
-                    found = Place(found, 0, 0, group.width)
-                looks[node, i] = found
-                if isinstance(found, Place) and found not in rows:
-                    rows[found] = self._row(found, t)
+        for item in group.members:
+            found = region.operands(item)
+            looks[item] = [Place(x, 0, 0, group.width) if isinstance(x, Node) and x not in nodes else x for x in found]
+            rows.update({x: self._row(x, t) for x in looks[item] if isinstance(x, Place) and x not in rows})
+        for node in nodes:
             if node in self.kept:
-                place = Place(node, 0, 0, node.shape[-1])
-                rows[place] = self._row(place, t)
+                rows[_own(node)] = self._row(_own(node), t)
             if node in self.totals:
                 f.store("zeroinitializer", self.totals[node][0])
         with f.loop(0, self.rows, some=True) as (b, _):
             at = {p: self._moved(pointer, f.multiply(b, p.stride), p.flags) for p, pointer in rows.items()}
             single = {p: self._load(p, at[p], 0, None) for p in at if p.single}
+            for node in nodes:
+                if node in self.row_sums:
+                    f.store("zeroinitializer", self.row_sums[node])
             for j, n in f.columns(group.width):
                 values: dict[Operand, str] = {}
 
@@ -265,65 +255,59 @@ class Loop:
                         return f.constant(x)
                     if isinstance(x, Number):
                         return self._number(x)
-                    if x in values:
-                        return values[x]
-                    if isinstance(x, Node):
-                        raise AssertionError(f"{x} is in no register")
-                    return values.setdefault(x, single[x] if x.single else self._load(x, at[x], j, n))
+                    if x not in values:
+                        assert isinstance(x, Place), f"{x} is in no register"
+                        values[x] = single[x] if x.single else self._load(x, at[x], j, n)
+                    return values[x]
 
-                for node in group.members:
-                    if node.operation == "scatter" or not node.rolled:
-                        self._spread(node, looks, value, at, j, n)
+                for item in group.members:
+                    operands = [value(x) for x in looks[item]]
+                    if isinstance(item, Piece):
+                        self._piece(item, operands[0], at, j, n)
                         continue
-                    operands = [value(looks[node, i]) for i in range(len(node.args))]
-                    values[node] = self._apply(node, operands, looks)
-                    if node in self.kept:
-                        f.store(values[node], f.at(at[Place(node, 0, 0, node.shape[-1])], j), n)
-        for node in group.members:
+                    flags = [isinstance(x, Place) and x.flags for x in looks[item]]
+                    values[item] = self._apply(item, operands, flags)
+                    if item in self.kept:
+                        f.store(values[item], f.at(at[_own(item)], j), n)
+            for node in nodes:
+                if node in self.row_sums and node in self.kept:
+                    self._add_up(self.row_sums[node], at[_own(node)], group.width if node.operation == "mean" else 0)
+        for node in nodes:
             if node in self.totals:
                 step, whole = self.totals[node]
                 f.store(f.binary("fadd", f.load(whole), f.load(step)), whole)
 
-    def _spread(self, node: Node, looks: Any, value: Any, at: dict[Place, str], j: Index, n: int | None) -> None:
-        """A scatter's parts into its columns; a sum's numbers onto its sums."""
-        f = self.f
-        if node.operation == "scatter":
-            if node in self.kept:
-                to = at[Place(node, 0, 0, node.shape[-1])]
-                for i, column in enumerate(part_columns(node)):
-                    f.store(value(looks[node, i]), f.at(to, j, column or 0), n)
-            return
-        source = node.args[0].node
-        parts = [(0, looks[node, 0])] if (node, 0) in looks else [
-            (column or 0, looks[source, i]) for i, column in enumerate(part_columns(source))
-        ]  # fmt: skip
-        for column, operand in parts:
-            x = value(operand)
-            if node in self.totals:
-                step = self.totals[node][0]
-                if n is not None:
-                    lanes = ", ".join(f"i1 {int(i < n)}" for i in range(self.vector.lanes))
-                    x = f.select(f"<{lanes}>", x, "zeroinitializer")
-                f.store(f.binary("fadd", f.load(step), x), step)
-            else:
-                to = f.at("%sums", self.sums[node][0], column, j)
-                f.store(f.binary("fadd", f.load(to, n), x), to, n)
+    def _piece(self, piece: Piece, x: str, at: dict[Place, str], j: Index, n: int | None) -> None:
+        """A vector into its columns of a joined array, or onto a sum."""
+        f, node = self.f, piece.node
+        if node in self.totals or node in self.row_sums:
+            to = self.totals[node][0] if node in self.totals else self.row_sums[node]
+            x = x if n is None else f.select(f.mask(n), x, "zeroinitializer")
+            f.store(f.binary("fadd", f.load(to), x), to)
+        elif node in self.sums:
+            to = f.at("%sums", self.sums[node][0], piece.column, j)
+            f.store(f.binary("fadd", f.load(to, n), x), to, n)
+        elif node in self.kept:
+            f.store(x, f.at(at[_own(node)], j, piece.column), n)
 
-    def _apply(self, node: Node, x: list[str], looks: Any) -> str:
+    def _apply(self, node: Node, x: list[str], flags: list[bool]) -> str:
         f = self.f
-        flags = [isinstance(p := looks[node, i], Place) and p.flags for i in range(len(x))]
         if node.operation == "where":
             if flags != [True, False, False]:
                 raise MisfitError("where() with a mask that is computed in the loop")
             return f.select(x[0], x[1], x[2])
         x = [f.select(v, f.constant(1.0), "zeroinitializer") if flag else v for v, flag in zip(x, flags, strict=True)]
-        if node.primitive is total:
+        if node.operation == "power":  # x, x x or x x x
             y = x[0]
-            for term in x[1:]:
-                y = f.binary("fadd", y, term)
+            for _ in range(int(node.args[1]) - 1):
+                y = f.binary("fmul", y, x[0])
             return y
-        assert node.primitive is not None
-        return WRITTEN[node.primitive](f, *x)
+        if node.primitive in WRITTEN:
+            return WRITTEN[node.primitive](f, *x)
+        y = x[0]  # a copy, or a sum of all terms
+        for term in x[1:]:
+            y = f.binary("fadd", y, term)
+        return y
 
     def _load(self, place: Place, pointer: str, j: Index, n: int | None) -> str:
         """A vector of a row, or its only number in all lanes; flags of booleans."""
@@ -342,11 +326,15 @@ class Loop:
             value = f.op(f"load {bytes_}, ptr {self._moved(pointer, j, True)}, align 1")
         return f.op(f"icmp ne {bytes_} {value}, zeroinitializer")
 
-    def _add_up(self, vector: str, to: str) -> None:
+    def _add_up(self, vector: str, to: str, count: int = 0) -> None:
+        """Write the sum of a vector's numbers, or their sum divided by a count."""
         f, v = self.f, self.vector
-        value, sum_ = f.load(vector), f.op(f"load {v.number}, ptr {to}, align {v.size}")
-        for i in range(v.lanes):
+        value = f.load(vector)
+        sum_ = f.op(f"extractelement {v.type} {value}, i64 0")
+        for i in range(1, v.lanes):
             sum_ = f.op(f"fadd {v.number} {sum_}, {f.op(f'extractelement {v.type} {value}, i64 {i}')}")
+        if count:
+            sum_ = f.op(f"fdiv {v.number} {sum_}, {float(count)!r}")
         f.lines.append(f"  store {v.number} {sum_}, ptr {to}, align {v.size}")
 
     # ------------------------------------------------------------------ products
@@ -437,3 +425,8 @@ class Loop:
             target = f.at(f.argument("%table", self.slot("packed"), "ptr"), at)
             (product.pack_transposed if transposed else product.pack)(f, Rows(source, stride), target)
         f.close()
+
+
+def _own(node: Node) -> Place:
+    """Where a node is written."""
+    return Place(node, 0, 0, node.shape[-1])

@@ -17,7 +17,7 @@ from .. import ir
 from ..ir import Node, Program, Read, Shift, Span
 from . import machine
 from .call import NativeLoop
-from .region import Region, columns, regions
+from .region import Region, is_virtual, regions
 
 
 class Lowered(NamedTuple):
@@ -52,7 +52,7 @@ def with_native_loops(program: Program) -> Lowered:
             parts += [(place, view) for view in views]
             new[node] = views[-1]
         for node in region.nodes:
-            if columns(node) is not None and region.is_read_outside(node):
+            if is_virtual(node) and region.is_read_outside(node):
                 parts.append((place, new[node]))  # a slice of a result, read outside
 
     def moved(read: Read) -> Read:

@@ -6,7 +6,9 @@ An input projection, the elementwise operations that only the loop needs, and th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,11 +68,22 @@ class Multiply(NamedTuple):
     N: int
 
 
+class Piece(NamedTuple):
+    """An operand on its way: into its columns of a joined array, onto a sum over time, or onto that of its row."""
+
+    node: Node
+    column: int
+    a: Any
+
+
+Item = Node | Piece
+
+
 class Group(NamedTuple):
-    """Elementwise nodes, scatters and sums of one width and the same steps, computed vector by vector."""
+    """Elementwise nodes and pieces of one width and the same steps, computed vector by vector."""
 
     width: int
-    members: list[Node]
+    members: list[Item]
 
 
 class Contract(NamedTuple):
@@ -101,6 +114,7 @@ class Region:
             raise MisfitError(f"its dtype is {self.dtype}")
         self.batch = loop.nodes[0].shape[0] if self.ndim == 2 else 1
         self.outside: dict[Read, None] = {}
+        self._items: dict[Node, list[Item]] = {}
         self.before: list[Multiply] = []
         self.steps: list[Multiply | Group] = []
         self.after: list[Contract] = []
@@ -117,12 +131,9 @@ class Region:
             raise MisfitError(f"{node.operation} has shape {node.shape} of {node.dtype} in a batch of {self.batch}")
         if 0 in node.shape or self.batch == 0:
             raise MisfitError("an array is empty")
-        name = node.operation
-        view = columns(node) is not None and not node.initials and self._inside(node.args[0].node)
-        if not (known(node) or view or reduces):
-            raise MisfitError(f"{name} has no native form")
-        if name == "scatter" and (not tiles(node) or None in part_columns(node) or _widths(node) != 1):
-            raise MisfitError("a scatter whose parts do not tile its array evenly")
+        virtual = is_virtual(node) and self._inside(node.args[0].node)
+        if not (known(node) or virtual or reduces):
+            raise MisfitError(f"{node.operation} has no native form")
 
     def _inside(self, node: Node) -> bool:
         return node in self.nodes
@@ -137,12 +148,18 @@ class Region:
         if a.span is not None:
             raise MisfitError("an operand is many steps at once")
         shape = node.shape
-        while (start := columns(node)) is not None and not node.initials and a.at is None:
+        while is_virtual(node) and a.at is None:
             source = node.args[0]
             if (source.delay is None) != (delay is None) or source.at is not None or source.span is not None:
                 break
-            column += start
+            column += columns(node) or 0
             node, delay = source.node, None if delay is None else delay + source.delay
+        return self._place(node, delay, column, shape, width, a)
+
+    def _place(
+        self, node: Node, delay: int | None, column: int, shape: tuple[int, ...], width: int, a: Read
+    ) -> Operand:
+        """Columns of a node, of that shape, as an operand for rows of some width."""
         if shape and (len(shape) > self.ndim or shape[-1] not in (1, width)):
             raise MisfitError(f"an operand of shape {shape} where rows have {width} columns")
         single = not shape or (shape[-1] == 1 and width != 1)
@@ -152,7 +169,7 @@ class Region:
         stride = node.shape[-1] if many or (self.batch == 1 and delay is not None and shape) else 0
         if self._inside(node):
             assert delay is not None
-            if delay == 0 and column == 0 and node.shape[-1] == width and node.operation != "scatter":
+            if delay == 0 and column == 0 and node.shape[-1] == width and self.items(node) == [node]:
                 return node
             return Place(node, delay, column, stride, single)
         value = None if node.drawings or node.dtype != self.dtype else node.value
@@ -185,51 +202,95 @@ class Region:
         return max(first, self.lo - reach), min(last, self.hi + reach)
 
     # ------------------------------------------------------------------ the plan
+    def items(self, node: Node) -> list[Item]:
+        """What is to be computed for a node: itself, or its pieces."""
+        if node not in self._items:
+            self._items[node] = self._pieces(node) or [node]
+        return self._items[node]
+
+    def _pieces(self, node: Node) -> list[Item]:
+        if node.operation in ("scatter", "concatenate"):
+            return [Piece(node, column, a) for column, a in joined(node)]
+        if not node.rolled:
+            source = node.args[0].node
+            if source in self.nodes and source.operation in ("scatter", "concatenate"):
+                return [Piece(node, column, a) for column, a in joined(source)]
+            return [Piece(node, 0, Read(source, NOW))]
+        return [Piece(node, 0, node.args[0])] if sums_rows(node) else []
+
+    def operands(self, item: Item) -> list[Operand]:
+        """What an item reads."""
+        if isinstance(item, Piece):
+            return [self.look(item.a, self.width(item))]
+        if columns(item) is not None:  # a slice with initial values, which is copied
+            a = item.args[0]
+            return [self._place(a.node, a.delay, columns(item) or 0, item.shape, item.shape[-1], a)]
+        if item.operation == "matmul":
+            return [self.memory(item.args[0], item.args[0].node.shape[-1])]
+        if item.operation == "power":
+            return [self.look(item.args[0], self.width(item))]
+        return [self.look(a, self.width(item)) for a in item.args]
+
     def _plan(self, nodes: list[Node]) -> None:
-        done: set[Node] = set()
-        waiting = [node for node in nodes if columns(node) is None]
-        for node in list(waiting):
+        waiting: list[Item] = []
+        for node in nodes:
             if node.primitive is contract:
-                a, b = (self._summed(read) for read in node.args)
-                self.after.append(Contract(node, a, b))
-                waiting.remove(node)
-        open_group: tuple[Any, set[Node]] | None = None
+                self.after.append(Contract(node, *(self._summed(read) for read in node.args)))
+            elif not is_virtual(node):
+                waiting += self.items(node)
+        missing = Counter(self._node(item) for item in waiting)
+        done: set[Node] = set()
+        group: Group | None = None
+        steps = self.lo, self.hi
+        inside: set[Node] = set()  # of the group
         while waiting:
-            for node in waiting:
-                key = (self.width(node), self.times(node))
-                if node.operation == "matmul" or not open_group or open_group[0] != key:
+            for item in waiting:
+                if group is None or self._key(item) != self._key(group.members[0]) or self._is_product(item):
                     continue
-                if self._needs(node, open_group[1]) <= done | open_group[1]:
-                    group = self.steps[-1]
-                    assert isinstance(group, Group)
-                    sums = [other for other in waiting if other.operation == "sum" and other.args[0].node is node]
-                    group.members.extend([node, *sums])
-                    open_group[1].update((node, *sums))
-                    waiting = [other for other in waiting if other not in open_group[1]]
+                if self._needs(item, inside) <= done | inside:
+                    group.members.append(item)
+                    waiting.remove(item)
+                    missing[self._node(item)] -= 1
+                    if not missing[self._node(item)]:
+                        inside.add(self._node(item))
                     break
             else:
-                done |= open_group[1] if open_group else set()
-                open_group = None
-                ready = [node for node in waiting if self._needs(node, set()) <= done]
-                products = [node for node in ready if node.operation == "matmul"]
+                done |= inside
+                group, inside = None, set()
+                ready = [item for item in waiting if self._needs(item, inside) <= done]
+                products = [item for item in ready if isinstance(item, Node) and self._is_product(item)]
                 if products:
                     made = self._product(products[0], done)
-                    first = isinstance(made.a.source, Read) and self.times(products[0]) == (self.lo, self.hi)
+                    first = isinstance(made.a.source, Read) and self.times(products[0]) == steps
                     first = first and (made.start is None or made.start.delay is None)
                     (self.before if first else self.steps).append(made)
                     done |= {made.node, made.result}
-                    waiting = [node for node in waiting if node not in (made.node, made.result)]
+                    waiting = [item for item in waiting if item not in (made.node, made.result)]
                 elif ready:
-                    open_group = (self.width(ready[0]), self.times(ready[0])), set()
-                    self.steps.append(Group(self.width(ready[0]), []))
+                    group = Group(self.width(ready[0]), [ready[0]])
+                    waiting.remove(ready[0])
+                    missing[self._node(ready[0])] -= 1
+                    inside = set() if missing[self._node(ready[0])] else {self._node(ready[0])}
+                    self.steps.append(group)
                 else:
                     raise MisfitError("its operations depend on each other in a circle")
 
-    def width(self, node: Node) -> int:
-        """Columns that a node computes at a time."""
-        if node.operation == "sum":
-            return self.width(node.args[0].node)
-        return int(node.args[0].node.shape[-1] if node.operation == "scatter" else node.shape[-1])
+    @staticmethod
+    def _node(item: Item) -> Node:
+        return item.node if isinstance(item, Piece) else item
+
+    @staticmethod
+    def _is_product(item: Item) -> bool:
+        return isinstance(item, Node) and item.operation == "matmul"
+
+    def _key(self, item: Item) -> Any:
+        """What the items of a group have in common."""
+        return self.width(item), self.times(self._node(item))
+
+    @staticmethod
+    def width(item: Item) -> int:
+        """Columns that it computes at a time."""
+        return int((item.a.node if isinstance(item, Piece) else item).shape[-1])
 
     def times(self, node: Node) -> tuple[int, int]:
         """The first and the last step that it is computed at."""
@@ -237,29 +298,16 @@ class Region:
             return self.lo, self.hi
         return max(node.lo, self.lo), min(node.hi, self.hi)
 
-    def reads(self, node: Node) -> Sequence[Any]:
-        """Its operands, as they are read at a step."""
-        return [Read(node.args[0].node, NOW)] if node.operation == "sum" else node.args
-
-    def _needs(self, node: Node, group: set[Node]) -> set[Node]:
+    def _needs(self, item: Item, group: set[Node]) -> set[Node]:
         """What must be computed earlier in the step; in memory, and so not in the same group, unless in a register."""
         found: set[Node] = set()
-        for a in self.reads(node):
-            if node.operation == "matmul":
-                if a is not node.args[0]:
-                    continue
-                operand: Operand = self.memory(a, a.node.shape[-1])
-            elif node.operation == "sum" and a.node.operation == "scatter":
-                found.add(a.node)  # it takes its sums into its own group
-                continue
-            else:
-                operand = self.look(a, self.width(node))
+        for operand in self.operands(item):
             if isinstance(operand, Node):
                 found.add(operand)
             elif isinstance(operand, Place) and isinstance(operand.source, Node) and operand.delay == 0:
                 found.add(operand.source)
                 if operand.source in group:
-                    found.add(node)  # never done: it waits for the next group
+                    found.add(self._node(item))  # never done before itself: it waits for the next group
         return found
 
     def _product(self, node: Node, done: set[Node]) -> Multiply:
@@ -301,7 +349,7 @@ class Region:
     def is_read_outside(self, node: Node) -> bool:
         """Whether it, or a slice of it, is read by others or returned."""
         return any(
-            reader not in self.nodes or (columns(reader) is not None and self.is_read_outside(reader))
+            reader not in self.nodes or (is_virtual(reader) and self.is_read_outside(reader))
             for reader, _ in self.readers[node]
             if reader is not None
         ) or any(reader is None for reader, _ in self.readers[node])
@@ -323,16 +371,11 @@ class Region:
                 want(statement.a, "one")
                 want(statement.start, "one")
                 continue
-            for node in statement.members:
-                for a in self.reads(node):
-                    if node.operation == "sum" and a.node in statement.members:
-                        continue
-                    operand = self.look(a, self.width(node))
+            for item in statement.members:
+                for operand in self.operands(item):
                     if isinstance(operand, Node) and operand not in statement.members:
                         operand = Place(operand, 0, 0, 0)
                     want(operand, "one")
-                if node.operation == "scatter" and any(r.operation != "sum" for r, _ in self.readers[node] if r):
-                    wanted.setdefault(node, set()).add("one")
         for summed in self.after:
             want(summed.a, "chunk")
             want(summed.b, "chunk")
@@ -343,7 +386,7 @@ class Region:
                 needs.add("two" if set(node.initials) == {node.hi + 1 if self.reverse else node.lo - 1} else "slab")
             if {"two", "chunk"} <= needs or self.is_read_outside(node):
                 needs.add("slab")
-            if node.rolled and columns(node) is None and "slab" in needs:
+            if node.rolled and not is_virtual(node) and "slab" in needs:
                 found[node] = "slab"
             elif node.rolled and needs:
                 found[node] = "two" if "two" in needs else "chunk" if "chunk" in needs else "one"
@@ -371,19 +414,42 @@ def _first_column(key: Any, shape: tuple[int, ...]) -> int | None:
     return first if step == 1 else None
 
 
-def _widths(node: Node) -> int:
-    return len({a.node.shape if type(a) is Read else None for a in node.args})
+def is_virtual(node: Node) -> bool:
+    """Whether it is such a slice, which whoever reads it takes from where it is."""
+    return columns(node) is not None and not node.initials
+
+
+def sums_rows(node: Node) -> bool:
+    """Whether it is the sum or mean of each row, in a column."""
+    if node.operation not in ("sum", "mean") or not node.rolled or not node.params["keepdims"]:
+        return False
+    return len(node.shape) == 2 and node.params["axis"] in (1, -1, (1,), (-1,))
 
 
 def known(node: Node) -> bool:
     """Whether there is a native form of the very operation, not of one with the same name."""
     p = node.primitive
-    return p in WRITTEN or p is total or node.operation in ("where", "matmul", "scatter")
+    if p in WRITTEN or p is total or node.operation in ("where", "matmul"):
+        return True
+    if node.operation == "power":
+        return type(node.args[1]) in (int, float) and node.args[1] in (1, 2, 3)
+    if node.operation in ("scatter", "concatenate"):
+        return joined(node) != []
+    return sums_rows(node) or node.operation == "broadcast_to" or (columns(node) is not None and bool(node.initials))
 
 
-def part_columns(node: Node) -> list[int | None]:
-    """For each operand of a scatter the first of its columns, or None if they are no neighbours."""
-    return [None if n else _first_column(key, node.shape) for key, n in node.params["parts"]]
+def joined(node: Node) -> list[tuple[int, Any]]:
+    """The first column and the operand for each part of a joined array; empty if parts are no neighbours' columns."""
+    if any(type(a) is not Read or not a.node.shape or a.span is not None for a in node.args):
+        return []
+    if node.operation == "concatenate":
+        ends = list(accumulate(a.node.shape[-1] for a in node.args))
+        last = node.params["axis"] in (-1, len(node.shape) - 1)
+        return list(zip([0, *ends], node.args, strict=False)) if last else []
+    if not tiles(node):
+        return []
+    found = [None if n else _first_column(key, node.shape) for key, n in node.params["parts"]]
+    return [] if None in found else list(zip([c or 0 for c in found], node.args, strict=True))
 
 
 # ---------------------------------------------------------------------- choosing

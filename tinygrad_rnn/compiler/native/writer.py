@@ -115,7 +115,8 @@ class Function:
         return self.op(f"load {kind}, ptr {self.op(f'getelementptr i64, ptr {table}, i64 {i}')}, align 8")
 
     # ------------------------------------------------------------------ memory
-    def _mask(self, n: int) -> str:
+    def mask(self, n: int) -> str:
+        """Flags of which the first n are set."""
         return f"<{', '.join(f'i1 {int(i < n)}' for i in range(self.vector.lanes))}>"
 
     def load(self, pointer: str, n: int | None = None) -> str:
@@ -123,7 +124,7 @@ class Function:
         v = self.vector
         if n is None or n == v.lanes:
             return self.op(f"load {v.type}, ptr {pointer}, align {v.size}")
-        values = [pointer, str(v.size), self._mask(n), "zeroinitializer"]
+        values = [pointer, str(v.size), self.mask(n), "zeroinitializer"]
         return self.intrinsic(f"masked.load.{v.suffix}.p0", v.type, ["ptr", "i32", v.flags, v.type], values)
 
     def store(self, value: str, pointer: str, n: int | None = None) -> None:
@@ -132,7 +133,7 @@ class Function:
         if n is None or n == v.lanes:
             self.lines.append(f"  store {v.type} {value}, ptr {pointer}, align {v.size}")
         else:
-            values = [value, pointer, str(v.size), self._mask(n)]
+            values = [value, pointer, str(v.size), self.mask(n)]
             self.intrinsic(f"masked.store.{v.suffix}.p0", "void", [v.type, "ptr", "i32", v.flags], values)
 
     def broadcast(self, pointer: str) -> str:
