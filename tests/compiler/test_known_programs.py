@@ -395,3 +395,42 @@ def test_as_many_sequences_as_states_roll_all_the_same() -> None:
         step({key: np.ones(shape) for key, shape in SHAPES.items()}, np.ones((9, batch, 3)))
         lengths.append(len(step.source.splitlines()))
     assert max(lengths) <= min(lengths) + 1
+
+
+NUMBERS = {
+    "a truth": (True, 1.0),
+    "zeros": (0.0, False),
+    "float64 and float": (np.float64(0.3), 0.3),
+    "float32 and float": (np.float32(0.3), 0.3),
+    "an integer of NumPy's": (np.int64(2), 2),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_equal_parameters_of_other_kinds_are_others(name: str, dtype: Any) -> None:
+    @tg.primitive(vjps=[lambda g, y, x, by: g * (2 if isinstance(by, bool) else 3 if by == 1 else by)])
+    def by_kind(x: Any, by: Any = None) -> Any:
+        return x * (2 if isinstance(by, bool) else 3 if by == 1 else by)
+
+    def loss_fn(p: Any, xs: Any) -> Any:
+        h, loss = np.zeros((2, 4), dtype), 0.0
+        for _, x in tg.steps(xs):
+            z = x @ p + h
+            a, b = (by_kind(z, by=by) for by in NUMBERS[name])
+            h = np.tanh(a - 0.5 * b).astype(dtype)
+            loss = loss + (h * h).sum() + (a * b).astype(np.float64).sum()
+        return loss
+
+    try:
+        rng = np.random.default_rng(0)
+        W, xs = rng.standard_normal((3, 4)).astype(dtype), rng.standard_normal((5, 2, 3)).astype(dtype)
+        given = tg.Tensor(W, requires_grad=True)
+        expected = loss_fn(given, tg.Tensor(xs))
+        expected.backward()
+        loss, grad = tg.compile(loss_fn)(W, xs)
+        assert loss.dtype == expected.dtype
+        np.testing.assert_allclose(loss, expected.item(), rtol=1e-6 if dtype is np.float32 else 1e-12)
+        np.testing.assert_allclose(grad, given.grad, rtol=1e-5 if dtype is np.float32 else 1e-10)
+    finally:
+        del primitives["by_kind"]

@@ -21,6 +21,7 @@ from ..core.seal import SEALED
 from ..core.tensor import Array, Tensor, connect, constant, make_leaf, release
 from ..debug.origin import Origin, assigned_name, line
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
+from .vocabulary import is_given
 
 _TRACKS = 64  # how many sites of the same code are looked through for the neighbour of a new operation
 
@@ -185,7 +186,7 @@ class Tape:
             else:
                 n = ~self._number(self.ops.scalars, (type(x), x or repr(x)), x)  # -0.0 is not 0.0
             args.append(n)
-        params = self._number_of_params(tensor.attrs) if tensor.attrs else 0
+        params = self._number_of_params(primitive, tensor.attrs) if tensor.attrs else 0
         flows, data = tensor.requires_grad, tensor._array
         wanted = tuple([type(x) is Tensor and x.requires_grad for x in inputs])  # a detached operand is another
         flags = self._number(self._flags, (wanted, flows), (wanted, flows))
@@ -240,12 +241,13 @@ class Tape:
             table.append(entry)
         return n
 
-    def _number_of_params(self, values: Mapping[str, Any]) -> int:
+    def _number_of_params(self, primitive: Primitive, values: Mapping[str, Any]) -> int:
         numbers: list[int] = []
-        frozen = _freeze(values, numbers)
+        plain = not is_given(primitive)
+        frozen = _freeze(values, numbers, plain)
         key = ("params", frozen, tuple(numbers))
         n = self._numbered.get(key)
-        return self._number(self.ops.params, key, Params(_plain(values), *key[1:])) if n is None else n
+        return self._number(self.ops.params, key, Params(_kept(values, plain), *key[1:])) if n is None else n
 
     def give_name(self, n: int, name: str | None) -> None:
         self.ops.name_of[n] = self._number(self.ops.names, ("name", name), name) if name else 0
@@ -374,7 +376,7 @@ class Tape:
     def gradient(self, primitive: Primitive, args: Sequence[int], params: Mapping[str, Any]) -> int:
         """The operation that gathers the gradient of what is being differentiated."""
         of, ops = self._of, self.ops
-        number = self._number_of_params(params) if params else 0
+        number = self._number_of_params(primitive, params) if params else 0
         like = self._like(primitive, number, ops.site(of), ops.site(of).scope)
         return self._new(like, args, number, ops.step[of], varies=bool(self._varies[of]))
 
@@ -448,24 +450,30 @@ def _reads_a_row(tensor: Tensor) -> bool:
     return type(key) is int or (type(key) is tuple and any(type(k) is int for k in key))
 
 
-def _freeze(value: Any, numbers: list[int]) -> Any:
-    """A hashable form of parameters with the integers taken out, in order, into `numbers`."""
+def _freeze(value: Any, numbers: list[int], plain: bool) -> Any:
+    """A hashable form of parameters with the integers taken out, in order, into `numbers`.
+
+    If `plain`, NumPy's integers are Python's: as an axis or an index np.int64(1) means 1. To a user's primitive
+    they may be numbers to compute with, which have a dtype.
+    """
     kind = type(value)
     if kind is int:
         numbers.append(value)
         return "#"
     if kind is Slot:
         return value
-    if kind is float:
-        return value or repr(value)  # -0.0 is not 0.0, nor False
+    if kind in (float, complex, bool):
+        return kind.__name__, repr(value)  # -0.0 is not 0.0, and 1.0 is not True
     if kind is slice:
-        return ("slice", *(_freeze(v, numbers) for v in (value.start, value.stop, value.step)))
+        return ("slice", *(_freeze(v, numbers, plain) for v in (value.start, value.stop, value.step)))
     if isinstance(value, (tuple, list)):
-        return (kind.__name__, *(_freeze(v, numbers) for v in value))
+        return (kind.__name__, *(_freeze(v, numbers, plain) for v in value))
     if kind is dict:
-        return tuple((k, _freeze(v, numbers)) for k, v in value.items())
+        return tuple((k, _freeze(v, numbers, plain)) for k, v in value.items())
+    if plain and isinstance(value, (np.integer, np.bool_)):
+        return _freeze(value.item(), numbers, plain)
     if isinstance(value, np.generic):
-        return _freeze(value.item(), numbers)
+        return "number", value.dtype.str, value.tobytes()
     if isinstance(value, np.ndarray):  # by its entries: it may be written to between two steps
         return ("array", value.shape, value.dtype.str, value.tobytes())
     try:
@@ -475,15 +483,15 @@ def _freeze(value: Any, numbers: list[int]) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
-    """Parameters with Python's numbers for NumPy's: np.int64(1) means 1, and is not how the source may write it."""
+def _kept(value: Any, plain: bool) -> Any:
+    """Parameters as they are now, in case an array is written to; see `_freeze` for `plain`."""
     kind = type(value)
-    if isinstance(value, np.generic):
+    if plain and isinstance(value, (np.integer, np.bool_)):
         return value.item()
     if isinstance(value, np.ndarray):
         return value.copy()
     if kind is slice:
-        return slice(_plain(value.start), _plain(value.stop), _plain(value.step))
+        return slice(*(_kept(v, plain) for v in (value.start, value.stop, value.step)))
     if kind is tuple or kind is list:
-        return kind(_plain(v) for v in value)
-    return {k: _plain(v) for k, v in value.items()} if kind is dict else value
+        return kind(_kept(v, plain) for v in value)
+    return {k: _kept(v, plain) for k, v in value.items()} if kind is dict else value
