@@ -42,6 +42,7 @@ def distribute(rolled: Rolled, once: Callable[[Node], bool]) -> Program:
     program.drop_unused()
     program.fold_constants()
     program.single_terms()
+    program.extend_domains()
     program.casts()
     program.running_sums()
     program.flatten_sums()

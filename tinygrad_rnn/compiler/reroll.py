@@ -81,6 +81,8 @@ class _Reroller:
         self.owner: list[Node | None] = [None] * len(self.ops)
         self.members: dict[Node, Array] = {}
         self.misfits: list[tuple[int, str]] = []
+        self.tried: set[tuple[int, int]] = set()  # operations that were tried on a site
+        self.most = 0  # how many operations were rolled at best
         self._candidates(straight)
 
     def rolled(self) -> Rolled:
@@ -90,7 +92,9 @@ class _Reroller:
             if not any(fit.bad for fit in fits.values()):
                 _settle_initials(fits)
             if not any(fit.bad for fit in fits.values()):
-                break
+                if round_number == _MAX_ROUNDS or not self._extend():
+                    break
+                continue
             members, self.members = self.members, {}
             for node, fit in fits.items():
                 self.misfits.extend((int(members[node][t - node.lo]), why) for t, why in fit.bad.items())
@@ -127,6 +131,36 @@ class _Reroller:
                 self.members[node] = run
                 for n in run:
                     self.owner[n] = node
+
+    def _extend(self) -> bool:
+        """Try operations that are left on the node of the same code whose steps they would continue."""
+        alive = self.trace.alive
+        rolled = sum(map(len, self.members.values()))
+        if rolled > self.most:  # what did not fit may fit now
+            self.most = rolled
+            self.tried.clear()
+        left = [n for n in alive[self.step[alive] != NOWHEN].tolist() if self.owner[n] is None]
+        ends: dict[tuple[int, int], list[Node]] = {}
+        for node, run in self.members.items():
+            base = self.ops.site(int(run[0])).base
+            for step in (node.lo - 1, node.hi + 1):
+                ends.setdefault((base, step), []).append(node)
+        extended = False
+        for n in left:
+            step = int(self.step[n])
+            for node in ends.get((self.ops.site(n).base, step), []):
+                if node not in self.members:
+                    continue
+                run = self.members[node]
+                site = int(self.site_of[run[len(run) // 2]])
+                if (n, site) in self.tried:
+                    continue
+                self.tried.add((n, site))
+                del self.members[node]
+                self._unite(np.concatenate([[n], run] if step < node.lo else [run, [n]]))
+                extended = True
+                break
+        return extended
 
     def args(self, n: int) -> list[int]:
         """The operands of an operation, by number."""
@@ -179,9 +213,12 @@ class _Reroller:
             nodes,
             [refer(n) for n in self.trace.results],
             [singles[n] for n in self.trace.inputs],
-            [(self.ops[n], why) for n, why in self.misfits],
+            [(self.ops[n], why) for n, why in dict(reversed(self.misfits)).items() if self.owner[n] is None],
             self.members,
         )
+
+
+_ELSEWHERE = "an operand comes from elsewhere than in other steps"
 
 
 class _Fit:
@@ -226,8 +263,9 @@ class _Fit:
         model = int(column[middle])
         differs = column != model
         role = self._role(model, node.lo + middle)
-        if not differs.any():
+        if not differs.any() or (role is not None and 2 * np.count_nonzero(differs) < len(column)):
             self.args.append((model, None))
+            self.bad.update((node.lo + int(i), _ELSEWHERE) for i in np.flatnonzero(differs))
         elif role is not None:
             source, delay = role
             self.args.append((source, delay))
@@ -241,7 +279,7 @@ class _Fit:
                 if expected[i] == _NOTHING and self._may_start(source, t - delay, x):
                     self.claims.append((source, t - delay, x, t))
                 else:
-                    self.bad[t] = "an operand comes from elsewhere than in other steps"
+                    self.bad[t] = _ELSEWHERE
         else:
             values = [self._constant(x) for x in column.tolist()]
             if all(v is not None and v.shape == np.shape(values[0]) and v.dtype == values[0].dtype for v in values):
@@ -272,7 +310,8 @@ class _Fit:
         """A sum may lack a term at the first or last steps: the term's initial value is then zero."""
         node, rolls = self.node, self.rolls
         sums = [rolls.args(n) for n in self.members]
-        middle = max(range(len(sums)), key=lambda i: (len(sums[i]), -abs(i - len(sums) // 2)))
+        usual = Counter(map(len, sums))
+        middle = max(range(len(sums)), key=lambda i: (usual[len(sums[i])], len(sums[i]), -abs(i - len(sums) // 2)))
         roles = [(x, self._role(x, node.lo + middle)) for x in sums[middle]]
         # A term that is the same tensor at every step is not one step's result at a distance.
         common = Counter(x for terms in sums for x in set(terms))
@@ -319,26 +358,50 @@ def _settle_initials(fits: dict[Node, _Fit]) -> None:
 
 
 def _compress_scatter(node: Node) -> None:
-    """Gradients of rows that were read one after another, or of the rows of a table: one part for all steps."""
-    parts = node.params["parts"]
-    key, n = parts[0]
-    columns = [node.args[j :: n + 1] for j in range(n + 1)]
-    if len(parts) < 3 or any(m != n for _, m in parts) or any(type(r) is not Read or r.at is None for r in node.args):
-        return
-    order = sorted(range(len(parts)), key=lambda i: columns[0][i].at)
-    spans = [list(_spans([column[i] for i in order])) for column in columns]
+    """Gradients of rows that were read one after another, or of the rows of a table: one part for all steps.
+
+    The parts of different nodes take turns; each node's are one part, if they make one.
+    """
+    columns: list[tuple[Any, list[Any]]] = []
+    at = 0
+    for key, n in node.params["parts"]:
+        columns.append((key, node.args[at : at + 1 + n]))
+        at += 1 + n
+    groups: dict[Any, list[tuple[Any, list[Any]]]] = {}
+    for i, (key, operands) in enumerate(columns):
+        stepped = all(type(r) is Read and r.at is not None for r in operands)
+        groups.setdefault((operands[0].node, len(operands)) if stepped else i, []).append((key, operands))
+    merged = [part for group in groups.values() for part in (_one_part(group) or group)]
+    if len(merged) < len(columns):
+        node.params = {**node.params, "parts": tuple((key, len(operands) - 1) for key, operands in merged)}
+        node.args = [a for _, operands in merged for a in operands]
+
+
+def _one_part(group: list[tuple[Any, list[Any]]]) -> list[tuple[Any, list[Any]]] | None:
+    """The parts of one node's steps as one, which has time first."""
+    if len(group) < 3:
+        return None
+    group = sorted(group, key=lambda part: part[1][0].at)
+    spans = [list(_spans(list(column))) for column in zip(*(operands for _, operands in group), strict=True)]
+    keys = [key for key, _ in group]
     if any(len(span) != 1 for span in spans):
-        return
-    rows = [parts[i][0] for i in order]
-    if n == 1 and type(key) is Slot and all(row == key for row in rows):
-        merged: Any = key
-    elif n == 0 and all(type(row) is int for row in rows) and rows == list(range(rows[0], rows[0] + len(rows))):
-        merged = slice(rows[0], rows[0] + len(rows)) if rows[0] >= 0 else None
-    else:
-        return
-    if merged is not None:
-        node.params = {**node.params, "parts": ((merged, n),)}
-        node.args = [span[0] for span in spans]
+        return None
+    operands = [span[0] for span in spans]
+    if len(operands) == 2 and type(keys[0]) is Slot and all(key == keys[0] for key in keys):
+        return [(keys[0], operands)]
+    if len(operands) > 1:
+        return None
+    rows = [key[0] if type(key) is tuple else key for key in keys]
+    rest = [key[1:] if type(key) is tuple else () for key in keys]
+    if any(type(row) is not int or row < 0 for row in rows) or any(each != rest[0] for each in rest):
+        return None
+    slope = rows[1] - rows[0]
+    if slope not in (1, -1) or rows != list(range(rows[0], rows[0] + slope * len(rows), slope)):
+        return None
+    if slope < 0:
+        operands = [Read(operands[0].node, Span(operands[0].when.last, operands[0].when.first))]
+    rows_of_all = slice(min(rows), max(rows) + 1)
+    return [((rows_of_all, *rest[0]) if rest[0] else rows_of_all, operands)]
 
 
 def _compress(args: list[Any], node: Node) -> Iterator[Any]:

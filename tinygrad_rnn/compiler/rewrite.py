@@ -93,6 +93,19 @@ class Rewriter:
 
                 self.replace(through)
 
+    def extend_domains(self) -> None:
+        """An initial value that is what the node itself would compute at that step is one of its steps.
+
+        So it is where two layers start from the same zeros: h_0.T is recorded once, and read by both.
+        """
+        for node in self.nodes:
+            for step in (node.lo - 1, node.hi + 1) if node.rolled else ():
+                start = node.initials.get(step)
+                known = None if start is None else _resolved(start)
+                if known is not None and _computes(node, step, *known):
+                    del node.initials[step]
+                    node.lo, node.hi = min(node.lo, step), max(node.hi, step)
+
     def casts(self) -> None:
         """A mask that is added to, subtracted from or multiplied by numbers need not become numbers first.
 
@@ -273,6 +286,40 @@ class Rewriter:
         node.name = None
         self.nodes.append(node)
         return node
+
+
+def _resolved(read: Read) -> tuple[Node, int | None] | None:
+    """The node and step behind a read of one result, past initial values; None for zeros."""
+    step = read.at
+    if step is None or read.node.lo <= step <= read.node.hi:
+        return read.node, step
+    start = read.node.initials.get(step)
+    return None if start is None else _resolved(start)
+
+
+def _computes(node: Node, step: int, other: Node, at: int | None) -> bool:
+    """Whether a node would compute at that step what another one computes at step `at`."""
+    alike = (node.primitive, node.params, node.shape, node.dtype) == (
+        other.primitive, other.params, other.shape, other.dtype
+    )  # fmt: skip
+    if not alike or node is other or len(node.args) != len(other.args) or any(a for a, _ in node.numbers):
+        return False
+    return node.numbers == other.numbers and all(
+        _operand_at(a, step) == _operand_at(b, at) is not None for a, b in zip(node.args, other.args, strict=True)
+    )
+
+
+def _operand_at(a: Any, step: int | None) -> Any:
+    """What an operand is at one step, for comparison; None if it has nothing there."""
+    if type(a) is not Read:
+        return type(a), repr(a)
+    if a.span is not None:
+        return a
+    if a.delay is None:
+        return _resolved(a)
+    if step is None or not a.node.holds(step - a.delay):
+        return None
+    return _resolved(Read(a.node, At(step - a.delay)))
 
 
 def _inside(node: Node, circle: dict[Node, int], args: Sequence[Any] | None = None) -> tuple[list[Read], list[Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,7 @@ class Tape:
         self._tracks: list[list[list[int]]] = []  # for each base its sites: [last step, visit, site]
         self._step = NOWHEN
         self._visit = 0
+        self._reader: Any = None  # where the operation stands that is being recorded
         self._places: dict[tuple[int, int], tuple[Any, str | None]] = {}
         self._row: tuple[int, Tensor] | None = None
         self._script: Script | None = None  # the one that is being written
@@ -128,16 +130,30 @@ class Tape:
         return array
 
     def constant(self, array: Array) -> int:
+        """A constant: the same memory is the same one, and so are equal small arrays in one place of the code.
+
+        A zero state may be made at every step; but two layers that start from equal zeros keep each their own, or
+        their first steps would be one operation.
+        """
         if (n := self._random.get(id(array), -1)) >= 0:
             return n
         small = array.size <= 256
-        key = ("constant", array.shape, array.dtype.str, array.tobytes() if small else id(array))
-        n = self._numbered.get(key, -1)
+        entries = array.tobytes() if small else b""
+        where = array.__array_interface__["data"][0], array.strides
+        memory = ("constant", array.shape, array.dtype.str, where, entries)
+        n = self._numbered.get(memory, -1)
+        if n < 0 and small:
+            alike = ("constant", array.shape, array.dtype.str, self._reader, entries)
+            n = self._numbered.get(alike, -1)
         if n < 0 or not (small or self.ops.values[n].tobytes() == array.tobytes()):  # it may have been written to
             now = current.get()
-            n = self._numbered[key] = self._new(self._like(None, 0, array, now.scope), (), 0, _when(step_of(now)))
+            n = self._new(self._like(None, 0, array, now.scope), (), 0, _when(step_of(now)))
             self.ops.values[n] = np.array(array)
-            self._alive.append(array)
+            if small:
+                self._numbered[alike] = n
+        if self._numbered.get(memory) != n:
+            self._numbered[memory] = n
+            self._alive.append(array)  # so that no other array is in its memory
         return n
 
     def op_of(self, tensor: Tensor) -> int:
@@ -174,6 +190,8 @@ class Tape:
         inputs, of_tensor, first = tensor.inputs, self._of_tensor, self._first
         args = []
         varies = row = _reads_a_row(tensor)
+        place, name = self._place(tensor.origin) if self._of < 0 else (None, None)
+        self._reader = place, tensor.scope
         for x in inputs:
             if type(x) is Tensor:
                 i = x.index - first
@@ -190,7 +208,6 @@ class Tape:
         flows, data = tensor.requires_grad, tensor._array
         wanted = tuple([type(x) is Tensor and x.requires_grad for x in inputs])  # a detached operand is another
         flags = self._number(self._flags, (wanted, flows), (wanted, flows))
-        place, name = self._place(tensor.origin) if self._of < 0 else (None, None)
         like, before = self._like(primitive, params, data, tensor.scope, place), len(self.ops)
         n = self._write(like, args, params, _when(tensor.step), flags, varies)
         if self._script is not None:
@@ -261,7 +278,7 @@ class Tape:
         if found is None:
             self._alive.append(origin[0])
             at = line(origin)
-            found = self._places[key] = ((at.file, at.number), assigned_name(origin))
+            found = self._places[key] = ((at.file, at.number, _column(origin)), assigned_name(origin))
         return found
 
     def _name_row(self) -> None:
@@ -430,6 +447,13 @@ class Tape:
             self.ops.sites.append(like)
         found[0], found[1] = step, self._visit
         return found[2]
+
+
+def _column(origin: Origin) -> Any:
+    """Where on its line an operation stands; Python 3.11 and later move the offsets of what has run often."""
+    code, offset = origin
+    positions: Any = getattr(code, "co_positions", None)
+    return offset if positions is None else next(islice(positions(), offset // 2, None), None)
 
 
 def _when(step: int | None) -> int:

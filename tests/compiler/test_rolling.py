@@ -1,0 +1,119 @@
+"""What rolls: the source of an ordinary program does not grow with the number of steps, and is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+
+SHAPES = {"W": (3, 4), "R": (4, 4), "b": (4,), "V": (4, 2), "W2": (3, 4), "R2": (4, 4), "R3": (4, 4), "v": (3,)}
+
+
+def leaky(p: Any, xs: Any) -> Any:
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for _, x in tg.steps(xs):
+        h = 0.9 * h + 0.1 * np.tanh(x @ p["W"] + h @ p["R"] + p["b"])
+        loss = loss + (h * h).sum()
+    return loss
+
+
+def squared_error(p: Any, xs: Any) -> Any:
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for t, x in tg.steps(xs):
+        h = np.tanh(x @ p["W"] + h @ p["R"] + p["b"])
+        loss = loss + tg.squared_error(h @ p["V"], xs[t, :, :2])
+    return loss / len(xs)
+
+
+def square(p: Any, xs: Any) -> Any:
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for _, x in tg.steps(xs):
+        h = np.tanh(x @ p["W"] + h @ p["R"] + p["b"])
+        loss = loss + np.mean(np.square(h @ p["V"] - x[:, :2]))
+    return loss / len(xs)
+
+
+def gated(p: Any, xs: Any) -> Any:
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for _, x in tg.steps(xs):
+        z = tg.sigmoid(x @ p["W"] + h @ p["R"] + p["b"])
+        n = np.tanh(x @ p["W2"] + (z * h) @ p["R2"])
+        h = (1 - z) * h + z * n
+        loss = loss + ((h @ p["V"]) ** 2).mean()
+    return loss
+
+
+def moving_average(p: Any, xs: Any) -> Any:
+    m = np.zeros((xs.shape[1], 4))
+    for _, x in tg.steps(xs):
+        m = 0.9 * m + 0.1 * (x @ p["W"])
+    return (m * m).sum()
+
+
+def td_lambda(p: Any, xs: Any) -> Any:
+    values, advantage, loss = xs @ p["v"], np.zeros(xs.shape[1]), 0.0
+    for t, x in tg.steps(xs[:-1], reverse=True):
+        delta = x[:, 0] + 0.9 * values[t + 1] - values[t]
+        advantage = delta + 0.9 * 0.8 * advantage
+        loss = loss + (advantage * advantage).sum()
+    return loss
+
+
+def two_layers(p: Any, xs: Any) -> Any:
+    h1, h2, loss = np.zeros((xs.shape[1], 4)), np.zeros((xs.shape[1], 4)), 0.0
+    for _, x in tg.steps(xs):
+        h1 = np.tanh(x @ p["W"] + h1 @ p["R"])
+        h2 = np.tanh(h1 @ p["R2"] + h2 @ p["R"])
+        loss = loss + (h2 * h2).sum()
+    return loss
+
+
+def leaky_layers(p: Any, xs: Any) -> Any:
+    """Two layers, one after another, by the same line, from equal zeros."""
+
+    def layer(inputs: Any, W: Any, R: Any) -> list[Any]:
+        h: Any = np.zeros((xs.shape[1], 4))
+        states = []
+        for _, x in tg.steps(inputs):
+            h = 0.9 * h + 0.1 * np.tanh(x @ W + h @ R)
+            states.append(h)
+        return states
+
+    return (np.stack(layer(layer(xs, p["W"], p["R"]), p["R2"], p["R3"])) ** 2).mean()
+
+
+LINES: dict[Callable[..., Any], int] = {
+    leaky: 53,
+    squared_error: 48,
+    square: 48,
+    gated: 86,
+    moving_average: 36,
+    td_lambda: 45,
+    two_layers: 66,
+    leaky_layers: 90,
+}
+
+
+@pytest.mark.parametrize("loss_fn", LINES)
+def test_the_source_does_not_grow(loss_fn: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(0)
+    every = {k: rng.standard_normal(shape) / 2 for k, shape in SHAPES.items()}
+    lengths = []
+    for T in (9, 20, 31):  # long enough for Python to specialise the loop's code
+        xs = rng.standard_normal((T, 3, 3))
+        params = {k: tg.Tensor(v, requires_grad=True) for k, v in every.items()}
+        expected = loss_fn(params, tg.Tensor(xs))
+        expected.backward()
+        step = tg.compile(loss_fn)
+        loss, grads = step(every, xs)
+        np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+        for k, tensor in params.items():
+            wanted = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad
+            np.testing.assert_allclose(grads[k], wanted, rtol=1e-9, atol=1e-12)
+        lengths.append(len(step.source.splitlines()))
+    assert len(set(lengths)) == 1
+    assert lengths[0] <= LINES[loss_fn], lengths
