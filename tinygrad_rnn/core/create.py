@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .arguments import shape as checked
 from .tensor import Tensor
 
 Shape = int | Sequence[int]
@@ -14,12 +15,12 @@ Shape = int | Sequence[int]
 
 def zeros(shape: Shape, requires_grad: bool = False, name: str | None = None, dtype: DTypeLike = np.float64) -> Tensor:
     """A leaf of zeros."""
-    return Tensor(np.zeros(shape, dtype), requires_grad, name)
+    return Tensor(np.zeros(checked(shape, "zeros")), requires_grad, name, dtype=dtype)
 
 
 def ones(shape: Shape, requires_grad: bool = False, name: str | None = None, dtype: DTypeLike = np.float64) -> Tensor:
     """A leaf of ones."""
-    return Tensor(np.ones(shape, dtype), requires_grad, name)
+    return Tensor(np.ones(checked(shape, "ones")), requires_grad, name, dtype=dtype)
 
 
 __all__ = ["ones", "zeros"]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import ops
+from ..core import arguments
 from ..core.tensor import Operand, Tensor, raw
 from ..errors import InputError, ShapeError
 from . import init
@@ -52,12 +53,11 @@ class Cell(Module):
         dtype: DTypeLike = np.float64,
         rng: Seed = None,
     ) -> None:
-        if input_size < 1 or hidden_size < 1:
-            raise InputError(
-                f"{type(self).__name__}: got input_size={input_size}, hidden_size={hidden_size}; both must be 1 or more"
-            )
+        caller = type(self).__name__
+        input_size = arguments.whole(input_size, f"{caller}: input_size", 1)
+        hidden_size = arguments.whole(hidden_size, f"{caller}: hidden_size", 1)
         self.input_size, self.hidden_size = input_size, hidden_size
-        rng, bound, rows = np.random.default_rng(rng), 1 / math.sqrt(hidden_size), self.gates * hidden_size
+        rng, bound, rows = arguments.generator(rng, caller), 1 / math.sqrt(hidden_size), self.gates * hidden_size
         self.weight_ih = parameter(init.uniform((rows, input_size), bound, rng), dtype)
         self.weight_hh = parameter(init.uniform((rows, hidden_size), bound, rng), dtype)
         self.bias_ih = parameter(init.uniform((rows,), bound, rng), dtype) if bias else None

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from ..core import arguments
 from ..core.tensor import Array
 from ..errors import InputError, ShapeError
 from .module import Seed
@@ -21,34 +22,36 @@ Shape = tuple[int, ...]
 
 def uniform(shape: Shape, bound: float, rng: Seed = None) -> Array:
     """Evenly from [-bound, bound)."""
-    return np.random.default_rng(rng).uniform(-bound, bound, shape)
+    limit = arguments.real(bound, "uniform: bound", 0)
+    return arguments.generator(rng, "uniform").uniform(-limit, limit, arguments.shape(shape, "uniform"))
 
 
 def normal(shape: Shape, std: float = 1.0, rng: Seed = None) -> Array:
     """From a normal distribution with mean 0."""
-    return std * np.random.default_rng(rng).standard_normal(shape)
+    scale = arguments.real(std, "normal: std", 0)
+    return scale * arguments.generator(rng, "normal").standard_normal(arguments.shape(shape, "normal"))
 
 
 def xavier_uniform(shape: Shape, rng: Seed = None, gain: float = 1.0) -> Array:
     """Variance 2 gain² / (in + out): keeps activations and gradients level (Glorot and Bengio, 2010)."""
     fan_in, fan_out = _fans(shape)
-    return uniform(shape, gain * math.sqrt(6 / (fan_in + fan_out)), rng)
+    return uniform(shape, arguments.real(gain, "init: gain", 0) * math.sqrt(6 / (fan_in + fan_out)), rng)
 
 
 def xavier_normal(shape: Shape, rng: Seed = None, gain: float = 1.0) -> Array:
     """As `xavier_uniform`, from a normal distribution."""
     fan_in, fan_out = _fans(shape)
-    return normal(shape, gain * math.sqrt(2 / (fan_in + fan_out)), rng)
+    return normal(shape, arguments.real(gain, "init: gain", 0) * math.sqrt(2 / (fan_in + fan_out)), rng)
 
 
 def he_uniform(shape: Shape, rng: Seed = None, gain: float = math.sqrt(2)) -> Array:
     """Variance gain² / in: keeps activations level through relu (He et al., 2015)."""
-    return uniform(shape, gain * math.sqrt(3 / _fans(shape)[0]), rng)
+    return uniform(shape, arguments.real(gain, "init: gain", 0) * math.sqrt(3 / _fans(shape)[0]), rng)
 
 
 def he_normal(shape: Shape, rng: Seed = None, gain: float = math.sqrt(2)) -> Array:
     """As `he_uniform`, from a normal distribution."""
-    return normal(shape, gain / math.sqrt(_fans(shape)[0]), rng)
+    return normal(shape, arguments.real(gain, "init: gain", 0) / math.sqrt(_fans(shape)[0]), rng)
 
 
 def orthogonal(shape: Shape, rng: Seed = None, gain: float = 1.0) -> Array:
@@ -59,12 +62,12 @@ def orthogonal(shape: Shape, rng: Seed = None, gain: float = 1.0) -> Array:
     rows, columns = _matrix(shape)
     q, r = np.linalg.qr(normal((max(rows, columns), min(rows, columns)), 1.0, rng))
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
-    return gain * (q if rows >= columns else q.T)
+    return arguments.real(gain, "orthogonal: gain") * (q if rows >= columns else q.T)
 
 
 def identity(shape: Shape, gain: float = 1.0) -> Array:
     """`gain` on the diagonal, zero elsewhere: a relu RNN starts by remembering all (Le et al., 2015)."""
-    return gain * np.eye(*_matrix(shape))
+    return arguments.real(gain, "identity: gain") * np.eye(*_matrix(shape))
 
 
 def spectral_radius(shape: Shape, radius: float, rng: Seed = None) -> Array:
@@ -77,7 +80,7 @@ def spectral_radius(shape: Shape, radius: float, rng: Seed = None) -> Array:
         raise ShapeError(f"spectral_radius: got shape {shape}, expected a square matrix, which has eigenvalues")
     matrix = normal(shape, 1.0, rng)
     largest = float(np.max(np.abs(np.linalg.eigvals(matrix)))) if matrix.size else 1.0
-    return matrix * (radius / largest)
+    return matrix * (arguments.real(radius, "spectral_radius: radius", 0) / largest)
 
 
 def _fans(shape: Shape) -> tuple[int, int]:
@@ -88,9 +91,10 @@ def _fans(shape: Shape) -> tuple[int, int]:
 
 
 def _matrix(shape: Shape) -> tuple[int, int]:
-    if len(shape) != 2:
+    sizes = arguments.shape(shape, "init")
+    if len(sizes) != 2:
         raise ShapeError(f"init: got shape {shape}, expected a matrix (out, in)")
-    return shape[0], shape[1]
+    return sizes[0], sizes[1]
 
 
 __all__ = [

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import ops
+from ..core import arguments
 from ..core.tensor import Operand, Tensor, raw
-from ..errors import InputError, ShapeError
+from ..errors import DTypeError, ShapeError
 from . import init
 from .functional import linear
 from .module import Module, Seed, parameter
@@ -33,9 +34,9 @@ class Linear(Module):
         dtype: DTypeLike = np.float64,
         rng: Seed = None,
     ) -> None:
-        if in_features < 1 or out_features < 1:
-            raise InputError(f"Linear: got {in_features} to {out_features} features; both must be 1 or more")
-        rng, bound = np.random.default_rng(rng), 1 / math.sqrt(in_features)
+        in_features = arguments.whole(in_features, "Linear: in_features", 1)
+        out_features = arguments.whole(out_features, "Linear: out_features", 1)
+        rng, bound = arguments.generator(rng, "Linear"), 1 / math.sqrt(in_features)
         self.weight = parameter(init.uniform((out_features, in_features), bound, rng), dtype)
         self.bias = parameter(init.uniform((out_features,), bound, rng), dtype) if bias else None
 
@@ -61,6 +62,8 @@ class Embedding(Module):
     def __init__(
         self, num_embeddings: int, embedding_dim: int, *, dtype: DTypeLike = np.float64, rng: Seed = None
     ) -> None:
+        arguments.whole(num_embeddings, "Embedding: num_embeddings", 1)
+        arguments.whole(embedding_dim, "Embedding: embedding_dim", 1)
         self.weight = parameter(init.normal((num_embeddings, embedding_dim), 1.0, rng), dtype)
 
     def forward(self, index: Operand) -> Tensor:
@@ -79,7 +82,8 @@ class LayerNorm(Module):
     """
 
     def __init__(self, features: int, eps: float = 1e-5, *, dtype: DTypeLike = np.float64) -> None:
-        self.eps = eps
+        features = arguments.whole(features, "LayerNorm: features", 1)
+        self.eps = arguments.real(eps, "LayerNorm: eps", 0)
         self.weight = parameter(np.ones(features), dtype)
         self.bias = parameter(np.zeros(features), dtype)
 
@@ -100,10 +104,8 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
-        if not 0 <= p < 1:
-            raise InputError(f"Dropout: got p={p}, expected a probability in [0, 1)")
-        self.p = p
-        self.rng = np.random.default_rng(rng)
+        self.p = arguments.probability(p, "Dropout: p")
+        self.rng = arguments.generator(rng, "Dropout")
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.dropout(x, self.p, self.rng) if self.training and self.p > 0 else x
@@ -121,6 +123,9 @@ class Sequential(Module):
     layers: list[Callable[..., Any]]
 
     def __init__(self, *layers: Callable[..., Any]) -> None:
+        for layer in layers:
+            if not callable(layer):
+                raise DTypeError(f"Sequential: got {type(layer).__name__}, expected layers or functions")
         object.__setattr__(self, "layers", list(layers))
         for path, layer in self.children():
             layer.attach(path)

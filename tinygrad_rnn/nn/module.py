@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from ..core import arguments
 from ..core.steps import scope
 from ..core.tensor import Array, Tensor, numeric, raw
 from ..errors import InputError, ShapeError
@@ -177,7 +178,7 @@ def modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
 
 def parameter(array: Array, dtype: DTypeLike) -> Tensor:
     """A leaf that training adjusts."""
-    tensor = Tensor(array, requires_grad=True, dtype=dtype)
+    tensor = Tensor(array, requires_grad=True, dtype=arguments.dtype(dtype, "parameter"))
     tensor.origin = None  # it is named by the module that holds it, not by the variable here
     return tensor
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import ops
+from ..core import arguments
 from ..core.steps import scope, steps
 from ..core.tensor import Array, Operand, Tensor, raw
-from ..errors import DTypeError, InputError, ShapeError
+from ..errors import DTypeError, ShapeError
 from .cells import Cell, GRUCell, LSTMCell, RNNCell, check_input, check_state
 from .module import Module, Seed
 
@@ -55,13 +56,12 @@ class Recurrent(Module):
         rng: Seed = None,
         **cell_options: Any,
     ) -> None:
-        if num_layers < 1:
-            raise InputError(f"{type(self).__name__}: got num_layers={num_layers}, expected 1 or more")
-        if not 0 <= dropout < 1:
-            raise InputError(f"{type(self).__name__}: got dropout={dropout}, expected a probability in [0, 1)")
+        caller = type(self).__name__
+        num_layers = arguments.whole(num_layers, f"{caller}: num_layers", 1)
+        dropout = arguments.probability(dropout, f"{caller}: dropout")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
-        self.rng = np.random.default_rng(rng)
+        self.rng = arguments.generator(rng, caller)
         self.states = self.cell_type.states
         self.cells: dict[str, Cell] = {}
         for layer in range(num_layers):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ...core.arguments import generator
 from ...core.backprop import no_grad
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
@@ -171,7 +172,7 @@ def sample(
             f"sample: got length={length}, temperature={temperature}, prime={prime!r}; expected numbers of 0 or more "
             "and at least one character to start from"
         )
-    rng = np.random.default_rng(rng)
+    rng = generator(rng, "sample")
     written: list[int] = []
     training = model.training
     model.eval()

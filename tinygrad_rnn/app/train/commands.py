@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -15,8 +15,7 @@ from ...errors import InputError
 from ...escape import terminal
 from ..text import read_text
 from .characters import bits_per_character, in_words, sample
-from .model import CELLS
-from .settings import DEFAULTS, OPTIMIZERS, SCHEDULES, TASKS, Settings
+from .settings import CHOICES, DEFAULTS, KINDS, TASKS, Settings
 from .trained import load_model
 from .trainer import Trainer
 
@@ -50,14 +49,6 @@ HELP: dict[str, str] = {
     "dtype": "float32, or float64 for exactness",
 }
 
-CHOICES: dict[str, Any] = {
-    "cell": list(CELLS),
-    "optimizer": list(OPTIMIZERS),
-    "schedule": list(SCHEDULES),
-    "log": ["jsonl", "csv"],
-    "dtype": ["float32", "float64"],
-}
-
 
 def add_commands(subparsers: Any) -> None:
     """Register `train`, `sample` and `eval`; each sets `run`, a function of the parsed arguments."""
@@ -73,7 +64,7 @@ def add_commands(subparsers: Any) -> None:
         train.add_argument(
             f"--{name.replace('_', '-')}",
             type=kind,
-            choices=CHOICES.get(name),
+            choices=list(CHOICES[name]) if name in CHOICES else None,
             default=argparse.SUPPRESS,
             help=HELP[name] + _default(name),
         )
@@ -102,9 +93,7 @@ def add_commands(subparsers: Any) -> None:
 
 def _options() -> dict[str, Any]:
     """The settings that have an option of their own, with the function that reads its text."""
-    kinds = {int: int, float: float, str: str, int | None: int, float | None: float, str | None: str}
-    hints = get_type_hints(Settings)
-    return {f.name: kinds[hints[f.name]] for f in fields(Settings) if f.name not in ("task", "compile")}
+    return {name: kinds[0] for name, kinds in KINDS.items() if name not in ("task", "compile")}
 
 
 def _default(name: str) -> str:

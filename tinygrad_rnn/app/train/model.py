@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ...core.arguments import generator
 from ...core.tensor import Operand, Tensor
 from ...errors import InputError
 from ...nn import GRU, LSTM, RNN, Dropout, Embedding, Linear, Module, Recurrent
@@ -50,7 +51,7 @@ class SequenceModel(Module):
     ) -> None:
         if cell not in CELLS:
             raise InputError(f"cell: got {cell!r}, expected one of {', '.join(CELLS)}")
-        rng = np.random.default_rng(rng)
+        rng = generator(rng, "SequenceModel")
         if embedding:
             self.embed = Embedding(inputs, embedding, dtype=dtype, rng=rng)
         self.rnn = CELLS[cell](embedding or inputs, hidden, layers, dropout=dropout, dtype=dtype, rng=rng)

@@ -9,7 +9,7 @@ import math
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ...errors import InputError, TensorError
 from .characters import Characters
 from .model import SequenceModel
 from .saved import Checkpoint, others
-from .settings import Settings
+from .settings import Settings, is_of_kind
 from .task import Task
 
 FIELDS: dict[str, type] = {
@@ -66,13 +66,6 @@ def _expect(true: object, entry: str, given: object, expected: str) -> None:
         raise _WrongError(f"{entry}: got {given!r:.80}, expected {expected}")
 
 
-def _is(value: object, kind: Any) -> bool:
-    """Whether a value read from JSON is of this kind; True is no number, and a whole number is a float too."""
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-
-
 def _names(entry: str, given: Any, expected: Any) -> None:
     missing, unknown = sorted(set(expected) - set(given)), sorted(set(given) - set(expected))
     if missing:
@@ -82,23 +75,16 @@ def _names(entry: str, given: Any, expected: Any) -> None:
 
 
 def _check_record(record: Any) -> None:
-    _expect(_is(record, dict), "record", record, "entries by name")
+    _expect(is_of_kind(record, dict), "record", record, "entries by name")
     _names("record.", record, FIELDS)
     for name, kind in FIELDS.items():
-        _expect(_is(record[name], kind), f"record.{name}", record[name], f"a value of kind {kind.__name__}")
+        _expect(is_of_kind(record[name], kind), f"record.{name}", record[name], f"a value of kind {kind.__name__}")
     version = record["version"]
     _expect(re.fullmatch(r"\d+(\.\w+)+", version), "record.version", version, "a version, as 0.1.0")
 
 
 def _settings(values: dict[str, Any]) -> Settings:
     _names("settings.", values, [field.name for field in fields(Settings)])
-    for name, hint in get_type_hints(Settings).items():
-        kinds = getattr(hint, "__args__", (hint,))
-        value = values[name]
-        fits = any(value is None if kind is type(None) else _is(value, kind) for kind in kinds)
-        _expect(fits, f"settings.{name}", value, f"{' or '.join(kind.__name__ for kind in kinds)}")
-        if float in kinds and value is not None:
-            _expect(-1e300 < value < 1e300, f"settings.{name}", value, "a finite number")
     try:
         return Settings.from_dict(values)
     except TensorError as error:
@@ -115,9 +101,11 @@ def _task(settings: Settings, record: dict[str, Any]) -> Task | type[Characters]
             raise _WrongError(f"settings: {error}") from error
     _names("task.", record, ("characters", "text"))
     characters, digest = record["characters"], record["text"]
-    ordered = _is(characters, str) and characters and characters == "".join(sorted(set(characters)))
+    ordered = is_of_kind(characters, str) and characters and characters == "".join(sorted(set(characters)))
     _expect(ordered, "task.characters", characters, "each character of the text once, in order")
-    _expect(_is(digest, str) and re.fullmatch("[0-9a-f]{64}", digest), "task.text", digest, "the SHA-256 of the text")
+    _expect(
+        is_of_kind(digest, str) and re.fullmatch("[0-9a-f]{64}", digest), "task.text", digest, "the SHA-256 of the text"
+    )
     return Characters
 
 
@@ -169,10 +157,10 @@ def _check_generators(states: list[Any], n: int) -> None:
     _expect(len(states) == n, "record.generators", len(states), f"{n} of them")
     for i, given in enumerate(states):
         entry = f"record.generators[{i}]"
-        _expect(_is(given, dict), entry, given, "the state of a PCG64")
+        _expect(is_of_kind(given, dict), entry, given, "the state of a PCG64")
         _names(f"{entry}.", given, ("bit_generator", "state", "has_uint32", "uinteger"))
         _expect(given["bit_generator"] == "PCG64", f"{entry}.bit_generator", given["bit_generator"], "PCG64")
-        _expect(_is(given["state"], dict), f"{entry}.state", given["state"], "state and inc")
+        _expect(is_of_kind(given["state"], dict), f"{entry}.state", given["state"], "state and inc")
         _names(f"{entry}.state.", given["state"], ("state", "inc"))
         numbers = {
             "has_uint32": (given["has_uint32"], 2),
@@ -181,7 +169,9 @@ def _check_generators(states: list[Any], n: int) -> None:
             "state.inc": (given["state"]["inc"], 2**128),
         }
         for name, (value, end) in numbers.items():
-            _expect(_is(value, int) and 0 <= value < end, f"{entry}.{name}", value, f"a whole number below {end}")
+            _expect(
+                is_of_kind(value, int) and 0 <= value < end, f"{entry}.{name}", value, f"a whole number below {end}"
+            )
         _expect(given["state"]["inc"] % 2, f"{entry}.state.inc", given["state"]["inc"], "an odd number")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -20,6 +21,20 @@ from .task import Task
 
 LARGEST = 10**8
 """Of sizes: above it NumPy may not even try to make the arrays."""
+
+COUNT = 2**53
+"""Of updates: up to it they are exact as floats."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("batch", "hidden", "layers", "embedding", "k1", "k2"), (1, LARGEST)),
+    "lag": (0, LARGEST),
+    **dict.fromkeys(("steps", "eval_every", "save_every"), (1, COUNT)),
+    **dict.fromkeys(("warmup", "patience"), (0, COUNT)),
+    **dict.fromkeys(("lr", "clip", "clip_value", "weight_decay"), (0, sys.float_info.max)),
+    **dict.fromkeys(("keep", "target"), (-sys.float_info.max, sys.float_info.max)),
+    "seed": (0, math.inf),
+}
+"""The smallest and the largest number of each choice."""
 
 
 @dataclass(frozen=True)
@@ -70,38 +85,21 @@ class Settings:
     """Train with the compiled program of the model; results differ by rounding only."""
 
     def __post_init__(self) -> None:
-        choices: dict[str, Iterable[str]] = {
-            "task": TASKS,
-            "cell": CELLS,
-            "optimizer": OPTIMIZERS,
-            "schedule": SCHEDULES,
-        }
-        for name, known in {**choices, "log": ("jsonl", "csv")}.items():
+        for name, kinds in KINDS.items():
+            value = getattr(self, name)
+            if not any(is_of_kind(value, kind) for kind in kinds):
+                words = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+                raise InputError(f"{name}: got {value!r:.80} of type {type(value).__name__}, expected {words}")
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
-                raise InputError(f"{name}: got {getattr(self, name)!r}, expected one of {', '.join(known)}")
-        for name in ("steps", "batch", "hidden", "layers", "embedding", "k1", "eval_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}: got {getattr(self, name)}, expected 1 or more")
-        sizes = dict.fromkeys(("batch", "hidden", "layers", "embedding", "k1", "k2", "lag"), LARGEST)
-        counts = dict.fromkeys(("steps", "warmup", "patience", "eval_every", "save_every"), 2**53)  # exact as floats
-        for name, largest in {**sizes, **counts}.items():
-            if (getattr(self, name) or 0) > largest:
-                raise InputError(f"{name}: got {getattr(self, name)}, expected at most {largest:,}")
-        for name in ("lr", "warmup", "clip", "clip_value", "weight_decay", "patience", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name}: got {getattr(self, name)}, expected a finite number, 0 or more")
-        if not math.isfinite(self.keep):
-            raise InputError(f"keep: got {self.keep}, expected a finite number")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"got dropout={self.dropout}, expected a probability below 1")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"momentum: got {self.momentum}, expected 0 or more and below 1")
-        if self.target is not None and not math.isfinite(self.target):
-            raise InputError(f"target: got {self.target}, expected a finite score")
-        if self.k2 is not None and self.k2 < 1:
-            raise InputError(f"k2: got {self.k2}, expected 1 or more")
-        if self.dtype not in ("float32", "float64"):
-            raise InputError(f"dtype: got {self.dtype!r}, expected float32 or float64")
+                raise InputError(f"{name}: got {getattr(self, name)!r:.80}, expected one of {', '.join(known)}")
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise InputError(f"{name}: got {value}, expected a finite number, {least:.9g} to {most:,.9g}")
+        for name in ("dropout", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"got {name}={getattr(self, name)}, expected a number of at least 0 and below 1")
 
     @classmethod
     def of(cls, task: str, **choices: Any) -> Settings:
@@ -110,7 +108,9 @@ class Settings:
         Raises:
             InputError: an unknown task or a choice out of range.
         """
-        return cls(**{"task": task, **DEFAULTS.get(task, {}), **choices})
+        own = DEFAULTS.get(task, {}) if isinstance(task, str) else {}
+        cls._refuse_unknown(choices)
+        return cls(**{"task": task, **own, **choices})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name, for JSON."""
@@ -123,10 +123,15 @@ class Settings:
         Raises:
             InputError: names that this version does not know.
         """
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise InputError(f"the checkpoint has settings that are unknown here: {', '.join(sorted(unknown))}")
+        cls._refuse_unknown(values)
         return cls(**values)
+
+    @classmethod
+    def _refuse_unknown(cls, names: Iterable[str]) -> None:
+        unknown = sorted(set(names) - {field.name for field in fields(cls)})
+        if unknown:
+            known = ", ".join(field.name for field in fields(cls))
+            raise InputError(f"settings: {', '.join(unknown)} is unknown here; there are {known}")
 
     def with_steps(self, steps: int) -> Settings:
         """The same run with another number of updates."""
@@ -182,6 +187,19 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """What suits each task; every choice can be overridden."""
 
+KINDS: dict[str, tuple[type, ...]] = {
+    name: getattr(hint, "__args__", (hint,)) for name, hint in get_type_hints(Settings).items()
+}
+"""The types of each choice."""
+
+
+def is_of_kind(value: object, kind: type) -> bool:
+    """Whether a plain value is of a type; True is no number, and a whole number is a float too."""
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
 OPTIMIZERS: dict[str, Callable[[Settings, Any], optim.Optimizer]] = {
     "sgd": lambda s, ps: optim.SGD(ps, s.lr, s.momentum, s.weight_decay),
     "nesterov": lambda s, ps: optim.SGD(ps, s.lr, s.momentum, s.weight_decay, nesterov=True),
@@ -198,4 +216,13 @@ SCHEDULES: dict[str, Callable[[Settings], optim.Schedule]] = {
     "exponential": lambda s: optim.exponential(0.01 ** (1 / s.steps)),
 }
 
-__all__ = ["DEFAULTS", "OPTIMIZERS", "SCHEDULES", "TASKS", "Settings"]
+CHOICES: dict[str, Iterable[str]] = {
+    "task": TASKS,
+    "cell": CELLS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "log": ("jsonl", "csv"),
+    "dtype": ("float32", "float64"),
+}
+
+__all__ = ["CHOICES", "DEFAULTS", "KINDS", "TASKS", "Settings", "is_of_kind"]
