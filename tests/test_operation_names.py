@@ -23,15 +23,30 @@ OTHER_WORDS = {
     "bptt/problem.py": "the losses that have a derivation by hand",
     "bptt/references.py": "the losses that have a derivation by hand",
     "compiler/reference.py": "the losses that have a derivation by hand",
+    "compiler/verify.py": "NumPy's functions in the source that is written",
+    "compiler/vocabulary.py": "NumPy's functions in the source that is written",
+    "core/tensor.py": "functions of the module math",
     "derivatives/checkpoint.py": "a way to choose how many steps to keep",
+    "flow/watch.py": "the entries of a record",
     "nn/cells.py": "the argument nonlinearity= of a layer",
+    "viz/animate.py": "the role of a line of text",
+    "viz/page/explorer.py": "the kind of a cell",
     "viz/render.py": "the program dot",
     "viz/unrolled.py": "the program dot",
 }
 """Where words are compared that happen to be names of operations too."""
 
-CEILING = 148
-"""How many comparisons there are; it goes down only."""
+REASONS = {
+    ("compiler/picture.py", "contract"): "the words for it in a picture of a program: only the compiler makes it",
+    ("compiler/source.py", "cross_entropy_of_classes"): "a short name for a variable of the source",
+    ("compiler/source.py", "cross_entropy_of_logits"): "a short name for a variable of the source",
+    ("compiler/source.py", "getitem"): "a short name for a variable of the source",
+    ("debug/messages.py", "matmul"): "the remedy for shapes that do not fit; this room knows no operations",
+}
+"""The comparisons that stay, 15 at most."""
+
+NATIVE = 44
+"""How many there are in native code besides; it goes down only."""
 
 
 def compared(source: str) -> Iterator[tuple[int, str]]:
@@ -55,12 +70,16 @@ def compared(source: str) -> Iterator[tuple[int, str]]:
 
 def test_names_of_operations_are_not_compared_outside_ops() -> None:
     found = [
-        f"{path.relative_to(PACKAGE)}:{line}: {name}"
+        (path.relative_to(PACKAGE).as_posix(), line, name)
         for path in sorted(PACKAGE.rglob("*.py"))
         if path.parent.name != "ops" and path.relative_to(PACKAGE).as_posix() not in OTHER_WORDS
-        for line, name in compared(path.read_text())
+        for line, name in compared(path.read_text(encoding="utf-8"))
     ]
-    assert len(found) <= CEILING, "\n".join(found)
+    native = [each for each in found if each[0].startswith("compiler/native/")]
+    assert len(native) <= NATIVE, native
+    rest = {(file, name) for file, _, name in found if not file.startswith("compiler/native/")}
+    assert rest == set(REASONS), found
+    assert len(REASONS) <= 15
 
 
 def test_a_comparison_is_found() -> None:

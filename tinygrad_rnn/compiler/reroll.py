@@ -18,6 +18,7 @@ import numpy as np
 
 from ..core.indexing import Slot, scatter
 from ..core.tensor import Array
+from ..ops.indexing import getitem_p
 from .ir import NOW, At, Node, Read, Shift, Span
 from .operations import NOWHEN, Op, total
 from .trace import Trace
@@ -339,7 +340,7 @@ class _Fit:
     def _number(self, column: list[int]) -> None:
         node, middle = self.node, len(column) // 2
         slope = column[middle] - column[middle - 1]
-        if slope not in (-1, 0, 1) or (node.primitive is not None and node.primitive.name != "getitem"):
+        if slope not in (-1, 0, 1) or node.primitive not in (None, getitem_p):
             slope = 0
         start = column[middle] - slope * (node.lo + middle)
         self.numbers.append((slope, start))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core.primitive import Primitive
-from ..ops import add, astype, matmul, multiply, subtract
+from ..ops import add, astype, expand_dims, matmul, multiply, reshape, subtract, transpose
 from ..ops import sum as sum_
 from .ir import NOW, At, Node, Read, Shift, Span
 from .operations import contract, total
@@ -331,10 +331,8 @@ def _inside(node: Node, circle: dict[Node, int], args: Sequence[Any] | None = No
 
 def _transposes(node: Node) -> bool:
     """Whether it swaps the axes of a matrix that does not change with time."""
-    p = node.primitive
     return (
-        p is not None
-        and p.name == "transpose"
+        node.primitive is transpose
         and not node.rolled
         and len(node.shape) == 2
         and (node.params["axes"] in (None, (1, 0), [1, 0]) and node.args[0] == Read(node.args[0].node))
@@ -407,7 +405,7 @@ def _merged(node: Node, first: int, last: int) -> Node | None:
 def _untransposed(ref: Read) -> Read | None:
     """What `ref` is the transpose of, if it is one of a matrix."""
     node = ref.node
-    if node.primitive is None or node.primitive.name != "transpose" or len(node.shape) != 2 or node.initials:
+    if node.primitive is not transpose or len(node.shape) != 2 or node.initials:
         return None
     if node.params["axes"] not in (None, (1, 0), [1, 0]):
         return None
@@ -419,10 +417,10 @@ def _untransposed(ref: Read) -> Read | None:
 
 def _expanded(ref: Any) -> tuple[Read, int] | None:
     """The vector behind a (n, 1) or (1, n) view of it, and which axis was inserted."""
-    if type(ref) is not Read or ref.delay is None or ref.node.primitive is None or ref.node.initials:
+    if type(ref) is not Read or ref.delay is None or ref.node.initials:
         return None
-    node, name = ref.node, ref.node.primitive.name
-    if name not in ("expand_dims", "reshape") or len(node.shape) != 2 or 1 not in node.shape:
+    node = ref.node
+    if node.primitive not in (expand_dims, reshape) or len(node.shape) != 2 or 1 not in node.shape:
         return None
     (x,) = node.args
     if type(x) is not Read or x.delay is None or len(x.node.shape) != 1:

@@ -21,6 +21,8 @@ from ..core.primitive import Primitive
 from ..core.seal import SEALED
 from ..core.tensor import Array, Tensor, connect, constant, make_leaf, release
 from ..debug.origin import Origin, assigned_name, line
+from ..ops import relu, sigmoid, tanh
+from ..ops.indexing import getitem_p
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
 from .vocabulary import is_given
 
@@ -216,7 +218,7 @@ class Tape:
             self.give_name(n, name if tensor._name is None else tensor._name)
             if data.dtype.kind != "f":
                 self._real[n] = data
-            if varies and not self.ops.name_of[n] and primitive.name == "getitem":
+            if varies and not self.ops.name_of[n] and primitive is getitem_p:
                 self._row = n, tensor
         self._is_made_by(tensor, n)
         release(tensor)
@@ -298,7 +300,7 @@ class Tape:
         used = bytearray(len(ops))
         for n in range(len(ops)):
             operands = [a for a in ops.args(n) if a >= 0]
-            if ops.name_of[n] and getattr(ops.site(n).primitive, "name", None) in ("tanh", "sigmoid", "relu"):
+            if ops.name_of[n] and ops.site(n).primitive in (tanh, sigmoid, relu):
                 for a in operands[:1]:
                     self.give_name(a, ops.name(a) or f"z_{ops.name(n)}")  # what gives h is z_h
             if self.flows(n):
@@ -468,7 +470,7 @@ def _dummy(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 def _reads_a_row(tensor: Tensor) -> bool:
     """Whether it is `x[i]` or the like, which usually follows the steps: `xs[t]`."""
-    if tensor.primitive is None or tensor.primitive.name != "getitem":
+    if tensor.primitive is not getitem_p:
         return False
     key = tensor.attrs["key"]
     return type(key) is int or (type(key) is tuple and any(type(k) is int for k in key))

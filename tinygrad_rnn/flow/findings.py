@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.backprop import edge_gradients
 from ..core.tensor import Tensor
+from ..ops import maximum
 from .layout import Layout
 from .reach import Memory, Reach, Thresholds
 from .sweep import ToStates, between
@@ -78,7 +79,7 @@ def _activations(layout: Layout) -> list[Finding]:
     places: dict[tuple[object, str, tuple[float, float]], list[Tensor]] = {}
     for node in between(states, states).values():
         if node.primitive is not None and node.scope == states[0].scope and node.shape == states[-1].shape:
-            bounds = node.primitive.traits.bounds or (-np.inf, 0.0 if node.primitive.name == "maximum" else np.inf)
+            bounds = node.primitive.traits.bounds or (-np.inf, 0.0 if node.primitive is maximum else np.inf)
             gate = bounds == (0, 1) and node.index not in known
             if node.primitive.traits.elementwise and not gate and np.isfinite(bounds).any():
                 places.setdefault((node.origin, node.primitive.name, bounds), []).append(node)

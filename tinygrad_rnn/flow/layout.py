@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core.tensor import Array, Tensor
+from ..ops import add, matmul, multiply, subtract, where
 from .structure import State
 from .sweep import ToStates, between
 
@@ -129,7 +130,7 @@ def _axis(states: list[State]) -> int | None:
 
 
 def _multiplied_from_left(node: Tensor, path: set[int]) -> bool:
-    if node.primitive is None or node.primitive.name != "matmul":
+    if node.primitive is not matmul:
         return False
     left, right = node.inputs
     return _index(right) in path and _index(left) not in path and right.ndim > 1
@@ -198,17 +199,17 @@ def _parts(node: Any, factor: Array, stop: set[int], depth: int = 8) -> Iterator
     if not _flows(node) or node.primitive is None:
         yield _FIXED, np.where(_values(node) == 0, 0.0, factor) if not _flows(node) else factor
         return
-    name, operands = node.primitive.name, node.inputs
+    p, operands = node.primitive, node.inputs
     if node.index in stop or not depth or any(x.shape != node.shape for x in operands if _flows(x)):
         yield node.index, factor
-    elif name in ("add", "subtract"):
+    elif p is add or p is subtract:
         yield from _parts(operands[0], factor, stop, depth - 1)
-        yield from _parts(operands[1], factor if name == "add" else -factor, stop, depth - 1)
-    elif name == "where" and not _flows(operands[0]):
+        yield from _parts(operands[1], factor if p is add else -factor, stop, depth - 1)
+    elif p is where and not _flows(operands[0]):
         chosen = _values(operands[0]).astype(bool)
         yield from _parts(operands[1], factor * chosen, stop, depth - 1)
         yield from _parts(operands[2], factor * ~chosen, stop, depth - 1)
-    elif name == "multiply" and not all(map(_flows, operands)):
+    elif p is multiply and not all(map(_flows, operands)):
         a, b = operands if _flows(operands[0]) else reversed(operands)
         yield from _parts(a, factor * _values(b), stop, depth - 1)
     else:

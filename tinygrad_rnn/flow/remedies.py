@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import nn
 from ..core.tensor import Array, Tensor
-from ..ops import sigmoid
+from ..ops import matmul, sigmoid
 from .gradient_flow import GradientFlow
 from .layout import Layout
 from .measure import measure, seeds_of
@@ -136,7 +136,7 @@ def _products(graph: Structure, layout: Layout) -> dict[int, bool]:
         if index not in reached or node.scope != scope:
             continue
         weights = [base for x in node.inputs if (base := _base(x)) in leaves]
-        if node.primitive is not None and node.primitive.name == "matmul" and weights:
+        if node.primitive is matmul and weights:
             own = any(type(x) is Tensor and x.index in path for x in node.inputs)
             found[weights[0]] = found.get(weights[0], False) or own
         else:
@@ -247,7 +247,7 @@ def _input(state: State, layout: Layout, weights: set[int]) -> Any:
         if node.index in seen or (node.index in own and node is not state[0]) or node.primitive is None:
             continue
         seen.add(node.index)
-        if node.primitive.name == "matmul" and _base(node.inputs[1]) in weights:
+        if node.primitive is matmul and _base(node.inputs[1]) in weights:
             return node.inputs[0]
         stack.extend(x for x in node.inputs if type(x) is Tensor and x.requires_grad)
     return None
