@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,9 @@ class _Time:
         reach = 1
         for node in program.nodes:
             marks.update((node.lo, node.hi, *node.initials))
-            for read in node.reads:
-                marks.update((read.span or ()) if read.at is None else (read.at,))
-                reach = max(reach, abs(read.delay or 0))
+        for read in chain(program.results, *(node.reads for node in program.nodes)):
+            marks.update((read.span or ()) if read.at is None else (read.at,))
+            reach = max(reach, abs(read.delay or 0))
         self.known = sorted(marks)
         self.short: list[int] = []
         for before, mark in zip([self.known[0], *self.known], self.known, strict=False):
