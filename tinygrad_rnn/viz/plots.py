@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
 CREDIT_DECADES = 6.0
+"""A scale of credit never spans more powers of ten, either way."""
 HORIZON = Thresholds().low
 _LIGHT = style.themes["light"]
 _TOTAL, _LAST = "#8A8A8A", "#0072B2"
@@ -45,7 +46,11 @@ def colormap() -> Colormap:
 
 
 def credit(
-    matrix: Array | Diagnosis, ax: Axes | None = None, tokens: Sequence[str] | None = None, title: str | None = None
+    matrix: Array | Diagnosis,
+    ax: Axes | None = None,
+    tokens: Sequence[str] | None = None,
+    title: str | None = None,
+    decades: float | None = None,
 ) -> Axes:
     """How much the loss of each step depends on the state of each step: log10(C[t, k] / C[t, t]).
 
@@ -56,6 +61,7 @@ def credit(
         ax: where to draw; by default a new figure.
         tokens: a text for each step, such as the characters read, written along both axes.
         title: by default the verdict of a diagnosis.
+        decades: powers of ten, either way, that the scale spans; by default as many as the data, 6 at most.
 
     Raises:
         InputError: the matrix does not have two axes.
@@ -66,10 +72,12 @@ def credit(
     ax = _axes(ax, (5.4, 4.8))
     relative = relative_credit(C)
     with np.errstate(all="ignore"):
-        levels = np.clip(np.log10(np.where(relative == 0, 1.0, relative)), -CREDIT_DECADES, CREDIT_DECADES)
+        levels = np.log10(np.where(relative == 0, 1.0, relative))
     levels[~np.isfinite(C)] = np.nan
+    decades = _decades(relative) if decades is None else decades
+    levels = np.clip(levels, -decades, decades)
     cells = np.ones((*C.shape, 4))
-    mapped = colormap()((levels + CREDIT_DECADES) / (2 * CREDIT_DECADES))
+    mapped = colormap()((levels + decades) / (2 * decades))
     cells[relative != 0] = mapped[relative != 0]
     ax.imshow(cells, origin="lower", aspect="auto", interpolation="nearest")
     horizon = _outline(relative >= HORIZON, relative != 0)
@@ -84,7 +92,9 @@ def credit(
         _tokens(ax, tokens, C.shape)
     words = title if title is not None else "" if found is None else found.measured
     ax.set_title(plot_label(_wrapped(words, 46)), fontsize="medium")
-    _colorbar(ax)
+    if len(C) == 1:
+        ax.set_yticks([0])
+    _colorbar(ax, decades)
     return ax
 
 
@@ -97,6 +107,12 @@ def relative_credit(C: Array) -> Array:
         reference[t] = own if own else (row[reached[-1]] if len(reached) else 1.0)
     with np.errstate(all="ignore"):
         return np.asarray(np.where(C == 0, 0.0, C / reference[:, None]))
+
+
+def _decades(relative: Array) -> float:
+    with np.errstate(all="ignore"):
+        levels = np.abs(np.log10(np.where(relative == 0, 1.0, relative)))
+    return min(CREDIT_DECADES, max(1.0, float(np.ceil(np.max(levels, initial=0.0, where=np.isfinite(levels))))))
 
 
 def profile(
@@ -137,18 +153,10 @@ def profile(
         upper.plot(steps, _positive(line), color=_LAST, lw=2, marker="o", ms=3, label="|∂L_T/∂h_k|, the last loss")
     upper.set_yscale("log")
     upper.set_ylabel("gradient norm")
-    upper.legend(fontsize="small", loc="best")
+    _legend(upper, 2)
     upper.set_title(_wrapped("" if found is None else found.measured, 60), fontsize="medium")
     gains = [(record.step, record.gain) for record in records if record.gain is not None]
-    lower.plot(
-        [t for t, _ in gains],
-        [g for _, g in gains],
-        color=_LAST,
-        marker="s",
-        ms=3,
-        lw=1.2,
-        label="gain from k + 1 to k",
-    )
+    top = _gains(lower, gains)
     lower.axhline(1.0, color="black", lw=0.8)
     if W_hh is not None:
         bound = float(np.linalg.norm(np.asarray(getattr(W_hh, "_array", W_hh)), 2))
@@ -159,15 +167,36 @@ def profile(
     lower.set_xlabel("k: time step")
     _whole_steps(lower.xaxis)
     lower.set_ylabel("gain")
-    lower.set_ylim(bottom=0)
-    lower.legend(fontsize="small", loc="best")
+    lower.set_ylim(0, top)
+    _legend(lower, 3)
     return upper, lower
+
+
+def _gains(ax: Axes, gains: Sequence[tuple[int, float]]) -> float:
+    """Draw gains; the y that the axis ends at. A few that are far above all others are arrows with their number."""
+    values = np.array([gain for _, gain in gains])
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return 1.2
+    usual = 3 * float(np.quantile(known, 0.75))
+    top = 1.1 * max(1.0, float(known.max()) if np.sum(known > usual) > 5 else float(known[known <= usual].max()))
+    shown = np.where(values <= top, values, np.nan)
+    steps = [step for step, _ in gains]
+    ax.plot(steps, shown, color=_LAST, marker="s", ms=3, lw=1.2, label="gain from k + 1 to k")
+    for step, gain in gains:
+        if not gain <= top:
+            ax.annotate(
+                f"×{number(gain)}", (step, top), (0, -11), textcoords="offset points", ha="center", fontsize="small"
+            )
+            ax.plot([step], [top * 0.985], color=_LAST, marker="^", ms=6)
+    return top
 
 
 def shares(flow: GradientFlow, ax: Axes | None = None) -> Axes:
     """What each step contributes to each shared weight's gradient: |G_t| as a share of the sum over the steps.
 
-    The legend gives |sum G_t| / sum |G_t|: how much is left after the steps have cancelled each other.
+    The legend gives |sum G_t| / sum |G_t|: how much is left after the steps have cancelled each other. More than
+    eight weights are rows of a heat map.
 
     Raises:
         InputError: the graph has no shared weights.
@@ -177,16 +206,28 @@ def shares(flow: GradientFlow, ax: Axes | None = None) -> Axes:
         raise InputError("shares: no weight is used in several steps; write the loop with tg.steps")
     ax = _axes(ax, (7.0, 3.4))
     steps = flow.structure.steps
-    for at, weight in enumerate(weights):
-        color, mark = _WEIGHTS[at % len(_WEIGHTS)], _MARKS[at % len(_MARKS)]
-        label = f"{plot_label(shorten(weight.name, 14))}: {weight.cancellation:.0%} left"
-        ax.plot(steps, weight.shares, color=color, marker=mark, ms=4 if len(steps) <= 60 else 0, lw=1.2, label=label)
     ax.set_xlabel("t: time step")
+    names = [f"{plot_label(shorten(weight.name, 14))}: {weight.cancellation:.0%} left" for weight in weights]
+    if len(weights) > len(_WEIGHTS):
+        return _as_rows(ax, steps, np.array([weight.shares for weight in weights]), names)
+    for at, weight in enumerate(weights):
+        size = 4 if len(steps) <= 60 else 0
+        ax.plot(steps, weight.shares, color=_WEIGHTS[at], marker=_MARKS[at], ms=size, lw=1.2, label=names[at])
     _whole_steps(ax.xaxis)
     ax.set_ylabel("share of Σ |G_t|")
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter("{x:.0%}")
-    ax.legend(fontsize="small", ncols=2 if len(weights) > 4 else 1)
+    _legend(ax, 3)
+    return ax
+
+
+def _as_rows(ax: Axes, steps: Sequence[int], shares: Array, names: list[str]) -> Axes:
+    """Steps across, a row for each of many weights: more lines than colours tell apart."""
+    extent = (steps[0] - 0.5, steps[-1] + 0.5, len(names) - 0.5, -0.5)
+    image = ax.imshow(shares, aspect="auto", cmap="Blues", vmin=0, extent=extent, interpolation="nearest")
+    ax.set_yticks(range(len(names)), names, fontsize="small")
+    _whole_steps(ax.xaxis)
+    ax.figure.colorbar(image, ax=ax, pad=0.01, format="{x:.0%}", label="share of Σ |G_t|")
     return ax
 
 
@@ -212,7 +253,7 @@ def spectrum(found: Spectrum, ax: Axes | None = None, start: int = 1) -> Axes:
     ax.set_xlabel("t: time step")
     _whole_steps(ax.xaxis)
     ax.set_ylabel("singular values of ∂h_t/∂h_(t−1)")
-    ax.legend(fontsize="small", loc="best")
+    _legend(ax, 2)
     ax.set_title(f"growth in the long run ×{number(found.gain)} a step (Lyapunov)", fontsize="medium")
     return ax
 
@@ -235,10 +276,11 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
     axes = np.asarray(axes)
     if axes.shape != (2, 2):
         raise InputError(f"compare: got axes of shape {axes.shape}, expected (2, 2)")
+    decades = max(_decades(relative_credit(_matrix(each)[0])) for each in (a, b))
     lowest, highest = [], []
     for column, (diagnosis, name) in enumerate(zip((a, b), labels, strict=True)):
         found = diagnosis.layers[0]
-        credit(diagnosis, axes[0, column], title=f"{name}\n{found.measured}")
+        credit(diagnosis, axes[0, column], title=f"{name}\n{found.measured}", decades=decades)
         ax = axes[1, column]
         node, line = _positive(found.total), _positive(found.last)
         ax.plot(node, color=_TOTAL, lw=2, label="|∂L/∂h_k|, all losses")
@@ -255,7 +297,8 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
     if lowest:
         for ax in axes[1]:
             ax.set_ylim(min(lowest) / 2, max(highest) * 2)
-    axes[1, 0].legend(fontsize="small", loc="best")
+    for ax in axes[1]:
+        _legend(ax)
     return axes
 
 
@@ -369,11 +412,19 @@ def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> 
 
 # ---------------------------------------------------------------------- helpers
 def _matrix(matrix: Array | Diagnosis) -> tuple[Array, Layer | None]:
+    """The credit matrix; of a single loss that enters at many steps, one row for each of them."""
     found = matrix.layers[0] if isinstance(matrix, Diagnosis) else None
-    C = np.asarray(found.credit if found is not None else matrix, np.float64)
+    C = np.asarray(matrix, np.float64) if not isinstance(matrix, Diagnosis) else _followed(matrix.layers[0])
     if C.ndim != 2 or not C.size:
         raise InputError(f"credit: got an array of shape {C.shape}, expected (losses, states) as tg.credit gives it")
     return C, found
+
+
+def _followed(layer: Layer) -> Array:
+    if len(layer.losses) > 1 or len(layer.reach.losses) < 2:
+        return np.asarray(layer.credit, np.float64)
+    order = np.argsort(np.argsort([state[0].index for state in layer.states]))
+    return np.array([[norm_of(column) for column in loss.T] for loss in layer.reach.norms])[:, order]
 
 
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
@@ -437,15 +488,28 @@ def _tokens(ax: Axes, tokens: Sequence[str], shape: tuple[int, ...]) -> None:
         ax.set_yticks(range(0, len(words), every), words[::every])
 
 
-def _colorbar(ax: Axes) -> None:
+def _colorbar(ax: Axes, decades: float) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    mappable = ScalarMappable(Normalize(-CREDIT_DECADES, CREDIT_DECADES), colormap())
+    mappable = ScalarMappable(Normalize(-decades, decades), colormap())
     bar = ax.figure.colorbar(mappable, ax=ax, fraction=0.046, pad=0.02)
-    ticks = np.arange(-CREDIT_DECADES, CREDIT_DECADES + 1, 2)
+    ticks = np.arange(-decades, decades + 1, 2 if decades > 3 and decades % 2 == 0 else 1)
     bar.set_ticks(list(ticks), labels=["1" if tick == 0 else f"1e{tick:+.0f}" for tick in ticks])
     bar.set_label("C[t, k] / C[t, t]")
+
+
+def _legend(ax: Axes, columns: int = 1) -> None:
+    """A legend above the data: the axis is made longer until nothing is under it."""
+    entries = len(ax.get_legend_handles_labels()[1])
+    height = 0.75 * ax.get_position().height * ax.figure.bbox.height / ax.figure.dpi  # inches; labels and titles take some
+    room = min(0.6, (0.14 + 0.19 * -(-entries // columns)) / height)
+    low, high = ax.get_ylim()
+    if ax.get_yscale() == "log":
+        ax.set_ylim(low, low * (high / low) ** (1 / (1 - room)))
+    else:
+        ax.set_ylim(low, low + (high - low) / (1 - room))
+    ax.legend(fontsize="small", loc="upper left", ncols=columns)
 
 
 def _wrapped(words: str, length: int) -> str:
