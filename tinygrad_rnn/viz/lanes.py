@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from .diagram import Box, Diagram, Link
@@ -114,51 +114,67 @@ def assign_rows(
     """Assign rows: longest path, the same row for the same state in all lanes, inputs at the bottom."""
     samples = [lanes[steps[0]] for steps in kinds.values()]
     bottom = 1 if any(direction < 0 for lane in samples for _, direction in lane.ports) else 0
-    scopes = _scope_order(samples)
+    below = _scope_order(samples)
     floors = [[bottom] * len(lane.boxes) + [0] * len(lane.ports) for lane in samples]
     align_row: dict[Hashable, int] = {}
     for _ in range(40):
         found = [ranks(floor, lane.edges) for floor, lane in zip(floors, samples, strict=True)]
-        before = [list(floor) for floor in floors]
-        for lane, rows in zip(samples, found, strict=True):
-            for box, row in zip(lane.boxes, rows, strict=False):
-                if box.align is not None and box.kind != "input":
-                    align_row[box.align] = max(align_row.get(box.align, 0), row)
-        highest: dict[Hashable, int] = {}
-        for lane, rows in zip(samples, found, strict=True):
-            for box, row in zip(lane.boxes, rows, strict=False):
-                if box.kind not in ("input", "total", "loss"):
-                    highest["scope", box.scope] = max(highest.get(("scope", box.scope), 0), row)
-            for box, row in zip(lane.boxes, rows, strict=False):
-                if box.align != "total":
-                    highest["total"] = max(highest.get("total", 0), row)
-        for lane, floor in zip(samples, floors, strict=True):
-            for at, box in enumerate(lane.boxes):
-                if box.kind == "input":
-                    continue
-                if box.align is not None:
-                    floor[at] = max(floor[at], align_row[box.align])
-                if box.align == "total":
-                    floor[at] = max(floor[at], highest["total"] + 1)
-                below = scopes.get(box.scope)
-                if below is not None:
-                    floor[at] = max(floor[at], highest.get(("scope", below), 0) + 1)
+        highest = _highest(samples, found, align_row)
+        before = floors
+        floors = [_lifted(*each, align_row, highest, below) for each in zip(samples, floors, strict=True)]
         if floors == before:
             break
     for lane, rows in zip(samples, found, strict=True):
         _raise_sources(lane, rows, bottom)
-    top = max((max(rows[: len(lane.boxes)], default=0) for lane, rows in zip(samples, found, strict=True)), default=0)
-    for lane, rows in zip(samples, found, strict=True):
-        for (_, direction), at in zip(lane.ports, range(len(lane.boxes), len(rows)), strict=True):
-            rows[at] = top + 1 if direction > 0 else 0
-    for steps, rows in zip(kinds.values(), found, strict=True):
+    top = max((row for lane, rows in zip(samples, found, strict=True) for row in rows[: len(lane.boxes)]), default=0)
+    for steps, lane, rows in zip(kinds.values(), samples, found, strict=True):
+        rows[len(lane.boxes) :] = [top + 1 if direction > 0 else 0 for _, direction in lane.ports]
         for step in steps:
             lanes[step].rows = rows
-    for lane in samples:
-        for box, row in zip(lane.boxes, lane.rows, strict=False):
-            if box.align is not None and box.kind != "input":
-                align_row[box.align] = row
+        align_row.update((box.align, row) for box, row in _aligned(lane, rows))
     return align_row
+
+
+def _aligned(lane: LaneContent, rows: list[int]) -> list[tuple[Box, int]]:
+    """The boxes that stand in one row with those of other lanes; inputs stay at the bottom of their own."""
+    return [(b, r) for b, r in zip(lane.boxes, rows, strict=False) if b.align is not None and b.kind != "input"]
+
+
+def _highest(samples: list[LaneContent], found: list[list[int]], align_row: dict[Hashable, int]) -> dict[Hashable, int]:
+    """The highest row of each scope and of all below the running sum; `align_row` is raised to what was found."""
+    highest: dict[Hashable, int] = defaultdict(int)
+    for lane, rows in zip(samples, found, strict=True):
+        for box, row in _aligned(lane, rows):
+            align_row[box.align] = max(align_row.get(box.align, 0), row)
+        for box, row in zip(lane.boxes, rows, strict=False):
+            if box.kind not in ("input", "total", "loss"):
+                highest["scope", box.scope] = max(highest["scope", box.scope], row)
+            if box.align != "total":
+                highest["total"] = max(highest["total"], row)
+    return highest
+
+
+def _lifted(
+    lane: LaneContent,
+    floor: list[int],
+    align_row: dict[Hashable, int],
+    highest: dict[Hashable, int],
+    below: dict[str, str],
+) -> list[int]:
+    """The lowest rows that the boxes of a lane may have, as far as the other lanes are known."""
+    lifted = list(floor)
+    for at, box in enumerate(lane.boxes):
+        if box.kind == "input":
+            continue
+        rows = [floor[at]]
+        if box.align is not None:
+            rows.append(align_row[box.align])
+        if box.align == "total":
+            rows.append(highest["total"] + 1)
+        if box.scope in below:
+            rows.append(highest["scope", below[box.scope]] + 1)
+        lifted[at] = max(rows)
+    return lifted
 
 
 def _raise_sources(lane: LaneContent, rows: list[int], bottom: int) -> None:
@@ -197,37 +213,23 @@ def _scope_order(lanes: list[LaneContent]) -> dict[str, str]:
 
     Scopes that need each other within a step cannot be stacked and are left where they fall.
     """
-    below: dict[str, set[str]] = defaultdict(set)
+    needs: dict[str, set[str]] = defaultdict(set)
     together: dict[str, set[str]] = defaultdict(set)
-    sequence: list[str] = []
     for lane in lanes:
         scopes = dict.fromkeys(box.scope for box in lane.boxes if box.kind not in ("input", "total", "loss"))
         for scope in scopes:
             together[scope].update(scopes)
-            if scope not in sequence:
-                sequence.append(scope)
         for source, target in lane.edges:
-            if source < len(lane.boxes) and target < len(lane.boxes):
+            if max(source, target) < len(lane.boxes):
                 a, b = lane.boxes[source], lane.boxes[target]
                 if a.scope != b.scope and a.kind != "input":
-                    below[b.scope].add(a.scope)
-
-    def reaches(start: str, goal: str) -> bool:
-        seen, stack = {start}, [start]
-        while stack:
-            for other in below[stack.pop()]:
-                if other == goal:
-                    return True
-                if other not in seen:
-                    seen.add(other)
-                    stack.append(other)
-        return False
-
-    if any(reaches(scope, scope) for scope in sequence):
+                    needs[b.scope].add(a.scope)
+    reach = {scope: _reachable(needs, scope) for scope in together}
+    if any(scope in reach[scope] for scope in together):
         return {}
     placed: list[str] = []
-    for scope in sequence:
-        at = next((i for i, other in enumerate(placed) if reaches(other, scope)), len(placed))
+    for scope in together:
+        at = next((i for i, other in enumerate(placed) if scope in reach[other]), len(placed))
         placed.insert(at, scope)
     found: dict[str, str] = {}
     for at, scope in enumerate(placed):
@@ -235,6 +237,18 @@ def _scope_order(lanes: list[LaneContent]) -> dict[str, str]:
         if lower:
             found[scope] = lower[-1]
     return found
+
+
+def _reachable(after: Mapping[str, set[str]], start: str) -> set[str]:
+    """All that can be come to from `start`, and `start` itself only on a circle."""
+    seen: set[str] = set()
+    stack = [start]
+    while stack:
+        for other in after.get(stack.pop(), ()):
+            if other not in seen:
+                seen.add(other)
+                stack.append(other)
+    return seen
 
 
 def lay_out(lanes: dict[int, LaneContent], kinds: dict[Hashable, list[int]], faces: dict[Box, Face]) -> None:
