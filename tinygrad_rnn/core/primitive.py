@@ -95,8 +95,8 @@ class Primitive(Operation):
         wanted = wanted and recording and self.differentiable
         if type(y) is not np.ndarray or y.dtype.kind != "f":
             y = self._numbers(y, wanted)
-        if not self.is_ufunc and any(y is array for array in arrays):
-            y = y.view()  # the operand's own array, such as an identity gives, must stay writeable
+        if not self.is_ufunc:
+            y = _apart(y, arrays)
         frame = _getframe(2)
         name = None
         while id(frame.f_globals) in _transparent and frame.f_back is not None:
@@ -231,6 +231,11 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return explained
+
+
+def _apart(y: Array, arrays: Sequence[Any]) -> Array:
+    """A view in place of an operand's own array, such as an identity gives, which must stay writeable."""
+    return y.view() if any(y is array for array in arrays) else y
 
 
 def _definer(function: Callable[..., Any]) -> tuple[str, str]:

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from types import FrameType
-from typing import Any
+from typing import Any, overload
 
+from ..debug import messages
 from ..debug import origin as _origin
-from ..errors import InputError, ShapeError
 from ..escape import is_plain
 from .context import Context, Tag, context, current
 from .seal import SEALED, Seal
@@ -23,6 +23,14 @@ from .tensor import Array, Tensor, constant, make_leaf, numeric
 
 _YIELDS = CO_GENERATOR | CO_ASYNC_GENERATOR
 """Marks the code of a function whose frame may stand still while its caller goes on."""
+
+
+@overload
+def steps(xs: Tensor | Array, *, reverse: bool = False, start: int = 0) -> Iterator[tuple[int, Tensor]]: ...
+
+
+@overload
+def steps(xs: Sequence[Any], *, reverse: bool = False, start: int = 0) -> Iterator[tuple[int, Any]]: ...
 
 
 def steps(xs: Tensor | Array | Sequence[Any], *, reverse: bool = False, start: int = 0) -> Iterator[tuple[int, Any]]:
@@ -41,7 +49,7 @@ def steps(xs: Tensor | Array | Sequence[Any], *, reverse: bool = False, start: i
         DTypeError: `xs` (or an entry of a list) is not numeric.
     """
     if not isinstance(start, int) or start < 0:
-        raise InputError(f"steps: got start={start!r}, expected the number of the first step, 0 or more")
+        raise messages.no_first_step(start)
     source: Any
     if isinstance(xs, Tensor):
         source, length = xs, xs.shape[0] if xs.ndim else None
@@ -51,7 +59,7 @@ def steps(xs: Tensor | Array | Sequence[Any], *, reverse: bool = False, start: i
         array = numeric(xs, "steps")
         source, length = constant(array, _origin.caller(1)), array.shape[0] if array.ndim else None
     if length is None:
-        raise ShapeError("steps: got a scalar, expected a sequence with time as its first axis")
+        raise messages.no_time_axis("steps")
     numbers = range(length)
     return Steps(source, iter(reversed(numbers) if reverse else numbers), start)
 
@@ -159,9 +167,9 @@ def scope(name: str) -> Iterator[None]:
         InputError: the name is empty, not text, holds control characters, or a `/`, which separates nested scopes.
     """
     if not isinstance(name, str) or not name or "/" in name:
-        raise InputError(f"scope: got {name!r}, expected a name without '/'; nest scopes with nested blocks")
+        raise messages.no_scope(name, "'/'; nest scopes with nested blocks")
     if not is_plain(name):
-        raise InputError(f"scope: got {name!r}, expected a name without line breaks and other control characters")
+        raise messages.no_scope(name, "line breaks and other control characters")
     outer = current.get().scope
     with context(scope=f"{outer}/{name}" if outer else name):
         yield

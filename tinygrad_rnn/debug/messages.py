@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.exceptions import AxisError
 
-from ..errors import DTypeError, GraphError, LinAlgError, ShapeError, TensorError
+from ..errors import DTypeError, GraphError, InputError, LinAlgError, ShapeError, TensorError
 from . import origin
 
 
@@ -311,6 +311,19 @@ def other_gradient(sender: Any, i: int, given: tuple[int, ...], shape: tuple[int
 
 def _operation(result: Any) -> str:
     return result.primitive.name if result is not None and result.primitive is not None else "?"
+
+
+# ---------------------------------------------------------------------- steps and scopes
+def no_first_step(start: Any) -> InputError:
+    return InputError(f"steps: got start={start!r}, expected the number of the first step, 0 or more")
+
+
+def no_time_axis(caller: str) -> ShapeError:
+    return ShapeError(f"{caller}: got a scalar, expected a sequence with time as its first axis")
+
+
+def no_scope(name: Any, without: str) -> InputError:
+    return InputError(f"scope: got {name!r}, expected a name without {without}")
 
 
 # ---------------------------------------------------------------------- indices

@@ -19,7 +19,8 @@ from ..core.context import context, current, next_index, step_of
 from ..core.primitive import primitive, transparent
 from ..core.steps import steps
 from ..core.tensor import Array, Tensor, numeric
-from ..errors import GraphError, InputError, ShapeError
+from ..debug import messages
+from ..errors import GraphError, InputError
 
 
 def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -181,7 +182,7 @@ def checkpoint_steps(
     if not isinstance(xs, (Tensor, list, tuple)):
         xs = numeric(xs, "checkpoint_steps")
     if not isinstance(xs, (list, tuple)) and xs.ndim == 0:
-        raise ShapeError("checkpoint_steps: got a scalar, expected a sequence with time as its first axis")
+        raise messages.no_time_axis("checkpoint_steps")
     length = len(xs)
     size = max(1, math.isqrt(length)) if every == "sqrt" else int(every)
 
