@@ -185,3 +185,50 @@ def test_data_of_every_kind(dtype: str, shape: tuple[int, ...]) -> None:
     assert data.shape == shape
     assert data.flags.writeable
     assert np.array_equal(data, array)
+
+
+# ---------------------------------------------------------------------- random programs
+def program(seed: int) -> tuple[int, int]:
+    """Uses, reads, writes and backward passes at random; how many changes were missed, and how many suspected."""
+    rng = np.random.default_rng(seed)
+    leaves = [tg.Tensor(rng.normal(size=3), requires_grad=i == 0 or bool(rng.integers(2))) for i in range(3)]
+    held: list[Any] = []
+    graphs: list[tuple[tg.Tensor, list[tuple[tg.Tensor, Any]]]] = []
+    missed = suspected = 0
+    for _ in range(30):
+        w, x = (leaves[i] for i in rng.integers(3, size=2))
+        match rng.integers(9):
+            case 0:
+                held.append(w.data)
+            case 1 if held:
+                held.pop(int(rng.integers(len(held))))
+            case 2 if held:
+                held[int(rng.integers(len(held)))][rng.integers(3)] = rng.normal()
+            case 3:
+                w.data[rng.integers(3)] += rng.normal()
+            case 4:
+                array = rng.normal(size=3)
+                w.data = array
+                array[:] = 0.0
+            case 5:
+                with tg.no_grad():
+                    w -= rng.normal()
+            case 6 if graphs:
+                loss, uses = graphs[int(rng.integers(len(graphs)))]
+                changed = any(not np.array_equal(leaf._array, seen) for leaf, seen in uses)
+                try:
+                    loss.backward()
+                except tg.GraphError:
+                    suspected += not changed
+                else:
+                    missed += changed
+            case _:
+                x = x.detach() if rng.integers(2) else x
+                y = (w * x).sum() + (w * w).sum()
+                if y.requires_grad:
+                    graphs.append((y, [(leaf, leaf._array.copy()) for leaf in (w, x)]))
+    return missed, suspected
+
+
+def test_random_programs_hold_no_miss_and_no_false_alarm() -> None:
+    assert [program(seed) for seed in range(150)] == [(0, 0)] * 150
