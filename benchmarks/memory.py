@@ -4,7 +4,7 @@ A recall task: the first of T inputs shows one of four symbols, the others are n
 symbol. Eight ways to begin a cell, four lengths, three seeds; a network has learned if two of three seeds answer 95 %
 of new sequences rightly within the updates. Prints a line for each and how often the verdict was right.
 
-    python benchmarks/memory.py [--updates 300] [--lengths 12 25 50 100]
+    python benchmarks/memory.py [--updates 500] [--lengths 20 40 80 160]
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def batch(T: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     return xs, answers
 
 
-def run(cell: str, T: int, seed: int, updates: int) -> tuple[str, bool, int]:
-    """The verdict at the start, whether it learned, and after how many updates."""
+def run(cell: str, T: int, seed: int, updates: int) -> tuple[str, float, bool, int]:
+    """The verdict at the start, what is left at the largest lag, whether it learned, and after how many updates."""
     kind, options, begin = CELLS[cell]
     rng = np.random.default_rng(seed)
     net = getattr(tg.nn, kind)(SYMBOLS + 1, HIDDEN, **options, rng=rng)
@@ -74,7 +74,8 @@ def run(cell: str, T: int, seed: int, updates: int) -> tuple[str, bool, int]:
     def loss_fn(model: list[tg.nn.Module], xs: tg.Tensor, answers: tg.Tensor) -> tg.Tensor:
         return tg.softmax_cross_entropy(model[1](model[0](xs)[0][-1]), answers)
 
-    verdict = tg.diagnose(loss_fn([net, head], *batch(T, BATCH, rng))).verdict
+    found = tg.diagnose(loss_fn([net, head], *batch(T, BATCH, rng)))
+    verdict, left = found.verdict, found.layers[0].memory.left
     step = tg.compile(loss_fn)
     xs, answers = batch(T, 500, np.random.default_rng(10_000 + seed))
     for update in range(1, updates + 1):
@@ -89,32 +90,29 @@ def run(cell: str, T: int, seed: int, updates: int) -> tuple[str, bool, int]:
             with tg.no_grad():
                 guessed = head(net(xs)[0][-1]).data.argmax(-1)
             if np.mean(guessed == answers) >= 0.95:
-                return verdict, True, update
-    return verdict, False, updates
+                return verdict, left, True, update
+    return verdict, left, False, updates
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Does the verdict at the start foretell learning?")
-    parser.add_argument("--updates", type=int, default=300)
-    parser.add_argument("--lengths", type=int, nargs="+", default=[12, 25, 50, 100])
+    parser.add_argument("--updates", type=int, default=500)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[20, 40, 80, 160])
     options = parser.parse_args()
     right = total = 0
     began = time.process_time()
-    print(f"{'cell':<16}{'T':>5}  {'verdict at the start':<34}{'learned':<9} updates")
+    print(f"{'cell':<16}{'T':>5}  {'verdict at the start':<34}{'left':<9}{'learned':<9} updates")
     for cell in CELLS:
         for T in options.lengths:
             found = [run(cell, T, seed, options.updates) for seed in range(3)]
-            healthy = sum(verdict == "healthy" for verdict, _, _ in found) >= 2
-            learned = sum(did for _, did, _ in found) >= 2
+            healthy = sum(verdict == "healthy" for verdict, *_ in found) >= 2
+            learned = sum(did for _, _, did, _ in found) >= 2
             right, total = right + (healthy == learned), total + 1
-            verdicts = ", ".join(verdict for verdict, _, _ in found)
+            verdicts = ", ".join(verdict for verdict, *_ in found)
             mark = "" if healthy == learned else "  <- not foretold"
-            print(
-                f"{cell:<16}{T:>5}  {verdicts:<34}{'yes' if learned else 'no':<9}",
-                [n for _, _, n in found],
-                mark,
-                flush=True,
-            )
+            left = np.median([left for _, left, _, _ in found])
+            did = "yes" if learned else "no"
+            print(f"{cell:<16}{T:>5}  {verdicts:<34}{left:<9.0e}{did:<9}", [n for *_, n in found], mark, flush=True)
     print(f"foretold {right} of {total}, in {time.process_time() - began:.0f} s of CPU")
 
 

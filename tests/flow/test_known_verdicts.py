@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_nets import CASES, Known, linear, loop, orthogonal, random_weights, squared, weight
+from known_nets import CASES, Known, layer, linear, loop, orthogonal, random_weights, squared, weight
 
 import tinygrad_rnn as tg
 
@@ -72,10 +72,17 @@ def test_padding_does_not_change_a_sequence(kind, bidirectional):
             assert found.gain == pytest.approx(expected.gain, rel=1e-9)
 
 
+def test_two_steps_of_which_the_last_c_is_in_no_use_are_one_layer():
+    net, x = layer("LSTM", T=2, B=2)
+    hs, _ = net.unrolled(x, lengths=[1, 2])
+    (found,) = tg.diagnose(sum(squared(h) for h in hs)).layers
+    assert [len(state) for state in found.states] == [2, 1]
+
+
 def test_a_spectrum_of_a_ragged_batch_leaves_out_what_is_in_no_use():
     hs, _ = tg.nn.LSTM(3, 4, rng=0).unrolled(np.random.default_rng(0).normal(size=(6, 2, 3)), lengths=[6, 3])
-    (layer,) = tg.gradient_flow(sum(squared(h) for h in hs)).structure.layers
-    assert tg.spectrum(layer).jacobians.shape == (4, 2, 8, 8)
+    (states,) = tg.gradient_flow(sum(squared(h) for h in hs)).structure.layers
+    assert tg.spectrum(states).jacobians.shape == (4, 2, 8, 8)
 
 
 def test_the_order_of_the_batch_and_of_the_units_does_not_matter():

@@ -160,12 +160,19 @@ def _rows(
 def _layers(rows: list[list[Tensor]]) -> list[list[State]]:
     """Rows of one scope that run through the same steps; the last tensor of one may be in no use, and missing."""
     together: dict[Hashable, list[list[Tensor]]] = defaultdict(list)
-    for row in rows:
-        together[row[0].scope, row[0].step, row[1].step if len(row) > 1 else None].append(row)
+    for row in sorted(rows, key=len, reverse=True):
+        alike = [key for key, (first, *_) in together.items() if _same_steps(first, row)]
+        together[alike[0] if alike else row[0].index].append(row)
+    groups = [sorted(group, key=lambda row: row[0].index) for group in together.values()]
     return [
         [tuple(row[k] for row in group if k < len(row)) for k in range(max(map(len, group)))]
-        for group in together.values()
+        for group in sorted(groups, key=lambda group: group[0][0].index)
     ]
+
+
+def _same_steps(longer: list[Tensor], row: list[Tensor]) -> bool:
+    pairs = zip(longer[:2], row[:2], strict=False)
+    return longer[0].scope == row[0].scope and all(a.step == b.step for a, b in pairs)
 
 
 def _running_totals(
