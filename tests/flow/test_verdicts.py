@@ -191,3 +191,21 @@ def test_the_loss_alone_tells_of_every_layer(kind):
     assert [one.name for one in found.layers] == [own[0][0].scope for own in layers]
     for one, own in zip(found.layers, layers, strict=True):
         assert str(one) == str(tg.diagnose(loss, own).layers[0])
+
+
+def test_a_loop_of_higher_order_without_steps_ends_in_several_states():
+    W = tg.Tensor(0.5 * np.eye(3), requires_grad=True)
+    hs = [tg.Tensor(np.zeros((2, 3)))] * 3
+    for t in range(20):
+        hs.append(0.1 * (t + 1) + hs[-3] @ W)
+    found = tg.diagnose(sum((h * h).sum() for h in hs[3:]), hs[3:]).layers[0]
+    assert found.reach.layout.farthest == 3
+    assert found.verdict == "vanishing"
+
+
+def test_columns_of_higher_order_are_columns():
+    W, zero = tg.Tensor(0.5 * np.eye(3), requires_grad=True), np.zeros((3, 2))
+    hs = []
+    for t, x in tg.steps(np.ones((20, 3, 2))):
+        hs.append(x + W @ (hs[t - 2] if t > 1 else zero))
+    assert len(tg.diagnose([(h * h).sum() for h in hs], hs).layers[0].sequences) == 2

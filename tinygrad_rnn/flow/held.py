@@ -39,8 +39,11 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
     if len(given) < 2:
         return given
     tensors = [tensor for state in given for tensor in state]
-    leading = {x.index for node in between(tensors, tensors).values() for x in node.inputs if type(x) is Tensor}
+    path = between(tensors, tensors)
+    leading = {x.index for node in path.values() for x in node.inputs if type(x) is Tensor}
     last = max(range(len(given)), key=lambda k: given[k][0].index)
+    end = max((tensor.index for tensor in tensors if tensor.index in leading), default=0)
+    leading |= {index for index in path if index > end}  # the last, of a network of higher order several
     graph = structure(_joined(tensors, loss))
     if all(k == last or any(tensor.index in leading for tensor in state) for k, state in enumerate(given)):
         return _complete(given, graph)
@@ -68,7 +71,7 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
         found.extend(made_from.values())
     if len({state[0].index for state in found}) < len(found):
         raise GraphError(f"{caller}: several of the given tensors are made from the same state; pass one for each step")
-    return found
+    return _complete(found, graph)
 
 
 def _complete(given: list[State], graph: Structure) -> list[State]:

@@ -118,8 +118,8 @@ def _axis(states: list[State]) -> int | None:
         return None
     axis = 0
     if len(states) > 1:
-        tensors = [tensor for state in states[-2:] for tensor in state]
-        path = between(states[-1], states[-2])
+        tensors = [tensor for state in states for tensor in state]
+        path = between(tensors, tensors)
         known = {tensor.index for tensor in tensors} | set(path)
         if any(_multiplied_from_left(node, known) for node in path.values()):
             axis = first[0].ndim - 1
