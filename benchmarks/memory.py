@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=500)
     parser.add_argument("--lengths", type=int, nargs="+", default=[20, 40, 80, 160])
     options = parser.parse_args()
-    right = total = 0
+    outcomes: list[tuple[bool, list[int]]] = []  # healthy, and when each seed has learned (0: never)
     began = time.process_time()
     print(f"{'cell':<16}{'T':>5}  {'verdict at the start':<34}{'left':<9}{'learned':<9} updates")
     for cell in CELLS:
@@ -107,13 +107,16 @@ def main() -> None:
             found = [run(cell, T, seed, options.updates) for seed in range(3)]
             healthy = sum(verdict == "healthy" for verdict, *_ in found) >= 2
             learned = sum(did for _, _, did, _ in found) >= 2
-            right, total = right + (healthy == learned), total + 1
+            outcomes.append((healthy, [n if did else 0 for _, _, did, n in found]))
             verdicts = ", ".join(verdict for verdict, *_ in found)
             mark = "" if healthy == learned else "  <- not foretold"
             left = np.median([left for _, left, _, _ in found])
             did = "yes" if learned else "no"
             print(f"{cell:<16}{T:>5}  {verdicts:<34}{left:<9.0e}{did:<9}", [n for *_, n in found], mark, flush=True)
-    print(f"foretold {right} of {total}, in {time.process_time() - began:.0f} s of CPU")
+    for within in (100, 150, 200, options.updates):
+        right = sum(healthy == (sum(0 < n <= within for n in when) >= 2) for healthy, when in outcomes)
+        print(f"foretold {right} of {len(outcomes)}, what is learned within {within} updates")
+    print(f"{time.process_time() - began:.0f} s of CPU")
 
 
 if __name__ == "__main__":

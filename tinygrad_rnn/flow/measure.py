@@ -11,7 +11,7 @@ from .gradient_flow import GradientFlow
 from .layout import Layout, layout
 from .reach import Memory, Reach, Thresholds, reach
 from .structure import State
-from .sweep import Seed
+from .sweep import Seed, ToStates
 
 
 def seeds_of(flow: GradientFlow, losses: list[Tensor]) -> tuple[list[Seed], list[int | None]]:
@@ -39,10 +39,37 @@ def measure(
         thresholds: of the verdicts.
     """
     shape = layout(sorted(states, key=lambda state: state[0].index), others)
+    if len(seeds) == 1 and steps[0] is None:
+        apart = _by_state(seeds[0], shape)
+        seeds, steps = (list(apart.values()), list(apart)) if len(apart) > 1 else (seeds, steps)
     if len(seeds) == len(states) and None in steps:  # a loss for each step, made after the loop
         steps = sorted(shape.steps)
     found = reach(seeds, steps, shape)
     return shape, found, Memory.of(found.curves().values, thresholds, shape.farthest)
+
+
+def _by_state(seed: Seed, shape: Layout) -> dict[int | None, Seed]:
+    """A loss without steps taken apart by the states that it depends on directly, not through other states."""
+    tensors = [tensor for state in shape.states for tensor in state]
+    ends = {tensor.index for tensor in tensors}
+    direct: set[int] = set()
+    stack = [tensor for tensor, _ in seed]
+    while stack:
+        node = stack.pop()
+        if node.index not in direct and node.primitive is not None:
+            direct.add(node.index)
+            stack.extend(x for x in node.inputs if type(x) is Tensor and node.index not in ends)
+    inner = direct - ends
+    if any(type(x) is Tensor and x.index in inner for tensor in tensors for x in tensor.inputs):
+        return {}  # what a state is made from is also read beside it
+    sweep = ToStates([tensor for tensor, _ in seed], shape.states)
+    sweep.useful &= direct
+    found: dict[int | None, Seed] = {}
+    for k, arrived in sorted(sweep.gradients([seed]).items()):
+        parts = [(tensor, rows.values[0]) for tensor, rows in zip(shape.states[k], arrived, strict=True)]
+        if any(part.any() for _, part in parts):
+            found[shape.steps[k]] = parts
+    return found
 
 
 __all__ = ["measure", "seeds_of"]
