@@ -349,7 +349,8 @@ class _Writer:
         for (shape, dtype, first, chained), lines in alike.items():
             note = "one step" if first is None else "all steps" if first == 0 else "all steps and the initial value"
             note = f"{note}, one after another" if chained else note
-            for group in [[name] for name in lines] if chained else _fitting(lines):
+            alone = chained or not shape  # taken apart, an array of numbers would give numbers
+            for group in [[name] for name in lines] if alone else _fitting(lines):
                 lead = (len(group), *shape) if len(group) > 1 else shape
                 yield f"{', '.join(group)} = empty({self._expr(lead)}, {self._expr(dtype)})", note
         yield from shown
