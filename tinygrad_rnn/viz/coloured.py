@@ -88,7 +88,9 @@ class ColouredText:
             InputError: the ending is another one, or the place cannot be written to.
         """
         place = Path(path)
-        page = f'<!doctype html><meta charset="utf-8"><title>{xml(self.title)}</title>{self.html()}\n'
+        policy = "default-src 'none'; style-src 'unsafe-inline'"
+        head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+        page = f"<!doctype html>{head}<title>{xml(self.title)}</title>{self.html()}\n"
         made = {".svg": self.svg(), ".html": page, ".txt": f"{self}\n"}.get(place.suffix)
         if made is None:
             raise InputError(f"save: got {place.name!r}, expected a name that ends in .svg, .html or .txt")

@@ -262,8 +262,9 @@ class Trainer:
             )
         if self.log is not None:
             return
-        for half_written in self.folder.glob(".*.safetensors.*"):  # what a kill left of a temporary file
-            half_written.unlink(missing_ok=True)
+        for pattern in (".*.safetensors.*", ".log.*.*"):  # what a kill left of a temporary file
+            for half_written in self.folder.glob(pattern):
+                half_written.unlink(missing_ok=True)
         self.log = Log(self.folder, self.settings.log, upto=self.step)
         if self.step == 0:
             self.save()
