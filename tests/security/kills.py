@@ -1,8 +1,8 @@
 """Training runs that are stopped within the calls by which they write files; run by `test_kills.py`.
 
 `python kills.py WORK KIND KILLS` forks a run for each of KILLS phases, spread over all: a phase is the moment before or
-after an open, fsync, rename, removal or mkdir. There the run is killed (KIND is "kill"), or the system refuses from then
-on (the name of an error, "memory", or "removed", which takes the folder away). Then the run is continued, undisturbed.
+after an open, fsync, rename, removal or mkdir. There the run is killed (KIND is "kill"), or the system refuses from
+then on (the name of an error, "memory", or "removed", which takes the folder away). Then it is continued.
 Each line printed names a phase and what is wrong there.
 """
 
