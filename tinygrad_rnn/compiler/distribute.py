@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from .algebra import factor, simplify
 from .ir import Loop, Node, Part, Program, Read
 from .reroll import Rolled
 from .rewrite import Rewriter
@@ -45,12 +46,15 @@ def distribute(rolled: Rolled, once: Callable[[Node], bool]) -> Program:
     program.extend_domains()
     program.casts()
     program.running_sums()
+    simplify(program)
     program.flatten_sums()
     program.sums_over_time()
+    program.drop_unused()
     program.transposes()
     program.same_sums()
     program.drop_unused()
     circles = _circles(program.nodes)
+    factor(program, circles)
     program.sum_beforehand(circles)
     program.multiply_beforehand(circles)
     program.drop_unused()

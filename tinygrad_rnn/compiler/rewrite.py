@@ -299,10 +299,14 @@ def _resolved(read: Read) -> tuple[Node, int | None] | None:
 
 def _computes(node: Node, step: int, other: Node, at: int | None) -> bool:
     """Whether a node would compute at that step what another one computes at step `at`."""
-    alike = (node.primitive, node.params, node.shape, node.dtype) == (
-        other.primitive, other.params, other.shape, other.dtype
-    )  # fmt: skip
-    if not alike or node is other or len(node.args) != len(other.args) or any(a for a, _ in node.numbers):
+    alike = (node.primitive, node.shape, node.dtype) == (other.primitive, other.shape, other.dtype)
+    if (
+        not alike
+        or node.params is not other.params
+        or node is other
+        or len(node.args) != len(other.args)
+        or any(a for a, _ in node.numbers)
+    ):
         return False
     return node.numbers == other.numbers and all(
         _operand_at(a, step) == _operand_at(b, at) is not None for a, b in zip(node.args, other.args, strict=True)
