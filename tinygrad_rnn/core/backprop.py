@@ -249,31 +249,37 @@ class Arrays:
         self.watch = current.get().watch
 
     def add(self, tensor: Tensor, message: Any, sender: Tensor | None = None, i: int = 0) -> None:
-        index, data = tensor.index, tensor._array
-        if type(message) is ThroughWeight:
-            message = self.carrier.through(message)
-        if type(message) is not np.ndarray or message.shape != data.shape or message.dtype is not data.dtype:
-            if self._waits(tensor, message):
-                return
-            message = fit(message, tensor, sender, i)
-        held = self.pending.get(index)
-        if held is None and type(message) is not Patch:
-            self.pending[index] = message
-        elif type(message) is Patch:
-            if held is None:
-                held = np.zeros(data.shape, data.dtype)
-            elif index not in self.owned:
-                held = np.array(held)
-            message.add_to(held)
-            self.pending[index] = held
-            self.owned.add(index)
-        elif index in self.owned:
-            held += message
+        index, data, kind = tensor.index, tensor._array, type(message)
+        if kind is Patch:
+            self._add_patch(tensor, message)
         else:
-            self.pending[index] = np.asarray(held + message)  # of 0-d arrays NumPy makes a scalar
-            self.owned.add(index)
+            if kind is ThroughWeight:
+                message = self.carrier.through(message)
+            if type(message) is not np.ndarray or message.shape != data.shape or message.dtype is not data.dtype:
+                if self._waits(tensor, message):
+                    return
+                message = fit(message, tensor, sender, i)
+            held = self.pending.get(index)
+            if held is None:
+                self.pending[index] = message
+            elif index in self.owned:
+                held += message
+            else:
+                self.pending[index] = np.asarray(held + message)  # of 0-d arrays NumPy makes a scalar
+                self.owned.add(index)
         if self.watch is not None:
             observe(self.watch, message, sender)
+
+    def _add_patch(self, tensor: Tensor, patch: Patch) -> None:
+        index, data = tensor.index, tensor._array
+        held = self.pending.get(index)
+        if held is None:
+            held = np.zeros(data.shape, data.dtype)
+        elif index not in self.owned:
+            held = np.array(held)
+        patch.add_to(held)
+        self.pending[index] = held
+        self.owned.add(index)
 
     def take(self, tensor: Tensor) -> Array:
         if tensor.primitive is None:
