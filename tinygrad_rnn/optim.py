@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -43,8 +44,8 @@ class Optimizer:
             if not isinstance(p, Tensor) or not p.requires_grad or not p.is_leaf:
                 raise InputError(f"{type(self).__name__}: {p!r:.60} is not a leaf tensor with requires_grad=True")
         for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not value >= 0:
-                raise InputError(f"{type(self).__name__}: got {name}={value}, expected 0 or more")
+            if not isinstance(value, Real) or not value >= 0:
+                raise InputError(f"{type(self).__name__}: got {name}={value!r}, expected a number, 0 or more")
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = 0

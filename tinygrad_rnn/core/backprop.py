@@ -88,7 +88,7 @@ def grad(
         raise messages.one_seed_each(len(given), len(outputs))
     for each in targets:
         if not isinstance(each, Tensor):
-            raise messages.no_input(each)
+            raise messages.no_input("grad", each)
         if not each.requires_grad:
             raise messages.no_gradient_wanted(each)
     seeds = [seed_of(o, g, "grad", create_graph) for o, g in zip(outputs, given, strict=True)]

@@ -265,8 +265,10 @@ def one_seed_each(given: int, outputs: int) -> ShapeError:
     return ShapeError(f"grad: got {given} grad_output for {outputs} outputs, expected one each")
 
 
-def no_input(value: Any) -> GraphError:
-    return GraphError(f"grad: got {type(value).__name__} among the inputs, expected tensors that require a gradient")
+def no_input(caller: str, value: Any) -> GraphError:
+    return GraphError(
+        f"{caller}: got {type(value).__name__} among the inputs, expected tensors that require a gradient"
+    )
 
 
 def no_gradient_wanted(tensor: Any) -> GraphError:

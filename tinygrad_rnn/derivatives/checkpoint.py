@@ -34,9 +34,12 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
         fn: gives a tensor, or a tuple or list of tensors of one dtype; it must compute the same each time.
 
     Raises:
-        InputError: `fn` gives something else than tensors.
+        InputError: `fn` is no function, or gives something else than tensors.
         GraphError: in backward, `fn` gave other values than the first time.
     """
+
+    if not callable(fn):
+        raise InputError(f"checkpoint: got {type(fn).__name__}, expected a function, as in checkpoint(fn)(*args)")
 
     @wraps(fn)
     def run(*args: Any, **kwargs: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..core.backprop import grad
 from ..core.tensor import Tensor, numeric, raw
+from ..debug import messages
 from ..errors import ShapeError
 
 
@@ -30,7 +31,7 @@ def jacobian(output: Tensor, inputs: Tensor | Sequence[Tensor], create_graph: bo
     Raises:
         GraphError: `output` has no graph, or an input does not require a gradient.
     """
-    targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    targets = _listed(inputs)
     shape, dtype = np.shape(raw(output)), getattr(output, "dtype", None)
     rows = []
     for i in np.ndindex(shape):
@@ -89,9 +90,16 @@ def _push(gradients: list[Tensor], directions: list[Any], targets: list[Tensor],
     return grad([g for g, _ in pairs], targets, create_graph, [v for _, v in pairs])
 
 
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, Tensor) else [value]
+
+
 def _pairs(caller: str, inputs: Tensor | Sequence[Tensor], vectors: Any) -> tuple[list[Tensor], list[Any]]:
-    targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    given: list[ArrayLike | Tensor] = [vectors] if isinstance(inputs, Tensor) else list(vectors)
+    targets = _listed(inputs)
+    given: list[ArrayLike | Tensor] = [vectors] if isinstance(inputs, Tensor) else _listed(vectors)
+    for target in targets:
+        if not isinstance(target, Tensor):
+            raise messages.no_input(caller, target)
     if len(given) != len(targets):
         raise ShapeError(f"{caller}: got {len(given)} vectors for {len(targets)} inputs, expected one each")
     checked = [v if isinstance(v, Tensor) else numeric(v, caller) for v in given]
