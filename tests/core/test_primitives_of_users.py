@@ -85,3 +85,27 @@ def test_a_notebooks_cell_may_be_run_again() -> None:
         exec(cell, room | {"__name__": "elsewhere"})
     with pytest.raises(tg.TensorError, match="a primitive named 'tanh' already"):
         tg.primitive(np.tanh, vjps=[lambda g, y, x: g])
+
+
+def test_a_function_cannot_write_into_its_operands() -> None:
+    @tg.primitive(vjps=[lambda g, y, x: g])
+    def grows(x: Any) -> Any:
+        x += 1.0
+        return x
+
+    @tg.primitive(vjps=lambda g, y, xs: [g] * len(xs))
+    def grows_all(xs: Any) -> Any:
+        xs[0][:] = 0.0
+        return xs[0] + xs[1]
+
+    w = tg.Tensor([1.0, 2.0], requires_grad=True)
+    loss = (w * w).sum()
+    for call in (lambda: grows(w), lambda: grows_all([w, w])):
+        with pytest.raises(tg.TensorError, match=r"grows\w*: its function writes into an operand"):
+            call()
+    loss.backward()
+    assert np.array_equal(w.grad, [2.0, 4.0])
+    same = tg.primitive(vjps=[lambda g, y, x: g], name="same")(lambda x: x)
+    assert np.array_equal(same(w).data, w.data)
+    w.data[0] = 5.0
+    assert w.data.flags.writeable

@@ -23,6 +23,7 @@ class Operation:
 
     Attributes:
         function: what computes the output from arrays, and parameters by keyword.
+        compute: the same; a user's function is given arrays that it cannot write into.
         vjps: one rule `(g, y, *inputs, **attrs) -> gradient` per operand, or None where an operand has
             no gradient.
         variadic: where the operands come as one sequence, one rule `(g, y, inputs, **attrs) -> gradients` for all.
@@ -65,6 +66,7 @@ class Operation:
         self.vjps: tuple[Vjp | None, ...] = ()
         if not callable(vjps):
             self.vjps = tuple(None if vjp is None else self._guarded(vjp, i) for i, vjp in enumerate(vjps))
+        self.compute: Callable[..., Any] = function if self.is_ufunc or _is_ours(function) else self._reading(function)
         self.differentiable = self.variadic is not None or any(vjp is not None for vjp in self.vjps)
 
     def __repr__(self) -> str:
@@ -95,9 +97,25 @@ class Operation:
             return f"{self.name}({', '.join('ab'[: self.arity] if self.arity != 1 else 'x')})"
         return usage(self.name, self.function)
 
+    def _reading(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A user's function that cannot write into its operands, such as weights."""
+
+        @wraps(function)
+        def reading(*arrays: Any, **attrs: Any) -> Any:
+            try:
+                if self.arity is None:
+                    return function([_read_only(x) for x in arrays[0]], **attrs)
+                return function(*map(_read_only, arrays), **attrs)
+            except ValueError as error:
+                if "read-only" not in str(error):
+                    raise
+                raise messages.function_writes(self) from error
+
+        return reading
+
     def _guarded(self, rule: Vjp, i: int | None) -> Vjp:
         """A user's rule, checked; it cannot write into `g`, as other branches of the graph read the same array."""
-        if (getattr(rule, "__module__", None) or "").startswith(_PACKAGE):
+        if _is_ours(rule):
             return rule
         operands = 1 if self.arity is None else self.arity
         try:
@@ -111,16 +129,25 @@ class Operation:
         def guarded(g: Any, *args: Any, **attrs: Any) -> Any:
             if type(g) is not np.ndarray:
                 return rule(g, *args, **attrs)
-            g = g.view()
-            g.setflags(write=False)
             try:
-                return rule(g, *args, **attrs)
+                return rule(_read_only(g), *args, **attrs)
             except ValueError as error:
                 if "read-only" not in str(error):
                     raise
                 raise messages.rule_writes(self) from error
 
         return guarded
+
+
+def _is_ours(function: Callable[..., Any]) -> bool:
+    return (getattr(function, "__module__", None) or "").startswith(_PACKAGE)
+
+
+def _read_only(x: Any) -> Any:
+    if type(x) is np.ndarray:
+        x = x.view()
+        x.setflags(write=False)
+    return x
 
 
 def usage(name: str, function: Callable[..., Any]) -> str:

@@ -81,9 +81,9 @@ class Primitive(Operation):
             operands, arrays, found, wanted = self._accept(operands)
         try:
             if self.variadic is not None:
-                y = self.function(arrays, **attrs)
+                y = self.compute(arrays, **attrs)
             else:
-                y = self.function(*arrays, **attrs) if attrs else self.function(*arrays)
+                y = self.compute(*arrays, **attrs) if attrs else self.compute(*arrays)
         except TensorError:
             raise
         except Exception as error:

@@ -163,6 +163,13 @@ def rule_writes(operation: Any) -> TensorError:
     )
 
 
+def function_writes(operation: Any) -> TensorError:
+    return TensorError(
+        f"{operation.name}: its function writes into an operand, which other operations and the backward pass read; "
+        "compute a new array, or copy it first, as in x = np.array(x)"
+    )
+
+
 def no_sequence(operation: Any, args: Sequence[Any]) -> DTypeError:
     given = type(args[0]).__name__ if args else "nothing"
     return DTypeError(f"{operation.name}: got {given}, expected a list of tensors or arrays as first argument")
