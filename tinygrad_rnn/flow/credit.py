@@ -1,4 +1,4 @@
-"""Who is to thank or to blame: the gradient of each step's loss with respect to each step's state."""
+"""Credit assignment through time: the gradient of each step's loss with respect to each step's state."""
 
 from __future__ import annotations
 

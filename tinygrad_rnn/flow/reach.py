@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.tensor import Array
+from ..errors import InputError
 from .layout import Layout
 from .sweep import Seed, ToStates
 
@@ -42,6 +43,10 @@ class Thresholds:
     """A gradient that grows to more than this explodes."""
     lags: int = 10
     """Fewer lags than this, with neither of both within them, are too short to tell."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low < 1 < self.high or self.lags < 1:
+            raise InputError(f"got {self}, expected low between 0 and 1, high above 1 and at least 1 lag")
 
 
 class Curves(NamedTuple):

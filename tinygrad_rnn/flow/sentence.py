@@ -19,7 +19,7 @@ def in_words(verdict: str, memory: Memory, thresholds: Thresholds, steady: bool)
     """The numbers behind a verdict; no mean of steps that are not alike (`steady`)."""
     if not memory.lags:
         return "there is no step before it to look back to"
-    low, high = f"less than {100 * thresholds.low:g} %", f"more than {thresholds.high:g} times as much"
+    low, high = f"less than {100 * thresholds.low:g}%", f"more than {thresholds.high:g} times as much"
     if verdict == "weak":
         stays = f"{_amount(memory.left)} at the largest lag, {memory.lags}, gain {memory.gain:.2f} a step"
         return f"{low} is left from lag {memory.horizon} on{_spread(memory)}, but there it stays: {stays}"
