@@ -154,6 +154,18 @@ for T in (100, 200, 400):
     known(f"latch, tanh(2 h), T = {T}", "vanishing", "saturated", "change")(lambda T=T: doubled(T))
 
 
+@known("a matrix whose transient grows, then nothing is left", "exploding")
+def _() -> Made:
+    W = weight(5 * np.diag(np.ones(5), 1))
+    return loop(60, lambda t, x, h, hs: x + h @ W, H=6)
+
+
+@known("a defective matrix: 0.5 a step after a transient", "vanishing")
+def _() -> Made:
+    W = weight(0.5 * np.eye(4) + 0.2 * np.diag(np.ones(3), 1))
+    return loop(60, lambda t, x, h, hs: x + h @ W)
+
+
 # ------------------------------------------------------------------ tanh and relu
 for r, T, verdict in ((0.5, 40, "vanishing"), (0.9, 100, "vanishing"), (1.0, 40, "healthy")):
 

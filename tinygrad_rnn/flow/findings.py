@@ -122,6 +122,13 @@ def _changes(reach: Reach, thresholds: Thresholds) -> list[Finding]:
         rest = _short(float(np.exp(np.median(logs[usual]))))
         words = f"one step alone does it: {where}" if len(jumps) == 1 else f"{len(jumps)} steps alone do it: {where}"
         return [Finding("jump", float(np.exp(logs[jumps[0]])), f"{words}; the others x{rest}")]
+    # How a gradient begins is no change along the sequence: compare steps at the same few lags, where all are known.
+    near = max(10, 2 * len(steps) // max(1, len(reach.losses)))
+    with np.errstate(all="ignore"):
+        logs = np.log(np.maximum(reach.gains(near), 1e-300))[: max(0, len(steps) - 1 - near)]
+    usual = np.flatnonzero(np.isfinite(logs))
+    if len(usual) < 10:
+        return []
     sums, n = np.concatenate([[0.0], np.cumsum(logs[usual])]), np.arange(1, len(usual))
     with np.errstate(all="ignore"):
         first, last = sums[1:-1] / n, (sums[-1] - sums[1:-1]) / (len(usual) - n)

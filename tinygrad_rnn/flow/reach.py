@@ -105,10 +105,13 @@ class Reach:
             return np.zeros(len(self.layout.states))
         return np.asarray(np.sqrt(np.square(self.norms[np.argmax(self.own)]).sum(0)))
 
-    def gains(self) -> Array:
+    def gains(self, lags: int | None = None) -> Array:
         """(K - 1,): by how much a gradient changes from state k + 1 to state k, the median over losses and sequences.
 
         nan where no gradient arrives, or where nothing is computed from one state to the next.
+
+        Args:
+            lags: count a loss up to so many lags from its own state; by default all.
         """
         before, after = self.norms[..., :-1], self.norms[..., 1:]
         starts, moved = self.layout.starts, self.layout.moved
@@ -119,6 +122,9 @@ class Reach:
             & moved[:, 1:]
             & (starts[1:] <= np.arange(len(starts) - 1))
         )
+        if lags is not None:
+            lag = self.own[:, None, None] - np.arange(1, len(starts))
+            known &= (lag >= 0) & (lag < lags)
         with np.errstate(all="ignore"):
             ratio = np.where(known, before / after, np.nan)
         return _median(ratio.reshape(len(ratio) * ratio.shape[1], -1))

@@ -39,6 +39,8 @@ def in_words(verdict: str, memory: Memory, thresholds: Thresholds, steady: bool)
         words.append(f"{low} is left from lag {memory.horizon} on{_spread(memory)}")
     if memory.rise is not None:
         words.append(f"{high} from lag {memory.rise} on")
+    if (verdict == "exploding" and memory.left < 1) or (verdict == "vanishing" and memory.left >= thresholds.low):
+        words.append(f"but {_amount(memory.left)} at the largest lag, {memory.lags}")
     if verdict in ("healthy", "too short to tell"):
         words.append(f"{_amount(memory.left)} at the largest lag, {memory.lags}")
         if steady and ends(memory):
