@@ -67,9 +67,9 @@ def _spread(memory: Memory) -> str:
 def _amount(left: float) -> str:
     if left >= 1.005:
         return f"{left:.2f} times as much" if left < 10 else f"{left:.3g} times as much"
-    return (
-        f"{left:.0%} is left" if left >= 0.1 else f"{left:.1%} is left" if left >= 1e-3 else f"{left:.0e} of it is left"
-    )
+    if left < 1e-3:
+        return f"{left:.0e} of it is left" if left else "nothing is left"
+    return f"{left:.0%} is left" if left >= 0.1 else f"{left:.1%} is left"
 
 
 def advice(verdict: str, memory: Memory, found: Sequence[Finding], broken: bool) -> str:
