@@ -75,11 +75,6 @@ def dot_string(text: str) -> str:
     return f'"{text}"'
 
 
-def dot_html(text: str) -> str:
-    """A piece of text in an HTML-like label of DOT, where a backslash is still read."""
-    return xml(text).replace("\\", "&#92;&#92;")
-
-
 def preformatted(text: str) -> str:
     """A notebook: lines as a terminal shows them, no wider than its cell, in the colours of its page."""
     return f'<pre style="{_BLOCK}">{xml(text)}</pre>'

@@ -248,9 +248,11 @@ def test_every_exit_is_sound(name: str) -> None:
     word = escape.identifier(name)
     assert word.isidentifier()
     exec(f"{word} = 1  # {escape.comment(name)}", {})
-    for leave in (escape.comment, escape.terminal, escape.xml, escape.dot_html, escape.dot_string, escape.plot_label):
+    for leave in (escape.comment, escape.terminal, escape.xml, escape.dot_string, escape.plot_label):
         leave(name).encode()
-    for text in (escape.xml(name), escape.dot_html(name)):
-        assert ET.fromstring(f'<a b="{text}">{text}</a>'.encode()) is not None
+    text = escape.xml(name)
+    assert ET.fromstring(f'<a b="{text}">{text}</a>'.encode()) is not None
+    for shown in (escape.preformatted(name), escape.preformatted_source(f"x = 1  # {name}")):
+        assert {element.tag for element in ET.fromstring(shown.encode()).iter()} <= {"pre", "b", "i"}
     json.loads(escape.script([name]))
     assert "<" not in escape.script([name])

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from picture_checks import clipped, edges_over_boxes, overlaps, solid
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor
@@ -58,6 +59,9 @@ def test_everything_says_what_diagnose_says(seed: int) -> None:
     except tg.GraphError:  # a relu that is dead from the start
         assert "|∂L" not in " ".join(label.line.text for label in tg.viz.unrolled(flow, "cell").scene.labels)
         return
+    for detail in ("op", "cell"):
+        drawn = tg.viz.unrolled(flow, detail).scene
+        assert overlaps(solid(drawn)) == edges_over_boxes(drawn) == clipped(drawn) == []
     scene = tg.viz.unrolled(flow, "cell", max_steps=None).scene
     said = {box.id: box.lines[0].text for box in scene.boxes if box.kind in ("reach", "share")}
     labels = {label.id: label.line.text for label in scene.labels}
@@ -78,8 +82,8 @@ def test_everything_says_what_diagnose_says(seed: int) -> None:
             assert shown or f"\n {state[0].step} " not in re.sub(" +", " ", table), "the table has the same reach"
     assert any(scene.title.endswith(layer.measured) for layer in told)
     assert scene.title in page
-    drawn = " ".join(text for name, text in labels.items() if re.fullmatch(r"title(_\d+)?", name))
-    assert drawn == scene.title
+    heading = " ".join(text for name, text in labels.items() if re.fullmatch(r"title(_\d+)?", name))
+    assert heading == scene.title
 
     loss.backward()
     for at, weight in enumerate(flow.structure.shared_weights):

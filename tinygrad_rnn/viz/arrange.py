@@ -19,6 +19,8 @@ ROW_GAP = 24.0
 LANE_PADDING = 9.0
 LANE_FOOT = 28.0
 SIDE_GAP = 26.0
+ASIDE = 44.0
+"""How far below the result of the loop other work after it stands."""
 TRACK = 9.0
 """Distance of two edges that run side by side between lanes."""
 
@@ -274,8 +276,8 @@ def _wished_y(box: Box, diagram: Diagram, arrangement: Arrangement) -> float:
         if other in arrangement.places and other.kind != "gap":
             row = _state_row(link, diagram, arrangement) if link.source is box else None
             near.append(arrangement.places[other].y if row is None else arrangement.row_y[row])
-    if not near and box.zone == "after":
-        return arrangement.row_y[-1]
+    if not near and box.zone == "after":  # no part of what comes from the lanes, such as a penalty: out of its way
+        return arrangement.row_y[-1] + ASIDE
     return near[0] if near else arrangement.row_y[0]
 
 

@@ -20,7 +20,7 @@ from .text import clean, line, number, shorten, wrapped
 
 GUTTER = 22.0
 GUTTER_WITH_GAINS = 48.0
-HIDDEN_WIDTH = 98.0
+HIDDEN_WIDTH = 111.0
 MARGIN = 12.0
 _MOVES = (0, *(sign * 13 * k for k in range(1, 9) for sign in (1, -1)))
 """How far up or down a gain moves where something else is."""
