@@ -193,6 +193,7 @@ for _name, _domain in {
     case(_name, unary(_domain), getattr(np, _name), lambda torch, x, name=_name: getattr(torch, name)(x))
 
 case("cbrt", unary(nonzero), np.cbrt, lambda torch, x: torch.sign(x) * torch.abs(x) ** (1 / 3))
+case("fabs", unary(nonzero), np.fabs, lambda torch, x: torch.abs(x))
 case("abs", unary(nonzero), np.abs, lambda torch, x: torch.abs(x))
 
 

@@ -170,3 +170,23 @@ def test_running_extremes_are_compiled() -> None:
         expected = loss({"w": w}, x)
         np.testing.assert_allclose(value, expected.item())
         np.testing.assert_allclose(gradients["w"], tg.grad(expected, [w])[0].data)
+
+
+def test_integers_and_numbers_are_taken_as_numpy_does() -> None:
+    """What a random comparison with NumPy found: a median of integers was rounded down."""
+    i, mask = np.arange(12).reshape(3, 4), np.array([True, False, True])
+    calls: list[tuple[Any, Any]] = [
+        (np.median, i),
+        (lambda x: np.percentile(x, [20, 40], axis=1), i),
+        (np.nanmax, i),
+        (np.nanmin, i),
+        (lambda x: np.clip(x, None, 2), i),
+        (np.fabs, i),
+        (np.diag, mask),
+        (lambda x: np.convolve(x, np.arange(3.0)), np.array(2.0)),
+    ]
+    for call, x in calls:
+        expected, found = call(x), call(tg.Tensor(x))
+        values = found.data if isinstance(found, tg.Tensor) else found
+        np.testing.assert_array_equal(values, expected)
+        assert values.dtype == expected.dtype

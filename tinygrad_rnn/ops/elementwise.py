@@ -183,6 +183,14 @@ absolute = primitive(
 )
 
 
+fabs = primitive(
+    np.fabs,
+    vjps=[lambda g, y, x: g * np.sign(x)],
+    doc="|x| as a floating number; the gradient at 0 is 0.",
+    traits=Traits(symbol="|·|", formula="|{0}|", backward=("g ⊙ sign({0})",)),
+)
+
+
 def _share(g: Any, wins: Any, ties: Any) -> Any:
     return np.where(wins, g, np.where(ties, 0.5 * g, 0))
 
@@ -240,6 +248,9 @@ def _clip(x: Array, low: Array, high: Array) -> Array:
 def clip(x: Array | Tensor, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
     """x limited to [a_min, a_max] (None: no limit); a limit receives the gradient of what it replaced."""
     low, high = a_min if min is None else min, a_max if max is None else max
+    if raw(x).dtype.kind in "iu":
+        limits = np.iinfo(raw(x).dtype)
+        return _clip(x, limits.min if low is None else low, limits.max if high is None else high)
     return _clip(x, -np.inf if low is None else low, np.inf if high is None else high)
 
 
@@ -270,6 +281,8 @@ def real(x: Any) -> Any:
 @composed(of=np.nan_to_num)
 def nan_to_num(x: Any, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Any:
     """x with numbers for NaN and the infinities (by default the largest of its dtype), which receive no gradient."""
+    if raw(x).dtype.kind in "iub":
+        return x
     limits = np.finfo(raw(x).dtype)
     x = np.where(np.isnan(x), nan, x)
     x = np.where(x == np.inf, limits.max if posinf is None else posinf, x)
@@ -294,7 +307,6 @@ def copy(x: Array | Tensor) -> Any:
 
 registry[np.abs] = absolute
 registry[np.real_if_close] = real
-registry[np.fabs] = absolute
 registry[np.conjugate] = positive
 
 __all__ = [
@@ -308,6 +320,7 @@ __all__ = [
     "exp",
     "exp2",
     "expm1",
+    "fabs",
     "fmax",
     "fmin",
     "fmod",

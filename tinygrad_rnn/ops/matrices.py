@@ -48,7 +48,7 @@ def diag(x: Any, k: int = 0) -> Any:
     if np.ndim(raw(x)) != 1:
         return np.diagonal(x, k)
     row = np.pad(x, (k, 0) if k > 0 else (0, -k))
-    return np.where(np.eye(np.size(raw(row)), k=k, dtype=bool), row, 0)
+    return np.where(np.eye(np.size(raw(row)), k=k, dtype=bool), row, np.zeros((), raw(row).dtype))
 
 
 @composed(of=np.trace)

@@ -210,6 +210,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     """
     if mode not in ("full", "same", "valid"):
         raise InputError(f"convolve: got mode={mode!r}, expected 'full', 'same' or 'valid'")
+    a, v = np.atleast_1d(a), np.atleast_1d(v)
     n, m = np.size(raw(a)), np.size(raw(v))
     if n < m:
         a, v, n, m = v, a, m, n

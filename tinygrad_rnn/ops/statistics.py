@@ -37,41 +37,41 @@ def ptp(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
 
 
 @composed(of=np.quantile)
-def quantile(x: Any, q: Any, axis: int | None = None, *, method: str = "linear", keepdims: bool = False) -> Any:
-    """The value below which the share q of the entries along `axis` lies, interpolated between neighbours.
+def quantile(x: Any, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False) -> Any:
+    """The value below which the share q of the entries over `axis` lies, interpolated between neighbours.
 
     Args:
         x: any shape; a NaN makes the result NaN.
         q: a number from 0 to 1, or a vector of them, which becomes the first axis of the result.
-        axis: along which; None flattens x.
+        axis: over which; None takes all entries.
         method: "linear", the only one with a rule.
         keepdims: leave an axis of length 1.
     """
     share = np.asarray(q, np.float64)
     if method != "linear" or share.ndim > 1 or not np.all((share >= 0) & (share <= 1)):
         raise InputError(f"quantile: got q={q!r} and method={method!r}, expected shares from 0 to 1 and 'linear'")
-    ndim = np.ndim(raw(x))
-    if axis is None:
-        x, kept = np.reshape(x, -1), (1,) * ndim
-    else:
-        kept = tuple(1 if i == axis % ndim else n for i, n in enumerate(np.shape(raw(x))))
-    ordered = np.moveaxis(np.sort(x, axis=-1 if axis is None else axis), -1 if axis is None else axis, 0)
+    shape = np.shape(raw(x))
+    axes = axes_of(axis, len(shape))
+    front = np.moveaxis(x, axes, range(len(axes)))
+    rest = np.shape(raw(front))[len(axes) :]
+    ordered = np.sort(np.reshape(front, (-1, *rest)), axis=0)
+    dtype = np.dtype(np.float64) if raw(x).dtype.kind in "iub" else raw(x).dtype
     at = share * (np.shape(raw(ordered))[0] - 1)
     low, high = np.floor(at).astype(int), np.ceil(at).astype(int)
-    weight = np.reshape(at - low, share.shape + (1,) * (np.ndim(raw(ordered)) - 1)).astype(raw(ordered).dtype)
+    weight = np.reshape(at - low, share.shape + (1,) * len(rest)).astype(dtype)
     y = ordered[low] * (1 - weight) + ordered[high] * weight
     y = np.where(np.isnan(ordered[-1]), np.nan, y)
-    return np.reshape(y, share.shape + kept) if keepdims else y
+    return np.reshape(y, (*share.shape, *(1 if i in axes else n for i, n in enumerate(shape)))) if keepdims else y
 
 
 @composed(of=np.percentile)
-def percentile(x: Any, q: Any, axis: int | None = None, *, method: str = "linear", keepdims: bool = False) -> Any:
+def percentile(x: Any, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False) -> Any:
     """The quantile of the share q / 100."""
     return quantile(x, np.asarray(q) / 100, axis=axis, method=method, keepdims=keepdims)
 
 
 @composed(of=np.median)
-def median(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Any:
+def median(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """The middle entry along `axis`, or the mean of the middle two."""
     return quantile(x, 0.5, axis=axis, keepdims=keepdims)
 
@@ -109,6 +109,8 @@ def nanstd(x: Any, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False
 @composed(of=np.nanmax)
 def nanmax(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """The maximum of the entries that are numbers; NaN where there are none."""
+    if raw(x).dtype.kind in "iub":
+        return np.max(x, axis=axis, keepdims=keepdims)
     y = np.max(np.where(np.isnan(x), -np.inf, x), axis=axis, keepdims=keepdims)
     return np.where(np.min(np.isnan(x), axis=axis, keepdims=keepdims), np.nan, y)
 
@@ -116,7 +118,9 @@ def nanmax(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
 @composed(of=np.nanmin)
 def nanmin(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """The minimum of the entries that are numbers; NaN where there are none."""
-    return -np.nanmax(-x, axis=axis, keepdims=keepdims)
+    if raw(x).dtype.kind in "iub":
+        return np.min(x, axis=axis, keepdims=keepdims)
+    return -nanmax(-x, axis=axis, keepdims=keepdims)
 
 
 @composed(of=np.trapezoid)
