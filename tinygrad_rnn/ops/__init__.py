@@ -1,4 +1,4 @@
-"""The table of calculus: every differentiable operation, with its rule beside it."""
+"""Every operation, with its vector-Jacobian products and its traits beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions about values: comparisons, logic, rounding. No gradient flows, so they give plain arrays."""
+"""Comparisons, logic, rounding and indices of extremes: not differentiable, so they give plain arrays."""
 
 from __future__ import annotations
 

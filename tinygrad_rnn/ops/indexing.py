@@ -1,4 +1,4 @@
-"""Reading entries by position, by index arrays and by masks; entries read twice add their gradients."""
+"""Indexing by slices, integer arrays and masks; an entry that is read twice accumulates both gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What treats the last two axes as a matrix: its transpose, triangles and diagonals."""
+"""Transposes, triangles and diagonals of the matrices along the last two axes."""
 
 from __future__ import annotations
 

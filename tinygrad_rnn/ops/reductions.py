@@ -16,7 +16,7 @@ from .axes import axes_of, lift_along, lift_over
 from .elementwise import astype
 
 _total: Any = np.add.reduce
-"""What np.sum and np.mean come to, without wrappers that cost more than a small sum."""
+"""What np.sum and np.mean call in the end, without wrappers that cost more than a small sum."""
 
 
 def _stretch(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
@@ -298,7 +298,7 @@ def cummin(x: Any, axis: int = 0) -> Any:
 
 
 def _of_ufunc(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What a method of a ufunc comes to, which works along the first axis by default."""
+    """The function that stands for a method of a ufunc, whose default is the first axis."""
     return lambda x, axis=0, **kwargs: function(x, axis=axis, **kwargs)
 
 
