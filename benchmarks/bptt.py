@@ -80,7 +80,7 @@ def equations(cell: str, tanh: Any, sigmoid: Any) -> Callable[..., Any]:
 
 
 # ---------------------------------------------------------------------- the contestants
-def ours(cell: str, p: Any, xs: Any, ys: Any, compiled: bool) -> Run:
+def ours(cell: str, p: Any, xs: Any, ys: Any, compiled: bool, backend: Any = "auto") -> Run:
     import numpy as np
 
     import tinygrad_rnn as tg
@@ -97,7 +97,7 @@ def ours(cell: str, p: Any, xs: Any, ys: Any, compiled: bool) -> Run:
         return loss / ys.size
 
     if compiled:
-        program = tg.compile(loss_fn)
+        program = tg.compile(loss_fn, backend=backend)
         return lambda: program(p, xs, ys)
 
     def eager() -> Any:
@@ -236,7 +236,8 @@ def jax_run(cell: str, p: Any, xs: Any, ys: Any, scan: bool) -> Run:
 
 def contestants(cell: str, size: tuple[int, ...], slow: bool) -> dict[str, Callable[..., Run]]:
     table: dict[str, Callable[..., Run]] = {
-        "ours compiled": lambda *a: ours(*a, compiled=True),
+        "ours compiled": lambda *a: ours(*a, compiled=True, backend="numpy"),
+        "ours native": lambda *a: ours(*a, compiled=True, backend="native"),
         "ours eager": lambda *a: ours(*a, compiled=False),
         "by hand": by_hand,
         "autograd": hips,
@@ -425,7 +426,8 @@ def curves(out: Path) -> None:
 def peak(name: str, cell: str, size: tuple[int, ...]) -> float:
     """How many MB three calls add to the peak of this process."""
     data = problem(cell, *size)
-    make = {"ours": lambda *a: ours(*a, compiled=True), "torch.nn": torch_nn, "by hand": by_hand}[name]
+    mine = {"ours": "numpy", "ours native": "native"}
+    make = {"torch.nn": torch_nn, "by hand": by_hand}.get(name) or (lambda *a: ours(*a, True, mine[name]))
     make(cell, *problem(cell, *(min(n, 4) for n in size)))()  # load libraries
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     run = make(cell, *data)
@@ -478,7 +480,10 @@ def main() -> None:
         print("MB that three calls add to the peak of a fresh process")
         for cell in given.cells:
             for i, size in zip(given.sizes, sizes, strict=True):
-                found = {n: child(1, n, "--cells", cell, "--sizes", str(i)) for n in ("ours", "by hand", "torch.nn")}
+                found = {
+                    n: child(1, n, "--cells", cell, "--sizes", str(i))
+                    for n in ("ours", "ours native", "by hand", "torch.nn")
+                }
                 print(f"  {cell:5} {size!s:22} " + "   ".join(f"{n} {mb:7.1f}" for n, mb in found.items()))
     else:
         options = ["--seconds", str(given.seconds), *(["--slow"] if given.slow else [])]

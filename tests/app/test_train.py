@@ -566,6 +566,7 @@ def test_a_checkpoint_survives_its_own_writing(tmp_path):
         ("char", {"cell": "gru", "k2": 12, "layers": 2, "dropout": 0.3}),
         ("adding", {"lag": 20}),
         ("char", {"dropout": 0.5}),
+        ("char", {"cell": "lstm", "backend": "native"}),
     ],
 )
 def test_training_with_the_compiled_program_is_the_same_training(task, choices):

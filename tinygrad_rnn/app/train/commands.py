@@ -47,6 +47,7 @@ HELP: dict[str, str] = {
     "log": "format of the log",
     "seed": "of weights, data and dropout",
     "dtype": "float32, or float64 for exactness",
+    "backend": "with --compile, what runs the loops: NumPy, or native code where llvmlite is installed",
 }
 
 

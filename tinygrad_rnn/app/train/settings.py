@@ -83,6 +83,8 @@ class Settings:
     dtype: str = "float32"
     compile: bool = False
     """Train with the compiled program of the model; results differ by rounding only."""
+    backend: str = "auto"
+    """What runs the loops of the compiled program: "auto", "numpy" or "native" (machine code)."""
 
     def __post_init__(self) -> None:
         for name, kinds in KINDS.items():
@@ -223,6 +225,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "schedule": SCHEDULES,
     "log": ("jsonl", "csv"),
     "dtype": ("float32", "float64"),
+    "backend": ("auto", "numpy", "native"),
 }
 
 __all__ = ["CHOICES", "DEFAULTS", "KINDS", "TASKS", "Settings", "is_of_kind"]

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from ... import __version__
-from ...compiler import Compiled
+from ... import __version__, compiler
 from ...core.tensor import Tensor, raw
 from ...errors import InputError
 from ...escape import xml
@@ -69,7 +68,7 @@ class Trainer:
         self.task = settings.build_task()
         self.model = settings.build_model(self.task.inputs, self.task.outputs, self.task.classes_in)
         self.optimizer = settings.build_optimizer(self.model)
-        self.program = Compiled(self.task.objective)
+        self.program = compiler.compile(self.task.objective, cast(Any, settings.backend))
         self.schedule = settings.build_schedule()
         self.folder = None if folder is None else as_path(folder, "Trainer")
         self.log: Log | None = None
