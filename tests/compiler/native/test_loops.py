@@ -237,6 +237,32 @@ def test_what_does_not_fit_runs_in_numpy_and_is_told() -> None:
     assert step.backend == "numpy"
 
 
+def test_a_mask_that_the_loop_computes_runs_in_numpy() -> None:
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, loss = np.zeros((2, 3)), 0.0
+        for _, x in tg.steps(xs):
+            h = np.where(h < x, np.tanh(h @ params["W"] + x), 0.5 * h)
+            loss = loss + (h * h).sum()
+        return loss
+
+    rng = np.random.default_rng(0)
+    arguments = {"W": rng.standard_normal((3, 3)) / 4}, rng.standard_normal((5, 2, 3))
+    step = tg.compile(loss_fn, backend="native")
+    assert distance(step(*arguments), tg.compile(loss_fn, backend="numpy")(*arguments)) < 1e-12
+    assert "not native" in step.explain()
+
+
+def test_a_call_that_was_interrupted_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss_fn, arguments = problem(rnn, 5, 3, 4, 6, np.float64)
+    step = tg.compile(loss_fn, backend="native")
+    expected = step(*arguments)
+    with monkeypatch.context() as patch:
+        patch.setattr(call._Buffers, "_part", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            step(*arguments)
+    assert distance(step(*arguments), expected) == 0
+
+
 def test_without_llvmlite_it_is_numpy_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     machine.missing.cache_clear()

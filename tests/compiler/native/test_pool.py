@@ -52,3 +52,11 @@ def test_many_callers_at_once() -> None:
     for thread in threads:
         thread.join()
     assert totals == [200] * 4
+
+
+def test_a_pool_that_forgets_begins_anew() -> None:
+    pool, found = Pool(), Counter[int]()
+    pool.run(lambda part: found.update([part]), 4, 3)
+    pool.forget()
+    pool.run(lambda part: found.update([part]), 4, 3)
+    assert found == Counter(dict.fromkeys(range(4), 2))

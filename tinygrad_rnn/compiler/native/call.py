@@ -64,7 +64,11 @@ class NativeLoop:
         buffers: _Buffers | None = getattr(self._own, "buffers", None)
         if buffers is None or buffers.parts != parts:
             buffers = self._own.buffers = _Buffers(self, parts)
-        return buffers.run(arrays)
+        try:
+            return buffers.run(arrays)
+        except BaseException:
+            self._own.buffers = None  # helpers may still write there
+            raise
 
 
 class _Buffers:

@@ -14,7 +14,7 @@ from typing import Any
 from ..ir import Node, Read
 from .isa import Vector, current
 from .product import Inner, Product, Rows
-from .region import WRITTEN, Group, Item, MisfitError, Multiply, Number, Operand, Piece, Place, Region, sums_rows
+from .region import WRITTEN, Group, Item, Multiply, Number, Operand, Piece, Place, Region, sums_rows
 from .writer import Function, Index, Module
 
 _PACK = 1024
@@ -293,8 +293,6 @@ class Loop:
     def _apply(self, node: Node, x: list[str], flags: list[bool]) -> str:
         f = self.f
         if node.operation == "where":
-            if flags != [True, False, False]:
-                raise MisfitError("where() with a mask that is computed in the loop")
             return f.select(x[0], x[1], x[2])
         x = [f.select(v, f.constant(1.0), "zeroinitializer") if flag else v for v, flag in zip(x, flags, strict=True)]
         if node.operation == "power":  # x, x x or x x x

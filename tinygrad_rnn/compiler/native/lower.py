@@ -17,7 +17,7 @@ from .. import ir
 from ..ir import Node, Program, Read, Shift, Span
 from . import machine
 from .call import NativeLoop
-from .region import Region, is_virtual, regions
+from .region import MisfitError, Region, is_virtual, regions
 
 
 class Lowered(NamedTuple):
@@ -39,7 +39,11 @@ def with_native_loops(program: Program) -> Lowered:
     parts: list[tuple[float, ir.Part]] = []
     at = {node: i for i, part in enumerate(program.schedule) for node in _nodes(part)}
     for number, region in enumerate(found):
-        native = NativeLoop(region)
+        try:
+            native = NativeLoop(region)
+        except MisfitError as reason:
+            misfits.append((region.loop, str(reason)))
+            continue
         texts.append(native.text)
         around = len(region.nodes) - len(region.loop.nodes)
         notes.append(f"native{number}: the {_title(region.loop)}, and {around} operations around it, in machine code")

@@ -17,10 +17,13 @@ class Pool:
     """Helpers that wait for work; any number of threads may hand them some at once."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: a fork has no threads but the one that forked, and may have inherited a lock that is taken."""
         self._lock = threading.Lock()
         self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._helpers = 0
-        self._process = os.getpid()
 
     def run(self, function: Callable[[int], None], parts: int, threads: int) -> None:
         """Call function(0) to function(parts - 1), each once, in at most `threads` threads; the caller is one.
@@ -51,8 +54,6 @@ class Pool:
 
     def _hire(self, helpers: int) -> None:
         with self._lock:
-            if self._process != os.getpid():  # a fork has no threads but the one that forked
-                self._process, self._helpers, self._work = os.getpid(), 0, SimpleQueue()
             while self._helpers < helpers:
                 self._helpers += 1
                 threading.Thread(target=self._serve, args=(self._work,), name="tinygrad_rnn", daemon=True).start()
@@ -65,3 +66,6 @@ class Pool:
 
 POOL = Pool()
 """The one pool of the process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=POOL.forget)

@@ -229,7 +229,11 @@ class Region:
             return [self.memory(item.args[0], item.args[0].node.shape[-1])]
         if item.operation == "power":
             return [self.look(item.args[0], self.width(item))]
-        return [self.look(a, self.width(item)) for a in item.args]
+        found = [self.look(a, self.width(item)) for a in item.args]
+        flags = [isinstance(x, Place) and x.flags for x in found]
+        if item.operation == "where" and flags != [True, False, False]:
+            raise MisfitError("where with a mask that the loop computes")
+        return found
 
     def _plan(self, nodes: list[Node]) -> None:
         waiting: list[Item] = []
