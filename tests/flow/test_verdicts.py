@@ -225,3 +225,25 @@ def test_columns_of_higher_order_are_columns():
     for t, x in tg.steps(np.ones((20, 3, 2))):
         hs.append(x + W @ (hs[t - 2] if t > 1 else zero))
     assert len(tg.diagnose([(h * h).sum() for h in hs], hs).layers[0].sequences) == 2
+
+
+def made_of(kind):
+    """An encoder and a decoder of the same scope, or two readers of one weight: two loops that number steps alike."""
+    rng = np.random.default_rng(0)
+    A, B = tg.nn.GRU(2, 4, rng=0), tg.nn.GRU(2, 4, rng=1)
+    A.bias_ih_l0.data[4:8] = B.bias_ih_l0.data[4:8] = 6.0
+    first, state = A.unrolled(rng.normal(size=(20, 3, 2)))
+    if kind == "siamese":
+        second, _ = A.unrolled(rng.normal(size=(25, 3, 2)))
+        return (first[-1] * second[-1]).sum()
+    second, _ = B.unrolled(rng.normal(size=(15, 3, 2)), state)
+    return sum((h * h).sum() for _, h in tg.steps(second))
+
+
+@pytest.mark.parametrize(("kind", "lags"), [("siamese", [19, 24]), ("encoder and decoder", [19, 14])])
+def test_two_loops_of_one_scope_are_two_layers(kind, lags):
+    found = tg.diagnose(made_of(kind))
+    assert [layer.memory.lags for layer in found.layers] == lags
+    assert found.verdict == "healthy"
+    assert all(layer.memory.gain > 0.98 for layer in found.layers)
+    assert {finding.kind for layer in found.layers for finding in layer.findings} <= {"silent losses"}

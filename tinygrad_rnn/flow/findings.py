@@ -158,7 +158,7 @@ def _chaos(reach: Reach) -> list[Finding]:
     K = len(layout.states)
     if not len(reach.losses) or K < 21:
         return []
-    norms = reach.norms[np.argmax(reach.own)]
+    norms = reach.norms[reach.farthest]
     alive = (norms[:, 0] > 0) & np.isfinite(norms[:, 0]) & (norms[:, K // 2] > 0) & layout.moved.all(1)
     if not alive.any():
         return []

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core.tensor import Array
+from ..core.tensor import Array, Tensor
 from ..errors import InputError
 from .layout import Layout
 from .sweep import Seed, ToStates
@@ -103,7 +103,12 @@ class Reach:
         """|dL_T/dh_k| of the loss that looks back farthest, over the whole batch: (K,), in the order of running."""
         if not self.losses:
             return np.zeros(len(self.layout.states))
-        return np.asarray(np.sqrt(np.square(self.norms[np.argmax(self.own)]).sum(0)))
+        return np.asarray(np.sqrt(np.square(self.norms[self.farthest]).sum(0)))
+
+    @property
+    def farthest(self) -> int:
+        """Which of the losses looks back from the last state, the last of them if there are several."""
+        return int(np.flatnonzero(self.own == self.own.max())[-1])
 
     def gains(self, lags: int | None = None) -> Array:
         """(K - 1,): by how much a gradient changes from state k + 1 to state k, the median over losses and sequences.
@@ -167,7 +172,34 @@ def reach(seeds: Sequence[Seed], steps: Sequence[int | None], layout: Layout) ->
             break
     losses = sorted(found)
     stacked = np.stack([found[s] for s in losses]) if losses else np.zeros((0, layout.sequences, K))
-    return Reach(layout, stacked, losses, np.array([layout.at(steps[s]) for s in losses], int), silent)
+    known = _own(seeds, steps, layout, sweep)
+    latest = [int(np.flatnonzero(norms.any(0))[-1]) for norms in stacked]
+    own = np.array([min(known[s], k) for s, k in zip(losses, latest, strict=True)], int)
+    return Reach(layout, stacked, losses, own, silent)
+
+
+def _own(seeds: Sequence[Seed], steps: Sequence[int | None], layout: Layout, sweep: ToStates) -> list[int]:
+    """For each loss the last state that can be its past.
+
+    That is the last of all: of an encoder every state is the past of the decoder's losses. Only where something runs
+    back through the steps, states after the loss's own step lead to it without being its past.
+    """
+    last = len(layout.states) - 1
+    number = {tensor.index: k for k, state in enumerate(layout.states) for tensor in state}
+    first: dict[int, int] = {}
+    back = False
+    for index, node in sweep.nodes.items():  # the first state that each leads to, not through other states
+        inputs = [x for x in node.inputs if type(x) is Tensor]
+        first[index] = min((number.get(x.index, first.get(x.index, last + 1)) for x in inputs), default=last + 1)
+        back = back or any(x.step is not None and node.step is not None and x.step == node.step + 1 for x in inputs)
+    if not back:
+        return [last] * len(seeds)
+    found = []
+    for seed, step in zip(seeds, steps, strict=True):
+        direct = min((number.get(x.index, first.get(x.index, last + 1)) for x, _ in seed), default=last)
+        own = layout.at(step)
+        found.append(own if direct <= own else last)
+    return found
 
 
 def _in_turn(n: int, size: int) -> Iterator[list[int]]:

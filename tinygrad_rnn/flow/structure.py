@@ -134,15 +134,24 @@ def _index(tensor: Tensor) -> int:
 def _sites(nodes: list[Tensor]) -> dict[int, Hashable]:
     """Which place of the loop body each node was made at; the same for its counterparts in other steps.
 
-    A line that runs several times in a step (a loop over layers) is several sites.
+    A line that runs several times in a step (a loop over layers) is several sites, and so is one in a loop over the
+    steps that is run again.
     """
-    times: dict[Hashable, int] = defaultdict(int)
+    runs: dict[Hashable, tuple[int | None, int, int, set[int | None]]] = {}
     sites: dict[int, Hashable] = {}
     for node in nodes:
         code, offset = node.origin or (None, 0)
         place = (id(code), offset, node.scope, node.primitive)  # hashing the code itself would read all of it
-        sites[node.index] = (place, times[node.step, place])
-        times[node.step, place] += 1
+        step, times, run, seen = runs.get(place, (-1, 0, 0, set()))
+        if step == node.step:
+            times += 1
+        else:
+            times = 0
+            if node.step in seen:
+                run, seen = run + 1, set()
+            seen.add(node.step)
+        runs[place] = node.step, times, run, seen
+        sites[node.index] = (place, run, times)
     return sites
 
 
@@ -171,8 +180,12 @@ def _layers(rows: list[list[Tensor]]) -> list[list[State]]:
 
 
 def _same_steps(longer: list[Tensor], row: list[Tensor]) -> bool:
-    pairs = zip(longer[:2], row[:2], strict=False)
-    return longer[0].scope == row[0].scope and all(a.step == b.step for a, b in pairs)
+    """Whether two rows are made side by side in one loop, and not one after the other in two."""
+    pairs = list(zip(longer[:2], row[:2], strict=False))
+    made = longer[0].scope == row[0].scope and all(a.step == b.step for a, b in pairs)
+    return made and (
+        len(longer) < 2 or max(longer[0].index, row[0].index) < min(x.index for x in (*longer[1:2], *row[1:2]))
+    )
 
 
 def _running_totals(
