@@ -135,6 +135,16 @@ def test_a_change_between_two_uses_that_is_taken_back() -> None:
     refuses((first + second).sum())
 
 
+def test_a_view_that_is_used_while_the_leaf_is_changed() -> None:
+    w = weight()
+    p = w.data
+    y = w[::-1]
+    p += 10.0
+    loss = (y * y).sum()
+    p -= 10.0
+    refuses(loss)
+
+
 def test_a_part_that_was_cut_out_without_a_gradient() -> None:
     xs, w = tg.Tensor(np.ones((2, 3))), weight()
     x = xs[0]

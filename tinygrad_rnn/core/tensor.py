@@ -401,13 +401,12 @@ def make_result(
     result._code = made_in.f_code
     result._offset = made_in.f_lasti
     result.primitive = operation
+    result.seal = SEALED if array.base is None else _shown(operands)
     if operation is None:
         result.attrs = NO_ATTRS
-        result.seal = SEALED if array.base is None else _shown(operands)
         result.index = next_index()
         return result
     result.attrs = attrs
-    result.seal = SEALED
     if operation.arity == 2:
         result._left, result._right = operands
     else:
@@ -420,7 +419,7 @@ def make_result(
 
 
 def _shown(operands: tuple[Operand, ...]) -> Seal:
-    """The seal of the operand whose memory a view shows, if it is a leaf's."""
+    """The seal of the operand whose memory a view may show, if it is a leaf's."""
     return next((x.seal for x in operands if type(x) is Tensor and x.seal is not SEALED), SEALED)
 
 
