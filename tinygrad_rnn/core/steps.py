@@ -154,7 +154,7 @@ def _slice(source: Tensor, i: int, seal: Seal | None) -> Tensor:
     """
     view = source._array[i, ...]
     if seal is None:
-        return make_leaf(view.copy(), None, SEALED, attrs={"copied_from": view})
+        return make_leaf(view.copy(), None, SEALED, copied_from=view)
     view.setflags(write=False)
     return make_leaf(view, None, seal)
 

@@ -186,6 +186,11 @@ class Tensor(ArrayMethods):
         return self.primitive is None
 
     @property
+    def copied_from(self) -> Array | None:
+        """The part of the user's array that a step of a sequence holds a copy of."""
+        return getattr(self, "_left", None) if self.primitive is None else None
+
+    @property
     def cut_from(self) -> int | None:
         """The creation number of the tensor that it was detached from, if it was."""
         return self.attrs.get("cut_from") if self.primitive is None else None
@@ -359,6 +364,7 @@ def make_leaf(
     requires_grad: bool = False,
     name: str | None = None,
     attrs: Mapping[str, Any] = NO_ATTRS,
+    copied_from: Array | None = None,
     tensor: Tensor | None = None,
 ) -> Tensor:
     """A leaf that shows `array`; with `make_result` the one place that fills in a tensor."""
@@ -368,6 +374,7 @@ def make_leaf(
     leaf.requires_grad = requires_grad
     leaf.primitive = None
     leaf.attrs = attrs
+    leaf._left = copied_from  # a dictionary of attributes for every step of a sequence would be as large as the step
     leaf.index = next_index()
     leaf._code, leaf._offset = origin or _NOWHERE
     leaf.seal = seal

@@ -342,7 +342,7 @@ class _Builder:
 
 def _memory(leaf: Tensor) -> tuple[Hashable, ...]:
     """What makes two leaves the same data, such as a NumPy array that two operations use."""
-    array = leaf.attrs.get("copied_from", leaf._array)
+    array = leaf._array if leaf.copied_from is None else leaf.copied_from
     return array.__array_interface__["data"][0], leaf.shape, array.strides
 
 
