@@ -79,7 +79,7 @@ class Family:
         known = [*self.exact, *(tuple(general.shapes) for general in self.general)]
         patterns = [between(other, shapes) for other in reversed(known)] if known else [guessed(shapes)]
         pattern = next((p for p in patterns if p is not None), None)
-        if pattern is None or str(pattern) in self.refused:
+        if pattern is None or str(pattern) in self.refused or any(pattern == each.pattern for each in self.general):
             return
         made = generalise(self.loss_fn, arguments, leaves, count, pattern)
         if isinstance(made, str):

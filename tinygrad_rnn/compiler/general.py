@@ -22,8 +22,9 @@ Shapes = Sequence[tuple[int, ...]]
 Pattern = list[tuple[Any, ...]]
 """For each array its shape, with the name of a size in the place of each axis that may have any length."""
 
-_POINTS = ((4, 9, 6, 7), (12, 25, 17, 14))
-"""Sizes to trace at; the second ones where a program reaches further back in time than the first are long."""
+_SHORT, _FEW, _LONGER = (4, 9, 6, 7), (2, 3, 5, 4), (12, 25, 17, 14)
+_POINTS = ((_SHORT, _FEW), (_FEW, _SHORT), (_LONGER, _LONGER))
+"""Sizes to trace at: T and B, or B and T where the batch comes first, or where a program reaches further back."""
 
 LONG = 200
 """A first call with a longer sequence is not traced as it is."""
@@ -114,7 +115,7 @@ def _generalise(
     leaves: Sequence[Array],
     count: int | None,
     pattern: Pattern,
-    small: Sequence[int],
+    small: Sequence[Sequence[int]],
 ) -> General:
     names = list(sizes_of(pattern, [x.shape for x in leaves]) or {})
     points = list(_points(names, small))
@@ -123,6 +124,8 @@ def _generalise(
         cut = [resized(x, axes, point) for x, axes in zip(leaves, pattern, strict=True)]
         with rewound(states_of(generators(loss_fn.function, arguments))):
             programs.append(Program(loss_fn, arguments, cut, count))
+    if programs[0].random_states():
+        raise NotGeneralError("random numbers are drawn, whose arrays have a size")
     if len({repr(program.extra) for program in programs}) > 1:
         raise NotGeneralError("what it returns beside the loss is of another form at another length")
     source = Source.general([program.source for program in programs], points)
@@ -132,10 +135,10 @@ def _generalise(
     return General(program, pattern, points)
 
 
-def _points(names: Sequence[str], small: Sequence[int]) -> Iterator[dict[str, int]]:
+def _points(names: Sequence[str], small: Sequence[Sequence[int]]) -> Iterator[dict[str, int]]:
     """Sizes to trace at, in which no size follows from another."""
     for k in range(2 + len(names)):
-        yield {name: small[(k + i * (1 + k % 2)) % len(small)] + i for i, name in enumerate(names)}
+        yield {name: sizes[k] for name, sizes in zip(names, small, strict=False)}
 
 
 def resized(x: Array, axes: tuple[Any, ...], sizes: Mapping[str, int]) -> Array:

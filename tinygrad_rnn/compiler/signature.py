@@ -24,6 +24,8 @@ class Signatures:
         if result.primitive is None:
             return
         flows = tuple([type(x) is Tensor and x.requires_grad for x in result.inputs])
+        if result.primitive.arity is None:  # a stack of all steps has as many operands
+            flows = all(flows), any(flows)
         what = (id(result.primitive), result.origin, flows, result.requires_grad, result.ndim, result.dtype)
         self.of_step[result.step] = hash((self.of_step.get(result.step, 0), what))
 

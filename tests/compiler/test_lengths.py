@@ -1,0 +1,210 @@
+"""One program for every length and batch size, and the ways of calling it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+
+SIZES = [(8, 3), (13, 3), (30, 3), (9, 5), (21, 2), (60, 6), (2, 3), (41, 4), (250, 2)]
+
+
+def arguments(T: int, B: int, seed: int = 0) -> tuple[dict[str, Any], Any]:
+    rng = np.random.default_rng([T, B, seed])
+    shapes = {"W": (3, 4), "R": (4, 4), "b": (4,)}
+    return {k: rng.standard_normal(s) / 2 for k, s in shapes.items()}, rng.standard_normal((T, B, 3))
+
+
+def check(step: Any, loss_fn: Callable[..., Any], T: int, B: int, seed: int = 0) -> None:
+    """Compare one call with eager."""
+    params, xs = arguments(T, B, seed)
+    given = {k: tg.Tensor(v, requires_grad=True) for k, v in params.items()}
+    expected = loss_fn(given, tg.Tensor(xs))
+    expected.backward()
+    loss, grads = step(params, xs)
+    np.testing.assert_allclose(loss, expected.item(), rtol=1e-10)
+    for k, tensor in given.items():
+        np.testing.assert_allclose(grads[k], tensor.grad, rtol=1e-8, atol=1e-12)
+
+
+compiled = partial(tg.compile, backend="numpy")  # native loops are made for one length
+
+
+def cell(p: Any, h: Any, x: Any) -> Any:
+    return np.tanh(x @ p["W"] + h @ p["R"] + p["b"])
+
+
+def every_step(p: Any, xs: Any) -> Any:
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for _, x in tg.steps(xs):
+        h = cell(p, h, x)
+        loss = loss + (h * h).mean() / len(xs)
+    return loss
+
+
+def both_ways(p: Any, xs: Any) -> Any:
+    h, g = np.zeros((xs.shape[1], 4)), np.ones((xs.shape[1], 4))
+    there, back = [], []
+    for _, x in tg.steps(xs):
+        h = cell(p, h, x)
+        there.append(h)
+    for _, x in tg.steps(xs, reverse=True):
+        g = np.tanh(x * 0.5 @ p["W"] - g @ p["R"])
+        back.append(g)
+    return (np.stack(there) * np.stack(back[::-1])).sum() + (h * g).mean()
+
+
+@pytest.mark.parametrize("loss_fn", [every_step, both_ways])
+def test_one_program_runs_every_length_and_batch_size(loss_fn: Callable[..., Any]) -> None:
+    step = compiled(loss_fn)
+    for seed in range(2):
+        for T, B in SIZES:
+            check(step, loss_fn, T, B, seed)
+    general = [program.source.sizes for program in step.programs if program.source.sizes]
+    assert ("T", "B") in general
+    assert len(step.programs) <= 6  # of (8, 3), for T alone, for both, and of the shortest
+
+
+def test_a_first_call_that_is_long_is_not_traced_as_it_is() -> None:
+    step = compiled(every_step)
+    check(step, every_step, 300, 2)
+    check(step, every_step, 40, 2)
+    check(step, every_step, 900, 2)
+    assert [program.source.sizes for program in step.programs] == [("T",)]
+
+
+def at_the_thirtieth(p: Any, xs: Any) -> Any:
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for t, x in tg.steps(xs):
+        h = cell(p, h, x)
+        loss = loss + (np.sin(h) if t == 30 else h).mean()
+    return loss
+
+
+def cut_every_twenty(p: Any, xs: Any) -> Any:
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for t, x in tg.steps(xs):
+        h = cell(p, h.detach() if t and t % 20 == 0 else h, x)
+        loss = loss + (h * h).mean()
+    return loss
+
+
+def heavier_later(p: Any, xs: Any) -> Any:
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for t, x in tg.steps(xs):
+        h = cell(p, h, x)
+        loss = loss + (h * h).mean() * (3.0 if t > 30 else 1.0)
+    return loss
+
+
+def from_the_middle(p: Any, xs: Any) -> Any:
+    states = [cell(p, 0.0 * p["b"], x) for _, x in tg.steps(xs)]
+    return states[len(xs) // 2].sum() + (states[0] * states[-1]).sum()
+
+
+def of_a_long_one(p: Any, xs: Any) -> Any:
+    return every_step(p, xs) * (2.0 if len(xs) > 25 else 1.0)
+
+
+@pytest.mark.parametrize("loss_fn", [at_the_thirtieth, cut_every_twenty, heavier_later, from_the_middle, of_a_long_one])
+def test_what_python_does_at_a_certain_step_or_length_is_noticed(loss_fn: Callable[..., Any]) -> None:
+    step = compiled(loss_fn)
+    for T in (8, 13, 19, 31, 24, 50, 40, 27, 61):
+        check(step, loss_fn, T, 2)
+    assert "for these shapes alone, as lengths cannot vary: " in step.explain()
+
+
+def test_what_is_not_general_is_kept_for_the_latest_shapes_alone() -> None:
+    rng = np.random.default_rng(0)
+    step = compiled(lambda p, xs: every_step(p, tg.dropout(xs, 0.5, rng)))
+    for T in range(2, 25):
+        step(*arguments(T, 1))
+    assert len(step.programs) == 16
+    assert "lengths cannot vary: random numbers are drawn" in step.explain()
+
+
+def test_a_general_program_is_compared_with_its_gradients() -> None:
+    scale = [1.0]
+    step = compiled(lambda p, xs: every_step(p, xs) * scale[0])
+    step(*arguments(8, 2))
+    step(*arguments(12, 2))
+    scale[0] = 2.0
+    loss, _ = step(*arguments(14, 2))  # the program made for T is seen to be wrong, and one is made for T = 14
+    assert loss == pytest.approx(2 * every_step(*map_tensors(*arguments(14, 2))).item())
+
+
+def map_tensors(params: Any, xs: Any) -> tuple[Any, Any]:
+    return {k: tg.Tensor(v, requires_grad=True) for k, v in params.items()}, tg.Tensor(xs)
+
+
+# ---------------------------------------------------------------------- ways of calling
+def test_without_gradients() -> None:
+    def states(p: Any, xs: Any) -> Any:
+        h, hs = np.zeros((xs.shape[1], 4)), []
+        for _, x in tg.steps(xs):
+            h = cell(p, h, x)
+            hs.append(h)
+        return {"last": h, "all": np.stack(hs)}
+
+    run = compiled(states, gradients=False)
+    for T, B in SIZES:
+        params, xs = arguments(T, B)
+        found, expected = run(params, xs), states(*map_tensors(params, xs))
+        for k, tensor in expected.items():
+            np.testing.assert_allclose(found[k], tensor.data, rtol=1e-12)
+    assert len(run.programs) <= 5
+    assert "dW" not in run.source
+    with pytest.raises(tg.GraphError, match="returned no tensors"):
+        compiled(lambda x: None, gradients=False)(np.ones(3))
+
+
+def test_arguments_by_name() -> None:
+    def loss_fn(p: Any, xs: Any, *, weight: Any, power: int = 2) -> Any:
+        return every_step(p, xs) * weight.sum() ** power
+
+    step = compiled(loss_fn)
+    for seed, power in ((0, 2), (1, 2), (2, 3), (3, 2)):
+        params, xs = arguments(6, 2, seed)
+        weight = np.arange(3.0) + seed
+        loss, grads = step(params, xs, weight=weight, power=power)
+        given, tensor = map_tensors(params, xs)
+        expected = loss_fn(given, tensor, weight=tg.Tensor(weight), power=power)
+        expected.backward()
+        np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+        np.testing.assert_allclose(grads["W"], given["W"].grad, rtol=1e-10)
+    assert "weight" in step.source
+    with pytest.raises(tg.InputError, match="got no parameters"):
+        step()
+
+
+def test_a_compiled_step_is_pickled() -> None:
+    step = compiled(every_step)
+    expected, _ = step(*arguments(5, 2))
+    loaded = pickle.loads(pickle.dumps(step))
+    assert loaded.programs == []
+    assert loaded(*arguments(5, 2))[0] == expected
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_lengths_are_data(kind: str) -> None:
+    layer = getattr(tg.nn, kind)(3, 4, bidirectional=True, rng=0)
+
+    def loss_fn(model: Any, xs: Any, lengths: Any) -> Any:
+        return (model(xs, lengths=lengths)[0] ** 2).sum()
+
+    step, rng = compiled(loss_fn), np.random.default_rng(0)
+    for _ in range(4):
+        xs, lengths = rng.standard_normal((7, 5, 3)), rng.integers(1, 8, 5)
+        layer.zero_grad()
+        expected = loss_fn(layer, tg.Tensor(xs), lengths)
+        expected.backward()
+        loss, grads = step(layer, xs, lengths)
+        np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+        for name, weight in layer.named_parameters():
+            np.testing.assert_allclose(grads[name], weight.grad, rtol=1e-10, atol=1e-14)
