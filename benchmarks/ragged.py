@@ -40,6 +40,7 @@ def main() -> None:
 
     rng = np.random.default_rng(0)
     lengths = rng.integers(args.shortest, args.longest + 1, args.batches)
+    different = len(set(lengths.tolist()))
     model = getattr(tg.nn, args.layer)(args.inputs, args.hidden, rng=0)
 
     def loss_fn(model: Any, xs: Any, targets: Any) -> Any:
@@ -54,9 +55,7 @@ def main() -> None:
         step(model, *batch(int(T)))
         first = first or time.perf_counter() - start
     seconds, growth = time.perf_counter() - start, resident() - before
-    print(
-        f"{args.layer}, {args.batches} batches of {len(set(lengths.tolist()))} lengths, {min(lengths)} to {max(lengths)}"
-    )
+    print(f"{args.layer}, {args.batches} batches, {different} lengths from {min(lengths)} to {max(lengths)}")
     print(
         f"compiled: {len(step.programs)} programs, {growth:.0f} MB, {seconds:.1f} s in total, first call {first:.2f} s"
     )

@@ -959,6 +959,7 @@ for _name in ("logical_and", "logical_or", "logical_xor"):
     case(_name, broadcast(between, between), getattr(np, _name), lambda torch, a, b, n=_name: getattr(torch, n)(a, b))
 for _name in ("logical_not", "isnan", "isinf", "isfinite", "sign", "floor", "ceil", "trunc"):
     case(_name, unary(between), getattr(np, _name), lambda torch, x, n=_name: getattr(torch, n)(x))
+case("within", unary(between), lambda x: tg.ops.ranges.within(x, -9, 9, ""), lambda torch, x: x * 1)
 case("rint", unary(between), np.rint, lambda torch, x: torch.round(x))
 case("round", unary(between), lambda x: np.round(x, 1), lambda torch, x: torch.round(x, decimals=1))
 case("floor_divide", ratio(), np.floor_divide, lambda torch, a, b: torch.floor_divide(a, b))

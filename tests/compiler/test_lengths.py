@@ -208,3 +208,23 @@ def test_lengths_are_data(kind: str) -> None:
         np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
         for name, weight in layer.named_parameters():
             np.testing.assert_allclose(grads[name], weight.grad, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("wrong", [-1, 5])
+def test_class_numbers_are_checked_in_every_call(wrong: int) -> None:
+    def loss_fn(p: Any, xs: Any, targets: Any) -> Any:
+        h, loss = np.zeros((xs.shape[1], 4)), 0.0
+        for t, x in tg.steps(xs):
+            h = cell(p, h, x + tg.embedding(targets[t] % 2, p["R"])[:, :3])
+            loss = loss + tg.softmax_cross_entropy(np.concatenate([h, h[:, :1]], axis=1), targets[t])
+        return loss
+
+    step = tg.compile(loss_fn)
+    params, xs = arguments(5, 2)
+    for _ in range(2):
+        step(params, xs, np.full((5, 2), 4))
+    targets = np.full((5, 2), 4)
+    targets[3, 1] = wrong
+    with pytest.raises(tg.ShapeError, match=r"targets run from -?\d to \d, and there are 5 classes"):
+        step(params, xs, targets)
+    step(params, xs, np.full((5, 2), 4))

@@ -13,6 +13,7 @@ from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Tensor, raw
 from ..core.traits import Attrs, Shape, Traits
 from ..errors import DTypeError, ShapeError
+from .ranges import checked
 
 
 def _by_getitem(g: Any, y: Any, operands: Sequence[Any], key: Any) -> list[Any]:
@@ -91,11 +92,8 @@ def embedding(indices: Any, weight: Any) -> Any:
         raise DTypeError(f"embedding: indices have dtype {rows.dtype}, expected integers")
     if len(table) != 2:
         raise ShapeError(f"embedding: weight has shape {table}, expected (V, D), a row for each index")
-    if rows.size and not (rows.min() >= 0 and rows.max() < table[0]):
-        raise ShapeError(
-            f"embedding: indices run from {rows.min()} to {rows.max()}, and the weight has rows 0 to {table[0] - 1}"
-        )
-    return getitem(weight, indices if isinstance(indices, Tensor) else rows)
+    wrong = f"embedding: indices run from {{}} to {{}}, and the weight has rows 0 to {table[0] - 1}"
+    return getitem(weight, checked(indices if isinstance(indices, Tensor) else rows, 0, table[0] - 1, wrong))
 
 
 __all__ = [

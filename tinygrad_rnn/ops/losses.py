@@ -14,6 +14,7 @@ from .activations import sigmoid
 from .axes import lift_unchanged
 from .elementwise import astype
 from .normalization import softmax
+from .ranges import checked
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -58,12 +59,9 @@ def softmax_cross_entropy(logits: Tensor | Array, targets: Any, reduction: str =
             f"softmax_cross_entropy: logits {shape} and targets {classes.shape} do not fit; expected logits (..., C) "
             "and one class number for each row, (...)"
         )
-    if classes.size and not (classes.min() >= 0 and classes.max() < shape[-1]):
-        raise ShapeError(
-            f"softmax_cross_entropy: targets run from {classes.min()} to {classes.max()}, and there are "
-            f"{shape[-1]} classes, numbered from 0"
-        )
-    return _reduce(cross_entropy_of_classes(logits, targets if isinstance(targets, Tensor) else classes), reduction)
+    wrong = f"softmax_cross_entropy: targets run from {{}} to {{}}, and there are {shape[-1]} classes, numbered from 0"
+    targets = checked(targets if isinstance(targets, Tensor) else classes, 0, shape[-1] - 1, wrong)
+    return _reduce(cross_entropy_of_classes(logits, targets), reduction)
 
 
 @primitive(
