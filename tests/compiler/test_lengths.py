@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.core import seal
 
 SIZES = [(8, 3), (13, 3), (30, 3), (9, 5), (21, 2), (60, 6), (2, 3), (41, 4), (250, 2)]
 
@@ -228,3 +229,14 @@ def test_class_numbers_are_checked_in_every_call(wrong: int) -> None:
     with pytest.raises(tg.ShapeError, match=r"targets run from -?\d to \d, and there are 5 classes"):
         step(params, xs, targets)
     step(params, xs, np.full((5, 2), 4))
+
+
+@pytest.mark.parametrize("T", [60, 300])
+def test_the_batch_is_not_looked_at_again_in_every_step(T: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    right = seal._fingerprint
+    monkeypatch.setattr(seal, "_fingerprint", lambda array: looked.append(array.size) or right(array))
+    step = compiled(every_step)
+    for _ in range(2):
+        step(*arguments(T, 2))
+    assert sum(looked) <= 10 * T * 2 * 3

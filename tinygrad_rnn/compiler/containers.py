@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.seal import Seal
 from ..core.tensor import Array, Tensor, constant, numeric
 from ..errors import DTypeError
 from ..nn import Module
@@ -83,10 +84,12 @@ def unflatten(x: Any, leaves: Iterator[Any], by_name: bool = False) -> Any:
 
 
 def lent(x: Array) -> Tensor:
-    """A tensor for the loss function to read: the caller's own array, not a copy of it."""
+    """A tensor for the loss function to read: the caller's own array, not a copy of it, which nobody changes now."""
     view = x.view()
     view.setflags(write=False)
-    return constant(view)
+    tensor = constant(view)
+    tensor.seal = Seal(view)  # one that is not looked at again in every step
+    return tensor
 
 
 def own_tensors(x: Any) -> Iterator[Tensor | None]:
