@@ -91,7 +91,7 @@ def at_once(node: Node) -> Mapping[str, Any] | None:
         row = not any(timed) and p is getitem_p and len(node.args) == 1 and _is_a_row(node, moving)
         return node.params if row else None
     if is_elementwise(node):
-        return node.params if writes_out(node) else None
+        return node.params if writes_out(node) or len(node.args) == 1 else None  # one operand broadcasts with none
     if p is ops.matmul:
         return node.params if any(timed) and _multiplies_at_once(node, timed) else None
     if p is getitem_p and len(node.args) > 1:
