@@ -45,14 +45,6 @@ def package(session: nox.Session) -> None:
     session.run("bash", ".ci/package", session.virtualenv.location, external=True)
 
 
-@nox.session
-def fuzz(session: nox.Session) -> None:
-    """Five thousand random programs, compiled and eager, or as many as given after `--`."""
-    session.install("-e", ".[test]")
-    many = session.posargs[0] if session.posargs else "5000"
-    session.run("pytest", "-m", "slow", "-s", "tests/compiler/test_fuzz.py", env={"TINYGRAD_RNN_FUZZ": many})
-
-
 @nox.session(venv_backend="none")
 def ci(session: nox.Session) -> None:
     """Everything, from nothing; it makes its own environment."""
