@@ -13,7 +13,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn.core import seal
 
-SIZES = [(8, 3), (13, 3), (30, 3), (9, 5), (21, 2), (60, 6), (2, 3), (41, 4), (250, 2)]
+SIZES = [(8, 3), (13, 3), (30, 3), (9, 5), (21, 2), (2, 3), (41, 4)]
 
 
 def arguments(T: int, B: int, seed: int = 0) -> tuple[dict[str, Any], Any]:
@@ -116,7 +116,7 @@ def of_a_long_one(p: Any, xs: Any) -> Any:
 @pytest.mark.parametrize("loss_fn", [at_the_thirtieth, cut_every_twenty, heavier_later, from_the_middle, of_a_long_one])
 def test_what_python_does_at_a_certain_step_or_length_is_noticed(loss_fn: Callable[..., Any]) -> None:
     step = compiled(loss_fn)
-    for T in (8, 13, 19, 31, 24, 50, 40, 27, 61):
+    for T in (8, 13, 19, 31, 24, 50):
         check(step, loss_fn, T, 2)
     assert "for these shapes alone, as lengths cannot vary: " in step.explain()
 

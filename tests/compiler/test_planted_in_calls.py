@@ -126,6 +126,7 @@ BUGS: dict[str, tuple[Any, str, Any, Callable[[], None]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where, name, planted, scenario = BUGS[bug]
