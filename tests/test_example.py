@@ -52,7 +52,7 @@ def test_what_the_readme_asks_the_network_can_be_asked(
     example, questions, pictures = blocks_of_readme()[:3]
     run(example.replace("range(201)", "range(2)") + questions + pictures)
     assert "PASSED" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bptt.html", "rnn.svg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bptt.html", "bptt.svg", "rnn.svg"]
 
 
 @pytest.mark.slow
