@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from tinygrad_rnn.compiler.native import call, loop, machine
 from tinygrad_rnn.compiler.native.isa import available, using
 from tinygrad_rnn.errors import InputError
 
+build = sys.modules["tinygrad_rnn.compiler.build"]
 Array = np.ndarray
 PATHS = list(available())
 
@@ -250,6 +252,23 @@ def test_a_mask_that_the_loop_computes_runs_in_numpy() -> None:
     step = tg.compile(loss_fn, backend="native")
     assert distance(step(*arguments), tg.compile(loss_fn, backend="numpy")(*arguments)) < 1e-12
     assert "not native" in step.explain()
+
+
+def test_what_is_not_proven_right_runs_in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss_fn, arguments = problem(rnn, 4, 2, 3, 3, np.float64)
+    written, asked = build._written, []
+
+    def refuses_the_second(program: Any) -> Any:
+        asked.append(program)
+        if len(asked) > 1:
+            raise tg.GraphError("not proven")
+        return written(program)
+
+    monkeypatch.setattr(build, "_written", refuses_the_second)
+    step = tg.compile(loss_fn, backend="native")
+    step(*arguments)
+    assert step.backend == "numpy"
+    assert "not native: the program with native loops is not proven right" in step.explain()
 
 
 def test_a_call_that_was_interrupted_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
