@@ -96,3 +96,14 @@ def test_common_factors_of_either_sign() -> None:
         return loss
 
     source(loss_fn)
+
+
+@pytest.mark.parametrize(("kind", "options", "lines"), [
+    ("RNN", {}, 42), ("LSTM", {}, 84), ("GRU", {}, 87), ("LSTM", {"num_layers": 2, "bidirectional": True}, 276),
+])  # fmt: skip
+def test_the_source_of_a_layer_is_short(kind: str, options: dict[str, Any], lines: int) -> None:
+    layer, xs = getattr(tg.nn, kind)(3, 4, rng=0, **options), np.random.default_rng(1).standard_normal((6, 2, 3))
+    step = tg.compile(lambda model, xs: (model(xs)[0] ** 2).mean())
+    step(layer, xs)
+    assert len(step.source.splitlines()) <= lines
+    assert not step.source.splitlines()[-3].count(".copy()") > 2 * options.get("num_layers", 1)

@@ -286,11 +286,7 @@ def _elementwise(node: Node, x: list[Expr], out: Expr) -> list[Line]:
     p = node.primitive
     if p is ops.sigmoid:
         limit = 11.0 if node.dtype == np.float16 else 45.0  # as in the operation: exp must not overflow
-        return [
-            Apply(out, Call("minimum", (x[0], limit)), node),
-            Apply(out, Call("exp", (out,)), node),
-            Apply(out, Call("divide", (out, Call("+", (out, 1)))), node),
-        ]
+        return [Apply(out, Call("sigmoid", (x[0], limit)), node)]
     if p is ops.relu:
         return [Apply(out, Call("maximum", (x[0], 0)), node)]
     if p is ops.where:

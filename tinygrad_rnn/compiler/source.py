@@ -11,6 +11,7 @@ from __future__ import annotations
 import linecache
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from types import CodeType
 from typing import Any
 
@@ -43,9 +44,16 @@ from .statements import (
     Rows,
     leaves,
 )
-from .vocabulary import NUMPY, called, imports, is_given, parameter
+from .vocabulary import NUMPY, called, imports, is_given, parameter, words
 
 _WIDTH = 100
+
+_SIGMOID = """
+
+
+def sigmoid(x, limit, out):
+    exp(minimum(x, limit, out=out), out=out)  # exp must not overflow
+    divide(out, out + 1, out=out)"""
 
 
 class Source:
@@ -126,7 +134,7 @@ class _Writer:
         for array in self.code.inputs:
             self._name(array)
         setup = [line for part in self._ordered_setup() for line in part]
-        body = [line for each in self.code.body for line in self._statement(each)]
+        body = [line for group in _filled(self.code.body) for line in self._fill(group)]
         returned = ", ".join(map(self._expr, self.code.results)) + ("," if len(self.code.results) == 1 else "")
         arguments = ", ".join(self.names[array] for array in self.code.inputs)
         if any(isinstance(each, For) and each.one_thread for each in self.code.body):
@@ -134,7 +142,9 @@ class _Writer:
         lines = [*self.given, *setup, ("", ""), (f"def step({arguments}):", "")]
         lines += [(f"    {code}" if code else "", note) for code, note in body]
         lines += [(f"    return {returned}", ""), ("", ""), ("return step", "")]
-        head = "\n".join(imports("\n".join(code for code, _ in lines), self.primitives))
+        written = "\n".join(code for code, _ in lines)
+        helper = _SIGMOID if "sigmoid" in words(written) else ""
+        head = "\n".join(imports(written + helper, self.primitives)) + helper
         text = "\n".join(_commented(f"    {code}" if code else "", note) for code, note in lines)
         return f"{head}\n\n\ndef program({', '.join([*self.sizes, *self.constants])}):\n{text}\n"
 
@@ -151,9 +161,8 @@ class _Writer:
             if each.array in self.read:
                 yield self._constant(each)
         yield list(self._memory(allocs))
-        for each in assigns:
-            if each.node.primitive is not None:
-                yield self._statement(each)
+        views = [line for each in assigns if each.node.primitive is not None for line in self._statement(each)]
+        yield list(_joined(views))
         yield list(self._rows([each.array for each in setup if isinstance(each, Rows)]))
 
     def _constant(self, assign: Assign) -> list[tuple[str, str]]:
@@ -187,7 +196,9 @@ class _Writer:
     def _name(self, array: Array) -> str:
         """The name of an array; of one step, if it has time."""
         if array not in self.names:
-            named = next((node.name for node in array.nodes if node.name), None)  # z += b is still z
+            forward = array.nodes[0].backward_of is None
+            alike = [node.name for node in array.nodes if (node.backward_of is None) == forward]
+            named = next(filter(None, alike), None)  # z += b is still z
             name = self.names[array] = self._unique(named or _described(array.nodes[0], self.known))
             self.known.update(dict.fromkeys(array.nodes, name))
         return self.names[array]
@@ -259,8 +270,6 @@ class _Writer:
 
     def _call(self, call: Call, out: str | None = None) -> str:
         word = call.word
-        if word == "+":
-            return " + ".join(map(self._expr, call.args))
         args = list(call.args)
         if isinstance(word, Primitive):
             name = called(word)
@@ -325,6 +334,14 @@ class _Writer:
                     return [(f"add.at({self._expr(out)}, s_[{self._key(key)}], {text})", _note(node))]
                 return [(f"{self._expr(out)}[{self._key(key)}] {how} {text}", _note(node))]
         raise TypeError(type(x).__name__)
+
+    def _fill(self, group: Sequence[Any]) -> list[tuple[str, str]]:
+        """Fills with one number on one line; any other statement alone."""
+        if not isinstance(group[0], Fill):
+            return self._statement(group[0])
+        targets = [self._expr(each.out) for each in group]
+        targets = [text if text.endswith("]") else f"{text}[...]" for text in targets]
+        return [(f"{' = '.join(targets)} = {self._expr(group[0].number)}", _note(group[0].node))]
 
     def _memory(self, arrays: Sequence[Array]) -> Iterator[tuple[str, str]]:
         """The lines that allocate: arrays in one memory by one line, and those of one shape too."""
@@ -445,12 +462,15 @@ def _described(node: Node, known: Mapping[Node, str]) -> str:
         return f"{first}_T"
     if p is total:
         return f"{first}_sum"
+    if p is ops.subtract and node.args[0] == 1:
+        return f"one_minus_{first}"
     if p is ops.matmul and len(operands) == 2 and len("".join(operands)) < 12:
         return f"{operands[0]}_{operands[1]}"
     of = node.backward_of
     if of is not None:
         what = of.primitive.name if of.primitive else "x"
-        return f"d{of.name or _SHORT.get(what, what)}_{word}"
+        what = _SHORT.get(what, what)
+        return f"d{what}_{of.name}" if of.name else f"d{what}"
     return f"{first}_{word}" if len(first) < 10 else word
 
 
@@ -458,6 +478,31 @@ def _known(node: Node, known: Mapping[Node, str]) -> str:
     name = node.name or known.get(node)
     turned = node.primitive in (ops.transpose, ops.swapaxes)
     return name or (_described(node, known) if turned else "x")
+
+
+def _filled(body: Sequence[Any]) -> Iterator[list[Any]]:
+    """Statements one by one, but those together that fill with the same number."""
+    for _, group in groupby(enumerate(body), key=lambda pair: _same_fill(*pair)):
+        yield [each for _, each in group]
+
+
+def _same_fill(i: int, statement: Any) -> Any:
+    return repr(statement.number) if isinstance(statement, Fill) else i
+
+
+def _joined(views: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Assignments on as few lines as read well."""
+    names: list[str] = []
+    texts: list[str] = []
+    for code, _ in [*views, ("", "")]:
+        name, _, text = code.partition(" = ")
+        width = sum(len(each) + 2 for each in (*names, *texts, name, text))
+        if names and (not code or width > _WIDTH - 10 or words(text) & set(names)):
+            yield f"{', '.join(names)} = {', '.join(texts)}", "views"
+            names, texts = [], []
+        if code:
+            names.append(name)
+            texts.append(text)
 
 
 def _kind(value: Any) -> str:
