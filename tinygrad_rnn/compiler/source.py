@@ -48,12 +48,18 @@ from .vocabulary import NUMPY, called, imports, is_given, parameter, words
 
 _WIDTH = 100
 
-_SIGMOID = """
+_HELPERS = [
+    (
+        "sigmoid",
+        """
 
 
 def sigmoid(x, limit, out):
     exp(minimum(x, limit, out=out), out=out)  # exp must not overflow
-    divide(out, out + 1, out=out)"""
+    divide(out, out + 1, out=out)""",
+    )
+]
+"""Functions of the written source."""
 
 
 class Source:
@@ -143,7 +149,8 @@ class _Writer:
         lines += [(f"    {code}" if code else "", note) for code, note in body]
         lines += [(f"    return {returned}", ""), ("", ""), ("return step", "")]
         written = "\n".join(code for code, _ in lines)
-        helper = _SIGMOID if "sigmoid" in words(written) else ""
+        found = words(written)
+        helper = "".join(text for name, text in _HELPERS if name in found)
         head = "\n".join(imports(written + helper, self.primitives)) + helper
         text = "\n".join(_commented(f"    {code}" if code else "", note) for code, note in lines)
         return f"{head}\n\n\ndef program({', '.join([*self.sizes, *self.constants])}):\n{text}\n"
