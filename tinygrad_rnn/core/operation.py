@@ -23,7 +23,7 @@ class Operation:
 
     Attributes:
         function: what computes the output from arrays, and parameters by keyword.
-        compute: the same; a user's function is given arrays that it cannot write into.
+        compute: the same on all operands one by one; a user's function is given arrays that it cannot write into.
         vjps: one rule `(g, y, *inputs, **attrs) -> gradient` per operand, or None where an operand has
             no gradient.
         variadic: where the operands come as one sequence, one rule `(g, y, inputs, **attrs) -> gradients` for all.
@@ -66,7 +66,11 @@ class Operation:
         self.vjps: tuple[Vjp | None, ...] = ()
         if not callable(vjps):
             self.vjps = tuple(None if vjp is None else self._guarded(vjp, i) for i, vjp in enumerate(vjps))
-        self.compute: Callable[..., Any] = function if self.is_ufunc or _is_ours(function) else self._reading(function)
+        self.compute: Callable[..., Any] = function
+        if self.arity is None:
+            self.compute = lambda *arrays, **attrs: function(list(arrays), **attrs)
+        if not self.is_ufunc and not _is_ours(function):
+            self.compute = self._reading(self.compute)
         self.differentiable = self.variadic is not None or any(vjp is not None for vjp in self.vjps)
 
     def __repr__(self) -> str:
@@ -103,8 +107,6 @@ class Operation:
         @wraps(function)
         def reading(*arrays: Any, **attrs: Any) -> Any:
             try:
-                if self.arity is None:
-                    return function([_read_only(x) for x in arrays[0]], **attrs)
                 return function(*map(_read_only, arrays), **attrs)
             except ValueError as error:
                 if "read-only" not in str(error):

@@ -80,10 +80,7 @@ class Primitive(Operation):
         if not found:
             operands, arrays, found, wanted = self._accept(operands)
         try:
-            if self.variadic is not None:
-                y = self.compute(arrays, **attrs)
-            else:
-                y = self.compute(*arrays, **attrs) if attrs else self.compute(*arrays)
+            y = self.compute(*arrays, **attrs) if attrs else self.compute(*arrays)
         except TensorError:
             raise
         except Exception as error:
