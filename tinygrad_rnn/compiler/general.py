@@ -18,6 +18,14 @@ from .randomness import generators, rewound, states_of
 from .sizes import NotGeneralError
 from .source import Source
 
+_MISFITS = 60
+"""So many operations that do not roll, of a few steps, are not worth a trace of more steps."""
+
+
+class NotRolledError(NotGeneralError):
+    """The program is no loop."""
+
+
 Shapes = Sequence[tuple[int, ...]]
 Pattern = list[tuple[Any, ...]]
 """For each array its shape, with the name of a size in the place of each axis that may have any length."""
@@ -102,6 +110,8 @@ def generalise(
     for small in _POINTS:
         try:
             return _generalise(loss_fn, arguments, leaves, count, pattern, small)
+        except NotRolledError as error:
+            return str(error)
         except NotGeneralError as error:
             reason = str(error)
         except Exception as error:  # whatever the loss function makes of a short sequence
@@ -124,6 +134,8 @@ def _generalise(
         cut = [resized(x, axes, point) for x, axes in zip(leaves, pattern, strict=True)]
         with rewound(states_of(generators(loss_fn.function, arguments))):
             programs.append(Program(loss_fn, arguments, cut, count))
+        if len(programs[-1].misfits) > _MISFITS:
+            raise NotRolledError(f"{len(programs[-1].misfits)} operations do not roll")
     if programs[0].random_states():
         raise NotGeneralError("random numbers are drawn, whose arrays have a size")
     if len({repr(program.extra) for program in programs}) > 1:
