@@ -502,6 +502,8 @@ def _colorbar(ax: Axes, decades: float) -> None:
 def _legend(ax: Axes, columns: int = 1) -> None:
     """A legend above the data: the axis is made longer until nothing is under it."""
     entries = len(ax.get_legend_handles_labels()[1])
+    if not entries:
+        return
     # In inches; labels and titles take some of it.
     height = 0.75 * ax.get_position().height * ax.figure.bbox.height / ax.figure.dpi
     room = min(0.6, (0.14 + 0.19 * -(-entries // columns)) / height)
