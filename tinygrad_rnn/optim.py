@@ -20,6 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from .core.arguments import checked
 from .core.tensor import Array, Tensor, writable
 from .errors import GraphError, InputError, ShapeError
 
@@ -36,6 +37,7 @@ class Optimizer:
     slots: ClassVar[tuple[str, ...]] = ()
     """Names of the arrays that the rule keeps for each parameter, all starting at zero."""
 
+    @checked
     def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float = 0.0) -> None:
         self.parameters = list(parameters)
         if not self.parameters:
@@ -107,6 +109,7 @@ class SGD(Optimizer):
 
     slots = ("velocity",)
 
+    @checked
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -135,6 +138,7 @@ class Adagrad(Optimizer):
 
     slots = ("squares",)
 
+    @checked
     def __init__(
         self, parameters: Iterable[Tensor], lr: float = 1e-2, weight_decay: float = 0.0, eps: float = 1e-10
     ) -> None:
@@ -152,6 +156,7 @@ class RMSprop(Optimizer):
 
     slots = ("squares",)
 
+    @checked
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -179,6 +184,7 @@ class Adam(Optimizer):
 
     slots = ("mean", "squares")
 
+    @checked
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -207,6 +213,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Loshchilov and Hutter, 2019: Adam whose decay, p -= lr * weight_decay * p, bypasses the averages."""
 
+    @checked
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -224,6 +231,7 @@ class AdamW(Adam):
 
 
 # ---------------------------------------------------------------------- clipping
+@checked
 def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients together so that their norm, as one vector, is at most `max_norm`.
 
@@ -245,6 +253,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
     return norm
 
 
+@checked
 def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
     """Cut every entry of every gradient to [-clip_value, clip_value]."""
     for _, g in _gradients(parameters):
@@ -265,16 +274,19 @@ def constant() -> Schedule:
     return partial(_decayed, 1, 1.0)
 
 
+@checked
 def step_decay(every: int, factor: float = 0.1) -> Schedule:
     """Times `factor` after each `every` steps (PyTorch's StepLR)."""
     return partial(_decayed, every, factor)
 
 
+@checked
 def exponential(factor: float) -> Schedule:
     """Times `factor` at each step."""
     return partial(_decayed, 1, factor)
 
 
+@checked
 def cosine(total: int, warmup: int = 0, end: float = 0.0) -> Schedule:
     """Up from 0 in a straight line over `warmup` steps, then down to `end` along half a cosine."""
     return partial(_cosine, total, warmup, end)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import operator
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -19,9 +24,11 @@ def whole(given: Any, what: str, least: int = 0) -> int:
         InputError: it is below `least`, or larger than any size can be.
     """
     try:
-        number = operator.index(given)
+        number = operator.index(given) if not isinstance(given, bool) else None
     except TypeError:
-        raise DTypeError(f"{what}: got {_short(given)}, expected a whole number of at least {least}") from None
+        number = None
+    if number is None:
+        raise DTypeError(f"{what}: got {_short(given)}, expected a whole number of at least {least}")
     if not least <= number < 2**63:
         raise InputError(f"{what}: got {_short(given)}, expected a whole number of at least {least}")
     return number
@@ -35,7 +42,7 @@ def real(given: Any, what: str, least: float = -math.inf) -> float:
         InputError: it is below `least`, infinite or nan.
     """
     limit = "" if least == -math.inf else f" of at least {least:g}"
-    if not isinstance(given, int | float | np.number) or isinstance(given, complex | np.complexfloating):
+    if not fits(given, float):
         raise DTypeError(f"{what}: got {_short(given)}, expected a number{limit}")
     try:
         number = float(given)
@@ -106,29 +113,89 @@ def generator(given: Any, what: str) -> np.random.Generator:
         ) from None
 
 
-def function(given: Any, what: str) -> Any:
-    """Something to call.
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def checked(fn: F) -> F:
+    """A function that compares its arguments with its type hints before it runs, as far as those say plain kinds.
+
+    What may be an array is not looked at here: the operations do that. A class is checked by its `__init__`.
 
     Raises:
-        DTypeError: it is none.
+        DTypeError: an argument is of another kind than its hint says.
     """
-    if not callable(given) or isinstance(given, type):
-        raise DTypeError(f"{what}: got {_short(given)}, expected a function")
-    return given
+    signature = inspect.signature(fn)
+    hints: dict[str, Any] = {}
+
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not hints:
+            hints.update(_hints(fn))
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:  # too few, too many or unknown: Python says which
+            return fn(*args, **kwargs)
+        for name, value in given.items():
+            hint = hints.get(name, Any)
+            if signature.parameters[name].kind not in _PACKED and not fits(value, hint):
+                place = fn.__qualname__.removesuffix(".__init__")
+                raise DTypeError(f"{place}: got {name}={_short(value)}, expected {_words(hint)}")
+        return fn(*args, **kwargs)
+
+    return cast(F, call)
 
 
-def several(given: Any, what: str, of: str) -> list[Any]:
-    """The items of a list or tuple.
+def _hints(fn: Any) -> dict[str, Any]:
+    try:
+        return {**get_type_hints(fn), "return": Any}
+    except NameError:  # some are imported for type checkers only
+        return {"return": Any}
 
-    Args:
-        of: what they should be, in words.
 
-    Raises:
-        DTypeError: it is neither.
-    """
-    if not isinstance(given, list | tuple):
-        raise DTypeError(f"{what}: got {_short(given)}, expected a list of {of}")
-    return list(given)
+_PACKED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+_PLAIN: dict[Any, Any] = {
+    bool: bool | np.bool_,
+    int: int | np.integer,
+    float: int | float | np.integer | np.floating,
+}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of the kind that a type hint says; True where it says nothing that can be seen at once."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is Literal:  # which of them it is, the function itself looks at
+        return any(fits(value, type(one)) for one in inner)
+    if hint in (None, type(None)):
+        return value is None
+    if hint in _PLAIN:
+        return isinstance(value, _PLAIN[hint]) and (hint is bool or not isinstance(value, bool))
+    if origin is Callable:
+        return callable(value)
+    if origin in (list, tuple, Sequence, Iterable):
+        return hasattr(value, "__iter__") and not isinstance(value, str | bytes | dict | set)
+    own = isinstance(hint, type) and hint.__module__.split(".")[0] == __name__.split(".")[0]
+    return isinstance(value, hint) if own or hint in (str, Path) else True
+
+
+def _words(hint: Any) -> str:
+    """A type hint as one would say it."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(_words, inner)))
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin is Callable:
+        return "a function"
+    if origin in (list, tuple, Sequence, Iterable):
+        return f"a list of {_words(inner[0])}" if inner and inner[0] is not Any else "a list"
+    known = {int: "a whole number", float: "a number", str: "text", bool: "True or False", type(None): "None"}
+    return known.get(hint) or str(getattr(origin or hint, "__name__", hint))
 
 
 def _short(given: Any) -> str:
@@ -138,4 +205,4 @@ def _short(given: Any) -> str:
     return f"an object of type {type(given).__name__}"
 
 
-__all__ = ["dtype", "function", "generator", "probability", "real", "several", "shape", "whole"]
+__all__ = ["checked", "dtype", "fits", "generator", "probability", "real", "shape", "whole"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.arguments import checked
 from ..core.backprop import backprop
 from ..core.context import context, current, next_index, step_of
 from ..core.primitive import primitive, transparent
@@ -23,6 +24,7 @@ from ..debug import messages
 from ..errors import GraphError, InputError
 
 
+@checked
 def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
     """`checkpoint(fn)(*args)` is `fn(*args)`, without keeping what `fn` computes on its way.
 
@@ -161,6 +163,7 @@ def _checkpoint(operands: Sequence[Array], segment: _Segment, value: Array) -> A
     return value
 
 
+@checked
 def checkpoint_steps(
     cell: Callable[[Any, Any], Any], h0: Any, xs: Any, every: int | str = "sqrt", start: int = 0
 ) -> Any:

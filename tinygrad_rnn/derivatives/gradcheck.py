@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.exceptions import ComplexWarning
 
+from ..core.arguments import checked
 from ..core.backprop import grad, no_grad
 from ..core.context import context
 from ..core.tensor import Array, Tensor, numeric, raw
@@ -66,6 +67,7 @@ class Gradcheck:
         )
 
 
+@checked
 def gradcheck(
     fn: Callable[..., Any], inputs: Any, order: int = 1, tolerance: float = 1e-6, seed: int = 0, raises: bool = True
 ) -> Gradcheck:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from ..core.arguments import checked
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError, InputError
 from ..escape import xml
@@ -89,6 +90,7 @@ class Spectrum:
         return f'<div style="max-width:900px">{xml(str(self))}</div>'
 
 
+@checked
 def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) -> Spectrum:
     """Step Jacobians of a recurrent network, their products and its Lyapunov exponents.
 

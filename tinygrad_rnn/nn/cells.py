@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike
 
 from .. import ops
 from ..core import arguments
+from ..core.arguments import checked
 from ..core.tensor import Operand, Tensor, raw
 from ..errors import InputError, ShapeError
 from . import init
@@ -44,6 +45,7 @@ class Cell(Module):
     gates: ClassVar[int] = 1
     states: ClassVar[tuple[str, ...]] = ("h",)
 
+    @checked
     def __init__(
         self,
         input_size: int,
@@ -98,6 +100,7 @@ class RNNCell(Cell):
         nonlinearity: "tanh" or "relu"; the rest as in `Cell`.
     """
 
+    @checked
     def __init__(
         self,
         input_size: int,

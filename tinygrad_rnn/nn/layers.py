@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 
 from .. import ops
 from ..core import arguments
+from ..core.arguments import checked
 from ..core.tensor import Operand, Tensor, raw
 from ..errors import DTypeError, ShapeError
 from . import init
@@ -25,6 +26,7 @@ class Linear(Module):
         weight, bias: (out, in) and (out,) or None; both start evenly in +-1 / sqrt(in), as in PyTorch.
     """
 
+    @checked
     def __init__(
         self,
         in_features: int,
@@ -59,6 +61,7 @@ class Embedding(Module):
         weight: (num_embeddings, embedding_dim), from a standard normal distribution, as in PyTorch.
     """
 
+    @checked
     def __init__(
         self, num_embeddings: int, embedding_dim: int, *, dtype: DTypeLike = np.float64, rng: Seed = None
     ) -> None:
@@ -81,6 +84,7 @@ class LayerNorm(Module):
         weight, bias: (features,), starting at 1 and 0.
     """
 
+    @checked
     def __init__(self, features: int, eps: float = 1e-5, *, dtype: DTypeLike = np.float64) -> None:
         features = arguments.whole(features, "LayerNorm: features", 1)
         self.eps = arguments.real(eps, "LayerNorm: eps", 0)
@@ -103,6 +107,7 @@ class Dropout(Module):
         rng: generator or seed; a checkpoint saves its state.
     """
 
+    @checked
     def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
         self.p = arguments.probability(p, "Dropout: p")
         self.rng = arguments.generator(rng, "Dropout")

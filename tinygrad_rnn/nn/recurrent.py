@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .. import ops
 from ..core import arguments
+from ..core.arguments import checked
 from ..core.steps import scope, steps
 from ..core.tensor import Array, Operand, Tensor, raw
 from ..errors import DTypeError, ShapeError
@@ -43,6 +44,7 @@ class Recurrent(Module):
 
     cell_type: ClassVar[type[Cell]]
 
+    @checked
     def __init__(
         self,
         input_size: int,
@@ -216,6 +218,7 @@ class RNN(Recurrent):
 
     cell_type = RNNCell
 
+    @checked
     def __init__(
         self,
         input_size: int,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.arguments import checked
 from ..core.tensor import Array
 from ..errors import InputError
 from ..escape import plot_label
@@ -45,6 +46,7 @@ def colormap() -> Colormap:
     return made.with_extremes(bad=_LIGHT("not finite"))
 
 
+@checked
 def credit(
     matrix: Array | Diagnosis,
     ax: Axes | None = None,
@@ -115,6 +117,7 @@ def _decades(relative: Array) -> float:
     return min(CREDIT_DECADES, max(1.0, float(np.ceil(np.max(levels, initial=0.0, where=np.isfinite(levels))))))
 
 
+@checked
 def profile(
     flow: GradientFlow,
     last: Array | Diagnosis | None = None,
@@ -192,6 +195,7 @@ def _gains(ax: Axes, gains: Sequence[tuple[int, float]]) -> float:
     return top
 
 
+@checked
 def shares(flow: GradientFlow, ax: Axes | None = None) -> Axes:
     """What each step contributes to each shared weight's gradient: |G_t| as a share of the sum over the steps.
 
@@ -231,6 +235,7 @@ def _as_rows(ax: Axes, steps: Sequence[int], shares: Array, names: list[str]) ->
     return ax
 
 
+@checked
 def spectrum(found: Spectrum, ax: Axes | None = None, start: int = 1) -> Axes:
     """The singular values of the step Jacobians dh_t/dh_(t-1) over time, with a line at 1.
 
@@ -258,6 +263,7 @@ def spectrum(found: Spectrum, ax: Axes | None = None, start: int = 1) -> Axes:
     return ax
 
 
+@checked
 def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), axes: Any = None) -> Any:
     """Two models side by side on one scale: credit above, the last loss's gradient along time below.
 
@@ -302,6 +308,7 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
     return axes
 
 
+@checked
 def inside(found: Inside, axes: Any = None, sequence: int = 0) -> Any:
     """Units by steps: a layer's h (or first state), its gradient, and the histogram of every gate.
 
@@ -360,6 +367,7 @@ def inside(found: Inside, axes: Any = None, sequence: int = 0) -> Any:
     return axes
 
 
+@checked
 def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> Any:
     """Memory over training: the reach by lag, the gain with the spectral radius, and what is saturated or dead.
 

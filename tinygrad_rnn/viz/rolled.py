@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..core.arguments import checked
 from ..core.tensor import Tensor
 from ..errors import GraphError
 from ..flow.gradient_flow import GradientFlow
@@ -28,6 +29,7 @@ _REACH = 30.0
 """How far a loop stands out from its cell."""
 
 
+@checked
 def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Picture:
     """Draw the network as a loop: one cell for each layer and direction, an edge from it back to itself.
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..core.arguments import checked
 from ..core.tensor import Tensor
 from ..errors import InputError
 from ..flow.gradient_flow import GradientFlow, gradient_flow
@@ -26,6 +27,7 @@ Detail = Literal["op", "cell", "fit"]
 Limit = int | Literal["fit"] | None
 
 
+@checked
 def unrolled(
     loss_or_flow: Tensor | GradientFlow,
     detail: Detail = "fit",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ...core.arguments import generator
+from ...core.arguments import checked, generator
 from ...core.backprop import no_grad
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
@@ -42,6 +42,7 @@ class Characters(Task):
     metric = "bits per character"
     classes_in = True
 
+    @checked
     def __init__(self, text: str | Path | None, batch: int, k1: int, k2: int, seed: int, dtype: DTypeLike) -> None:
         super().__init__(batch, seed, dtype, k2)
         if k2 < k1:
@@ -106,6 +107,7 @@ def in_words(bits: float) -> str:
     return f"{bits:.4f} bits per character (perplexity {perplexity})"
 
 
+@checked
 def bits_per_character(model: SequenceModel, ids: Array, before: Array | None = None) -> float:
     """The mean of -log2 p(character | all before it in its stream), over every one of `ids`.
 
@@ -147,6 +149,7 @@ def bits_per_character(model: SequenceModel, ids: Array, before: Array | None = 
     return total / n / math.log(2)
 
 
+@checked
 def sample(
     model: SequenceModel,
     vocabulary: Vocabulary,

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ...core.arguments import checked
 from ...errors import InputError
 from ...files import as_path, read_file, write_file
 
@@ -28,6 +29,7 @@ class Log:
         InputError: the file cannot be written.
     """
 
+    @checked
     def __init__(self, folder: str | Path, kind: str = "jsonl", upto: int = 0) -> None:
         if kind not in ("jsonl", "csv"):
             raise InputError(f"log: got {kind!r}, expected 'jsonl' or 'csv'")

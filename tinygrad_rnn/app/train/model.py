@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ...core.arguments import generator
+from ...core.arguments import checked, generator
 from ...core.tensor import Operand, Tensor
 from ...errors import InputError
 from ...nn import GRU, LSTM, RNN, Dropout, Embedding, Linear, Module, Recurrent
@@ -35,6 +35,7 @@ class SequenceModel(Module):
         rng: generator or seed, for the weights and for dropout.
     """
 
+    @checked
     def __init__(
         self,
         cell: str,
@@ -75,6 +76,7 @@ class SequenceModel(Module):
         return self.head(self.drop(hs[-1] if last else hs)), state
 
 
+@checked
 def run_in_windows(model: SequenceModel, x: Any, window: int | None, last: bool = False) -> Tensor:
     """The model over a whole sequence, the gradient cut every `window` steps counted from the end.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ...core.arguments import checked
 from ...errors import InputError
 from .model import SequenceModel
 from .task import Batch, Task, predict
@@ -15,6 +16,7 @@ TEST_SIZE = 1000
 class Synthetic(Task):
     """A problem of sequences made from a generator; `lag` sets how far apart cause and effect are."""
 
+    @checked
     def __init__(self, lag: int, batch: int, seed: int, dtype: DTypeLike, k2: int | None = None) -> None:
         super().__init__(batch, seed, dtype, k2)
         if lag < 10:

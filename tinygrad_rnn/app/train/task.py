@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ...core.arguments import checked
 from ...core.backprop import no_grad
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
@@ -39,6 +40,7 @@ class Task:
     inputs: int
     outputs: int
 
+    @checked
     def __init__(self, batch: int, seed: int, dtype: DTypeLike, k2: int | None = None) -> None:
         self.batch_size, self.seed, self.dtype, self.k2 = batch, seed, np.dtype(dtype), k2
 
@@ -92,6 +94,7 @@ class Task:
             raise InputError(f"{text or 'the data'} is not the text that this run began with; restore it")
 
 
+@checked
 def predict(model: SequenceModel, x: Array, last: bool, rows: int = 256) -> Array:
     """The model's outputs in evaluation mode, without a graph, `rows` sequences at a time."""
     training = model.training

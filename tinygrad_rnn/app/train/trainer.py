@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from ... import __version__, compiler
+from ...core.arguments import checked
 from ...core.tensor import Tensor, raw
 from ...errors import InputError
 from ...escape import xml
@@ -63,6 +64,7 @@ class Trainer:
         history: a record of each evaluation of this process, as in the log.
     """
 
+    @checked
     def __init__(self, settings: Settings, folder: str | Path | None = None) -> None:
         self.settings = settings
         self.task = settings.build_task()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...bptt import Gradients as ByHand
+from ...core.arguments import checked
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...escape import script
@@ -23,6 +24,7 @@ from .events import story
 from .explorer import explorer
 
 
+@checked
 def page(
     loss_or_flow: Tensor | GradientFlow,
     diagnosis: Diagnosis | None = None,

@@ -1,0 +1,139 @@
+"""Public functions and classes with each argument of a wrong kind in turn: the answer is an error that says so."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, get_type_hints
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import nn, optim, viz
+from tinygrad_rnn.app import train
+from tinygrad_rnn.core.arguments import fits
+from tinygrad_rnn.viz import plots
+
+
+class Other:
+    """Another framework's tensor."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.ones((2, 3))
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("ambiguous")
+
+
+def cyclic() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+WRONG: list[Any] = [
+    None, "text", "", b"x", object(), float("nan"), -1, 10**30, 0.5, {}, {1.0}, cyclic(), {"a": cyclic()}, Other(), 1j,
+    np.zeros(0), np.array(["a"]), np.array([None], object), np.datetime64("2020-01-01"), (i for i in ()), True,
+    "a\ud800",
+]  # fmt: skip
+
+
+def weights() -> list[tg.Tensor]:
+    return [tg.Tensor(np.ones((3, 3)), requires_grad=True)]
+
+
+def loss() -> tg.Tensor:
+    W, h = tg.Tensor(np.full((3, 3), 0.3), requires_grad=True, name="W"), tg.zeros(3)
+    for _, x in tg.steps(np.ones((3, 3))):
+        h = np.tanh(x @ W + h @ W)
+    return (h * h).sum()
+
+
+def model() -> train.SequenceModel:
+    return train.SequenceModel("rnn", 3, 2, 4, rng=0)
+
+
+XS = np.ones((4, 2, 3))
+GOOD: dict[Callable[..., Any], dict[str, Any]] = {
+    nn.RNN: {"input_size": 3, "hidden_size": 2},
+    nn.LSTM: {"input_size": 3, "hidden_size": 2},
+    nn.GRUCell: {"input_size": 3, "hidden_size": 2},
+    nn.Linear: {"in_features": 3, "out_features": 2},
+    nn.Embedding: {"num_embeddings": 3, "embedding_dim": 2},
+    nn.LayerNorm: {"features": 3},
+    nn.Dropout: {"p": 0.5},
+    nn.init.uniform: {"shape": (2, 3), "bound": 1.0},
+    nn.init.normal: {"shape": (2, 3)},
+    nn.init.orthogonal: {"shape": (2, 3)},
+    nn.init.he_normal: {"shape": (2, 3)},
+    nn.init.spectral_radius: {"shape": (3, 3), "radius": 1.0},
+    tg.zeros: {"shape": (2, 3)},
+    tg.ones: {"shape": (2, 3)},
+    optim.SGD: {"parameters": weights, "lr": 0.1},
+    optim.Adam: {"parameters": weights, "lr": 0.1},
+    optim.AdamW: {"parameters": weights, "lr": 0.1},
+    optim.RMSprop: {"parameters": weights, "lr": 0.1},
+    optim.Adagrad: {"parameters": weights, "lr": 0.1},
+    optim.clip_grad_norm_: {"parameters": weights, "max_norm": 1.0},
+    optim.clip_grad_value_: {"parameters": weights, "clip_value": 1.0},
+    optim.cosine: {"total": 10},
+    optim.step_decay: {"every": 3},
+    optim.exponential: {"factor": 0.9},
+    tg.checkpoint: {"fn": np.tanh},
+    tg.gradcheck: {"fn": np.tanh, "inputs": 1.0},
+    viz.unrolled: {"loss_or_flow": loss},
+    viz.rolled: {"loss_or_flow": loss},
+    viz.page: {"loss_or_flow": loss},
+    plots.shares: {"flow": lambda: tg.gradient_flow(loss())},
+    train.SequenceModel: {"cell": "rnn", "inputs": 3, "outputs": 2, "hidden": 4},
+    train.run_in_windows: {"model": model, "x": XS, "window": 2},
+    train.predict: {"model": model, "x": XS, "last": False},
+    train.Adding: {"lag": 10, "batch": 2, "seed": 0, "dtype": np.float32},
+    train.Trainer: {"settings": lambda: train.Settings.of("adding", lag=10, hidden=2, batch=2)},
+    train.Settings: {"task": "adding"},
+}
+
+
+def calls() -> Iterator[tuple[Callable[..., Any], str, Any, Any]]:
+    """A function, one of its arguments, its type hint and a value of another kind."""
+    for fn, good in GOOD.items():
+        target = fn.__init__ if inspect.isclass(fn) else fn  # type: ignore[misc]
+        try:
+            hints = get_type_hints(inspect.unwrap(target))
+        except NameError:  # it names types that only type checkers import
+            continue
+        for name, parameter in inspect.signature(fn).parameters.items():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            for value in WRONG:
+                hint = hints.get(name, Any)
+                named = name in ("rng", "shape") and not isinstance(value, bool | int | None | tuple)
+                if not fits(value, hint) or named:
+                    yield fn, name, hint, value
+        assert good
+
+
+def test_every_wrong_kind_is_answered_by_a_sentence() -> None:
+    tried, taken, foreign = 0, [], []
+    for fn, name, _, value in calls():
+        arguments = {key: make() if callable(make) and key != "fn" else make for key, make in GOOD[fn].items()}
+        arguments[name] = value
+        tried += 1
+        try:
+            fn(**arguments)
+            taken.append(f"{fn.__name__}({name}={value!r:.40})")
+        except tg.TensorError as error:
+            if len(str(error)) < 25:
+                foreign.append(f"{fn.__name__}({name}={value!r:.40}): {error}")
+        except Exception as error:
+            foreign.append(f"{fn.__name__}({name}={value!r:.40}): {error!r}")
+    assert tried > 1500
+    assert not taken
+    assert not foreign
+
+
+def test_differences_taken_very_often_end() -> None:
+    assert tg.diff(np.ones(3), 2**62).shape == (0,)
+    with pytest.raises(tg.InputError, match="diff: n: got 1000000"):
+        tg.diff(np.ones(3), 10**30)
