@@ -78,6 +78,7 @@ class Optimizer:
             found |= {f"{i}.{name}": array.copy() for name, array in state.items()}
         return found
 
+    @checked
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Continue where another optimiser of the same kind and parameters stopped.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -137,3 +138,31 @@ def test_differences_taken_very_often_end() -> None:
     assert tg.diff(np.ones(3), 2**62).shape == (0,)
     with pytest.raises(tg.InputError, match="diff: n: got 1000000"):
         tg.diff(np.ones(3), 10**30)
+
+
+x = tg.Tensor(np.ones((2, 3)), requires_grad=True)
+NO_LISTS: list[Any] = [None, object(), 3, 0.5, "text", b"x", {"a": x}, {1.0}, Other(), 1j, True]
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "credit": lambda wrong: tg.credit(wrong, [x]),
+    "credit of states": lambda wrong: tg.credit([x.sum()], wrong),
+    "diagnose": tg.diagnose,
+    "spectrum": tg.spectrum,
+    "jacobian": lambda wrong: tg.jacobian(x * 2.0, wrong),
+    "jvp": lambda wrong: tg.jvp(x * 2.0, wrong, [x]),
+    "hvp": lambda wrong: tg.hvp((x * x).sum(), wrong, [x]),
+    "hvp along": lambda wrong: tg.hvp((x * x).sum(), [x], wrong),
+    "picture": viz.rolled(loss()).save,
+    "page": viz.page(loss()).save,
+    "state": lambda wrong: optim.Adam(weights(), 0.1).load_state_dict(wrong),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_what_is_no_list_of_tensors_no_path_and_no_state_is_refused(
+    call: Callable[[Any], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for wrong in NO_LISTS:
+        with pytest.raises(tg.TensorError):
+            call(wrong)
+    assert not list(tmp_path.iterdir())

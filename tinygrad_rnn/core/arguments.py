@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -179,6 +179,8 @@ def fits(value: Any, hint: Any) -> bool:
         return callable(value)
     if origin in (list, tuple, Sequence, Iterable):
         return hasattr(value, "__iter__") and not isinstance(value, str | bytes | dict | set)
+    if origin in (dict, Mapping):
+        return isinstance(value, Mapping)
     own = isinstance(hint, type) and hint.__module__.split(".")[0] == __name__.split(".")[0]
     return isinstance(value, hint) if own or hint in (str, Path) else True
 
@@ -194,6 +196,8 @@ def _words(hint: Any) -> str:
         return "a function"
     if origin in (list, tuple, Sequence, Iterable):
         return f"a list of {_words(inner[0])}" if inner and inner[0] is not Any else "a list"
+    if origin in (dict, Mapping):
+        return "entries by name"
     known = {int: "a whole number", float: "a number", str: "text", bool: "True or False", type(None): "None"}
     return known.get(hint) or str(getattr(origin or hint, "__name__", hint))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
+from ..core.arguments import fits
 from ..core.backprop import seed_of
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
@@ -43,6 +45,10 @@ def as_losses(losses: Tensor | Iterable[Tensor], caller: str = "credit") -> list
     Raises:
         GraphError: one is not, or there is none.
     """
+    if not fits(losses, Iterable[Any]):
+        raise GraphError(
+            f"{caller}: got {type(losses).__name__} for the losses, expected a scalar tensor for each step"
+        )
     listed = [losses] if isinstance(losses, Tensor) else list(losses)
     if not listed:
         raise GraphError(f"{caller}: got no losses, expected a scalar tensor for each step")
@@ -57,7 +63,9 @@ def as_states(states: Iterable[Tensor | Sequence[Tensor]], caller: str = "credit
     Raises:
         GraphError: one is not a tensor that requires a gradient, or there is none.
     """
-    listed = [(state,) if isinstance(state, Tensor) else tuple(state) for state in states]
+    if not fits(states, Iterable[Any]):
+        raise GraphError(f"{caller}: got {type(states).__name__} for the states, expected the list of h_t of the loop")
+    listed = [tuple(state) if isinstance(state, list | tuple) else (state,) for state in states]
     if not listed:
         raise GraphError(f"{caller}: got no states, expected the list of h_t that the loop made")
     for state in listed:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..core.tensor import Tensor
 from ..errors import InputError
-from ..files import write_file
+from ..files import as_path, write_file
 from ..flow.gradient_flow import GradientFlow, gradient_flow
 from ..flow.sweep import norm as norm_of
 from .canvas import image
@@ -99,7 +99,7 @@ class Animation:
         Raises:
             InputError: another ending, a place that cannot be written to, or no ffmpeg.
         """
-        path = Path(path)
+        path = as_path(path, "save")
         kind = path.suffix.lower()
         if kind == ".svg":
             return write_file(path, self.svg(seconds))

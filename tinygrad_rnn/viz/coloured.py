@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..escape import terminal, xml
-from ..files import write_file
+from ..files import as_path, write_file
 from ..flow.contributions import Contributions
 
 COLUMNS = 80
@@ -87,7 +87,7 @@ class ColouredText:
         Raises:
             InputError: the ending is another one, or the place cannot be written to.
         """
-        place = Path(path)
+        place = as_path(path, "save")
         policy = "default-src 'none'; style-src 'unsafe-inline'"
         head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
         page = f"<!doctype html>{head}<title>{xml(self.title)}</title>{self.html()}\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..files import write_file
+from ..files import as_path, write_file
 from .canvas import figure, image
 from .dot import dot
 from .scene import Scene
@@ -126,7 +126,7 @@ class Picture:
         Raises:
             InputError: another ending, or a folder that is not there or not writable; else as `pipe`.
         """
-        path = Path(path)
+        path = as_path(path, "save")
         kind = path.suffix[1:].lower()
         if kind not in FORMATS:
             raise InputError(f"save: got {str(path)!r}, expected a file name that ends in .{', .'.join(FORMATS)}")

@@ -10,7 +10,7 @@ from ... import __name__ as _package
 from ...errors import InputError
 from ...escape import html as escaped
 from ...escape import xml
-from ...files import write_file
+from ...files import as_path, write_file
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,9 +33,10 @@ class Page:
         Raises:
             InputError: the name does not end in .html, or the place cannot be written to.
         """
-        if Path(path).suffix.lower() not in (".html", ".htm"):
+        place = as_path(path, "save")
+        if place.suffix.lower() not in (".html", ".htm"):
             raise InputError(f"save: got {str(path)!r}, expected a file name that ends in .html")
-        return write_file(Path(path), self._html)
+        return write_file(place, self._html)
 
     def _repr_html_(self) -> str:
         size = 'width="100%" height="760" style="border:0"'
