@@ -45,6 +45,29 @@ def package(session: nox.Session) -> None:
     session.run("bash", ".ci/package", session.virtualenv.location, external=True)
 
 
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """300 small changes of the package, one at a time; which of them the tests do not notice (hours)."""
+    session.install("-e", ".[test]")
+    session.run("python", "benchmarks/mutants.py", *(session.posargs or ["300"]))
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Half an hour of training, drawing, diagnosing and compiling, and the memory that grew."""
+    session.install("-e", ".")
+    session.run("python", "benchmarks/soak.py", *(session.posargs or ["30"]))
+
+
+@nox.session(python="3.10", venv_backend="uv|virtualenv")
+def oldest(session: nox.Session) -> None:
+    """The fast tests on Python 3.10 with the oldest versions of the dependencies that `pyproject.toml` allows."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    session.install(*(name.replace(">=", "==") for name in project["dependencies"]))
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
 @nox.session(venv_backend="none")
 def ci(session: nox.Session) -> None:
     """Everything, from nothing; it makes its own environment."""
