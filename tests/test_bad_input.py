@@ -195,8 +195,8 @@ CALLS: list[Bad] = [
     ("a jacobian by a number", lambda: tg.jacobian(x * 2, 1.5), tg.GraphError, "got float among the inputs"),  # type: ignore[arg-type]
     ("a jvp without tangents", lambda: tg.jvp(x * 2, [x], None), tg.DTypeError, "jvp: got NoneType"),
     ("a jvp by a number", lambda: tg.jvp(x * 2, 1.5, 1.0), tg.GraphError, "jvp: got float among"),  # type: ignore[arg-type]
-    ("a checkpoint of nothing", lambda: tg.checkpoint(None), tg.InputError, "expected a function"),  # type: ignore[arg-type]
-    ("a rate in words", lambda: tg.optim.SGD([x], lr="fast"), tg.InputError, "expected a number"),  # type: ignore[arg-type]
+    ("a checkpoint of nothing", lambda: tg.checkpoint(None), tg.DTypeError, "expected a function"),  # type: ignore[arg-type]
+    ("a rate in words", lambda: tg.optim.SGD([x], lr="fast"), tg.DTypeError, "expected a number"),  # type: ignore[arg-type]
     ("gradcheck to the third order", lambda: tg.gradcheck(np.exp, 1.0, order=3), tg.InputError, "expected 1 or 2"),
     # time
     ("steps of a scalar", lambda: tg.steps(1.0), tg.ShapeError, "steps: got a scalar, expected a sequence"),
