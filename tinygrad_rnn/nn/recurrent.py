@@ -19,7 +19,7 @@ from ..core.arguments import checked
 from ..core.steps import scope, steps
 from ..core.tensor import Array, Operand, Tensor, raw
 from ..errors import DTypeError, ShapeError
-from ..ops.ranges import checked
+from ..ops.ranges import in_range
 from .cells import Cell, GRUCell, LSTMCell, RNNCell, check_input, check_state
 from .module import Module, Seed
 
@@ -172,7 +172,7 @@ class Recurrent(Module):
             raise DTypeError(f"{type(self).__name__}: lengths have dtype {n.dtype}, expected integers")
         if n.shape != batch or not batch:
             raise ShapeError(f"{type(self).__name__}: lengths have shape {n.shape}, expected {batch or '(batch,)'}")
-        lengths = checked(lengths, 1, T, f"{type(self).__name__}: lengths run from {{}} to {{}}, expected 1 to {{}}")
+        lengths = in_range(lengths, 1, T, f"{type(self).__name__}: lengths run from {{}} to {{}}, expected 1 to {{}}")
         return ops.less(np.arange(T)[:, None, None], ops.expand_dims(lengths, 1))  # compiled, lengths are data
 
     def describe(self) -> str:

@@ -13,7 +13,7 @@ from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Tensor, raw
 from ..core.traits import Attrs, Shape, Traits
 from ..errors import DTypeError, ShapeError
-from .ranges import checked
+from .ranges import in_range
 
 
 def _by_getitem(g: Any, y: Any, operands: Sequence[Any], key: Any) -> list[Any]:
@@ -93,7 +93,7 @@ def embedding(indices: Any, weight: Any) -> Any:
     if len(table) != 2:
         raise ShapeError(f"embedding: weight has shape {table}, expected (V, D), a row for each index")
     wrong = f"embedding: indices run from {{}} to {{}}, and the weight has rows 0 to {table[0] - 1}"
-    return getitem(weight, checked(indices if isinstance(indices, Tensor) else rows, 0, table[0] - 1, wrong))
+    return getitem(weight, in_range(indices if isinstance(indices, Tensor) else rows, 0, table[0] - 1, wrong))
 
 
 __all__ = [

@@ -14,7 +14,7 @@ from .activations import sigmoid
 from .axes import lift_unchanged
 from .elementwise import astype
 from .normalization import softmax
-from .ranges import checked
+from .ranges import in_range
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -60,7 +60,7 @@ def softmax_cross_entropy(logits: Tensor | Array, targets: Any, reduction: str =
             "and one class number for each row, (...)"
         )
     wrong = f"softmax_cross_entropy: targets run from {{}} to {{}}, and there are {shape[-1]} classes, numbered from 0"
-    targets = checked(targets if isinstance(targets, Tensor) else classes, 0, shape[-1] - 1, wrong)
+    targets = in_range(targets if isinstance(targets, Tensor) else classes, 0, shape[-1] - 1, wrong)
     return _reduce(cross_entropy_of_classes(logits, targets), reduction)
 
 

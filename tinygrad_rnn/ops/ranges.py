@@ -28,7 +28,7 @@ def within(x: Array, low: float, high: float, wrong: str) -> Array:
     return np.array(x)
 
 
-def checked(x: Any, low: float, high: float, wrong: str) -> Any:
+def in_range(x: Any, low: float, high: float, wrong: str) -> Any:
     """x, after `within`; a step of its own only where it must be repeated, in a function that is being compiled."""
     if isinstance(x, Tensor) and current.get().tracing:
         return within(x, low=low, high=high, wrong=wrong)
