@@ -178,7 +178,9 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is Callable:
         return callable(value)
     if origin in (list, tuple, Sequence, Iterable):
-        return hasattr(value, "__iter__") and not isinstance(value, str | bytes | dict | set)
+        if isinstance(value, str):  # a text is a sequence of texts: tokens="hello"
+            return origin in (Sequence, Iterable) and inner == (str,)
+        return hasattr(value, "__iter__") and not isinstance(value, bytes | dict | set)
     if origin in (dict, Mapping):
         return isinstance(value, Mapping)
     own = isinstance(hint, type) and hint.__module__.split(".")[0] == __name__.split(".")[0]
