@@ -163,7 +163,8 @@ def profile(
     lower.axhline(1.0, color="black", lw=0.8)
     if W_hh is not None:
         bound = float(np.linalg.norm(np.asarray(getattr(W_hh, "_array", W_hh)), 2))
-        lower.axhline(bound, color="#D55E00", ls="--", lw=1, label=f"σ_max(W_hh) = {number(bound)}")
+        above = "" if bound <= top else ", above this axis"
+        lower.axhline(bound, color="#D55E00", ls="--", lw=1, label=f"σ_max(W_hh) = {number(bound)}{above}")
     if spectrum is not None:
         mean = float(spectrum.singular_values[..., 0].mean())
         lower.axhline(mean, color="#009E73", ls=":", lw=1.4, label=f"mean σ_max(J_t) = {number(mean)}")
