@@ -192,12 +192,7 @@ def _directions(layout: Layout, thresholds: Thresholds) -> list[Finding]:
     sizes = [tensor.size // layout.sequences for tensor in after]
     if back < 2 or sum(sizes) > WIDTH or len(before) != len(after) or max(sizes) < 2:
         return []
-    seeds = []
-    for tensor, size in zip(after, sizes, strict=True):
-        for i in range(size):
-            seed = np.zeros((layout.sequences, size), tensor.dtype)
-            seed[:, i] = 1.0
-            seeds.append([(tensor, layout.as_tensor(seed, tensor))])
+    seeds = layout.unit_seeds(after)
     arrived = ToStates(after, [before]).gradients(seeds).get(0)
     if arrived is None:
         return []

@@ -6,7 +6,7 @@ sequence, there is a state and no update; where `detach` cuts the path, there is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from ..core.tensor import Array, Tensor
 from ..ops import add, matmul, multiply, subtract, where
 from .structure import State
-from .sweep import ToStates, between
+from .sweep import Seed, ToStates, between
 
 _NONE = 1 << 60
 _FIXED = -1
@@ -68,6 +68,15 @@ class Layout:
             return values.reshape(tensor.shape)
         rest = tensor.shape[: self.axis] + tensor.shape[self.axis + 1 :]
         return np.moveaxis(values.reshape(self.sequences, *rest), 0, self.axis)
+
+    def unit_seeds(self, state: Sequence[Tensor]) -> list[Seed]:
+        """For each number of a state, in turn, a gradient that is 1 there in every sequence and 0 elsewhere."""
+        seeds: list[Seed] = []
+        for tensor in state:
+            size = tensor.size // self.sequences
+            for row in np.eye(size, dtype=tensor.dtype):
+                seeds.append([(tensor, self.as_tensor(np.tile(row, (self.sequences, 1)), tensor))])
+        return seeds
 
     def norms(self, gradient: Array) -> Array:
         """The norm of a stack of gradients of a state's tensor for each sequence: (rows, B)."""

@@ -147,12 +147,7 @@ def _jacobian(layout: Layout, k: int, d: int, sequences: int) -> Array:
     sweep = ToStates(after, before)
     sweep.useful &= _direct(after, before, sweep)
     sizes = [tensor.size // layout.sequences for tensor in after]
-    seeds = []
-    for tensor, size in zip(after, sizes, strict=True):
-        for i in range(size):
-            seed = np.zeros((layout.sequences, size), tensor.dtype)
-            seed[:, i] = 1.0
-            seeds.append([(tensor, layout.as_tensor(seed, tensor))])
+    seeds = layout.unit_seeds(after)
     n = sum(sizes)
     J = np.zeros((layout.sequences, n * d, n * d))
     J[:, n:, :-n] = np.eye(n * (d - 1))

@@ -206,44 +206,31 @@ def _spread(x: Any, axis: Axis, ddof: float, keepdims: bool, where: Any) -> tupl
     return deviations, _chosen(where, x, axis, keepdims) - ddof
 
 
-@var.extend
-def _var(
-    x: Any,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: None = None,
-    ddof: float = 0,
-    keepdims: bool = False,
-    *,
-    where: Any = True,
-    correction: float | None = None,
-) -> Any:
-    _refuse_out("var", out)
-    x, ddof = x if dtype is None else astype(x, dtype), ddof if correction is None else correction
-    if where is True:
-        return var(x, axis, ddof=ddof, keepdims=keepdims)
-    deviations, count = _spread(x, axis, ddof, keepdims, where)
-    return sum(np.square(deviations), axis, keepdims=keepdims) / count
+def _with_mask(p: Primitive, of: Callable[[Any, Any, Axis, bool], Any]) -> None:
+    """Give var or std NumPy's other keywords; `of` gives it from deviations, their count, the axis and keepdims."""
+
+    @p.extend
+    def extended(
+        x: Any,
+        axis: Axis = None,
+        dtype: Any = None,
+        out: None = None,
+        ddof: float = 0,
+        keepdims: bool = False,
+        *,
+        where: Any = True,
+        correction: float | None = None,
+    ) -> Any:
+        _refuse_out(p.name, out)
+        x, ddof = x if dtype is None else astype(x, dtype), ddof if correction is None else correction
+        if where is True:
+            return p(x, axis, ddof=ddof, keepdims=keepdims)
+        deviations, count = _spread(x, axis, ddof, keepdims, where)
+        return of(deviations, count, axis, keepdims)
 
 
-@std.extend
-def _std(
-    x: Any,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: None = None,
-    ddof: float = 0,
-    keepdims: bool = False,
-    *,
-    where: Any = True,
-    correction: float | None = None,
-) -> Any:
-    _refuse_out("std", out)
-    x, ddof = x if dtype is None else astype(x, dtype), ddof if correction is None else correction
-    if where is True:
-        return std(x, axis, ddof=ddof, keepdims=keepdims)
-    deviations, count = _spread(x, axis, ddof, keepdims, where)
-    return euclidean(deviations, axis, keepdims=keepdims) / np.sqrt(count)
+_with_mask(var, lambda deviations, n, axis, keepdims: sum(np.square(deviations), axis, keepdims=keepdims) / n)
+_with_mask(std, lambda deviations, n, axis, keepdims: euclidean(deviations, axis, keepdims=keepdims) / np.sqrt(n))
 
 
 def _by_cumsum(g: Any, y: Any, x: Any, axis: int | None) -> Any:
