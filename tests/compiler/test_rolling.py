@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from random_cells import largest_difference
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.compiler import reroll
 
 SHAPES = {"W": (3, 4), "R": (4, 4), "b": (4,), "V": (4, 2), "W2": (3, 4), "R2": (4, 4), "R3": (4, 4), "v": (3,)}
 
@@ -117,3 +119,13 @@ def test_the_source_does_not_grow(loss_fn: Callable[..., Any]) -> None:
         lengths.append(len(step.source.splitlines()))
     assert len(set(lengths)) == 1
     assert lengths[0] <= LINES[loss_fn], lengths
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 3])
+def test_a_program_is_right_however_few_rounds_the_search_for_loops_has(
+    rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What does not fit when the rounds are over is taken apart until all fits: it is never written as it is."""
+    monkeypatch.setattr(reroll, "_MAX_ROUNDS", rounds)
+    for seed in (1052, 1250, *range(4)):
+        assert largest_difference(seed) < 1e-12

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,15 +88,15 @@ class _Reroller:
         self._candidates(straight)
 
     def rolled(self) -> Rolled:
-        fits: dict[Node, _Fit] = {}
-        for round_number in range(_MAX_ROUNDS + 1):
+        """Fit, and take apart what does not fit, until all fits; after some rounds nothing is put together again."""
+        for round_number in count():
             fits = {node: _Fit(node, self) for node in self.members}
             if not any(fit.bad for fit in fits.values()):
                 _settle_initials(fits)
             if not any(fit.bad for fit in fits.values()):
-                if round_number == _MAX_ROUNDS or not self._extend():
-                    break
-                continue
+                if round_number < _MAX_ROUNDS and self._extend():
+                    continue
+                break
             members, self.members = self.members, {}
             for node, fit in fits.items():
                 self.misfits.extend((int(members[node][t - node.lo]), why) for t, why in fit.bad.items())
@@ -243,11 +244,11 @@ class _Fit:
         else:
             starts = rolls.starts[self.members]
             counts = rolls.starts[self.members + 1] - starts
-            count = counts[len(counts) // 2]
-            for t in np.flatnonzero(counts != count).tolist():
-                self.bad[node.lo + t] = f"it has {counts[t]} operands, other steps have {count}"
+            usual = counts[len(counts) // 2]
+            for t in np.flatnonzero(counts != usual).tolist():
+                self.bad[node.lo + t] = f"it has {counts[t]} operands, other steps have {usual}"
             if not self.bad:
-                for j in range(count):
+                for j in range(usual):
                     self._operand(rolls.operands[starts + j])
         same = (rolls.params_of[self.members] == rolls.params_of[self.members[0]]).all()
         columns = [] if same else [rolls.ops.params[p].numbers for p in rolls.params_of[self.members].tolist()]
