@@ -7,6 +7,7 @@ import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from .printing import printed
 from .scene import Edge, Label, Lane, Rect, Scene
 from .style import Theme
 from .text import SUBSCRIPT, SUBSCRIPT_DROP, Line
@@ -27,19 +28,16 @@ def image(scene: Scene, theme: Theme, kind: str, dpi: float) -> bytes:
     """The picture as "png", "pdf" or "gif"; wide ones with fewer dots per inch, so that viewers can open them."""
     drawn = figure(scene, theme)
     dpi = max(1.0, min(dpi, LARGEST * 96 / max(scene.width, scene.height, 1.0)))
-    out = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font does not have
         if kind == "gif":
             from PIL import Image
 
-            drawn.savefig(out, format="png", dpi=dpi)
-            bitmap, out = Image.open(out).convert("RGB"), io.BytesIO()
+            bitmap, out = Image.open(io.BytesIO(printed(drawn, "png", dpi=dpi))).convert("RGB"), io.BytesIO()
             bitmap.quantize(128).save(out, format="gif")
-        else:
-            same = {"CreationDate": None} if kind == "pdf" else None  # the same picture, the same bytes
-            drawn.savefig(out, format=kind, dpi=dpi, metadata=same)
-    return out.getvalue()
+            return out.getvalue()
+        same = {"CreationDate": None} if kind == "pdf" else None  # the same picture, the same bytes
+        return printed(drawn, kind, dpi=dpi, metadata=same)
 
 
 def figure(scene: Scene, theme: Theme) -> Figure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from ...escape import xml
 from ...flow.gradient_flow import GradientFlow
 from .. import plots
 from ..measure import Gradients
+from ..printing import printed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,12 +50,8 @@ def _figure(rows: int, size: tuple[float, float]) -> tuple[Any, list[Axes]]:
 
 def _svg(figure: Any, axes: list[Axes], name: str, words: str, first: int, last: int) -> str:
     """The figure as SVG with ids of its own, and a line over all axes from `first` to `last`."""
-    from matplotlib import rc_context
-
-    out = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    text = out.getvalue()
+    settings = {"svg.fonttype": "none", "svg.hashsalt": name}
+    text = printed(figure, "svg", settings, transparent=True, metadata={"Date": None}).decode()
     text = text[text.index("<svg") :]
     text = re.sub(r'(id="|"#|url\(#)([\w-]+)', rf"\1{name}-\2", text)
     width, height = (72 * float(inches) for inches in figure.get_size_inches())

@@ -1,0 +1,32 @@
+"""Matplotlib figures as bytes, one thread at a time.
+
+Matplotlib's settings and its lock belong to the process. A fork waits until nothing is printed, since a child would
+find that lock taken for ever by a thread that it does not have.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LOCK = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+
+
+def printed(figure: Figure, kind: str, settings: Any = None, **options: Any) -> bytes:
+    """The figure as "svg", "png" or "pdf", under these settings (`rc_context`); options as for `savefig`."""
+    from matplotlib import rc_context
+
+    out = io.BytesIO()
+    with _LOCK, rc_context(settings):
+        figure.savefig(out, format=kind, **options)
+    return out.getvalue()
+
+
+__all__ = ["printed"]
