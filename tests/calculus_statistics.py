@@ -88,10 +88,10 @@ def several(draw: Any, shape: Sequence[int]) -> dict[str, Any]:
 def _torch_quantile(torch: Any, x: Any, axis: Any, keepdims: bool, q: Any = 0.5) -> Any:
     over = sorted(i % x.ndim for i in ((axis,) if isinstance(axis, int) else dims(torch, x, axis)))
     rest = [i for i in range(x.ndim) if i not in over]
-    flat = x.permute(*over, *rest).reshape(-1, *(x.shape[i] for i in rest))
+    flat = x.permute([*over, *rest]).reshape([-1, *(x.shape[i] for i in rest)])
     y = torch.quantile(flat, torch.tensor(q, dtype=x.dtype), 0)
     kept = [1 if i in over else n for i, n in enumerate(x.shape)]
-    return y.reshape(*np.shape(q), *kept) if keepdims else y
+    return y.reshape([*np.shape(q), *kept]) if keepdims else y
 
 
 case("quantile", with_params(apart, params=several, min_side=1), np.quantile, _torch_quantile)
@@ -123,7 +123,11 @@ def _torch_nan(name: str) -> Any:
         mean = zeros.sum(axis, keepdim=True) / count
         squares = torch.where(gaps, 0.0, zeros - mean) ** 2
         variance = squares.sum(axis, keepdim=True) / (count - ddof)
-        y = {"nansum": zeros.sum(axis, keepdim=True), "nanmean": mean, "nanvar": variance}.get(name, variance.sqrt())
+        some = torch.where(
+            variance > 0, variance, 1.0
+        )  # PyTorch's root has no gradient at 0; ours has 0, as its norm has
+        root = torch.where(variance > 0, some.sqrt(), 0.0)
+        y = {"nansum": zeros.sum(axis, keepdim=True), "nanmean": mean, "nanvar": variance}.get(name, root)
         return y if keepdims else y.reshape(zeros.sum(axis).shape)
 
     return of
