@@ -13,7 +13,7 @@ import pytest
 from fuzz import CALLS, Outcome, judge, shrink
 from grammar import program
 
-MANY = int(os.environ.get("TINYGRAD_RNN_FUZZ", "250"))
+MANY = int(os.environ.get("TINYGRAD_RNN_FUZZ", "100"))
 
 
 def sizes(seed: int) -> tuple[tuple[int, int], tuple[int, int]]:
