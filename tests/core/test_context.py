@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
 import pytest
@@ -90,3 +91,23 @@ def test_a_generator_keeps_its_own_step_and_gives_its_caller_none() -> None:
     for (t, _), h in zip(tg.steps(np.ones((3, 2)), start=7), states(), strict=False):
         assert (W * 2.0).step == t
         assert h.step == t - 7
+
+
+def test_an_asynchronous_function_records_nothing_while_it_runs() -> None:
+    @tg.no_grad()
+    async def inside() -> bool:
+        await asyncio.sleep(0)
+        return records()
+
+    async def outside() -> tuple[bool, bool]:
+        return await inside(), records()
+
+    assert asyncio.run(outside()) == (False, True)
+
+
+def test_an_asynchronous_generator_is_refused() -> None:
+    with pytest.raises(tg.InputError, match=r"numbers is an asynchronous generator"):
+
+        @tg.no_grad()
+        async def numbers() -> AsyncIterator[int]:
+            yield 1

@@ -63,6 +63,28 @@ def test_the_step_ends_with_the_loop_body_though_the_iterator_is_kept(
     assert step_here() is None
 
 
+@pytest.mark.parametrize("wrap", [enumerate, lambda it: zip(range(9), it, strict=False)])
+def test_the_step_ends_with_the_loop_body_though_zip_keeps_the_iterator(wrap: Callable[[Any], Any]) -> None:
+    it = wrap(tg.steps(np.ones((4, 2))))
+    for _, (t, x) in it:
+        with tg.scope("inside"):
+            assert step_here() == t == x.step
+        if t == 1:
+            assert step_here() == 1
+            break
+    assert step_here() is None
+    raises(it)
+    assert [(t, step_here()) for _, (t, _) in it] == [(3, 3)]
+    assert step_here() is None
+
+
+def test_the_step_ends_where_zip_stops_at_the_shorter_one() -> None:
+    pairs = zip(tg.steps(np.ones((4, 2))), range(2), strict=False)
+    assert [step_here() for _ in pairs] == [0, 1]
+    assert step_here() is None
+    del pairs
+
+
 def test_a_loop_left_within_another_gives_the_outer_step_back() -> None:
     kept = []
     for t, _ in tg.steps(XS):

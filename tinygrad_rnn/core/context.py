@@ -10,13 +10,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import partial, wraps
-from inspect import isgeneratorfunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from itertools import count
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..debug import messages
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,30 +35,37 @@ class Tag:
         outer_step, outer: the step and the tag around the loop.
         alive: False once the loop is over.
         frame: where the loop's body may be left without the loop's knowledge (a generator that yields, a call of
-            `next`), the id and code of the frame that must be running for the tag to hold; else None. Not the frame
-            itself: that would keep all the variables of the loop's function.
+            `next`, a `zip` that holds the steps), the id and code of the frame that must be running for the tag to
+            hold; else None. Not the frame itself: that would keep all the variables of the loop's function.
+        body: the instructions of that frame that are the loop's body.
+        sure: whether it holds wherever the program is: alive, and bound to no frame.
     """
 
-    __slots__ = ("alive", "frame", "outer", "outer_step", "step")
+    __slots__ = ("alive", "body", "frame", "outer", "outer_step", "step", "sure")
 
     def __init__(self) -> None:
         self.outer_step, self.outer = effective(current.get())
         self.step = 0
-        self.alive = True
+        self.alive = self.sure = True
         self.frame: tuple[int, CodeType] | None = None
+        self.body = range(0)
+
+    def bind(self, frame: FrameType, body: range) -> None:
+        """Let the tag hold only while these instructions of this frame run, or what they call."""
+        self.frame, self.body, self.sure = (id(frame), frame.f_code), body, False
 
     def holds(self) -> bool:
         """Whether what runs now is within the loop's body, or called by it."""
         if self.frame is None or not self.alive:
             return self.alive
-        frame = sys._getframe(1)
-        while frame is not None and (id(frame), frame.f_code) != self.frame:
+        frame, (wanted, code) = sys._getframe(1), self.frame
+        while frame is not None and (id(frame) != wanted or frame.f_code is not code):
             frame = frame.f_back  # type: ignore[assignment]
-        return frame is not None
+        return frame is not None and frame.f_lasti in self.body
 
     def end(self) -> None:
         """Give the context back to the innermost loop around this one that still runs."""
-        self.alive = False
+        self.alive = self.sure = False
         now = current.get()
         if now.loop is self:
             step, outer = effective(now)
@@ -71,7 +80,7 @@ class Context(NamedTuple):
     tracing: bool = False
     """Record every operation on a Tensor, gradient or not (the compiler's view)."""
     step: int | None = None
-    """The time step that new tensors belong to; None outside any `steps` loop, and where `loop.holds()` decides."""
+    """The time step that new tensors belong to, where it was set; else `loop` tells it, see `step_of`."""
     scope: str = ""
     """The scope that new tensors belong to, outermost first, joined by `/`."""
     watch: Callable[[str, Any, Any], None] | None = None
@@ -79,7 +88,7 @@ class Context(NamedTuple):
     draw: Callable[[np.random.Generator, Callable[[], NDArray[Any]]], NDArray[Any]] | None = None
     """Draws random numbers: called with the generator, and the function that draws from it."""
     loop: Tag | None = None
-    """Which `steps` loop gave the step."""
+    """The `steps` loop that gives the step, or None outside any."""
 
 
 def effective(now: Context) -> tuple[int | None, Tag | None]:
@@ -92,8 +101,11 @@ def effective(now: Context) -> tuple[int | None, Tag | None]:
 
 def step_of(now: Context) -> int | None:
     """The time step that a new tensor belongs to."""
-    if now.step is not None or now.loop is None:
-        return now.step
+    step, loop = now.step, now.loop
+    if step is not None or loop is None:
+        return step
+    if loop.sure:
+        return loop.step
     step, loop = effective(now)
     return loop.step if step is None and loop is not None else step
 
@@ -106,6 +118,9 @@ class context:  # noqa: N801 (used as a function is)
 
     One object may be used again and again, also within itself. In a generator function the changes hold while its
     body runs, and not for who takes from it.
+
+    Raises:
+        InputError: it is to decorate an asynchronous generator.
     """
 
     def __init__(self, **changes: Any) -> None:
@@ -125,6 +140,16 @@ class context:  # noqa: N801 (used as a function is)
     def __call__(self, function: F) -> F:
         if isgeneratorfunction(function):
             return cast(F, self._generator(function))
+        if isasyncgenfunction(function):
+            raise messages.async_generator(function)
+        if iscoroutinefunction(function):
+
+            @wraps(function)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                with context(**self.changes):
+                    return await function(*args, **kwargs)
+
+            return cast(F, awaited)
 
         @wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:

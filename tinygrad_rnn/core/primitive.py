@@ -36,9 +36,10 @@ composites: dict[str, Callable[..., Any]] = {}
 
 _PACKAGE = __name__.partition(".")[0] + "."
 _getframe = sys._getframe
-_OPERATORS = (id(_array.__dict__), id(_tensor.__dict__))
-_transparent = {*_OPERATORS, id(globals())}
-"""Modules (by their globals) whose frames stand between the user's line and the primitive."""
+_operators = {id(_array.__dict__), id(_tensor.__dict__)}
+"""Modules (by their globals) whose functions are one operation of the user's line, and so give it its name."""
+_transparent = {*_operators, id(globals())}
+"""Modules whose frames stand between the user's line and the primitive."""
 
 
 class Primitive(Operation):
@@ -97,11 +98,11 @@ class Primitive(Operation):
         frame = _getframe(2)
         name = None
         while id(frame.f_globals) in _transparent and frame.f_back is not None:
-            if id(frame.f_globals) not in _OPERATORS:
+            if id(frame.f_globals) not in _operators:
                 name = ""  # what a function of the table makes on its way has no name
             frame = frame.f_back
         if step is None and loop is not None:
-            step = step_of(now)
+            step = loop.step if loop.sure else step_of(now)
         operation = self if wanted or tracing else None
         result = make_result(y, operation, operands, attrs, wanted and y.dtype.kind == "f", step, scope, frame, name)
         if watch is not None:
@@ -221,7 +222,7 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             raise messages.failed(name, args, kwargs, error, usage(name, function), step_of(now), now.scope) from error
         caller: Any = _getframe(1)
         caller = caller.f_back if caller.f_globals is globals() else caller
-        if id(caller.f_globals) not in _transparent or id(caller.f_globals) in _OPERATORS:
+        if id(caller.f_globals) not in _transparent or id(caller.f_globals) in _operators:
             for each in result if type(result) in (list, tuple) else (result,):
                 if type(each) is Tensor and each._name == "":
                     each._name = None  # the variable it is assigned to names the result, not what led to it
@@ -262,9 +263,11 @@ def composed(of: Callable[..., Any] | None = None) -> Callable[[Callable[..., An
     return decorate
 
 
-def transparent(module_globals: dict[str, Any]) -> None:
-    """Attribute what a module's functions record to their caller's line, as for an operator."""
+def transparent(module_globals: dict[str, Any], reads: bool = False) -> None:
+    """Attribute what a module's functions record to their caller's line; with `reads`, to its variable too."""
     _transparent.add(id(module_globals))
+    if reads:
+        _operators.add(id(module_globals))
 
 
 __all__ = ["Array", "Primitive", "Vjp", "composed", "composites", "primitive", "primitives", "transparent"]

@@ -15,9 +15,11 @@ from types import FrameType
 from typing import Any, overload
 
 from ..debug import messages
-from ..debug import origin as _origin
+from ..debug.calls import EVERYWHERE, loop_body, starts_loop
+from ..debug.origin import Origin, caller
 from ..escape import is_plain
-from .context import Context, Tag, context, current
+from .context import Tag, context, current
+from .primitive import transparent
 from .seal import SEALED, Seal
 from .tensor import Array, Tensor, constant, make_leaf, numeric
 
@@ -57,7 +59,7 @@ def steps(xs: Tensor | Array | Sequence[Any], *, reverse: bool = False, start: i
         source, length = [_entry(x) for x in xs], len(xs)
     else:
         array = numeric(xs, "steps")
-        source, length = constant(array, _origin.caller(1)), array.shape[0] if array.ndim else None
+        source, length = constant(array, caller(1)), array.shape[0] if array.ndim else None
     if length is None:
         raise messages.no_time_axis("steps")
     numbers = range(length)
@@ -75,7 +77,7 @@ class Steps:
     """What `steps` gives: an iterator that may be kept, left and taken up again.
 
     A `for` loop asks it for a `_Loop` that only the loop itself holds, so however the body is left, the `_Loop` goes
-    and the tag with it.
+    and the tag with it. One that `zip` and the like hold may stay, so its tag is bound to the loop's instructions.
     """
 
     __slots__ = ("_by_hand", "_numbers", "_seal", "_source", "_start", "_viewed")
@@ -89,12 +91,12 @@ class Steps:
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         self._end()
-        return _Loop(self, False)
+        return _Loop(self, bound=not starts_loop(sys._getframe(1)))
 
     def __next__(self) -> tuple[int, Any]:
         """The next step by hand: its tag ends with the function that asked, the last step, or `close`."""
         if self._by_hand is None:
-            self._by_hand = _Loop(self, True)
+            self._by_hand = _Loop(self, bound=True)
         return self._by_hand.take(sys._getframe(1))
 
     def close(self) -> None:
@@ -111,12 +113,11 @@ class Steps:
 class _Loop:
     """One loop over a sequence. It keeps no frame, so it goes as soon as the loop is left."""
 
-    __slots__ = ("by_hand", "numbers", "seal", "slices", "source", "start", "tag", "viewed")
+    __slots__ = ("bound", "numbers", "seal", "source", "start", "tag", "viewed")
 
-    def __init__(self, steps: Steps, by_hand: bool) -> None:
+    def __init__(self, steps: Steps, bound: bool) -> None:
         self.source, self.numbers, self.start = steps._source, steps._numbers, steps._start
-        self.viewed, self.seal, self.by_hand = steps._viewed, steps._seal, by_hand
-        self.slices = isinstance(self.source, Tensor)
+        self.viewed, self.seal, self.bound = steps._viewed, steps._seal, bound
         self.tag = Tag()
 
     def __iter__(self) -> _Loop:
@@ -130,16 +131,16 @@ class _Loop:
         tag = self.tag
         for i in self.numbers:
             t = tag.step = self.start + i
-            pinned = self.by_hand or frame.f_code.co_flags & _YIELDS
-            if pinned:
-                tag.frame = id(frame), frame.f_code
-            now = current.get()  # what `_replace` does, in two thirds of its time
-            current.set(Context(now.recording, now.tracing, None if pinned else t, now.scope, now.watch, now.draw, tag))
-            x = _slice(self.source, i, self.seal) if self.viewed else self.source[i]
-            if self.slices:
-                x._code, x._offset = frame.f_code, frame.f_lasti
-                x.step = t
-            return t, x
+            if self.bound:
+                tag.bind(frame, loop_body(frame.f_code, frame.f_lasti))
+            elif frame.f_code.co_flags & _YIELDS:
+                tag.bind(frame, EVERYWHERE)
+            now = current.get()
+            if now.loop is not tag or now.step is not None:
+                current.set(now._replace(step=None, loop=tag))
+            if self.viewed:
+                return t, _slice(self.source, i, self.seal, (frame.f_code, frame.f_lasti))
+            return t, self.source[i]
         tag.end()
         raise StopIteration
 
@@ -147,16 +148,16 @@ class _Loop:
         self.tag.end()
 
 
-def _slice(source: Tensor, i: int, seal: Seal | None) -> Tensor:
+def _slice(source: Tensor, i: int, seal: Seal | None, origin: Origin) -> Tensor:
     """One step of a sequence without a gradient: a view under the seal of the whole, else a copy.
 
     A copy, as an array that others may write to can be filled with the next steps while the graph waits.
     """
     view = source._array[i, ...]
     if seal is None:
-        return make_leaf(view.copy(), None, SEALED, copied_from=view)
+        return make_leaf(view.copy(), origin, SEALED, copied_from=view)
     view.setflags(write=False)
-    return make_leaf(view, None, seal)
+    return make_leaf(view, origin, seal)
 
 
 @contextmanager
@@ -174,5 +175,7 @@ def scope(name: str) -> Iterator[None]:
     with context(scope=f"{outer}/{name}" if outer else name):
         yield
 
+
+transparent(globals(), reads=True)
 
 __all__ = ["scope", "steps"]

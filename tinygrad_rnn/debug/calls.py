@@ -1,8 +1,9 @@
-"""What a line of running code calls, as far as its instructions tell."""
+"""What a line of running code calls, and which loop it is in, as far as its instructions tell."""
 
 from __future__ import annotations
 
 import dis
+import sys
 from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any
@@ -44,3 +45,19 @@ def _names(code: CodeType, offset: int) -> tuple[str, ...]:
         if instructions[at].opname not in ("LOAD_ATTR", "LOAD_METHOD"):
             break
     return ()
+
+
+EVERYWHERE = range(sys.maxsize)
+"""All instructions of a function."""
+
+
+def starts_loop(frame: FrameType) -> bool:
+    """Whether a frame is asking for the iterator of a `for` loop or a comprehension, and not handing it to a call."""
+    return frame.f_code.co_code[frame.f_lasti] == dis.opmap["GET_ITER"]
+
+
+@lru_cache(maxsize=4096)
+def loop_body(code: CodeType, offset: int) -> range:
+    """The instructions of the `for` loop whose head is at `offset`; all if there is another instruction."""
+    head = next((each for each in dis.get_instructions(code) if each.offset == offset), None)
+    return range(offset, head.argval) if head is not None and head.opname == "FOR_ITER" else EVERYWHERE

@@ -84,9 +84,10 @@ def leaves_the_graph(tensor: Any) -> GraphError:
 
 
 def leaves_by_math(tensor: Any, name: str) -> GraphError:
+    advice = f"write np.{name}, or " if hasattr(np, name) else "write "
     return GraphError(
         f"math.{name}: {tensor.describe()} requires a gradient and would silently leave the graph as a float; "
-        f"write np.{name.replace('fabs', 'abs')}, or math.{name}(t.item()) where that is meant"
+        f"{advice}math.{name}(t.item()) where that is meant"
     )
 
 
@@ -323,6 +324,13 @@ def _operation(result: Any) -> str:
 
 
 # ---------------------------------------------------------------------- steps and scopes
+def async_generator(function: Callable[..., Any]) -> InputError:
+    return InputError(
+        f"{function.__name__} is an asynchronous generator, which cannot be decorated; write `with tg.no_grad():` "
+        "around what it computes between one yield and the next"
+    )
+
+
 def no_first_step(start: Any) -> InputError:
     return InputError(f"steps: got start={start!r}, expected the number of the first step, 0 or more")
 
