@@ -26,6 +26,9 @@ FAST = settings(
 )
 """The same examples each time, so that what the planted bugs prove holds for the next run too."""
 
+MANY = os.environ.get("TINYGRAD_RNN_FUZZ")
+"""So many new examples are drawn for each operation by the long test, which otherwise draws the same 60 each time."""
+
 WITHOUT_GRADIENT = sorted(name for name, p in primitives.items() if not p.differentiable)
 WITH_GRADIENT = sorted(set(CASES) - set(WITHOUT_GRADIENT))
 
@@ -86,7 +89,7 @@ def test_an_operation_and_its_gradients(name: str, data: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_GRADIENT)
-@settings(FAST, max_examples=200, derandomize="TINYGRAD_RNN_FUZZ" not in os.environ)
+@settings(FAST, max_examples=int(MANY or 60), derandomize=not MANY)
 @given(data=st.data())
 def test_an_operation_and_its_gradients_at_length(name: str, data: Any) -> None:
     prove(name, data)
