@@ -37,10 +37,10 @@ def gradients(leaves: list[tg.Tensor], loss: tg.Tensor) -> list[Any]:
 def test_the_gradients_of_many_steps(
     enough: int, batch: tuple[int, ...], dtypes: tuple[type, type], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(products, "_ENOUGH", enough)
+    monkeypatch.setattr(backprop, "ENOUGH", enough)
     leaves, loss = network(dtypes, batch)
     found = gradients(leaves, loss)
-    monkeypatch.setattr(backprop.Arrays, "_waits", lambda self, tensor, message: False)
+    monkeypatch.setattr(backprop.Waiting, "keep", lambda self, tensor, message: 0)
     monkeypatch.setattr(backprop, "Carrier", OneByOne)
     for g, expected in zip(found, gradients(leaves, loss), strict=True):
         assert g.dtype == expected.dtype
@@ -59,8 +59,8 @@ class Forgetful(products.Waiting):
 
 
 class Halved(products.Waiting):
-    def product(self, index: int, message: Any) -> bool:
-        return len(self.products.get(index, ())) < 2 and super().product(index, message)
+    def keep(self, tensor: tg.Tensor, message: Any) -> int:
+        return 1 if len(self.products.get(tensor.index, ())) == 2 else super().keep(tensor, message)
 
 
 class OneForAll(products.Carrier):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.core import products
+from tinygrad_rnn.core import backprop, products
 
 Function = Callable[..., Any]
 
@@ -95,8 +95,8 @@ def test_random_graphs(first: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("enough", [products._ENOUGH, 1])
+@pytest.mark.parametrize("enough", [products.ENOUGH, 1])
 def test_ten_thousand_random_graphs(enough: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "_ENOUGH", enough)
+    monkeypatch.setattr(backprop, "ENOUGH", enough)
     for seed in range(1000, 6000):
         check(seed if enough > 1 else seed + 5000)

@@ -19,7 +19,7 @@ from ..debug import anomaly, messages
 from .context import Context, context, current
 from .indexing import Patch, gather
 from .operation import Vjp
-from .products import Carrier, ThroughWeight, ToWeight, Waiting
+from .products import ENOUGH, Carrier, ThroughWeight, ToWeight, Waiting
 from .seal import SEALED, Seal
 from .tensor import Array, Tensor, check_seals, numeric, raw, registry
 
@@ -249,26 +249,38 @@ class Arrays:
         self.watch = current.get().watch
 
     def add(self, tensor: Tensor, message: Any, sender: Tensor | None = None, i: int = 0) -> None:
-        index, data, kind = tensor.index, tensor._array, type(message)
-        if kind is Patch:
-            self._add_patch(tensor, message)
+        index, data = tensor.index, tensor._array
+        if type(message) is ThroughWeight:
+            message = self.carrier.through(message)
+        if type(message) is not np.ndarray or message.shape != data.shape or message.dtype is not data.dtype:
+            message = self._fitted(tensor, message, sender, i)
+            if message is None:
+                return
+        held = self.pending.get(index)
+        if held is None:
+            self.pending[index] = message
+        elif index in self.owned:
+            held += message
         else:
-            if kind is ThroughWeight:
-                message = self.carrier.through(message)
-            if type(message) is not np.ndarray or message.shape != data.shape or message.dtype is not data.dtype:
-                if self._waits(tensor, message):
-                    return
-                message = fit(message, tensor, sender, i)
-            held = self.pending.get(index)
-            if held is None:
-                self.pending[index] = message
-            elif index in self.owned:
-                held += message
-            else:
-                self.pending[index] = np.asarray(held + message)  # of 0-d arrays NumPy makes a scalar
-                self.owned.add(index)
+            self.pending[index] = np.asarray(held + message)  # of 0-d arrays NumPy makes a scalar
+            self.owned.add(index)
         if self.watch is not None:
             observe(self.watch, message, sender)
+
+    def _fitted(self, tensor: Tensor, message: Any, sender: Tensor | None, i: int) -> Any:
+        """A message as an array like the tensor's; None if it has been added already, or waits for others."""
+        if type(message) is Patch:
+            self._add_patch(tensor, message)
+            if self.watch is not None:
+                observe(self.watch, message, sender)
+            return None
+        if tensor.primitive is None and self.watch is None:
+            size = self.waiting.keep(tensor, message)
+            if size >= ENOUGH:
+                self._settle(tensor)
+            if size:
+                return None
+        return fit(message, tensor, sender, i)
 
     def _add_patch(self, tensor: Tensor, patch: Patch) -> None:
         index, data = tensor.index, tensor._array
@@ -285,21 +297,6 @@ class Arrays:
         if tensor.primitive is None:
             self._settle(tensor)
         return self.pending.pop(tensor.index)
-
-    def _waits(self, tensor: Tensor, message: Any) -> bool:
-        """Keep a message to a weight that is cheaper to add up with those of other steps."""
-        if tensor.primitive is not None or self.watch is not None:
-            return False
-        index, data, kind = tensor.index, tensor._array, type(message)
-        if kind is ToWeight and message.x.dtype is message.g.dtype is data.dtype:
-            enough = self.waiting.product(index, message)
-        elif kind is np.ndarray and message.shape[1:] == data.shape and message.dtype is data.dtype:
-            enough = self.waiting.row(index, message)
-        else:
-            return False
-        if enough:
-            self._settle(tensor)
-        return True
 
     def _settle(self, tensor: Tensor) -> None:
         """Add up what waits for a tensor."""

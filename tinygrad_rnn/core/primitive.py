@@ -93,18 +93,18 @@ class Primitive(Operation):
         wanted = wanted and recording and self.differentiable
         if type(y) is not np.ndarray or y.dtype.kind != "f":
             y = self._numbers(y, wanted)
+            wanted = wanted and y.dtype.kind == "f"
         if not self.is_ufunc:
             y = _apart(y, arrays)
+        if step is None and loop is not None:
+            step = loop.step if loop.sure else step_of(now)
         frame = _getframe(2)
         name = None
         while id(frame.f_globals) in _transparent and frame.f_back is not None:
             if id(frame.f_globals) not in _operators:
                 name = ""  # what a function of the table makes on its way has no name
             frame = frame.f_back
-        if step is None and loop is not None:
-            step = loop.step if loop.sure else step_of(now)
-        operation = self if wanted or tracing else None
-        result = make_result(y, operation, operands, attrs, wanted and y.dtype.kind == "f", step, scope, frame, name)
+        result = make_result(y, self if wanted or tracing else None, operands, attrs, wanted, step, scope, frame, name)
         if watch is not None:
             watch(self.name, result, None)
         return result

@@ -55,6 +55,14 @@ matmul = primitive(
 )
 
 
+def _product(a: Any, b: Any) -> Any:
+    """What np.matmul gives; of two small matrices `dot` gives it in half the time."""
+    return a.dot(b) if type(a) is type(b) is np.ndarray and a.ndim == b.ndim == 2 else np.matmul(a, b)
+
+
+matmul.compute = _product
+
+
 @composed(of=np.outer)
 def outer(a: Any, b: Any) -> Any:
     """a_i * b_j of two vectors (flattened if need be): (n,), (m,) -> (n, m)."""
