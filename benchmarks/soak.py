@@ -15,7 +15,7 @@ import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import viz
-from tinygrad_rnn.app import train
+from tinygrad_rnn.app import tasks
 
 
 def losses(W: tg.Tensor) -> list[tg.Tensor]:
@@ -38,7 +38,7 @@ def one_round(number: int, folder: Path) -> None:
         step(rng.normal(0, 0.3, (8, 8)))
     choices = {"lag": 10, "hidden": 8, "batch": 4, "steps": 6, "eval_every": 3, "seed": number}
     run = tempfile.mkdtemp(dir=folder)
-    train.Trainer(train.Settings.of("adding", **choices), run).run(lambda line: None, progress=False)
+    tasks.TaskTrainer(tasks.Settings.of("adding", **choices), run).run(lambda line: None, progress=False)
 
 
 def resident() -> float:

@@ -9,18 +9,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.app import train
+from tinygrad_rnn.app import tasks
 
 path = sys.argv[1] if len(sys.argv) > 1 else None  # None: the help topics that every Python carries
 steps = int(sys.argv[2]) if len(sys.argv) > 2 else 600
-settings = train.Settings.of("char", text=path, cell="gru", hidden=128, steps=steps, eval_every=max(1, steps // 12))
-trainer = train.Trainer(settings)
+settings = tasks.Settings.of("char", text=path, cell="gru", hidden=128, steps=steps, eval_every=max(1, steps // 12))
+trainer = tasks.TaskTrainer(settings)
 vocabulary = trainer.task.vocabulary
 
 
 def write():
     """Some text in the model's own words."""
-    return train.sample(trainer.model, vocabulary, 160, prime=vocabulary.characters[-1], temperature=0.7, rng=0)
+    return tasks.sample(trainer.model, vocabulary, 160, prime=vocabulary.characters[-1], temperature=0.7, rng=0)
 
 
 print(trainer.model.summary(), "\n\nbefore training:\n", write(), "\n", sep="")

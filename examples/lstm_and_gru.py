@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.app import train
+from tinygrad_rnn.app import tasks
 
 T, H, KEEP = 60, 32, 3.0
 STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
@@ -37,8 +37,8 @@ for name, cell_type in CELLS.items():
         left.semilogy([T - 1 - s.step for s in flow], norms / norms[-1], style, color=COLOURS[name], label=label)
         print(f"{label}: over {len(flow) - 1} steps the gradient changes by a factor {norms[0] / norms[-1]:.1e}")
 
-    settings = train.Settings.of("adding", cell=name, lag=T, hidden=H, steps=STEPS, lr=1e-2, keep=KEEP, eval_every=50)
-    trainer = train.Trainer(settings)
+    settings = tasks.Settings.of("adding", cell=name, lag=T, hidden=H, steps=STEPS, lr=1e-2, keep=KEEP, eval_every=50)
+    trainer = tasks.TaskTrainer(settings)
     trainer.run()
     updates, errors = zip(*((record["step"], record["score"]) for record in trainer.history), strict=True)
     right.semilogy(updates, errors, color=COLOURS[name], label=name.upper())

@@ -22,6 +22,7 @@ LEVELS = [
     {"optim", "nn"},
     {"bptt", "flow"},
     {"compiler", "viz"},
+    {"train"},
     {"__init__"},
     {"app"},
     {"__main__"},
@@ -31,6 +32,7 @@ LEVELS = [
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 
 EXCEPTIONS = {
+    ("train.trainer", "__init__"): "reads __version__, which is set before any import",
     ("bptt.references", "flow"): "the generic reference asks the graph for the gradient of each step",
     ("viz.page.document", "__init__"): "reads __name__, by which the templates are found; it is set before any import",
 }

@@ -16,9 +16,9 @@ PACKAGE = Path(tinygrad_rnn.__file__).parent
 NAMES = {*primitives, *composites, "contract"}
 
 OTHER_WORDS = {
-    "app/train/commands.py": "settings of the command line",
-    "app/train/saved.py": "the kind of a file",
-    "app/train/settings.py": "settings of the command line",
+    "app/tasks/commands.py": "settings of the command line",
+    "train/saved.py": "the kind of a file",
+    "app/tasks/settings.py": "settings of the command line",
     "bptt/losses.py": "the losses that have a derivation by hand",
     "bptt/problem.py": "the losses that have a derivation by hand",
     "bptt/references.py": "the losses that have a derivation by hand",

@@ -4,7 +4,9 @@ import numpy as np
 import tinygrad_rnn as tg
 """
 
-from . import bptt, nn, ops, optim, viz
+__version__ = "0.1.0"
+
+from . import bptt, nn, ops, optim, train, viz
 from .compiler import compile
 from .core.backprop import detect_anomaly, grad, no_grad
 from .core.create import ones, zeros
@@ -35,8 +37,6 @@ from .ops.reductions import *
 from .ops.shaping import *
 from .ops.statistics import *
 from .ops.trigonometry import *
-
-__version__ = "0.1.0"
 
 __all__ = [
     "DTypeError",
@@ -69,6 +69,7 @@ __all__ = [
     "scope",
     "spectrum",
     "steps",
+    "train",
     "truncate",
     "viz",
     "zeros",

@@ -13,7 +13,7 @@ import pytest
 
 from tinygrad_rnn.app.cli import main
 from tinygrad_rnn.app.demo import run, run_demo
-from tinygrad_rnn.app.demo.character_rnn import STREAMS, CharacterRNN, train, windows
+from tinygrad_rnn.app.demo.character_rnn import STREAMS, CharacterRNN, Windows, train
 from tinygrad_rnn.app.text import Vocabulary
 
 FILES = {
@@ -94,7 +94,7 @@ def test_the_loss_falls() -> None:
     text = "the quick brown fox jumps over the lazy dog. " * 60
     vocabulary = Vocabulary(text)
     model = CharacterRNN(len(vocabulary), 24, np.random.default_rng(0))
-    losses = train(model, windows(text, vocabulary, 10), 150)
+    losses = train(model, Windows(text, vocabulary, 10), 150)
     assert losses[0] > np.log2(len(vocabulary)) - 1
     assert losses[-1] < 0.5 * losses[0]
 
@@ -102,11 +102,13 @@ def test_the_loss_falls() -> None:
 def test_windows_follow_each_other_and_begin_anew() -> None:
     text = "abcdefghij" * 20
     vocabulary = Vocabulary(text)
-    stream = windows(text, vocabulary, 5)
-    (first, targets, anew), (second, _, again) = next(stream), next(stream)
+    windows = Windows(text, vocabulary, 5)
+    (first, targets), (second, _) = windows(0), windows(1)
     assert first.shape == (5, STREAMS, 10)
-    assert anew
-    assert not again
+    assert windows.goes_on(1)
+    assert not windows.goes_on(0)
+    assert not windows.goes_on(windows.per_text)
+    assert np.array_equal(windows(windows.per_text)[0], first)
     assert np.array_equal(first.argmax(-1)[1:], targets[:-1])
     assert np.array_equal(second.argmax(-1)[0], targets[-1])
 

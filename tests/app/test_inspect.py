@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tinygrad_rnn.app.cli import main
-from tinygrad_rnn.app.train import TASKS, Settings, Trainer
+from tinygrad_rnn.app.tasks import TASKS, Settings, TaskTrainer
 
 SMALL = ["--hidden", "6", "--cell", "gru"]
 
@@ -24,7 +24,7 @@ def test_every_task_is_diagnosed(task, capsys):
 @pytest.mark.parametrize("task", [task for task in TASKS if task != "char"])
 def test_runs_of_every_task_are_shown(task, tmp_path, capsys):
     settings = Settings.of(task, hidden=5, steps=1, batch=4, lag=10, cell="gru", eval_every=1, save_every=1)
-    Trainer(settings, tmp_path / "run").run(say=lambda line: None, progress=False)
+    TaskTrainer(settings, tmp_path / "run").run(say=lambda line: None, progress=False)
     capsys.readouterr()
     assert main(["diagnose", str(tmp_path / "run")]) == 0
     assert "gain" in capsys.readouterr().out

@@ -15,10 +15,10 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
-from tinygrad_rnn.app import train
-from tinygrad_rnn.app.train import saved
-from tinygrad_rnn.app.train.commands import add_commands
-from tinygrad_rnn.app.train.saved import Checkpoint
+from tinygrad_rnn.app import tasks
+from tinygrad_rnn.app.tasks.commands import add_commands
+from tinygrad_rnn.train import saved
+from tinygrad_rnn.train.saved import Checkpoint
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {"digits": "sklearn", "pixels": "sklearn", "sunspots": "statsmodels"}
@@ -45,7 +45,7 @@ def settings(text, **changes):
         "save_every": 5,
         "lr": 0.01,
     }
-    return train.Settings.of("char", **{**choices, **changes})
+    return tasks.Settings.of("char", **{**choices, **changes})
 
 
 def quiet(line):
@@ -77,12 +77,12 @@ def test_truncate_cuts_any_state_and_keeps_the_values():
 
 
 def test_truncation_only_loses_what_lies_before_the_cut():
-    model = train.SequenceModel("rnn", 2, 1, 5, dtype=np.float64, rng=0)
+    model = tasks.SequenceModel("rnn", 2, 1, 5, dtype=np.float64, rng=0)
     x = np.random.default_rng(0).standard_normal((9, 3, 2))
 
     def gradients(window):
         model.zero_grad()
-        y = train.run_in_windows(model, x, window)
+        y = tasks.run_in_windows(model, x, window)
         (y * y).sum().backward()
         return y.data, {name: p.grad for name, p in model.named_parameters()}
 
@@ -94,13 +94,13 @@ def test_truncation_only_loses_what_lies_before_the_cut():
         bias.append(np.abs(truncated["rnn.weight_hh_l0"] - exact["rnn.weight_hh_l0"]).max())
     assert bias[0] > bias[2] > 0
     assert bias[-1] == bias[-2] == 0
-    last = train.run_in_windows(model, x, 4, last=True)
+    last = tasks.run_in_windows(model, x, 4, last=True)
     np.testing.assert_allclose(last.data, full[-1], rtol=1e-12)
 
 
 # ---------------------------------------------------------------------- tasks
 def test_the_adding_problem_is_what_it_says():
-    task = train.Adding(20, 16, seed=0, dtype=np.float64)
+    task = tasks.Adding(20, 16, seed=0, dtype=np.float64)
     x, target = task.batch(3)
     assert x.shape == (20, 16, 2)
     marks = x[:, :, 1]
@@ -113,13 +113,13 @@ def test_the_adding_problem_is_what_it_says():
 
 
 def test_copying_and_temporal_order_are_what_they_say():
-    x, target = train.Copying(15, 4, seed=0, dtype=np.float32).batch(0)
+    x, target = tasks.Copying(15, 4, seed=0, dtype=np.float32).batch(0)
     classes = x.argmax(-1)
     assert classes.shape == target.shape == (35, 4)
     assert np.array_equal(classes[:10], target[-10:])
     assert (target[:25] == 8).all()
     assert (classes[24] == 9).all()
-    x, target = train.TemporalOrder(50, 64, seed=0, dtype=np.float32).batch(0)
+    x, target = tasks.TemporalOrder(50, 64, seed=0, dtype=np.float32).batch(0)
     for column, label in zip(x.argmax(-1).T, target, strict=True):
         first, second = column[column < 2]
         assert label == 2 * first + second
@@ -128,37 +128,36 @@ def test_copying_and_temporal_order_are_what_they_say():
 def test_digits_and_sunspots_hold_out_what_they_score():
     pytest.importorskip("sklearn")
     pytest.importorskip("statsmodels")
-    rows, pixels = train.Digits(False, 32, 0, np.float32), train.Digits(True, 32, 0, np.float32)
+    rows, pixels = tasks.Digits(False, 32, 0, np.float32), tasks.Digits(True, 32, 0, np.float32)
     assert rows.batch(0)[0].shape == (8, 32, 8)
     assert pixels.batch(0)[0].shape == (64, 32, 1)
     assert np.array_equal(rows.train[0][:, 0].ravel(), pixels.train[0][:, 0].ravel())
     assert len(rows.train[1]) + len(rows.test[1]) == 1797
     seen = np.concatenate([rows.batch(i)[0].reshape(64, -1, order="F").T for i in range(45)])
     assert len(seen) == len(rows.train[1])
-    sunspots = train.Sunspots(0, np.float64)
+    sunspots = tasks.Sunspots(0, np.float64)
     x, target = sunspots.batch(0)
     assert np.array_equal(x[1:], target[:-1])
     assert len(x) == sunspots.split - 1
-    assert sunspots.score(train.SequenceModel("rnn", 1, 1, 3, rng=0)) > 0
+    assert sunspots.score(tasks.SequenceModel("rnn", 1, 1, 3, rng=0)) > 0
 
 
 def test_character_windows_tile_the_text_and_carry_on(text):
-    task = train.Characters(text, batch=3, k1=8, k2=8, seed=1, dtype=np.float64)
-    model = train.SequenceModel("lstm", task.inputs, task.outputs, 5, embedding=3, rng=0)
+    task = tasks.Characters(text, batch=3, k1=8, k2=8, seed=1, dtype=np.float64)
     for step in range(task.updates):
         (x, target), (following, _) = task.batch(step), task.batch(step + 1)
-        assert (task.first_state(model, step) is not None) == (step == 0)
+        assert task.carries(step) == (step > 0)
         assert np.array_equal(x[1:], target[:-1])
         assert np.array_equal(target[-1], following[0]) == (step < task.updates - 1)
-    assert [s.shape for s in task.first_state(model, task.updates)] == [(1, 3, 5)] * 2
+    assert not task.carries(task.updates)
     assert len(task.train_ids) + len(task.held_ids) == len(TEXT)
 
 
 def test_windows_longer_than_the_update_look_further_back(text):
     """k1 = 4, k2 = 12: only the last 4 losses count, and gradients travel 12 steps back to a cut."""
     for k2 in (6, 12):
-        task = train.Characters(text, batch=2, k1=4, k2=k2, seed=1, dtype=np.float64)
-        model = train.SequenceModel("gru", task.inputs, task.outputs, 5, embedding=3, rng=0)
+        task = tasks.Characters(text, batch=2, k1=4, k2=k2, seed=1, dtype=np.float64)
+        model = tasks.SequenceModel("gru", task.inputs, task.outputs, 5, embedding=3, rng=0)
         state = model.zeros(2)
         for step in range(3):
             x, target = task.batch(step)
@@ -166,38 +165,37 @@ def test_windows_longer_than_the_update_look_further_back(text):
             y, _ = model(x, state)
             np.testing.assert_allclose(loss.item(), task.error(y[-4:], target[-4:]).item())
             np.testing.assert_allclose(carried.data, model(x[:4], state)[1].data)
-            assert task.tokens(x) == 8
             state = tg.truncate(carried)
     with pytest.raises(tg.InputError, match="k2"):
-        train.Characters(text, batch=2, k1=8, k2=4, seed=1, dtype=np.float64)
+        tasks.Characters(text, batch=2, k1=8, k2=4, seed=1, dtype=np.float64)
 
 
 def test_bits_per_character_count_every_character_once():
-    model = train.SequenceModel("lstm", 5, 5, 4, embedding=3, dtype=np.float64, rng=0)
+    model = tasks.SequenceModel("lstm", 5, 5, 4, embedding=3, dtype=np.float64, rng=0)
     ids = np.random.default_rng(0).integers(0, 5, 90)
     logits = model(ids[:, None])[0].data[:, 0]
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     bits = -log_p[np.arange(89), ids[1:]] / np.log(2)
-    assert train.bits_per_character(model, ids) == pytest.approx(bits.mean())
-    assert train.bits_per_character(model, ids[30:], ids[:30]) == pytest.approx(bits[29:].mean())
+    assert tasks.bits_per_character(model, ids) == pytest.approx(bits.mean())
+    assert tasks.bits_per_character(model, ids[30:], ids[:30]) == pytest.approx(bits[29:].mean())
     for p in model.parameters():
         p.data[...] = 0
-    assert train.bits_per_character(model, np.arange(50_003) % 5) == pytest.approx(np.log2(5))
-    assert train.bits_per_character(model, np.arange(303) % 5, np.arange(7) % 5) == pytest.approx(np.log2(5))
+    assert tasks.bits_per_character(model, np.arange(50_003) % 5) == pytest.approx(np.log2(5))
+    assert tasks.bits_per_character(model, np.arange(303) % 5, np.arange(7) % 5) == pytest.approx(np.log2(5))
 
 
 def test_an_open_gate_starts_open_and_changes_nothing_else():
-    plain, opened = (train.SequenceModel("lstm", 2, 1, 3, keep=k, rng=0).state_dict() for k in (0.0, 2.5))
+    plain, opened = (tasks.SequenceModel("lstm", 2, 1, 3, keep=k, rng=0).state_dict() for k in (0.0, 2.5))
     assert np.array_equal(opened["rnn.bias_hh_l0"][3:6], [2.5, 2.5, 2.5])
     opened["rnn.bias_hh_l0"][3:6] = plain["rnn.bias_hh_l0"][3:6]
     assert_same(plain, opened)
 
 
 def test_temperature_moves_between_the_likeliest_and_chance(text):
-    trainer = train.Trainer(settings(text, steps=150, dropout=0.0, eval_every=150))
+    trainer = tasks.TaskTrainer(settings(text, steps=150, dropout=0.0, eval_every=150))
     result = trainer.run(quiet, progress=False)
     assert result.score < 2.0
-    write = lambda **o: train.sample(trainer.model, trainer.task.vocabulary, 40, "the ", **o)  # noqa: E731
+    write = lambda **o: tasks.sample(trainer.model, trainer.task.vocabulary, 40, "the ", **o)  # noqa: E731
     assert write(temperature=0) == write(temperature=0, rng=1)
     assert write(temperature=1e-3, rng=2) == write(temperature=0)
     assert write(temperature=1.0, rng=0) == write(temperature=1.0, rng=0)
@@ -206,7 +204,7 @@ def test_temperature_moves_between_the_likeliest_and_chance(text):
     with pytest.raises(tg.InputError, match="temperature=-1"):
         write(temperature=-1)
     with pytest.raises(tg.InputError, match="does not occur"):
-        train.sample(trainer.model, trainer.task.vocabulary, 4, "#")
+        tasks.sample(trainer.model, trainer.task.vocabulary, 4, "#")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +223,7 @@ def test_every_task_trains(task, optimizer):
         pytest.importorskip(SOURCES[task])
     options = {"hidden": 8, "steps": 4, "eval_every": 2, "batch": 16, "optimizer": optimizer, "lr": 0.01, "lag": 20}
     lines = []
-    trainer = train.Trainer(train.Settings.of(task, **options))
+    trainer = tasks.TaskTrainer(tasks.Settings.of(task, **options))
     start = weights(trainer)
     result = trainer.run(lines.append, progress=False)
     assert result.step == 4
@@ -236,43 +234,43 @@ def test_every_task_trains(task, optimizer):
 
 def test_a_lag_longer_than_the_window_gives_no_gradient_to_learn_from():
     """Truncated to 5 steps, a target that is decided 15 steps back leaves no trace in the gradient."""
-    model = train.SequenceModel("rnn", 1, 1, 4, dtype=np.float64, rng=0)
+    model = tasks.SequenceModel("rnn", 1, 1, 4, dtype=np.float64, rng=0)
     x = tg.Tensor(np.zeros((20, 1, 1)), requires_grad=True)
-    train.run_in_windows(model, x, 5, last=True).sum().backward()
+    tasks.run_in_windows(model, x, 5, last=True).sum().backward()
     assert not x.grad[:15].any()
     assert x.grad[15:].all()
 
 
 # ---------------------------------------------------------------------- stopping and logging
 def test_early_stopping_and_target(text, tmp_path):
-    stuck = train.Trainer(settings(text, steps=500, lr=0.0, eval_every=5, patience=3))
+    stuck = tasks.TaskTrainer(settings(text, steps=500, lr=0.0, eval_every=5, patience=3))
     assert stuck.run(quiet, progress=False)[0::3] == (20, "early")
-    easy = train.Trainer(settings(text, steps=500, eval_every=5, target=4.5))
+    easy = tasks.TaskTrainer(settings(text, steps=500, eval_every=5, stop_at=4.5))
     result = easy.run(quiet, progress=False)
     assert result.stopped == "target"
     assert result.best <= 4.5
     folder = tmp_path / "run"
-    train.Trainer(settings(text, steps=500, lr=0.0, eval_every=5, patience=3), folder).run(quiet, progress=False)
-    assert train.Trainer.resume(folder).run(quiet, progress=False)[0::3] == (20, "early")
-    assert train.Trainer.resume(folder, steps=24).run(quiet, progress=False).step > 20
+    tasks.TaskTrainer(settings(text, steps=500, lr=0.0, eval_every=5, patience=3), folder).run(quiet, progress=False)
+    assert tasks.TaskTrainer.of(folder).run(quiet, progress=False)[0::3] == (20, "early")
+    assert tasks.TaskTrainer.of(folder, steps=24).run(quiet, progress=False).step > 20
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_the_log_has_a_line_per_evaluation_and_forgets_a_torn_one(text, tmp_path, kind):
     folder = tmp_path / "run"
-    train.Trainer(settings(text, log=kind), folder).run(quiet, progress=False)
+    tasks.TaskTrainer(settings(text, log=kind), folder).run(quiet, progress=False)
     path = folder / f"log.{kind}"
-    records = train.read_log(path)
+    records = tg.train.read_log(path)
     assert [r["step"] for r in records] == [10, 20]
     assert all(0 < r["score"] < 10 and r["gradient_norm"] > 0 and r["learning_rate"] >= 0 for r in records)
     path.write_bytes(path.read_bytes() + b'{"step": 2')
-    assert train.read_log(path) == records
-    train.Trainer.resume(folder, steps=30).run(quiet, progress=False)
-    assert [r["step"] for r in train.read_log(path)] == [10, 20, 30]
+    assert tg.train.read_log(path) == records
+    tasks.TaskTrainer.of(folder, steps=30).run(quiet, progress=False)
+    assert [r["step"] for r in tg.train.read_log(path)] == [10, 20, 30]
 
 
 def test_the_progress_bar_shows_loss_norm_and_speed(text, capsys):
-    train.Trainer(settings(text)).run(quiet, progress=True)
+    tasks.TaskTrainer(settings(text)).run(quiet, progress=True)
     shown = capsys.readouterr().err
     assert "loss" in shown
     assert "|grad|" in shown
@@ -284,27 +282,27 @@ def test_the_progress_bar_shows_loss_norm_and_speed(text, capsys):
     "changes", [{}, {"cell": "gru", "optimizer": "rmsprop", "k2": 16}, {"layers": 2, "schedule": "cosine"}]
 )
 def test_a_run_in_pieces_is_the_run_in_one(text, tmp_path, changes):
-    whole = train.Trainer(settings(text, **changes))
+    whole = tasks.TaskTrainer(settings(text, **changes))
     whole.run(quiet, progress=False)
-    pieces = train.Trainer(settings(text, **changes), tmp_path / "run")
+    pieces = tasks.TaskTrainer(settings(text, **changes), tmp_path / "run")
     pieces._make_folder()
     pieces._open()
     for stop in (5, 10, 15):
         while pieces.step < stop:
             pieces.advance()
         pieces.save()
-        pieces = train.Trainer.resume(tmp_path / "run")
+        pieces = tasks.TaskTrainer.of(tmp_path / "run")
         assert pieces.step == stop
     pieces.run(quiet, progress=False)
     assert_same(weights(whole), weights(pieces))
-    again = train.Trainer.resume(tmp_path / "run")
+    again = tasks.TaskTrainer.of(tmp_path / "run")
     assert again.run(quiet, progress=False).step == 20
     assert_same(weights(whole), weights(again))
 
 
 def test_damaged_checkpoints_are_refused_and_the_previous_one_is_used(text, tmp_path):
     folder = tmp_path / "run"
-    train.Trainer(settings(text), folder).run(quiet, progress=False)
+    tasks.TaskTrainer(settings(text), folder).run(quiet, progress=False)
     previous, newest = sorted(folder.glob("step-*"))
     good, rng = newest.read_bytes(), random.Random(0)
     damaged = [good[:n] for n in (0, 5, 100, len(good) // 2, len(good) - 1)]
@@ -315,7 +313,7 @@ def test_damaged_checkpoints_are_refused_and_the_previous_one_is_used(text, tmp_
         newest.write_bytes(content)
         with pytest.raises(tg.InputError, match="checkpoint"):
             saved.load(newest)
-    trainer = train.Trainer.resume(folder)
+    trainer = tasks.TaskTrainer.of(folder)
     assert trainer.step == 15
     assert len(trainer.refused) == 1
     assert "damaged" in trainer.refused[0]
@@ -324,14 +322,14 @@ def test_damaged_checkpoints_are_refused_and_the_previous_one_is_used(text, tmp_
     for path in (previous, newest):
         path.write_bytes(b"")
     with pytest.raises(tg.InputError, match="no usable checkpoint"):
-        train.Trainer.resume(folder)
+        tasks.TaskTrainer.of(folder)
 
 
 def test_what_a_kill_left_half_written_is_cleared_away(text, tmp_path):
     folder = tmp_path / "run"
-    train.Trainer(settings(text), folder).run(quiet, progress=False)
+    tasks.TaskTrainer(settings(text), folder).run(quiet, progress=False)
     (folder / ".step-000000025.safetensors.x1y2z3").write_bytes(b"half")
-    train.Trainer.resume(folder, steps=25).run(quiet, progress=False)
+    tasks.TaskTrainer.of(folder, steps=25).run(quiet, progress=False)
     assert sorted(p.name for p in folder.iterdir()) == [
         "best.safetensors",
         "log.jsonl",
@@ -342,25 +340,25 @@ def test_what_a_kill_left_half_written_is_cleared_away(text, tmp_path):
 
 def test_a_checkpoint_holds_no_pickle_and_changed_data_is_refused(text, tmp_path):
     folder = tmp_path / "run"
-    train.Trainer(settings(text), folder).run(quiet, progress=False)
+    tasks.TaskTrainer(settings(text), folder).run(quiet, progress=False)
     content = next(iter(folder.glob("step-*"))).read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert "optimizer.0.mean" in header
     Path(text).write_text(TEXT.replace("fox", "cat"))
     with pytest.raises(tg.InputError, match="not the text"):
-        train.Trainer.resume(folder)
+        tasks.TaskTrainer.of(folder)
 
 
 def test_what_is_on_disk_survives_a_disk_that_is_full(text, tmp_path):
     """A file size limit stands in for the full disk: the system call fails in the same place."""
     folder = tmp_path / "run"
-    train.Trainer(settings(text), folder).run(quiet, progress=False)
+    tasks.TaskTrainer(settings(text), folder).run(quiet, progress=False)
     before = {path: path.read_bytes() for path in folder.iterdir()}
     code = f"""
 import resource
-from tinygrad_rnn.app import train
+from tinygrad_rnn.app import tasks
 from tinygrad_rnn import InputError
-trainer = train.Trainer.resume({str(folder)!r}, steps=40)
+trainer = tasks.TaskTrainer.of({str(folder)!r}, steps=40)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 try:
     trainer.run(print, progress=False)
@@ -372,13 +370,13 @@ except InputError as error:
     assert {path: path.read_bytes() for path in folder.iterdir()} == {
         path: content if path.suffix != ".jsonl" else path.read_bytes() for path, content in before.items()
     }
-    assert train.read_log(folder / "log.jsonl")[:2] == [
+    assert tg.train.read_log(folder / "log.jsonl")[:2] == [
         json.loads(line) for line in before[folder / "log.jsonl"].splitlines()
     ]
-    resumed = train.Trainer.resume(folder, steps=40)
+    resumed = tasks.TaskTrainer.of(folder, steps=40)
     assert resumed.step == 20
     resumed.run(quiet, progress=False)
-    whole = train.Trainer(settings(text, steps=40))
+    whole = tasks.TaskTrainer(settings(text, steps=40))
     whole.run(quiet, progress=False)
     assert_same(weights(whole), weights(resumed))
 
@@ -399,14 +397,14 @@ def run_python(*arguments, **options):
 RUN = """
 import sys
 from pathlib import Path
-from tinygrad_rnn.app import train
+from tinygrad_rnn.app import tasks
 folder, text, steps = sys.argv[1:]
 if any(Path(folder).glob("step-*")):
-    trainer = train.Trainer.resume(folder)
+    trainer = tasks.TaskTrainer.of(folder)
 else:
     sizes = dict(hidden=12, embedding=6, batch=4, k1=8, dropout=0.2)
     choices = dict(text=text, steps=int(steps), lr=0.01, eval_every=7, save_every=3, **sizes)
-    trainer = train.Trainer(train.Settings.of("char", **choices), folder)
+    trainer = tasks.TaskTrainer(tasks.Settings.of("char", **choices), folder)
 trainer.run(lambda line: None, progress=False)
 """
 
@@ -441,7 +439,9 @@ def test_a_run_killed_at_random_moments_ends_with_the_very_same_weights(text, tm
     assert_same(whole.arrays, survived.arrays)
     assert whole.record == survived.record
     assert not list((tmp_path / "killed").glob(".*"))  # nothing half-written stays behind
-    steps_logged = [[r["step"] for r in train.read_log(tmp_path / name / "log.jsonl")] for name in ("whole", "killed")]
+    steps_logged = [
+        [r["step"] for r in tg.train.read_log(tmp_path / name / "log.jsonl")] for name in ("whole", "killed")
+    ]
     assert steps_logged[0] == steps_logged[1]
 
 
@@ -542,7 +542,7 @@ def test_the_commands_refuse_what_cannot_work(text, tmp_path):
 
 
 def test_only_character_models_write(tmp_path):
-    train.Trainer(train.Settings.of("order", steps=2, eval_every=2, lag=10), tmp_path / "run").run(
+    tasks.TaskTrainer(tasks.Settings.of("order", steps=2, eval_every=2, lag=10), tmp_path / "run").run(
         quiet, progress=False
     )
     with pytest.raises(tg.InputError, match="only a character model"):
@@ -571,8 +571,8 @@ def test_a_checkpoint_survives_its_own_writing(tmp_path):
 )
 def test_training_with_the_compiled_program_is_the_same_training(task, choices):
     choices = {"hidden": 8, "batch": 3, "k1": 6, "dtype": "float64", "dropout": 0.0, **choices}
-    plain = train.Trainer(train.Settings.of(task, **choices))
-    compiled = train.Trainer(train.Settings.of(task, compile=True, **choices))
+    plain = tasks.TaskTrainer(tasks.Settings.of(task, **choices))
+    compiled = tasks.TaskTrainer(tasks.Settings.of(task, compile=True, **choices))
     for _ in range(4):
         np.testing.assert_allclose(compiled.advance(), plain.advance(), rtol=1e-9)
     for one, other in zip(plain.model.parameters(), compiled.model.parameters(), strict=True):

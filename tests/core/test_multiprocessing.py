@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.app import train
+from tinygrad_rnn.app import tasks
 
 XS = np.random.default_rng(0).normal(size=(5, 2, 3))
 
@@ -48,10 +48,10 @@ def run(trainer: Any) -> Any:
     ],
 )
 def test_training_in_another_process_is_training_here(method: str, tmp_path: Path) -> None:
-    settings = train.Settings.of("adding", steps=5, eval_every=5, lag=10, hidden=4, batch=4)
+    settings = tasks.Settings.of("adding", steps=5, eval_every=5, lag=10, hidden=4, batch=4)
     with multiprocessing.get_context(method).Pool(1) as pool:
         model, optimiser, state, loss = pool.apply(three_steps, (make(),))
-        there = pool.apply(run, (train.Trainer(settings, tmp_path / "there"),))
+        there = pool.apply(run, (tasks.TaskTrainer(settings, tmp_path / "there"),))
     again = three_steps(make())
     for name, value in again[2].items():
         np.testing.assert_array_equal(state[name], model.state_dict()[name])
@@ -59,6 +59,6 @@ def test_training_in_another_process_is_training_here(method: str, tmp_path: Pat
     assert loss.item() == pytest.approx(again[3].item())
     assert not loss.requires_grad
     assert all(p is q for p, q in zip(optimiser.parameters, model.parameters(), strict=True))
-    here = run(train.Trainer(settings, tmp_path / "here"))
+    here = run(tasks.TaskTrainer(settings, tmp_path / "here"))
     for name, value in here.model.state_dict().items():
         np.testing.assert_allclose(there.model.state_dict()[name], value, rtol=1e-4, atol=1e-6)

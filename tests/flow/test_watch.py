@@ -7,7 +7,7 @@ import pytest
 from known_nets import squared, weight
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.app.train import Settings, Trainer
+from tinygrad_rnn.app.tasks import Settings, TaskTrainer
 from tinygrad_rnn.flow import Look, Watch
 
 
@@ -62,7 +62,7 @@ def test_a_watched_run_is_the_same_run(tmp_path):
         "order", lag=10, hidden=8, batch=8, steps=6, eval_every=6, save_every=2, dropout=0.2, cell="gru"
     )
     said: list[str] = []
-    plain, watched = Trainer(settings, tmp_path / "a"), Trainer(settings, tmp_path / "b")
+    plain, watched = TaskTrainer(settings, tmp_path / "a"), TaskTrainer(settings, tmp_path / "b")
     plain.run(say=lambda line: None, progress=False)
     watched.run(say=said.append, progress=False, watch=2)
     for name, array in plain.model.state_dict().items():
@@ -71,15 +71,15 @@ def test_a_watched_run_is_the_same_run(tmp_path):
     assert len(rows) == 3
     assert [line.split(":")[0] for line in said[:3]] == ["update 0", "update 2", "update 4"]
     assert b"<svg" in (tmp_path / "b" / "watch.svg").read_bytes()
-    again = Trainer.resume(tmp_path / "b", steps=10)
+    again = TaskTrainer.of(tmp_path / "b", steps=10)
     again.run(say=said.append, progress=False, watch=2)
     rows = (tmp_path / "b" / "watch.jsonl").read_text().splitlines()
     assert len(rows) == 5
     (tmp_path / "b" / "watch.jsonl").write_text('{"update": "x"}\n')
     with pytest.raises(tg.InputError, match=r"cannot read .*watch\.jsonl"):
-        Trainer.resume(tmp_path / "b", steps=12).run(say=said.append, progress=False, watch=2)
+        TaskTrainer.of(tmp_path / "b", steps=12).run(say=said.append, progress=False, watch=2)
     with pytest.raises(tg.InputError, match="watch: got -1"):
-        Trainer(settings).run(watch=-1)
+        TaskTrainer(settings).run(watch=-1)
 
 
 def test_the_picture_of_a_watch():

@@ -21,7 +21,7 @@ import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import viz
-from tinygrad_rnn.app import train
+from tinygrad_rnn.app import tasks
 
 XS = np.ones((4, 3))
 
@@ -59,7 +59,7 @@ def question() -> None:
 def learn() -> None:
     choices = {"lag": 10, "hidden": 4, "batch": 4, "steps": 4, "eval_every": 2, "save_every": 2}
     with tempfile.TemporaryDirectory() as folder:
-        train.Trainer(train.Settings.of("adding", **choices), folder).run(lambda line: None, progress=True)
+        tasks.TaskTrainer(tasks.Settings.of("adding", **choices), folder).run(lambda line: None, progress=True)
 
 
 WORK: dict[str, Callable[[], None]] = {"compile": compile_and_run, "draw": draw, "diagnose": question, "train": learn}

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn.app import cli
-from tinygrad_rnn.app.train import saved
+from tinygrad_rnn.train import saved
 
 TEXT = "the quick brown fox jumps over the lazy dog; " * 60
 CHANGING = ("open", "fsync", "replace", "mkdir")

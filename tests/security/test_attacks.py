@@ -15,10 +15,10 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import bptt, nn, viz
-from tinygrad_rnn.app import train
 from tinygrad_rnn.app.demo.pictures import Picture
 from tinygrad_rnn.app.demo.report import Report, write_report
 from tinygrad_rnn.core.context import context
+from tinygrad_rnn.train.log import Log
 
 RUN = "top.document.title='canary';fetch('http://canary.invalid/')"
 FETCH = "http://canary.invalid/x"
@@ -138,7 +138,7 @@ def test_every_html_file_has_a_content_policy() -> None:
 
 
 def test_a_log_opened_in_a_spreadsheet_holds_numbers_only(tmp_path: Path) -> None:
-    log = train.Log(tmp_path, "csv")
+    log = Log(tmp_path, "csv")
     values: list[Any] = [3, -1.5, float("nan"), None, 1e-300, 7]
     log.write(
         dict(zip(("step", "loss", "gradient_norm", "score", "learning_rate", "tokens_per_second"), values, strict=True))
@@ -147,4 +147,4 @@ def test_a_log_opened_in_a_spreadsheet_holds_numbers_only(tmp_path: Path) -> Non
         assert cell == "" or float(cell) is not None
     log.path.write_text(log.path.read_text() + "1,=1+1,1,1,1,1\n")
     with pytest.raises(tg.InputError, match="no record of a run"):
-        train.read_log(log.path)
+        tg.train.read_log(log.path)

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.app import cli, train
-from tinygrad_rnn.app.train import characters, saved
-from tinygrad_rnn.app.train.saved import Checkpoint
+from tinygrad_rnn.app import cli, tasks
+from tinygrad_rnn.app.tasks import characters
+from tinygrad_rnn.train import saved
+from tinygrad_rnn.train.saved import Checkpoint
 
 TEXT = "the quick brown fox jumps over the lazy dog; " * 20
 WRONG: list[Any] = [None, "x", {"a": [1]}, math.nan, -1, 10**40, True]
@@ -26,8 +27,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints")
     (folder / "text").write_text(TEXT)
     sizes: dict[str, Any] = {"hidden": 4, "embedding": 3, "batch": 2, "k1": 4, "dropout": 0.2}
-    choices = train.Settings.of("char", text=str(folder / "text"), steps=4, eval_every=2, save_every=2, **sizes)
-    train.Trainer(choices, folder / "run").run(lambda line: None, progress=False)
+    choices = tasks.Settings.of("char", text=str(folder / "text"), steps=4, eval_every=2, save_every=2, **sizes)
+    tasks.TaskTrainer(choices, folder / "run").run(lambda line: None, progress=False)
     return folder / "run"
 
 
@@ -60,7 +61,7 @@ def hostile(good: Checkpoint) -> Iterator[tuple[str, Checkpoint]]:
         changed = change(new)
         return name, Checkpoint(good.arrays, new if changed is None else changed)
 
-    optional = {("settings", name) for name in ("text", "k2", "target")}
+    optional = {("settings", name) for name in ("text", "k2", "stop_at")}
     for way in places(good.record):
         *before, last = way
         if not isinstance(last, int):
@@ -112,13 +113,13 @@ def test_no_hostile_record_is_taken_and_none_ends_in_a_traceback(run: Path, tmp_
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # a disk takes longer than all the rest
     newest = sorted(run.glob("step-*"))[-1]
     good = saved.load(newest)
-    train.load_model(newest)
+    tasks.load_model(newest)
     tried, taken, unclear = 0, [], []
     for name, checkpoint in hostile(good):
         tried += 1
         path = saved.save(tmp_path / "step-000000009.safetensors", checkpoint)
         try:
-            train.load_model(path)
+            tasks.load_model(path)
             taken.append(name)
         except tg.InputError as error:
             if str(path) not in str(error) or "begin the run again" not in str(error):
@@ -137,8 +138,8 @@ def test_the_refusal_names_the_file_the_entry_and_the_checkpoint_to_use(
         arrays = {**good.arrays, "optimizer.0.mean": good.arrays["optimizer.0.mean"] * np.nan}
         saved.save(newest, Checkpoint(arrays, good.record))
         with pytest.raises(tg.InputError, match=f"{newest.name}: optimizer.0.mean: .*nan.* such as .*{previous.name}"):
-            train.load_model(newest)
-        trainer = train.Trainer.resume(run)
+            tasks.load_model(newest)
+        trainer = tasks.TaskTrainer.of(run)
         assert trainer.step == 2
         assert "optimizer.0.mean" in trainer.refused[0]
         assert cli.main(["sample", str(newest)]) == 2
@@ -149,7 +150,7 @@ def test_the_refusal_names_the_file_the_entry_and_the_checkpoint_to_use(
 
 def test_no_file_that_a_refused_record_names_is_opened(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(characters, "read_text", lambda *_, **__: pytest.fail("the text was opened"))
-    train.load_model(run)
+    tasks.load_model(run)
     newest = sorted(run.glob("step-*"))[-1]
     good, content = saved.load(newest), newest.read_bytes()
     for path in run.glob("step-*"):
@@ -157,6 +158,6 @@ def test_no_file_that_a_refused_record_names_is_opened(run: Path, monkeypatch: p
         saved.save(path, Checkpoint(good.arrays, record))
     try:
         with pytest.raises(tg.InputError, match="no usable checkpoint"):
-            train.Trainer.resume(run)
+            tasks.TaskTrainer.of(run)
     finally:
         newest.write_bytes(content)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_rnn.app import cli, train
+from tinygrad_rnn.app import cli, tasks
 from tinygrad_rnn.app.demo import run as demo
 
 WORDS = [
@@ -20,7 +20,7 @@ WORDS = [
     "%s", "{}", "1.5", "True", "None", "cell", "op", "gru", "adam", "float64", "csv", "cosine",
 ]  # fmt: skip
 VIEW = ["--text", "--steps", "--cell", "--hidden", "--layers", "--seed"]
-SETTINGS = [f"--{name.replace('_', '-')}" for name in train.Settings.__dataclass_fields__ if name != "task"]
+SETTINGS = [f"--{name.replace('_', '-')}" for name in tasks.Settings.__dataclass_fields__ if name != "task"]
 OPTIONS = {
     "demo": ["--text", "--steps", "--hidden", "--seed", "--out"],
     "graph": [*VIEW, "--detail", "--out"],
@@ -74,8 +74,10 @@ def test_no_command_line_ends_in_a_traceback(
         (tmp_path / name).write_bytes(content)
     os.mkfifo("pipe")
     small = {"hidden": 4, "batch": 2, "steps": 4, "eval_every": 2}
-    train.Trainer(train.Settings.of("char", text="text", embedding=3, k1=4, **small), "run").run(str, progress=False)
-    train.Trainer(train.Settings.of("order", lag=10, **small), "order").run(str, progress=False)
+    tasks.TaskTrainer(tasks.Settings.of("char", text="text", embedding=3, k1=4, **small), "run").run(
+        str, progress=False
+    )
+    tasks.TaskTrainer(tasks.Settings.of("order", lag=10, **small), "order").run(str, progress=False)
     rng, codes = random.Random(0), {0: 0, 2: 0}
     for number in range(3000):
         words = line(rng, number)

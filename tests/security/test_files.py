@@ -16,7 +16,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.app import cli, text
-from tinygrad_rnn.app.train import characters
+from tinygrad_rnn.app.tasks import characters
 from tinygrad_rnn.files import staged, write_file
 
 both = pytest.mark.parametrize("ending", [".safetensors", ".npz"])

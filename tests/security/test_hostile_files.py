@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
-from tinygrad_rnn.app.train import saved
+from tinygrad_rnn.train import saved
 
 ARRAYS = {"a.weight": np.arange(6.0).reshape(2, 3), "b": np.ones(4, np.float32), "n": np.array(3)}
 JUNK: list[Any] = [

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.app import cli, train
-from tinygrad_rnn.app.train import inspect, saved, trained, trainer
+from tinygrad_rnn.app import cli, tasks
+from tinygrad_rnn.app.tasks import inspect, trained
 from tinygrad_rnn.files import only_one
+from tinygrad_rnn.train import saved, trainer
+from tinygrad_rnn.train.log import Log
 
 ROOT = Path(__file__).parents[2]
 TEXT = "the quick brown fox jumps over the lazy dog; " * 20
@@ -25,15 +27,15 @@ def quiet(line: str) -> None:
     """Instead of print."""
 
 
-def settings(folder: Path, **changes: Any) -> train.Settings:
+def settings(folder: Path, **changes: Any) -> tasks.Settings:
     small = {"hidden": 4, "embedding": 3, "batch": 2, "k1": 4, "steps": 4, "eval_every": 2, "save_every": 2}
-    return train.Settings.of("char", **{"text": str(folder / "text"), **small, **changes})
+    return tasks.Settings.of("char", **{"text": str(folder / "text"), **small, **changes})
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     (tmp_path / "text").write_text(TEXT)
-    train.Trainer(settings(tmp_path), tmp_path / "run").run(quiet, progress=False)
+    tasks.TaskTrainer(settings(tmp_path), tmp_path / "run").run(quiet, progress=False)
     return tmp_path / "run"
 
 
@@ -47,15 +49,15 @@ def test_a_second_run_at_the_same_time_is_refused_and_harms_nothing(run: Path) -
 
     def meanwhile(line: str) -> None:
         before = files(run)
-        for other in (train.Trainer.resume(run, steps=9), train.Trainer(settings(run.parent), run)):
+        for other in (tasks.TaskTrainer.of(run, steps=9), tasks.TaskTrainer(settings(run.parent), run)):
             with pytest.raises(tg.InputError, match=r"another run is writing to .*; wait for its end"):
                 other.run(quiet, progress=False)
         assert files(run) == before
         said.append(line)
 
-    assert train.Trainer.resume(run, steps=6).run(meanwhile, progress=False).step == 6
+    assert tasks.TaskTrainer.of(run, steps=6).run(meanwhile, progress=False).step == 6
     assert said
-    assert train.Trainer.resume(run, steps=8).run(quiet, progress=False).step == 8  # it is free again
+    assert tasks.TaskTrainer.of(run, steps=8).run(quiet, progress=False).step == 8  # it is free again
     assert set(files(run)) == {
         "best.safetensors",
         "log.jsonl",
@@ -83,13 +85,13 @@ def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
 def test_a_new_run_does_not_begin_where_another_one_is(run: Path) -> None:
     before = files(run)
     with pytest.raises(tg.InputError, match=r"holds a run that has gone further, to step-000000004.*--resume"):
-        train.Trainer(settings(run.parent, seed=1), run).run(quiet, progress=False)
+        tasks.TaskTrainer(settings(run.parent, seed=1), run).run(quiet, progress=False)
     assert files(run) == before
 
 
 def test_a_run_that_went_on_elsewhere_is_not_taken_back(run: Path) -> None:
-    late = train.Trainer.resume(run, steps=6)
-    train.Trainer.resume(run, steps=8).run(quiet, progress=False)
+    late = tasks.TaskTrainer.of(run, steps=6)
+    tasks.TaskTrainer.of(run, steps=8).run(quiet, progress=False)
     before = files(run)
     with pytest.raises(tg.InputError, match="has gone further, to step-000000008"):
         late.run(quiet, progress=False)
@@ -99,12 +101,12 @@ def test_a_run_that_went_on_elsewhere_is_not_taken_back(run: Path) -> None:
 # ---------------------------------------------------------------------- resumed otherwise than begun
 def test_another_version_or_fewer_steps_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(tg.InputError, match="got steps=3, expected 4"):
-        train.Trainer.resume(run, steps=3)
-    assert train.Trainer.resume(run, steps=4).run(quiet, progress=False).step == 4
+        tasks.TaskTrainer.of(run, steps=3)
+    assert tasks.TaskTrainer.of(run, steps=4).run(quiet, progress=False).step == 4
     monkeypatch.setattr(trainer, "__version__", "99.0")
     with pytest.raises(tg.InputError, match=r"was written by version .* and this is 99\.0; continue it with that"):
-        train.Trainer.resume(run)
-    train.load_model(run)  # the weights are what they are
+        tasks.TaskTrainer.of(run)
+    tasks.load_model(run)  # the weights are what they are
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_previous_one_offered(run: Path)
     for damaged in (b"", b"x", content[:-1], content[:200], content[:-1] + b"\xff"):
         newest.write_bytes(damaged)
         with pytest.raises(tg.InputError, match=f"{newest.name}.*; use another one, such as .*{previous.name}"):
-            train.load_model(newest)
+            tasks.load_model(newest)
 
 
 # ---------------------------------------------------------------------- logs
@@ -180,11 +182,11 @@ ROWS = [
     ids=lambda x: repr(x)[:30],
 )
 def test_damaged_logs_are_refused_by_a_sentence(name: str, content: bytes, tmp_path: Path) -> None:
-    log = train.Log(tmp_path, name.split(".")[1])
+    log = Log(tmp_path, name.split(".")[1])
     log.write(RECORD)
-    assert train.read_log(log.path) == [RECORD]
+    assert tg.train.read_log(log.path) == [RECORD]
     log.path.write_bytes(log.path.read_bytes() + content)
-    for read in (lambda: train.read_log(log.path), lambda: train.Log(tmp_path, log.kind)):
+    for read in (lambda: tg.train.read_log(log.path), lambda: Log(tmp_path, log.kind)):
         with pytest.raises(tg.InputError, match=r"log\..*(no record of a run|not UTF-8).*move (it|the file) away"):
             read()
 
@@ -194,4 +196,4 @@ def test_no_log_is_read_from_what_is_no_file(path: Any, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     with pytest.raises(tg.InputError, match=r"cannot read|expected a path|change the name"):
-        train.read_log(path)
+        tg.train.read_log(path)

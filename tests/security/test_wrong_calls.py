@@ -12,7 +12,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn, optim, viz
-from tinygrad_rnn.app import train
+from tinygrad_rnn.app import tasks
 from tinygrad_rnn.core.arguments import fits
 from tinygrad_rnn.viz import plots
 
@@ -51,8 +51,8 @@ def loss() -> tg.Tensor:
     return (h * h).sum()
 
 
-def model() -> train.SequenceModel:
-    return train.SequenceModel("rnn", 3, 2, 4, rng=0)
+def model() -> tasks.SequenceModel:
+    return tasks.SequenceModel("rnn", 3, 2, 4, rng=0)
 
 
 XS = np.ones((4, 2, 3))
@@ -87,12 +87,12 @@ GOOD: dict[Callable[..., Any], dict[str, Any]] = {
     viz.rolled: {"loss_or_flow": loss},
     viz.page: {"loss_or_flow": loss},
     plots.shares: {"flow": lambda: tg.gradient_flow(loss())},
-    train.SequenceModel: {"cell": "rnn", "inputs": 3, "outputs": 2, "hidden": 4},
-    train.run_in_windows: {"model": model, "x": XS, "window": 2},
-    train.predict: {"model": model, "x": XS, "last": False},
-    train.Adding: {"lag": 10, "batch": 2, "seed": 0, "dtype": np.float32},
-    train.Trainer: {"settings": lambda: train.Settings.of("adding", lag=10, hidden=2, batch=2)},
-    train.Settings: {"task": "adding"},
+    tasks.SequenceModel: {"cell": "rnn", "inputs": 3, "outputs": 2, "hidden": 4},
+    tasks.run_in_windows: {"model": model, "x": XS, "window": 2},
+    tg.train.predict: {"model": model, "x": XS, "last": False},
+    tasks.Adding: {"lag": 10, "batch": 2, "seed": 0, "dtype": np.float32},
+    tasks.TaskTrainer: {"settings": lambda: tasks.Settings.of("adding", lag=10, hidden=2, batch=2)},
+    tasks.Settings: {"task": "adding"},
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 import recurrent_nets as nets
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.app.train.trainer import Result
+from tinygrad_rnn.train.trainer import Result
 
 
 def shown() -> dict[str, Any]:

@@ -15,10 +15,10 @@ from .. import __version__, viz
 from ..errors import InputError, TensorError
 from ..escape import terminal
 from ..flow import diagnose, gradient_flow, influence
-from .train.commands import add_commands
-from .train.inspect import Window, look_at
-from .train.model import CELLS
-from .train.settings import LARGEST, TASKS
+from .tasks.commands import add_commands
+from .tasks.inspect import Window, look_at
+from .tasks.model import CELLS
+from .tasks.settings import LARGEST, TASKS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

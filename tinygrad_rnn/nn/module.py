@@ -7,7 +7,8 @@ modules, or lists of modules; their names are the paths to them, as in PyTorch's
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -17,6 +18,9 @@ from ..core.steps import scope
 from ..core.tensor import Array, Tensor, numeric, raw
 from ..errors import InputError, ShapeError
 from ..escape import preformatted, terminal
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Seed = np.random.Generator | int | None
 """A generator to share, a seed for a new one, or None for an unpredictable one."""
@@ -35,6 +39,13 @@ class Module:
 
     training: bool = True
     scope_name: str
+    made_with: tuple[tuple[Any, ...], dict[str, Any]]
+    """The arguments that it was made with, which `save` writes down."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        object.__setattr__(self, "made_with", (args, kwargs))
+        return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with scope(getattr(self, "scope_name", type(self).__name__.lower())):
@@ -130,6 +141,32 @@ class Module:
                 )
         for name, parameter in own.items():
             parameter.data[...] = arrays[name]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model into one file, from which its class makes it again:
+
+            model.save("forecaster.safetensors")
+            model = Forecaster.load("forecaster.safetensors")
+
+        The file is safetensors, as PyTorch's users exchange it, and holds the arguments of the constructor as JSON.
+
+        Raises:
+            InputError: the path has another ending or cannot be written to, or an argument is no plain value.
+        """
+        from .saving import save_module
+
+        return save_module(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The model that `save` wrote.
+
+        Raises:
+            InputError: the file cannot be read, is damaged, or holds another class of model.
+        """
+        from .saving import load_module
+
+        return cast(Any, load_module(path, cls))
 
     def zero_grad(self) -> None:
         """Forget every parameter's gradient: `backward` adds to what is there."""

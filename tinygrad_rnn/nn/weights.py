@@ -123,7 +123,7 @@ def load_weights(path: str | Path) -> dict[str, Array]:
         raise InputError(f"cannot read {source}: {error.strerror or error}; give a file of weights") from error
     except UNREADABLE as error:
         raise InputError(f"{source} is damaged, or not a {source.suffix} file of plain arrays: {error}") from error
-    _check_names(source, arrays)
+    check_names(source, arrays)
     for name, array in arrays.items():
         if array.dtype.kind not in "biufc":
             raise InputError(f"{source} holds {name} of dtype {array.dtype}, expected numbers; use another file")
@@ -155,7 +155,7 @@ def _unzip(content: bytes) -> dict[str, Array]:
     return arrays
 
 
-def _check_names(source: Path, arrays: Mapping[str, Array]) -> None:
+def check_names(source: Path, arrays: Mapping[str, Array]) -> None:
     """A parameter's name is written on: into source, pictures, tables."""
     for name in arrays:
         if not is_plain(name):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +10,10 @@ from ...core.backprop import no_grad
 from ...core.steps import steps
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
+from ...nn import Module
 from ...ops import softmax, softmax_cross_entropy, tanh
-from ...optim import Adam, clip_grad_norm_
-from ..progress import tqdm
+from ...optim import Adam
+from ...train import Trainer
 from ..text import Vocabulary
 
 STREAMS = 16
@@ -31,7 +31,7 @@ class Unrolled(NamedTuple):
     """h_1 to h_T, each (B, H)."""
 
 
-class CharacterRNN:
+class CharacterRNN(Module):
     """h_t = tanh(x_t W_xh + h_(t-1) W_hh + b_h) and y_t = h_t W_hy + b_y, on one-hot characters.
 
     Args:
@@ -50,23 +50,23 @@ class CharacterRNN:
         self.b_h = Tensor(np.zeros(hidden), requires_grad=True, name="b_h")
         self.b_y = Tensor(np.zeros(vocabulary), requires_grad=True, name="b_y")
 
-    @property
-    def parameters(self) -> dict[str, Tensor]:
+    def named(self) -> dict[str, Tensor]:
         """The five weights by name."""
-        return {"W_xh": self.W_xh, "W_hh": self.W_hh, "W_hy": self.W_hy, "b_h": self.b_h, "b_y": self.b_y}
+        return dict(self.named_parameters())
 
     def initial_state(self, rows: int) -> Tensor:
         """The state before the first step: zeros, (rows, H)."""
         return Tensor(np.zeros((rows, self.W_hh.shape[0])), name="h_0")
 
-    def unroll(self, xs: Array, targets: Array, h: Tensor) -> Unrolled:
+    def unroll(self, xs: Array, targets: Array, h: Tensor | None = None) -> Unrolled:
         """One window of text, step by step.
 
         Args:
             xs: one-hot characters, (T, B, V).
             targets: the number of the character that follows each, (T, B).
-            h: the state before the window, (B, H).
+            h: the state before the window, (B, H), zeros by default.
         """
+        h = self.initial_state(xs.shape[1]) if h is None else h
         losses, states = [], []
         for t, x in steps(xs):
             h = tanh(x @ self.W_xh + h @ self.W_hh + self.b_h)
@@ -89,48 +89,52 @@ class CharacterRNN:
         return drawn
 
 
-def windows(text: str, vocabulary: Vocabulary, length: int) -> Iterator[tuple[Array, Array, bool]]:
-    """Consecutive windows of `text`, over and over, with targets one character ahead.
-
-    Yields:
-        One-hot inputs (length, B, V), targets (length, B), and whether the text begins anew.
+class Windows:
+    """Consecutive windows of a text, over and over, with targets one character ahead.
 
     Raises:
         InputError: the text is shorter than one window.
     """
-    if len(text) < length + 1:
-        raise InputError(f"the text has {len(text)} characters and a window of {length} steps needs {length + 1}")
-    rows = min(STREAMS, len(text) // (length + 1))
-    ids = vocabulary.encode(text)
-    streams = ids[: len(ids) // rows * rows].reshape(rows, -1).T
-    identity = np.eye(len(vocabulary))
-    while True:
-        for at in range(0, len(streams) - length, length):
-            yield identity[streams[at : at + length]], streams[at + 1 : at + 1 + length], at == 0
+
+    def __init__(self, text: str, vocabulary: Vocabulary, length: int) -> None:
+        if len(text) < length + 1:
+            raise InputError(f"the text has {len(text)} characters and a window of {length} steps needs {length + 1}")
+        rows = min(STREAMS, len(text) // (length + 1))
+        ids = vocabulary.encode(text)
+        self.streams = ids[: len(ids) // rows * rows].reshape(rows, -1).T
+        self.identity = np.eye(len(vocabulary))
+        self.length = length
+        self.per_text = (len(self.streams) - 1) // length
+
+    def __call__(self, update: int) -> tuple[Array, Array]:
+        """One-hot inputs (length, B, V) and targets (length, B) of an update."""
+        at = update % self.per_text * self.length
+        return self.identity[self.streams[at : at + self.length]], self.streams[at + 1 : at + 1 + self.length]
+
+    def goes_on(self, update: int) -> bool:
+        """Whether a window follows the one before it; else the text begins anew."""
+        return update % self.per_text != 0
 
 
-def train(model: CharacterRNN, batches: Iterator[tuple[Array, Array, bool]], updates: int) -> list[float]:
+def train(model: CharacterRNN, windows: Windows, updates: int) -> list[float]:
     """Adam on clipped gradients; the state is carried from window to window and the gradient is cut there.
 
     Returns:
         The loss of every update, in bits per character.
     """
-    weights = list(model.parameters.values())
-    optimiser = Adam(weights, lr=5e-3)
-    losses: list[float] = []
-    h = model.initial_state(0)
-    with tqdm(total=updates, desc="training", unit="update", mininterval=0.5) as bar:
-        for _ in range(updates):
-            xs, targets, anew = next(batches)
-            if anew:
-                h = model.initial_state(xs.shape[1])
-            loss, _, states = model.unroll(xs, targets, h)
-            optimiser.zero_grad()
-            loss.backward()
-            clip_grad_norm_(weights, 1.0)
-            optimiser.step()
-            h = states[-1].detach()
-            losses.append(float(loss) / np.log(2.0))
-            bar.set_postfix_str(f"{np.mean(losses[-20:]):.2f} bits per character", refresh=False)
-            bar.update()
-    return losses
+
+    def loss(model: CharacterRNN, xs: Array, targets: Array, h: Tensor | None) -> tuple[Tensor, Tensor]:
+        found = model.unroll(xs, targets, h)
+        return found.loss, found.states[-1]
+
+    trainer = Trainer(
+        model,
+        loss,
+        windows,
+        steps=updates,
+        optimizer=Adam(model.parameters(), lr=5e-3),
+        carry=windows.goes_on,
+        eval_every=1,
+    )
+    trainer.run(say=lambda line: None)
+    return [record["loss"] / np.log(2.0) for record in trainer.history]

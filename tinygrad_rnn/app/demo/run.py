@@ -14,7 +14,7 @@ from ...files import staged
 from ...flow import Diagnosis, diagnose, gradient_flow
 from ...ops import softmax_cross_entropy, tanh
 from ..text import Vocabulary, read_text
-from .character_rnn import STREAMS, CharacterRNN, Unrolled, train, windows
+from .character_rnn import STREAMS, CharacterRNN, Unrolled, Windows, train
 from .pictures import draw_flow, draw_graphs, draw_losses
 from .report import Report, write_report
 
@@ -57,17 +57,17 @@ def run_demo(
         def sample() -> str:
             return vocabulary.decode(model.sample(start, SAMPLE_LENGTH, np.random.default_rng(seed)))
 
-        xs, targets, _ = next(windows(corpus[: steps + 1], vocabulary, steps))
-        untrained = _diagnosis(model.unroll(xs, targets, model.initial_state(1)))
+        xs, targets = Windows(corpus[: steps + 1], vocabulary, steps)(0)
+        untrained = _diagnosis(model.unroll(xs, targets))
         before = sample()
-        losses = train(model, windows(corpus, vocabulary, steps), updates)
+        losses = train(model, Windows(corpus, vocabulary, steps), updates)
         after = sample()
         for title, words in (("before", before), ("after", after)):
             print(f"\n--- what it writes {title} training\n{terminal(words, lines=True)}")
 
         print()
-        comparison = bptt.compare(model.parameters, xs, targets, references={"compiled": compiler.compiled})
-        unrolled = model.unroll(xs, targets, model.initial_state(1))
+        comparison = bptt.compare(model.named(), xs, targets, references={"compiled": compiler.compiled})
+        unrolled = model.unroll(xs, targets)
         flow = gradient_flow(unrolled.loss)
         diagnosis = _diagnosis(unrolled)
         print(f"\n{flow}\n\n{diagnosis}")
@@ -83,7 +83,7 @@ def run_demo(
                 ("different ones, V", str(len(vocabulary))),
                 ("hidden units, H", str(hidden)),
                 ("steps in a window, T", str(steps)),
-                ("weights", f"{sum(W.size for W in model.parameters.values()):,}"),
+                ("weights", f"{sum(W.size for W in model.parameters()):,}"),
                 ("updates", f"{updates:,} of {STREAMS} × {steps} characters"),
             ],
             sample_before=before,
@@ -123,5 +123,5 @@ def _bptt_source(model: CharacterRNN, xs: Array, targets: Array) -> str:
         return loss / len(xs)
 
     step = compiler.compile(loss_fn)
-    step(model.parameters, xs, targets)
+    step(model.named(), xs, targets)
     return step.source

@@ -13,6 +13,7 @@ import numpy as np
 from ... import optim
 from ...errors import InputError
 from ...nn import Module
+from ...train.schema import is_of_kind
 from .characters import Characters
 from .model import CELLS, SequenceModel
 from .real import Digits, Sunspots
@@ -31,7 +32,7 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("steps", "eval_every", "save_every"), (1, COUNT)),
     **dict.fromkeys(("warmup", "patience"), (0, COUNT)),
     **dict.fromkeys(("lr", "clip", "clip_value", "weight_decay"), (0, sys.float_info.max)),
-    **dict.fromkeys(("keep", "target"), (-sys.float_info.max, sys.float_info.max)),
+    **dict.fromkeys(("keep", "stop_at"), (-sys.float_info.max, sys.float_info.max)),
     "seed": (0, math.inf),
 }
 """The smallest and the largest number of each choice."""
@@ -74,7 +75,7 @@ class Settings:
     """Of `sgd` and `nesterov`."""
     patience: int = 0
     """Stop after so many evaluations without a better score; 0 for never."""
-    target: float | None = None
+    stop_at: float | None = None
     """Stop when the score is this good."""
     eval_every: int = 100
     save_every: int = 100
@@ -139,6 +140,10 @@ class Settings:
         """The same run with another number of updates."""
         return replace(self, steps=steps)
 
+    def ends(self) -> list[str]:
+        """How such a run may have stopped when it wrote a checkpoint."""
+        return ["done", *(["early"] if self.patience else []), *(["target"] if self.stop_at is not None else [])]
+
     # ------------------------------------------------------------------ what they stand for
     def build_task(self) -> Task:
         """The task with its data."""
@@ -180,9 +185,9 @@ TASKS: dict[str, Callable[[Settings], Task]] = {
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "char": {"hidden": 256, "steps": 3000, "schedule": "cosine", "warmup": 50},
-    "adding": {"hidden": 64, "steps": 6000, "lr": 1e-2, "target": 0.001},
+    "adding": {"hidden": 64, "steps": 6000, "lr": 1e-2, "stop_at": 0.001},
     "copying": {"hidden": 128, "steps": 6000, "lr": 1e-3},
-    "order": {"hidden": 64, "steps": 4000, "target": 0.999},
+    "order": {"hidden": 64, "steps": 4000, "stop_at": 0.999},
     "digits": {"hidden": 64, "steps": 1200, "lr": 3e-3, "schedule": "cosine"},
     "pixels": {"hidden": 64, "steps": 3000, "lr": 3e-3, "schedule": "cosine"},
     "sunspots": {"hidden": 16, "steps": 400, "lr": 5e-3, "eval_every": 20, "patience": 5},
@@ -193,13 +198,6 @@ KINDS: dict[str, tuple[type, ...]] = {
     name: getattr(hint, "__args__", (hint,)) for name, hint in get_type_hints(Settings).items()
 }
 """The types of each choice."""
-
-
-def is_of_kind(value: object, kind: type) -> bool:
-    """Whether a plain value is of a type; True is no number, and a whole number is a float too."""
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 OPTIMIZERS: dict[str, Callable[[Settings, Any], optim.Optimizer]] = {
@@ -228,4 +226,4 @@ CHOICES: dict[str, Iterable[str]] = {
     "backend": ("auto", "numpy", "native"),
 }
 
-__all__ = ["CHOICES", "DEFAULTS", "KINDS", "TASKS", "Settings", "is_of_kind"]
+__all__ = ["CHOICES", "DEFAULTS", "KINDS", "TASKS", "Settings"]

@@ -16,11 +16,11 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from ...core.tensor import Array
-from ...errors import InputError
-from ...escape import is_plain
-from ...files import as_path, read_file, write_file
-from ...nn.weights import digest, metadata
+from ..core.tensor import Array
+from ..errors import InputError
+from ..escape import is_plain
+from ..files import as_path, read_file, write_file
+from ..nn.weights import digest, metadata
 
 KEPT = 2
 BEST = "best.safetensors"

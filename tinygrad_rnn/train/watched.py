@@ -6,12 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...core.tensor import Array
-from ...errors import InputError
-from ...files import read_file, write_file
-from ...flow import Look, Watch
-from .model import SequenceModel
-from .task import Task
+from ..core.tensor import Tensor
+from ..errors import InputError
+from ..files import read_file, write_file
+from ..flow import Look, Watch
 
 SEQUENCES = 16
 """So many sequences of a batch are looked at."""
@@ -33,21 +31,14 @@ class Watched:
     """
 
     def __init__(self, every: int, folder: Path | None, upto: int) -> None:
-        if every < 1:
-            raise InputError(f"watch: got {every}, expected 1 or more updates between looks")
         self.every = every
         self.path = None if folder is None else folder / "watch.jsonl"
         kept = [] if self.path is None or not self.path.exists() else _read(self.path)
         self.watch = Watch(look for look in kept if look.update <= upto)
         self._write()
 
-    def look(self, model: SequenceModel, task: Task, step: int) -> Look:
-        """A look at the model on the batch of a step, from the state of zeros and without dropout."""
-        x, target = task.batch(step)
-        training = model.training
-        model.eval()
-        loss, _ = task.objective(model, x[:, :SEQUENCES], _some(task, target), None)
-        model.train(training)
+    def note(self, loss: Tensor, step: int) -> Look:
+        """A look at the graph of a loss, before the update of this number."""
         found = self.watch(loss, step)
         self._write()
         return found
@@ -62,15 +53,11 @@ class Watched:
         if self.path is not None and self.watch.looks:
             from matplotlib.figure import Figure
 
-            from ...viz import plots
+            from ..viz import plots
 
             figure = Figure(figsize=(8, 7), layout="constrained")
             plots.watch(self.watch.looks, figure.subplots(3, 1))
             figure.savefig(self.path.with_name("watch.svg"))
-
-
-def _some(task: Task, target: Array) -> Array:
-    return target[:SEQUENCES] if task.last else target[:, :SEQUENCES]
 
 
 def _read(path: Path) -> list[Look]:

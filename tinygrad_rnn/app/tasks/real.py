@@ -9,8 +9,9 @@ from numpy.typing import DTypeLike
 
 from ...core.tensor import Array
 from ...errors import InputError
+from ...train import predict
 from .model import SequenceModel
-from .task import Batch, Task, predict
+from .task import Batch, Task
 
 
 class Digits(Task):
@@ -41,7 +42,7 @@ class Digits(Task):
 
     def score(self, model: SequenceModel) -> float:
         x, labels = self.test
-        return float(np.mean(np.argmax(predict(model, x, self.last), axis=-1) == labels))
+        return float(np.mean(np.argmax(predict(model, x, last=self.last), axis=-1) == labels))
 
 
 class Sunspots(Task):
@@ -69,7 +70,7 @@ class Sunspots(Task):
         return known[:-1], known[1:]
 
     def score(self, model: SequenceModel) -> float:
-        guessed = predict(model, self.series[:-1], self.last)[self.split - 1 :, 0, 0] * self.std + self.mean
+        guessed = predict(model, self.series[:-1], last=self.last)[self.split - 1 :, 0, 0] * self.std + self.mean
         return float(np.sqrt(np.mean((guessed - self.numbers[self.split :]) ** 2)))
 
     def details(self, score: float) -> str:

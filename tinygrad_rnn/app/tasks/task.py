@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from ...core.arguments import checked
-from ...core.backprop import no_grad
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...ops import softmax_cross_entropy, squared_error
@@ -64,17 +64,16 @@ class Task:
         """The mean loss of outputs y."""
         return softmax_cross_entropy(y, target) if self.classes_out else squared_error(y, target)
 
-    def objective(self, model: SequenceModel, x: Any, target: Any, state: Any) -> tuple[Tensor, Any]:
-        """The loss of a batch, and the state to begin the next one with (None: each begins anew)."""
-        return self.error(run_in_windows(model, x, self.k2, self.last), target), None
+    def objective(self, model: SequenceModel, x: Any, target: Any) -> Any:
+        """The loss of a batch."""
+        return self.error(run_in_windows(model, x, self.k2, self.last), target)
 
-    def first_state(self, model: SequenceModel, step: int) -> Any:
-        """The state that batch `step` begins with if the last one's is not carried on, else None."""
-        return None
+    carries: Callable[[int], bool] | None = None
+    """For a task whose `objective` takes a state too and gives (loss, state): whether a batch goes on with the last."""
 
-    def tokens(self, x: Array) -> int:
-        """How many steps of how many sequences a batch teaches."""
-        return x.shape[0] * x.shape[1]
+    def axes(self) -> tuple[int, int]:
+        """Along which axes the sequences of a batch's inputs and targets lie."""
+        return (1, 0) if self.last else (1, 1)
 
     def record(self) -> dict[str, Any]:
         """What a checkpoint must remember of the data, to build the model and to refuse other data."""
@@ -94,15 +93,4 @@ class Task:
             raise InputError(f"{text or 'the data'} is not the text that this run began with; restore it")
 
 
-@checked
-def predict(model: SequenceModel, x: Array, last: bool, rows: int = 256) -> Array:
-    """The model's outputs in evaluation mode, without a graph, `rows` sequences at a time."""
-    training = model.training
-    model.eval()
-    with no_grad():
-        ys = [model(x[:, i : i + rows], last=last)[0].data for i in range(0, x.shape[1], rows)]
-    model.train(training)
-    return np.concatenate(ys, axis=0 if last else 1)
-
-
-__all__ = ["Batch", "Task", "predict"]
+__all__ = ["Batch", "Task"]

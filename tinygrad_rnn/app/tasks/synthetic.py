@@ -7,8 +7,9 @@ from numpy.typing import DTypeLike
 
 from ...core.arguments import checked
 from ...errors import InputError
+from ...train import predict
 from .model import SequenceModel
-from .task import Batch, Task, predict
+from .task import Batch, Task
 
 TEST_SIZE = 1000
 
@@ -56,7 +57,7 @@ class Adding(Synthetic):
 
     def score(self, model: SequenceModel) -> float:
         x, target = self.test_set()
-        return float(np.mean((predict(model, x, self.last) - target) ** 2))
+        return float(np.mean((predict(model, x, last=self.last) - target) ** 2))
 
 
 class Copying(Synthetic):
@@ -79,7 +80,7 @@ class Copying(Synthetic):
 
     def score(self, model: SequenceModel) -> float:
         x, target = self.test_set()
-        guessed = np.argmax(predict(model, x, self.last), axis=-1)
+        guessed = np.argmax(predict(model, x, last=self.last), axis=-1)
         return float(np.mean(guessed[-self.length :] == target[-self.length :]))
 
 
@@ -103,7 +104,7 @@ class TemporalOrder(Synthetic):
 
     def score(self, model: SequenceModel) -> float:
         x, target = self.test_set()
-        return float(np.mean(np.argmax(predict(model, x, self.last), axis=-1) == target))
+        return float(np.mean(np.argmax(predict(model, x, last=self.last), axis=-1) == target))
 
 
 __all__ = ["Adding", "Copying", "Synthetic", "TemporalOrder"]

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...core.arguments import checked
-from ...errors import InputError
-from ...files import as_path, read_file, write_file
+from ..core.arguments import checked
+from ..errors import InputError
+from ..files import as_path, read_file, write_file
 
 FIELDS = ("step", "loss", "gradient_norm", "score", "learning_rate", "tokens_per_second")
 HEADER = ",".join(FIELDS)

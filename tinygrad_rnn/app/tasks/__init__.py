@@ -1,14 +1,13 @@
-"""Tasks and data, the training loop, checkpoints: what `tinygrad-rnn train`, `sample` and `eval` call."""
+"""Tasks, their data and settings, and trained models: what `tinygrad-rnn train`, `sample` and `eval` call."""
 
 from .characters import Characters, bits_per_character, sample
-from .log import Log, read_log
 from .model import SequenceModel, run_in_windows
 from .real import Digits, Sunspots
+from .run import TaskTrainer
 from .settings import DEFAULTS, TASKS, Settings
 from .synthetic import Adding, Copying, TemporalOrder
-from .task import Task, predict
+from .task import Task
 from .trained import Trained, load_model
-from .trainer import Result, Trainer
 
 __all__ = [
     "DEFAULTS",
@@ -17,19 +16,15 @@ __all__ = [
     "Characters",
     "Copying",
     "Digits",
-    "Log",
-    "Result",
     "SequenceModel",
     "Settings",
     "Sunspots",
     "Task",
+    "TaskTrainer",
     "TemporalOrder",
     "Trained",
-    "Trainer",
     "bits_per_character",
     "load_model",
-    "predict",
-    "read_log",
     "run_in_windows",
     "sample",
 ]

@@ -40,7 +40,7 @@ class Characters(Task):
     """
 
     metric = "bits per character"
-    classes_in = True
+    classes_in, last = True, False
 
     @checked
     def __init__(self, text: str | Path | None, batch: int, k1: int, k2: int, seed: int, dtype: DTypeLike) -> None:
@@ -71,10 +71,10 @@ class Characters(Task):
         ids = streams.T[i * self.k1 : i * self.k1 + self.window + 1]
         return ids[:-1], ids[1:]
 
-    def first_state(self, model: SequenceModel, step: int) -> Any:
-        return model.zeros(self.batch_size) if step % self.updates == 0 else None
+    def carries(self, step: int) -> bool:
+        return step % self.updates != 0
 
-    def objective(self, model: SequenceModel, x: Any, target: Any, state: Any) -> tuple[Tensor, Any]:
+    def objective(self, model: SequenceModel, x: Any, target: Any, state: Any = None) -> tuple[Tensor, Any]:
         """Losses of the window's last k1 characters; the state k1 characters in is carried on."""
         y, carried = model(x[: self.k1], state)
         late = self.window - self.k1  # y covers x[:k1]; the rest, x[k1:], has so many
@@ -82,9 +82,6 @@ class Characters(Task):
             rest, _ = model(x[self.k1 :], carried)
             y = rest[-self.k1 :] if late >= self.k1 else concatenate([y[late:], rest])
         return self.error(y, target[-self.k1 :]), carried
-
-    def tokens(self, x: Array) -> int:
-        return self.k1 * self.batch_size
 
     def score(self, model: SequenceModel) -> float:
         return bits_per_character(model, self.held_ids, self.train_ids[-WARM_UP:])

@@ -15,9 +15,9 @@ from ...errors import InputError
 from ...escape import terminal
 from ..text import read_text
 from .characters import bits_per_character, in_words, sample
+from .run import TaskTrainer
 from .settings import CHOICES, DEFAULTS, KINDS, TASKS, Settings
 from .trained import load_model
-from .trainer import Trainer
 
 HELP: dict[str, str] = {
     "text": "char: a UTF-8 file (default: the help topics that come with Python)",
@@ -41,7 +41,7 @@ HELP: dict[str, str] = {
     "weight_decay": "decay of the weights",
     "momentum": "of sgd and nesterov",
     "patience": "stop after so many evaluations without a better score, 0 for never",
-    "target": "stop when the score is this good",
+    "stop_at": "stop when the score is this good",
     "eval_every": "updates between evaluations",
     "save_every": "updates between checkpoints",
     "log": "format of the log",
@@ -118,13 +118,13 @@ def run_train(arguments: argparse.Namespace) -> int:
         raise InputError(f"--watch: got {arguments.watch}, expected 0 or more updates between looks")
     with threadpool_limits(arguments.threads):
         if begun:
-            trainer = Trainer.resume(folder, given.pop("steps", None))
+            trainer = TaskTrainer.of(folder, given.pop("steps", None))
             _refuse_changes(trainer.settings, arguments.task, given)
             for reason in trainer.refused:
                 print(f"not used: {terminal(reason)}")
             print(f"continuing {terminal(str(folder))} at step {trainer.step}")
         else:
-            trainer = Trainer(Settings.of(arguments.task, **given), folder)
+            trainer = TaskTrainer(Settings.of(arguments.task, **given), folder)
             print(trainer.model.summary())
         result = trainer.run(watch=arguments.watch)
     print(

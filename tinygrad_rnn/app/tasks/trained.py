@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from ...errors import InputError
 from ...files import as_path
+from ...train.saved import BEST, Checkpoint, load, load_newest, under
 from ..text import Vocabulary, read_text
 from .characters import digest
 from .model import SequenceModel
-from .saved import BEST, Checkpoint, load, load_newest, under
 from .schema import check
 from .settings import Settings
 from .task import Task

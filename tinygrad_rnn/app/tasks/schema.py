@@ -1,0 +1,94 @@
+"""What the checkpoint of a task must be: settings first, then the model that they describe, then its arrays."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ...core.tensor import Array
+from ...errors import InputError, TensorError
+from ...train.saved import Checkpoint, others
+from ...train.schema import (
+    WrongError,
+    check_arrays,
+    check_generators,
+    check_names,
+    check_progress,
+    check_record,
+    expect,
+    is_of_kind,
+)
+from .characters import Characters
+from .settings import Settings
+from .task import Task
+
+
+def check(path: Path, saved: Checkpoint) -> None:
+    """Compare a checkpoint with the run that its settings describe. No file that it names is opened.
+
+    Args:
+        path: where it was read, for the message.
+        saved: what was read.
+
+    Raises:
+        InputError: an entry is missing, unknown, of a wrong kind, shape or dtype, not finite, or at odds with another.
+    """
+    try:
+        check_record(saved.record, {"settings": dict, "task": dict})
+        settings = _settings(saved.record["settings"])
+        task = _task(settings, saved.record["task"])
+        check_progress(saved.record, task.higher_is_better, settings.ends())
+        _check_sizes(settings, saved.arrays)
+        classes = len(saved.record["task"].get("characters", ""))
+        model = settings.build_model(classes or task.inputs, classes or task.outputs, task.classes_in)
+        carried = {}
+        if settings.task == "char" and saved.record["step"]:  # the state is carried from update to update
+            zeros = model.zeros(settings.batch)
+            carried = {f"carried.{i}": array for i, array in enumerate(zeros if isinstance(zeros, tuple) else (zeros,))}
+        check_arrays(saved, model, settings.build_optimizer(model), carried)
+        check_generators(saved.record["generators"], len(model.generators()))
+    except WrongError as error:
+        raise InputError(f"checkpoint {path}: {error}; {others(path)}") from error
+
+
+def _settings(values: dict[str, Any]) -> Settings:
+    check_names("settings.", values, [field.name for field in fields(Settings)])
+    try:
+        return Settings.from_dict(values)
+    except TensorError as error:
+        raise WrongError(f"settings: {error}") from error
+
+
+def _task(settings: Settings, record: dict[str, Any]) -> Task | type[Characters]:
+    """The task as far as the model needs it: the text of a character model is not opened."""
+    if settings.task != "char":
+        check_names("task.", record, ())
+        try:
+            return settings.build_task()
+        except TensorError as error:
+            raise WrongError(f"settings: {error}") from error
+    check_names("task.", record, ("characters", "text"))
+    characters, digest = record["characters"], record["text"]
+    ordered = is_of_kind(characters, str) and characters and characters == "".join(sorted(set(characters)))
+    expect(ordered, "task.characters", characters, "each character of the text once, in order")
+    expect(
+        is_of_kind(digest, str) and re.fullmatch("[0-9a-f]{64}", digest), "task.text", digest, "the SHA-256 of the text"
+    )
+    return Characters
+
+
+def _check_sizes(settings: Settings, arrays: dict[str, Array]) -> None:
+    """So that no model is built that is larger than the file."""
+    head, embedded = arrays.get("model.head.weight"), arrays.get("model.embed.weight")
+    for name, array, size in (("head", head, settings.hidden), ("embed", embedded, settings.embedding)):
+        if name == "embed" and settings.task != "char":
+            continue
+        if array is None:
+            raise WrongError(f"model.{name}.weight is missing")
+        expect(array.shape[1:] == (size,), f"model.{name}.weight", array.shape, f"a shape of (any, {size})")
+    expect(settings.layers <= len(arrays), "settings.layers", settings.layers, "as many as there are arrays for")
+
+
+__all__ = ["check"]

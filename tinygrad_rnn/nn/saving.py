@@ -1,0 +1,127 @@
+"""A model in one file: its arrays as safetensors, and as small JSON what it was made with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from .. import nn
+from ..errors import InputError
+from ..files import as_path, read_file, write_file
+from .module import Module
+from .weights import UNREADABLE, check_names, digest, metadata
+
+ENTRY = "tinygrad_rnn"
+"""The one entry of the file's metadata: JSON with a digest of everything, and the record of the model as JSON."""
+
+
+def save_module(module: Module, path: str | Path) -> Path:
+    """Write a module whole or not at all; `load_module` makes it again.
+
+    Raises:
+        InputError: the path does not end in .safetensors or cannot be written to, or the module was made with
+            something that is no plain value.
+    """
+    target = _checked(path)
+    state = module.state_dict()
+    arrays = {name: np.array(array, array.dtype.newbyteorder("="), order="C") for name, array in state.items()}
+    record = json.dumps(_recipe(module, type(module).__name__), sort_keys=True)
+    both = json.dumps({"digest": digest(arrays, record), "record": record})
+    return write_file(target, safetensors.numpy.save(arrays, metadata={ENTRY: both}))
+
+
+def load_module(path: str | Path, kind: type[Module]) -> Module:
+    """The module that was saved there, made by calling its class as it was called then.
+
+    Raises:
+        InputError: it cannot be read, is damaged, holds a module of another class than `kind`, or cannot be made.
+    """
+    source = _checked(path)
+    try:
+        content = read_file(source)
+        arrays = dict(safetensors.numpy.load(content))
+        both = json.loads(metadata(content)[ENTRY])
+        if both["digest"] != digest(arrays, both["record"]):
+            raise ValueError("its contents do not match its digest")
+        recipe = json.loads(both["record"])
+        known = {kind.__name__: kind} if kind is not Module else {}
+        made = _make(recipe, {**_layers(), **known})
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {source}; give a file that Module.save wrote") from error
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror or error}; give another file") from error
+    except (*UNREADABLE, AttributeError, RecursionError) as error:
+        if isinstance(error, KeyError) and error.args == (ENTRY,):
+            raise InputError(f"{source} holds weights only; read them with tg.nn.load_weights") from error
+        raise InputError(f"{source} is damaged, or not what Module.save wrote: {error}") from error
+    if not isinstance(made, kind):
+        raise InputError(f"{source} holds a {type(made).__name__}, not a {kind.__name__}; load it by its own class")
+    check_names(source, arrays)
+    made.load_state_dict(arrays)
+    return made
+
+
+def _layers() -> dict[str, Callable[..., Any]]:
+    """The layers here that a file may name."""
+    found = {name: getattr(nn, name) for name in nn.__all__}
+    return {name: one for name, one in found.items() if isinstance(one, type) and issubclass(one, Module)}
+
+
+def _recipe(module: Module, what: str) -> dict[str, Any]:
+    positional, named = module.made_with
+    arguments = {"args": list(positional), "kwargs": named}
+    return {"class": type(module).__name__, **{name: _plain(value, what) for name, value in arguments.items()}}
+
+
+def _plain(value: Any, what: str) -> Any:
+    """An argument as JSON; what JSON lacks as an entry that says what it is. Generators are left out: None."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.random.Generator | np.random.BitGenerator | np.random.SeedSequence):
+        return None
+    if isinstance(value, list | tuple):
+        return [_plain(one, what) for one in value]
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {"dict": {name: _plain(one, what) for name, one in value.items()}}
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+        return {"dtype": np.dtype(value).name}
+    if isinstance(value, Module) and type(value) in _layers().values():
+        return {"module": _recipe(value, what)}
+    raise InputError(
+        f"save: this {what} was made with a {type(value).__name__}, and a file keeps numbers, text, lists and layers "
+        "of tg.nn; make it with those, or keep its arrays with tg.nn.save_weights"
+    )
+
+
+def _make(recipe: Any, known: dict[str, Callable[..., Any]]) -> Any:
+    if recipe["class"] not in known:
+        raise ValueError(f"it holds a {recipe['class']!r:.80}; call load of that class")
+    arguments = [_value(one, known) for one in recipe["args"]]
+    return known[recipe["class"]](*arguments, **_value(recipe["kwargs"], known))
+
+
+def _value(value: Any, known: dict[str, Callable[..., Any]]) -> Any:
+    if isinstance(value, list):
+        return [_value(one, known) for one in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, inner),) = value.items()
+    if kind == "dict":
+        return {name: _value(one, known) for name, one in inner.items()}
+    return np.dtype(inner) if kind == "dtype" else _make(inner, known)
+
+
+def _checked(path: str | Path) -> Path:
+    target = as_path(path, "model")
+    if target.suffix != ".safetensors":
+        raise InputError(f"model: {target} does not end in .safetensors; name the format by its ending")
+    return target
+
+
+__all__ = ["load_module", "save_module"]

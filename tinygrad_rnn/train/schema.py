@@ -1,0 +1,141 @@
+"""What a checkpoint must be: all of it is compared with the run that it is for before any of it is used.
+
+A digest says that a file is as it was written, not that a run of this version wrote it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..core.tensor import Array
+from ..nn import Module
+from ..optim import Optimizer
+from .saved import Checkpoint
+
+FIELDS: dict[str, type] = {
+    "step": int,
+    "best": float,
+    "waited": int,
+    "stopped": str,
+    "generators": list,
+    "version": str,
+}
+"""The entries of every run's record, beside its notes."""
+
+
+class WrongError(Exception):
+    """An entry, and what is wrong with it."""
+
+
+def expect(true: object, entry: str, given: object, expected: str) -> None:
+    """Raise a WrongError unless `true`."""
+    if not true:
+        raise WrongError(f"{entry}: got {given!r:.80}, expected {expected}")
+
+
+def check_names(entry: str, given: Any, expected: Iterable[str]) -> None:
+    """Whether there are these entries and no others."""
+    missing, unknown = sorted(set(expected) - set(given)), sorted(set(given) - set(expected))
+    if missing:
+        raise WrongError(f"{entry}{missing[0]} is missing")
+    if unknown:
+        raise WrongError(f"{entry}{unknown[0]:.80} is unknown here")
+
+
+def is_of_kind(value: object, kind: type) -> bool:
+    """Whether a plain value is of a type; True is no number, and a whole number is a float too."""
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def check_record(record: Any, notes: Mapping[str, type]) -> None:
+    """The kinds of all entries.
+
+    Args:
+        record: what was read.
+        notes: the kinds of the entries that this sort of run adds.
+    """
+    expect(is_of_kind(record, dict), "record", record, "entries by name")
+    fields = {**FIELDS, **notes}
+    check_names("record.", record, fields)
+    for name, kind in fields.items():
+        expect(is_of_kind(record[name], kind), f"record.{name}", record[name], f"a value of kind {kind.__name__}")
+    version = record["version"]
+    expect(re.fullmatch(r"\d+(\.\w+)+", version), "record.version", version, "a version, as 0.1.0")
+
+
+def check_progress(record: dict[str, Any], higher_is_better: bool, ends: Iterable[str]) -> None:
+    """How far the run is, and which of the `ends` it has met."""
+    step, best, waited, stopped = (record[name] for name in ("step", "best", "waited", "stopped"))
+    expect(0 <= step < 2**63, "record.step", step, "a number of updates")
+    expect(0 <= waited <= step, "record.waited", waited, f"0 to {step}, the number of updates")
+    none_yet = -math.inf if higher_is_better else math.inf
+    expect(best == none_yet or abs(best) < 1e300, "record.best", best, "a score")
+    expect(stopped in ends, "record.stopped", stopped, f"one of {', '.join(ends)}")
+
+
+def check_arrays(saved: Checkpoint, model: Module, optimizer: Optimizer, carried: Mapping[str, Array]) -> None:
+    """Names, shapes, dtypes and finiteness of all arrays.
+
+    Args:
+        saved: what was read.
+        model, optimizer: such as the run has.
+        carried: arrays such as the state that is carried from update to update.
+    """
+    arrays, step = saved.arrays, saved.record["step"]
+    own = {f"model.{name}": array for name, array in model.state_dict().items()}
+    own |= {f"optimizer.{name}": array for name, array in optimizer.state_dict().items()}
+    own |= carried
+    check_names("", arrays, own)
+    for name, expected in own.items():
+        array = arrays[name]
+        expect(array.shape == expected.shape, name, array.shape, f"the shape {expected.shape}")
+        if name == "optimizer.lr":
+            expected = np.array(0.0)  # an lr of 1 is a whole number until a schedule changes it
+            expect(array.dtype.kind in "if" and array >= 0, name, array[()], "a learning rate, 0 or more")
+        else:
+            expect(array.dtype == expected.dtype, name, str(array.dtype), f"the dtype {expected.dtype}")
+        expect(np.isfinite(array).all(), name, "nan or inf", "finite numbers")
+        if name.endswith(".squares"):
+            expect((array >= 0).all(), name, array.min(), "sums of squares, 0 or more")
+    expect(int(arrays["optimizer.steps"]) == step, "optimizer.steps", int(arrays["optimizer.steps"]), f"{step}")
+
+
+def check_generators(states: list[Any], n: int) -> None:
+    """The states of n generators."""
+    expect(len(states) == n, "record.generators", len(states), f"{n} of them")
+    for i, given in enumerate(states):
+        entry = f"record.generators[{i}]"
+        expect(is_of_kind(given, dict), entry, given, "the state of a PCG64")
+        check_names(f"{entry}.", given, ("bit_generator", "state", "has_uint32", "uinteger"))
+        expect(given["bit_generator"] == "PCG64", f"{entry}.bit_generator", given["bit_generator"], "PCG64")
+        expect(is_of_kind(given["state"], dict), f"{entry}.state", given["state"], "state and inc")
+        check_names(f"{entry}.state.", given["state"], ("state", "inc"))
+        numbers = {
+            "has_uint32": (given["has_uint32"], 2),
+            "uinteger": (given["uinteger"], 2**32),
+            "state.state": (given["state"]["state"], 2**128),
+            "state.inc": (given["state"]["inc"], 2**128),
+        }
+        for name, (value, end) in numbers.items():
+            expect(is_of_kind(value, int) and 0 <= value < end, f"{entry}.{name}", value, f"a whole number below {end}")
+        expect(given["state"]["inc"] % 2, f"{entry}.state.inc", given["state"]["inc"], "an odd number")
+
+
+__all__ = [
+    "FIELDS",
+    "WrongError",
+    "check_arrays",
+    "check_generators",
+    "check_names",
+    "check_progress",
+    "check_record",
+    "expect",
+    "is_of_kind",
+]
