@@ -144,6 +144,99 @@ def _() -> Made:
     return scaled([1.0] * 20 + [1e-4] + [1.0] * 29)
 
 
+def ended(made: Made) -> Made:
+    """With the last loss only."""
+    return made[0][-1:], made[1]
+
+
+@known("25 steps times 2, then 25 times 1/2, one loss: all is there again", "vanishing", "change", gain=0.5, horizon=7)
+def _() -> Made:
+    return ended(scaled([2.0] * 25 + [0.5] * 25))
+
+
+@known("25 steps times 1/2, then 25 times 2, one loss", "exploding", "change", gain=2.0)
+def _() -> Made:
+    return ended(scaled([0.5] * 25 + [2.0] * 25))
+
+
+@known("25 steps times 1, then 25 times 1/2, one loss", "weak", "change", horizon=7)
+def _() -> Made:
+    return ended(scaled([1.0] * 25 + [0.5] * 25))
+
+
+@known("25 steps times 1/2, then 25 times 1, one loss", "vanishing", "change", horizon=32)
+def _() -> Made:
+    return ended(scaled([0.5] * 25 + [1.0] * 25))
+
+
+@known("a factor of 0.05 in one step: no rate, no half-life", "healthy", "jump")
+def _() -> Made:
+    return ended(scaled([1.0] * 12 + [0.05] + [1.0] * 40))
+
+
+@known("a factor of 20 in one step: no rate", "healthy", "jump")
+def _() -> Made:
+    return ended(scaled([1.0] * 12 + [20.0] + [1.0] * 40))
+
+
+@known("the last step multiplies by 1e-4", "weak", "jump", horizon=1)
+def _() -> Made:
+    return ended(scaled([1.0] * 49 + [1e-4]))
+
+
+@known("all steps times 3 but one times 1e-3, which does not do it", "exploding", gain=3.0)
+def _() -> Made:
+    return scaled([3.0] * 20 + [1e-3] + [3.0] * 29)
+
+
+@known("all steps times 1/2 but one times 1e3, which does not do it", "vanishing", gain=0.5, horizon=7)
+def _() -> Made:
+    return scaled([0.5] * 20 + [1e3] + [0.5] * 29)
+
+
+@known("one unit of which the loss reads another by 1e4: every step does so", "exploding")
+def _() -> Made:
+    A = 0.9 * np.eye(4)
+    A[1, 0] = 1e4
+    W, read = weight(A), np.array([1.0, 0.0, 0.0, 0.0])
+    return ended(loop(40, lambda t, x, h, hs: x + h @ W, loss=lambda h: (h * read).sum()))
+
+
+@known("0.05 in the last 4 steps, 0.93 in those before: it goes on falling", "weak", horizon=2)
+def _() -> Made:
+    return ended(scaled([0.93] * 36 + [0.05] * 4))
+
+
+@known("0.05 in the last 4 steps, 1.2 in those before: it grows again", "vanishing", horizon=2)
+def _() -> Made:
+    return ended(scaled([1.2] * 30 + [0.05] * 4))
+
+
+for T in (40, 41, 42, 43):
+    known(f"2 and 1/2 in turn, T = {T}", "healthy")(lambda T=T: ended(scaled(([2.0, 0.5] * 22)[:T])))
+
+
+@known("20 and 1/20 in turn", "healthy")
+def _() -> Made:
+    return ended(scaled([20.0, 0.05] * 25))
+
+
+@known("float32 in which the gradient underflows", "vanishing", horizon=7)
+def _() -> Made:
+    W = tg.Tensor((0.5 * orthogonal(3)).astype(np.float32), requires_grad=True)
+    h, hs = np.zeros((2, 3), np.float32), []
+    for _, x in tg.steps(np.random.default_rng(1).normal(size=(220, 2, 3)).astype(np.float32)):
+        h = x + h @ W
+        hs.append(h)
+    return squared(hs[-1]), hs
+
+
+@known("relu whose values underflow one after the other", "vanishing", horizon=1)
+def _() -> Made:
+    W = weight(3e-11 * np.eye(4))
+    return loop(60, lambda t, x, h, hs: tg.relu((x * x + 1 if t == 0 else 0 * x) + h @ W), loss=lambda h: h.sum())
+
+
 def doubled(T: int) -> Made:
     """tanh(2 h): grows from near 0, then latches at 0.9575, where the slope is 0.166."""
     W = weight(2 * np.eye(4))
@@ -233,7 +326,36 @@ def _() -> Made:
 
 @known("chaos beside a gradient that is still bounded", "healthy", "directions", "chaos")
 def _() -> Made:
+    return random_weights(2.5, 24)
+
+
+@known(
+    "random weights of gain 1.7: a limit cycle after a transient, exponent 0.0001 over 3,000 steps",
+    "healthy",
+    "directions",
+)
+def _() -> Made:
     return random_weights(1.7, 70)
+
+
+def bounded(gains: list[float]) -> Made:
+    """States that swing, and nearby ones of which part by a factor a step."""
+    W = weight(orthogonal(8))
+
+    def step(t: int, x: Any, h: Any, hs: Any) -> Any:
+        return np.sin(0.7 * t + np.arange(8)) + gains[t] * (h - h.data) @ W
+
+    return loop(len(gains), step, h=tg.zeros((2, 8)))
+
+
+@known("what nearby states are apart grows and then decays: no chaos", "mixed", "change")
+def _() -> Made:
+    return bounded([1.15] * 40 + [0.9] * 40)
+
+
+@known("what nearby states are apart grows and then decays a little: no chaos", "healthy")
+def _() -> Made:
+    return bounded([1.1] * 40 + [0.97] * 40)
 
 
 @known("random weights of gain 0.5: no chaos", "vanishing")
@@ -404,6 +526,48 @@ def _() -> Made:
 
 
 # ------------------------------------------------------------------ losses
+@known("a loss at t = 5 of 60", "too short to tell", gain=1.0)
+def _() -> Made:
+    losses, hs = linear(1.0, 60)
+    return losses[5:6], hs
+
+
+for size in (1e-200, 1e200):
+
+    @known(f"losses times {size:g}", "healthy", gain=1.0)
+    def _(size: float = size) -> Made:
+        losses, hs = linear(1.0, 30)
+        return [size * loss for loss in losses], hs
+
+
+def broken(made: Callable[[Any], Any]) -> Made:
+    """1.0 a step, and something at step 20."""
+    W = weight(orthogonal(4))
+    return loop(40, lambda t, x, h, hs: made(x + h @ W) if t == 20 else x + h @ W)
+
+
+@known("the root of zero at step 20", "not finite", "dead units")
+def _() -> Made:
+    return broken(lambda h: h + np.sqrt(tg.relu(h - 99.0)))
+
+
+@known("a NaN behind np.where at step 20", "not finite")
+def _() -> Made:
+    return broken(lambda h: np.where(h.data > 99, np.sqrt(0 * h), h))
+
+
+@known("a value that is NaN from step 20 on", "not finite")
+def _() -> Made:
+    with np.errstate(all="ignore"):
+        return broken(lambda h: h + 0 * np.log(h - 99.0))
+
+
+@known("it overflows, having grown by 4 a step", "exploding", gain=4.0)
+def _() -> Made:
+    W = weight(4 * orthogonal(4))
+    return loop(600, lambda t, x, h, hs: 0 * x + h @ W, h=1e-150 * np.ones((2, 4)), loss=lambda h: h.sum())
+
+
 @known("a single loss in the middle", "vanishing", "silent losses", gain=0.5)
 def _() -> Made:
     losses, hs = linear(0.5, 50)
@@ -447,7 +611,7 @@ for T in (50, 51, 52, 300):
     @known(
         f"h_t from h_(t-5) alone, 0.9 each, T = {T}",
         "healthy" if T < 200 else "vanishing",
-        gain=0.9 ** (1 / 5) if T < 200 else None,
+        gain=0.9 ** (1 / 5),
     )
     def _(T: int = T) -> Made:
         W = weight(0.9 * orthogonal(4))

@@ -66,7 +66,9 @@ def test_half_an_orthogonal_matrix_vanishes_behind_healthy_looking_norms():
     for b, one in enumerate(last):
         norms = [np.linalg.norm(by_hand(arrays, 20, k)[b]) for k in range(20, 0, -1)]
         assert norms[one.horizon] < 0.01 * norms[0] <= norms[one.horizon - 1]
-        assert one.gain == pytest.approx((norms[one.horizon] / norms[0]) ** (1 / one.horizon), rel=1e-9)
+        end = max(one.horizon, 4)
+        slope = np.polyfit(np.arange(end + 1), np.log(norms[: end + 1]), 1)[0]
+        assert one.gain == pytest.approx(np.exp(slope), rel=1e-9)
     assert "masked" in str(found)
     assert "\n" not in str(found)
 
@@ -323,8 +325,8 @@ def test_credit_touches_no_gradient_and_costs_what_it_must():
 
 
 def test_norms_neither_underflow_nor_overflow():
-    assert tgflow.sweep.norm(np.full(4, 1e-200)) == pytest.approx(2e-200)
-    assert tgflow.sweep.norm(np.full(4, 1e200), np.zeros(0)) == pytest.approx(2e200)
+    assert tgflow.norms.norm(np.full(4, 1e-200)) == pytest.approx(2e-200)
+    assert tgflow.norms.norm(np.full(4, 1e200), np.zeros(0)) == pytest.approx(2e200)
     losses, states, _ = recurrent(0.5, T=700, H=3, B=1, linear=True, last_only=True)
     found = tg.diagnose(losses, states).layers[0]
     assert found.memory.gain == pytest.approx(0.5, rel=1e-6)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.flow.sweep import norm
+from tinygrad_rnn.flow.norms import norm
 
 
 class Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ SENTENCES = Path(__file__).parent / "known_verdicts.txt"
 
 def test_there_are_at_least_80_networks():
     assert len(CASES) >= 80
+    told = re.findall("^# (.*)$", SENTENCES.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(told) == {case.name for case in CASES}
     assert len({case.name for case in CASES}) == len(CASES)
 
 
@@ -46,10 +49,11 @@ def test_the_verdict_of_a_network_that_is_known(case: Known, request: pytest.Fix
 
     # the very sentence, which somebody has read
     known = dict(line.split("\n", 1) for line in SENTENCES.read_text(encoding="utf-8").strip().split("\n\n"))
+    said = re.sub(r", at [^;]*known_nets\.py[^;]*", "", str(found))
     if request.config.getoption("--update-golden"):
-        known[f"# {case.name}"] = str(found)
+        known[f"# {case.name}"] = said
         SENTENCES.write_text("\n\n".join("\n".join(item) for item in known.items()) + "\n", encoding="utf-8")
-    assert known[f"# {case.name}"] == str(found)
+    assert known[f"# {case.name}"] == said
 
 
 # ------------------------------------------------------------------ what must not change the answer
@@ -75,7 +79,7 @@ def test_padding_does_not_change_a_sequence(kind, bidirectional):
         for one, other in zip(together, alone, strict=True):
             found, expected = one.sequences[b], other.memory
             assert (found.verdict, found.horizon, found.lags) == (expected.verdict, expected.horizon, expected.lags)
-            assert found.gain == pytest.approx(expected.gain, rel=1e-9)
+            assert found.gain == pytest.approx(expected.gain, rel=1e-9, nan_ok=True)
 
 
 def test_two_steps_of_which_the_last_c_is_in_no_use_are_one_layer():
@@ -105,7 +109,7 @@ def test_the_order_of_the_batch_and_of_the_units_does_not_matter():
 
     (one, spectrum), (other, permuted) = made(A, gains, x), made(A[np.ix_(p, p)], gains[q], x[:, q][..., p])
     assert one.verdicts == other.verdicts
-    assert other.memory.gain == pytest.approx(one.memory.gain, rel=1e-9)
+    assert other.memory.left == pytest.approx(one.memory.left, rel=1e-9)
     np.testing.assert_allclose([m.gain for m in other.sequences], np.array([m.gain for m in one.sequences])[q])
     assert permuted.gain == pytest.approx(spectrum.gain, rel=1e-6)
 

@@ -39,7 +39,7 @@ def test_opening_the_gate_that_keeps_is_said_and_true(kind, gate, said):
     net.bias_ih_l0.data[8 * gate : 8 * gate + 8] += shift
     hs, _ = net.unrolled(x)
     real = tg.diagnose([squared(h) for _, h in tg.steps(hs)]).layers[0].memory
-    assert (real.verdict, real.gain) == (best.after.verdict, pytest.approx(best.after.gain, rel=1e-9))
+    assert (real.verdict, real.left) == (best.after.verdict, pytest.approx(best.after.left, rel=1e-9))
 
 
 def test_the_classic_gru_needs_its_gate_shut():
@@ -82,7 +82,7 @@ def test_an_orthogonal_start_cures_an_explosion():
     losses, states = linear(1.5, 40)
     found = tg.diagnose(losses, states, remedies=True).layers[0]
     assert found.verdict == "exploding"
-    assert "orthogonal: in reach at all 39 lags, gain 1.00" in str(found)
+    assert "orthogonal: in reach at all 39 lags, 100% is left at the largest" in str(found)
     assert tg.diagnose(*linear(1.0, 40), remedies=True).layers[0].remedies is None, "there is nothing to cure"
 
 

@@ -3,11 +3,12 @@
 from .contributions import Contributions, contributions
 from .credit import credit
 from .diagnose import Clipping, Diagnosis, Layer, NonFinite, diagnose
-from .findings import Finding
+from .finding import Finding
 from .gradient_flow import GradientFlow, StateFlow, WeightFlow, gradient_flow
 from .influence import Influence, influence
 from .inside import Inside, inside
-from .reach import Memory, Reach, Thresholds
+from .memory import Memory, Thresholds
+from .reach import Reach
 from .spectrum import Spectrum, spectrum
 from .structure import Structure, structure
 from .watch import Look, Watch

@@ -18,16 +18,19 @@ from ..escape import terminal, xml
 from ..ops import stack
 from .cached import cached
 from .credit import as_losses, as_states, credit
-from .findings import Finding, findings
+from .finding import Finding
+from .findings import findings
 from .gradient_flow import GradientFlow
 from .held import on_the_path
 from .influence import Influence
 from .measure import measure, seeds_of
-from .reach import Memory, Reach, Thresholds, by_lag, reach
+from .memory import Memory, Thresholds
+from .norms import norm, norms
+from .reach import Reach, by_lag, reach
 from .remedies import Remedy, tried
 from .sentence import MASKED, advice, in_words
 from .structure import State
-from .sweep import Seed, norm
+from .sweep import Seed
 
 WANTING = ("vanishing", "weak", "exploding", "mixed")
 """Verdicts for which remedies are tried."""
@@ -121,13 +124,12 @@ class Layer:
     def measured(self) -> str:
         """The verdict and the numbers that say so."""
         counts = self.verdicts
-        steady = not any(finding.kind in ("jump", "change") for finding in self.findings)
         text = self.verdict
         if len(counts) > 1:
             others = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if verdict != self.verdict)
             own = f"{counts[self.verdict]} of " if self.verdict in counts else ""
             text += f" in {own}{len(self.sequences)} sequences ({others})"
-        text += f": {in_words(self.verdict, self.memory, self.thresholds, steady)}"
+        text += f": {in_words(self.verdict, self.memory, self.thresholds)}"
         return text + (f" ({MASKED})" if self.masked else "")
 
     def __str__(self) -> str:
@@ -264,7 +266,7 @@ def _layer(
     each = [Memory.of(curves.values[curves.sequence == b], thresholds, shape.farthest) for b in range(shape.sequences)]
     verdict = _majority(each) if found.losses else "vanishing"
     whole = reach([[(flow.loss, np.ones(flow.loss.shape, flow.loss.dtype))]], [None], shape)
-    total = np.sqrt(np.square(whole.norms).sum((0, 1))) if whole.losses else np.zeros(len(states))
+    total = norms(whole.norms, (0, 1)) if whole.losses else np.zeros(len(states))
     looks = Memory.of(whole.curves().values, thresholds).verdict
     special = findings(found, together, others, thresholds)
     return Layer(
@@ -292,6 +294,8 @@ def _numbers(states: list[State]) -> Array:
 
 
 def _majority(each: list[Memory]) -> str:
+    if any(memory.verdict == "not finite" for memory in each):  # one spoils the sum
+        return "not finite"
     told = [memory.verdict for memory in each if memory.verdict != "too short to tell"]
     if not told:
         return "too short to tell"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..core.backprop import edge_gradients
 from ..core.tensor import Tensor
 from ..ops import maximum
+from .along import change, chaos, jumps, planted
+from .finding import Finding
 from .layout import Layout
-from .reach import Memory, Reach, Thresholds
+from .memory import Memory, Thresholds
+from .reach import Reach, sizes
 from .sweep import ToStates, between
 
 CLOSE = 0.95
@@ -18,20 +19,6 @@ CLOSE = 0.95
 
 WIDTH = 64
 """The directions of larger states are not counted: it takes a backward pass for each."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something to know about a layer."""
-
-    kind: str
-    """"cut", "jump", "change", "dead units", "saturated", "directions", "other layer", "chaos" or "silent losses"."""
-    value: float
-    """The number that it is about: a share, a factor, a doubling time, ...; see the words."""
-    words: str
-
-    def __str__(self) -> str:
-        return self.words
 
 
 def findings(reach: Reach, memory: Memory, others: set[int], thresholds: Thresholds) -> list[Finding]:
@@ -45,17 +32,16 @@ def findings(reach: Reach, memory: Memory, others: set[int], thresholds: Thresho
     """
     layout = reach.layout
     found = [*_cuts(layout), *_activations(layout)]
-    steady = True
+    rates = None
     if layout.farthest == 1 and reach.losses:
-        rates = _changes(reach, thresholds)
-        steady = not rates
-        found += rates
+        rates = planted(layout)
+        found += jumps(reach, thresholds) or change(reach, rates, thresholds)
     if others:
         found += _other_layer(layout, memory, others, thresholds)
     if memory.verdict == "healthy" and not any(finding.kind == "other layer" for finding in found):
         found += _directions(layout, thresholds)
-    if steady:
-        found += _chaos(reach)
+    if rates is not None:
+        found += chaos(layout, rates)
     if reach.silent:
         words = f"{reach.silent} of {reach.silent + len(reach.losses)} losses have no gradient and do not count"
         found.append(Finding("silent losses", reach.silent, words))
@@ -105,84 +91,6 @@ def _active(node: Tensor) -> int:
     return next(i for i, x in enumerate(node.inputs) if type(x) is Tensor and x.requires_grad)
 
 
-# ------------------------------------------------------------------ along the sequence
-def _changes(reach: Reach, thresholds: Thresholds) -> list[Finding]:
-    """Single steps that change the gradient far more than the others; else two parts that change it differently."""
-    steps = reach.layout.steps
-    with np.errstate(all="ignore"):
-        logs = np.log(np.maximum(reach.gains(), 1e-300))
-    usual = np.flatnonzero(np.isfinite(logs))
-    if len(usual) < 5:
-        return []
-    far = np.log(thresholds.high)
-    off = logs[usual] - np.median(logs[usual])
-    jumps = usual[np.abs(off) > far]
-    if 0 < len(jumps) <= max(1, len(usual) // 10):
-        where = ", ".join(f"t = {steps[k + 1]} (x{_short(float(np.exp(logs[k])))})" for k in jumps[:3])
-        rest = _short(float(np.exp(np.median(logs[usual]))))
-        words = f"one step alone does it: {where}" if len(jumps) == 1 else f"{len(jumps)} steps alone do it: {where}"
-        return [Finding("jump", float(np.exp(logs[jumps[0]])), f"{words}; the others x{rest}")]
-    # How a gradient begins is no change along the sequence: compare steps at the same few lags, where all are known.
-    near = max(10, 2 * len(steps) // max(1, len(reach.losses)))
-    with np.errstate(all="ignore"):
-        logs = np.log(np.maximum(reach.gains(near), 1e-300))[: max(0, len(steps) - 1 - near)]
-    usual = np.flatnonzero(np.isfinite(logs))
-    if len(usual) < 10:
-        return []
-    sums, n = np.concatenate([[0.0], np.cumsum(logs[usual])]), np.arange(1, len(usual))
-    with np.errstate(all="ignore"):
-        first, last = sums[1:-1] / n, (sums[-1] - sums[1:-1]) / (len(usual) - n)
-    split = int(np.argmax(n * (len(usual) - n) * (first - last) ** 2))
-    a, b = float(first[split]), float(last[split])
-    shorter = min(split + 1, len(usual) - split - 1)
-    if (
-        shorter < 5
-        or abs(a - b) * shorter < far
-        or min(abs(a) * (split + 1), abs(b) * (len(usual) - split - 1)) < far / 2
-    ):
-        return []
-    if a * b > 0 and abs(a - b) < max(abs(a), abs(b)) / 2:
-        return []
-    t = steps[usual[split] + 1]
-    words = f"the gain changes along the sequence: x{np.exp(a):.2f} a step up to t = {t}, x{np.exp(b):.2f} after it"
-    return [Finding("change", float(t), words)]
-
-
-def _short(factor: float) -> str:
-    return f"{factor:.2f}" if 0.005 <= factor < 100 else "0" if factor < 1e-290 else f"{factor:.0e}"
-
-
-def _chaos(reach: Reach) -> list[Finding]:
-    """States that stay bounded and move while the gradient grows on and on."""
-    layout = reach.layout
-    K = len(layout.states)
-    if not len(reach.losses) or K < 21:
-        return []
-    norms = reach.norms[reach.farthest]
-    alive = (norms[:, 0] > 0) & np.isfinite(norms[:, 0]) & (norms[:, K // 2] > 0) & layout.moved.all(1)
-    if not alive.any():
-        return []
-    rates = (np.log(norms[alive, 0]) - np.log(norms[alive, K // 2])) / (K // 2)
-    rate, spread = float(rates.mean()), float(rates.std(ddof=1) / np.sqrt(len(rates))) if len(rates) > 1 else 0.0
-    if rate * (K // 2) < np.log(4) or rate < 2 * spread:
-        return []
-    values = [
-        np.stack([state[i]._array for state in layout.states])
-        for i in range(len(layout.states[0]))
-        if all(len(s) > i for s in layout.states)
-    ]
-    half = K // 2
-    if any(np.abs(v[half:]).max() > 1.2 * np.abs(v[:half]).max() for v in values):
-        return []
-    if all(np.abs(np.diff(v[half:], axis=0)).max() <= 1e-3 * np.abs(v).max() for v in values):
-        return []
-    words = (
-        f"chaos: the states stay bounded and nearby ones part, exponent {rate:.3f} a step, doubling every "
-        f"{np.log(2) / rate:.1f} steps"
-    )
-    return [Finding("chaos", float(np.log(2) / rate), words)]
-
-
 # ------------------------------------------------------------------ directions and paths
 def _directions(layout: Layout, thresholds: Thresholds) -> list[Finding]:
     """How many directions of the state keep more than `low`, over twenty steps or the whole sequence."""
@@ -226,11 +134,8 @@ def _other_layer(layout: Layout, memory: Memory, others: set[int], thresholds: T
     sweep.useful -= others
     rng = np.random.default_rng(0)
     seed = [(tensor, rng.normal(size=tensor.shape).astype(tensor.dtype)) for tensor in layout.states[-1]]
-    norms = np.zeros((1, layout.sequences, len(layout.states)))
-    for k, arrived in sweep.gradients([seed]).items():
-        for rows in arrived:
-            norms[:, :, k] = np.hypot(norms[:, :, k], layout.norms(rows.values))
-    own = Memory.of(Reach(layout, norms, [0], np.array([len(layout.states) - 1]), 0).curves().values, thresholds)
+    alone = Reach(layout, sizes(layout, sweep, [seed]), [0], np.array([len(layout.states) - 1]), 0, [seed])
+    own = Memory.of(alone.curves().values, thresholds)
     if own.horizon is None or (memory.horizon is not None and memory.horizon < 2 * own.horizon):
         return []
     words = (
@@ -240,4 +145,4 @@ def _other_layer(layout: Layout, memory: Memory, others: set[int], thresholds: T
     return [Finding("other layer", own.gain, words)]
 
 
-__all__ = ["Finding", "findings"]
+__all__ = ["findings"]

@@ -21,8 +21,9 @@ from ..errors import GraphError
 from ..escape import preformatted
 from .cached import cached
 from .injected import Injected, injected
+from .norms import norm, norms
 from .structure import Structure, structure
-from .sweep import Seed, Sweep, norm
+from .sweep import Seed, Sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,19 +168,19 @@ class GradientFlow:
         found = []
         for weight in self.structure.shared_weights:
             added = np.zeros(weight.shape, weight.dtype)
-            norms = []
+            sizes = []
             for contribution in self._contributions(weight):
                 added += contribution
-                norms.append(norm(contribution))
+                sizes.append(norm(contribution))
             outside = self.outside(weight)
-            summed = float(np.sum(norms))
+            summed = float(np.sum(sizes))
             apart = summed + norm(outside)
             found.append(
                 WeightFlow(
                     tensor=weight,
                     name=self.structure.weight_name(weight),
-                    norms=np.array(norms),
-                    shares=np.array(norms) / summed if summed else np.zeros(len(norms)),
+                    norms=np.array(sizes),
+                    shares=np.array(sizes) / summed if summed else np.zeros(len(sizes)),
                     total=self.norm(weight) or 0.0,
                     cancellation=norm(added + outside) / apart if apart else 1.0,
                 )
@@ -188,8 +189,8 @@ class GradientFlow:
 
     def step_norms(self) -> Array:
         """The size of each step's contribution to all shared weights, as one vector: (T,)."""
-        squares = [weight.norms**2 for weight in self.weights()]
-        return np.asarray(np.sqrt(np.sum(squares, axis=0))) if squares else np.zeros(len(self.structure.steps))
+        found = [weight.norms for weight in self.weights()]
+        return norms(np.stack(found), 0) if found else np.zeros(len(self.structure.steps))
 
     def _contributions(self, weight: Tensor) -> Iterator[Array]:
         hoisted = self._hoisted(weight)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.tensor import Array, Tensor
 from ..ops import add, matmul, multiply, subtract, where
+from .norms import norms
 from .structure import State
 from .sweep import Seed, ToStates, between
 
@@ -80,11 +81,7 @@ class Layout:
 
     def norms(self, gradient: Array) -> Array:
         """The norm of a stack of gradients of a state's tensor for each sequence: (rows, B)."""
-        flat = np.abs(self.by_sequence(gradient)).astype(np.float64)
-        largest = flat.max(-1, initial=0.0)
-        usual = (largest > 0) & np.isfinite(largest)
-        scale = np.where(usual, largest, 1.0)[..., None]
-        return np.asarray(np.where(usual, largest * np.sqrt(np.square(flat / scale).sum(-1)), largest))
+        return norms(self.by_sequence(gradient))
 
 
 def layout(states: list[State], others: set[int]) -> Layout:

@@ -9,7 +9,8 @@ import numpy as np
 from ..core.tensor import Tensor
 from .gradient_flow import GradientFlow
 from .layout import Layout, layout
-from .reach import Memory, Reach, Thresholds, reach
+from .memory import Memory, Thresholds
+from .reach import Reach, reach
 from .structure import State
 from .sweep import Seed, ToStates
 

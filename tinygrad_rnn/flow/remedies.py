@@ -14,8 +14,9 @@ from ..ops import matmul, sigmoid
 from .gradient_flow import GradientFlow
 from .layout import Layout
 from .measure import measure, seeds_of
-from .reach import Memory, Thresholds
+from .memory import Memory, Thresholds
 from .replay import Change, replay
+from .sentence import in_percent
 from .structure import State, Structure
 from .sweep import between
 
@@ -46,7 +47,7 @@ class Remedy:
 
     def __str__(self) -> str:
         if self.after.verdict in ("healthy", "too short to tell"):
-            return f"{self.words}: in reach at all {self.after.lags} lags, gain {self.after.gain:.2f}"
+            return f"{self.words}: in reach at all {self.after.lags} lags, {in_percent(self.after.left)} at the largest"
         return f"{self.words}: {self.after.verdict}, horizon {_lags(self.after)} instead of {_lags(self.before)}"
 
 

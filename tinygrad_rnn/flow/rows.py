@@ -38,14 +38,6 @@ class Rows(NamedTuple):
             values[rows.first - first : rows.end - first] += rows.values
         return Rows(first, values)
 
-    def norms(self) -> Array:
-        """The Euclidean norm of each gradient, without overflow or underflow on the way."""
-        flat = np.abs(self.values.reshape(len(self.values), -1)).astype(np.float64)
-        largest = flat.max(1, initial=0.0)
-        usual = (largest > 0) & np.isfinite(largest)
-        scale = np.where(usual, largest, 1.0)
-        return np.asarray(np.where(usual, largest * np.sqrt(np.square(flat / scale[:, None]).sum(1)), largest))
-
 
 class RowSums:
     """Gradients of many seeds, for `core.backprop.sweep`; only those of the `useful` tensors are computed."""

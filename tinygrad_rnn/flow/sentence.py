@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .findings import Finding
-from .reach import Memory, Thresholds
+from .finding import Finding
+from .memory import Memory, Thresholds
 
 MASKED = "masked: |dL/dh_t| of the total loss looks healthy, because every step has a loss of its own"
 
@@ -15,35 +15,40 @@ BEYOND = 10
 """A rate is not extended to more than so many times the lags that it was measured on."""
 
 
-def in_words(verdict: str, memory: Memory, thresholds: Thresholds, steady: bool) -> str:
-    """The numbers behind a verdict; no mean of steps that are not alike (`steady`)."""
+def in_words(verdict: str, memory: Memory, thresholds: Thresholds) -> str:
+    """The numbers behind a verdict; no rate where none describes what was measured."""
     if not memory.lags:
         return "there is no step before it to look back to"
     low, high = f"less than {100 * thresholds.low:g}%", f"more than {thresholds.high:g} times as much"
-    if verdict == "weak":
-        stays = f"{_amount(memory.left)} at the largest lag, {memory.lags}, gain {memory.gain:.2f} a step"
-        return f"{low} is left from lag {memory.horizon} on{_spread(memory)}, but there it stays: {stays}"
+    at_last = f"{in_percent(memory.left)} at the largest lag, {memory.lags}"
     words = []
-    if verdict == "mixed":
+    if verdict == "weak":
+        late = f"x{memory.kept:.2g} in all over the last {(memory.lags + 1) // 2} lags"
+        return f"{low} is left from lag {memory.horizon} on{_spread(memory)}, but {late}: {at_last}"
+    if verdict == "not finite":
+        words.append(f"the gradient of {_share(memory.broken)} of the losses is infinite or NaN")
+    elif verdict == "mixed":
         kept = 1 - memory.vanishing - memory.exploding
         shares = {"fade": memory.vanishing, "grow": memory.exploding, "keep": kept}
-        parts = [f"{share:.0%} {does}" for does, share in shares.items() if share > 0.005]
+        parts = [f"{_share(share)} {does}" for does, share in shares.items() if share > 0.005]
         words.append(f"of the losses {', '.join(parts)}")
-    elif steady and not np.isnan(memory.gain):
-        words.append(f"gain {memory.gain:.2f} a step")
-        if np.isfinite(memory.half_life) and memory.half_life < BEYOND * memory.lags:
+    elif not np.isnan(memory.gain):
+        words.append(f"gain {_factor(memory.gain)} a step")
+        if memory.half_life < (BEYOND if ends(memory) else 1) * memory.lags:
             words.append(f"half-life {memory.half_life:.1f} steps")
     if verdict == "healthy" and max(memory.vanishing, memory.exploding) > 0.005:
-        words.append(f"{max(memory.vanishing, memory.exploding):.0%} of the losses {_less(memory)}")
+        words.append(f"{_share(max(memory.vanishing, memory.exploding))} of the losses {_less(memory)}")
     if memory.horizon is not None:
         words.append(f"{low} is left from lag {memory.horizon} on{_spread(memory)}")
     if memory.rise is not None:
         words.append(f"{high} from lag {memory.rise} on")
-    if (verdict == "exploding" and memory.left < 1) or (verdict == "vanishing" and memory.left >= thresholds.low):
-        words.append(f"but {_amount(memory.left)} at the largest lag, {memory.lags}")
+    if memory.back is not None and (memory.horizon is not None or memory.rise is not None):
+        words.append(f"but from lag {memory.back} on {'more' if memory.rise is None else 'less'} again: {at_last}")
+    elif verdict == "exploding" and memory.left < 1:
+        words.append(f"but {at_last}")
     if verdict in ("healthy", "too short to tell"):
-        words.append(f"{_amount(memory.left)} at the largest lag, {memory.lags}")
-        if steady and ends(memory):
+        words.append(at_last)
+        if ends(memory):
             words.append(f"at this rate {low if memory.gain < 1 else high} from lag {np.ceil(memory.expected):.0f} on")
     return ", ".join(words)
 
@@ -51,6 +56,14 @@ def in_words(verdict: str, memory: Memory, thresholds: Thresholds, steady: bool)
 def ends(memory: Memory) -> bool:
     """Whether it can be foreseen at which lag the gradient is out of bounds."""
     return memory.expected < BEYOND * memory.lags
+
+
+def _share(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"
+
+
+def _factor(gain: float) -> str:
+    return f"{gain:.2f}" if gain >= 0.095 or gain == 0 else f"{gain:.1g}"
 
 
 def _less(memory: Memory) -> str:
@@ -64,7 +77,8 @@ def _spread(memory: Memory) -> str:
     )
 
 
-def _amount(left: float) -> str:
+def in_percent(left: float) -> str:
+    """How much of the gradient at lag 0 is left."""
     if left >= 1.005:
         return f"{left:.2f} times as much" if left < 10 else f"{left:.3g} times as much"
     if left < 1e-3:
@@ -75,7 +89,7 @@ def _amount(left: float) -> str:
 def advice(verdict: str, memory: Memory, found: Sequence[Finding], broken: bool) -> str:
     """What can be said without trying anything; empty where there is nothing of the kind."""
     kinds = {finding.kind for finding in found}
-    if broken:
+    if broken or verdict == "not finite":
         return "lower the learning rate, clip the gradient, and look at that operation first"
     if verdict == "vanishing" and kinds >= {"saturated", "change"}:
         return "units that latch may remember what no gradient shows: tg.influence measures it"
@@ -84,7 +98,7 @@ def advice(verdict: str, memory: Memory, found: Sequence[Finding], broken: bool)
     if "cut" in kinds and verdict in ("healthy", "too short to tell"):
         return "truncate less often (a larger k2) if the task needs more past"
     if verdict == "too short to tell":
-        return "give longer sequences"
+        return "a loss that looks back farther (later in the sequence, or of a longer one) would tell"
     if verdict == "exploding":
         return "clip the gradient norm"
     if verdict == "weak" or (verdict == "mixed" and "saturated" in kinds):
@@ -100,4 +114,4 @@ def advice(verdict: str, memory: Memory, found: Sequence[Finding], broken: bool)
     return "" if ends(memory) else "nothing to do"
 
 
-__all__ = ["MASKED", "advice", "ends", "in_words"]
+__all__ = ["MASKED", "advice", "ends", "in_percent", "in_words"]

@@ -14,6 +14,7 @@ import numpy as np
 from ..core.backprop import Arrays, sweep
 from ..core.indexing import Patch, gather
 from ..core.tensor import Array, Tensor
+from .norms import norms
 from .rows import Rows, RowSums
 from .structure import State
 
@@ -107,11 +108,12 @@ class ToStates:
 
     def norms(self, seeds: Sequence[Seed]) -> Array:
         """The norm of each row's gradient at each state: (rows, states)."""
-        squares = np.zeros((len(seeds), len(self.states)))
+        found = np.zeros((len(seeds), len(self.states)))
         for k, gradients in self.gradients(seeds).items():
             for rows in gradients:
-                squares[rows.first : rows.end, k] = np.hypot(squares[rows.first : rows.end, k], rows.norms())
-        return squares
+                sizes = norms(rows.values.reshape(len(rows.values), -1))
+                found[rows.first : rows.end, k] = np.hypot(found[rows.first : rows.end, k], sizes)
+        return found
 
 
 def total(found: list[Any], tensor: Tensor) -> Array:
@@ -119,11 +121,3 @@ def total(found: list[Any], tensor: Tensor) -> Array:
     if not found:
         return np.zeros(tensor.shape, tensor.dtype)
     return np.asarray(gather(found, tensor.shape))
-
-
-def norm(*parts: Array) -> float:
-    """The Euclidean norm of all parts as one vector, without overflow or underflow on the way."""
-    largest = max((float(np.max(np.abs(part), initial=0.0)) for part in parts), default=0.0)
-    if largest == 0.0 or not np.isfinite(largest):
-        return largest
-    return largest * float(np.sqrt(sum(float(np.sum(np.square(part / largest))) for part in parts)))

@@ -13,8 +13,8 @@ from ..core.tensor import Array
 from ..escape import terminal
 from .diagnose import Layer, diagnosis
 from .gradient_flow import GradientFlow, StateFlow
+from .norms import norm
 from .structure import State
-from .sweep import norm
 
 ROWS, COLUMNS = 40, 80
 """The table is never longer or wider."""
@@ -131,8 +131,7 @@ def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, fl
     for k, record in enumerate(row):
         if k in hidden:
             if k == hidden[0]:
-                left = f"x{_cumulative(row, hidden):.0e}" if names == own else "..."
-                cells.append(("..", "..", "..", "..", left, "..", f"{len(hidden)} steps", ""))
+                cells.append(("..", "..", "..", "..", "..", "..", f"{len(hidden)} steps", ""))
             continue
         parts = [record.norm, norm(record.injected), norm(record.from_future)]
         gain = "-" if record.gain is None else f"x{record.gain:.2f}"
@@ -148,11 +147,6 @@ def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, fl
 
 def _short(name: str, length: int = 6) -> str:
     return name if len(name) <= length else f"{name[: length - 1]}~"
-
-
-def _cumulative(row: list[StateFlow], hidden: range) -> float:
-    """The gain over the hidden steps; only where one tensor is the whole state is it the product of theirs."""
-    return float(np.prod([row[k].gain or 0.0 for k in hidden]))
 
 
 def _bar(value: float, reference: float) -> str:

@@ -14,9 +14,10 @@ from ..escape import terminal
 from .findings import findings
 from .gradient_flow import GradientFlow
 from .measure import measure, seeds_of
-from .reach import Thresholds, by_lag
+from .memory import Thresholds
+from .norms import norm
+from .reach import by_lag
 from .remedies import gates_of, radius_of
-from .sweep import norm
 
 LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """The lags whose reach is noted, and the largest."""
@@ -30,7 +31,8 @@ class LayerLook:
     """One layer at one update."""
 
     verdict: str
-    gain: float
+    gain: float | None
+    """None where no one factor a step describes what was measured."""
     horizon: int | None
     """None where more is left at all lags."""
     lags: int
@@ -77,7 +79,8 @@ class Look:
         for name, layer in self.layers.items():
             reach = f"horizon {layer.horizon}" if layer.horizon is not None else f"in reach at all {layer.lags} lags"
             far = max(layer.reach, default=0)
-            words = f"{layer.verdict}, {reach}, gain {layer.gain:.2f}, {layer.reach.get(far, 1.0):.1e} at lag {far}"
+            gain = "" if layer.gain is None else f", gain {layer.gain:.2f}"
+            words = f"{layer.verdict}, {reach}{gain}, {layer.reach.get(far, 1.0):.1e} at lag {far}"
             words += "" if layer.radius is None else f", spectral radius {layer.radius:.2f}"
             words += "".join(
                 f", {gate} {share:.0%} saturated" for gate, share in layer.saturated.items() if share >= 0.5
@@ -123,7 +126,7 @@ class Watch:
                     special = findings(found, memory, set(), thresholds)
                     layers[states[0][0].scope] = LayerLook(
                         verdict=memory.verdict,
-                        gain=memory.gain,
+                        gain=None if np.isnan(memory.gain) else memory.gain,
                         horizon=memory.horizon,
                         lags=memory.lags,
                         reach={lag: float(median[lag]) for lag in noted},

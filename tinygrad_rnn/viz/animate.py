@@ -20,7 +20,7 @@ from ..core.tensor import Tensor
 from ..errors import InputError
 from ..files import as_path, write_file
 from ..flow.gradient_flow import GradientFlow, gradient_flow
-from ..flow.sweep import norm as norm_of
+from ..flow.norms import norm as norm_of
 from .canvas import image
 from .compose import Options
 from .diagram import Diagram

@@ -10,7 +10,7 @@ from ..core.tensor import Array, Tensor
 from ..flow.cached import cached
 from ..flow.diagnose import Layer, diagnosis
 from ..flow.gradient_flow import GradientFlow, StateFlow
-from ..flow.sweep import norm as norm_of
+from ..flow.norms import norm as norm_of
 from . import style
 from .diagram import Box, Diagram, Link
 from .scene import LINE_SPACING
@@ -19,7 +19,7 @@ from .text import Line, clean, line, number, shorten, words_runs
 BAR_HEIGHT = 5.0
 FEW = 6
 """Tensors of up to so many entries have their values written out."""
-_SEVERITY = ("exploding", "vanishing", "mixed", "weak")
+_SEVERITY = ("not finite", "exploding", "vanishing", "mixed", "weak")
 
 
 class Gradients:
@@ -116,7 +116,14 @@ class Gradients:
         return sent / there[0].norm if len(there) == 1 and sent is not None and there[0].norm else None
 
     def hidden_gain(self, diagram: Diagram, row: int) -> float | None:
-        """The product of the gains along a row over the hidden steps and into the step after them."""
+        """The product of the gains along a row over the hidden steps and into the step after them.
+
+        None where a state is more than one tensor, or made from several before it: the gains are no factors then.
+        """
+        own = diagram.structure.rows[row][0]
+        alone = any(len(layer.states[0]) == 1 and own is layer.states[0][0] for layer in self.layers)
+        if not alone or any(layer.reach.layout.farthest > 1 for layer in self.layers):
+            return None
         first, last = diagram.hidden[0], diagram.hidden[-1]
         gains = [self.gain(s) for s in diagram.structure.rows[row] if s.step is not None and first <= s.step <= last]
         known = [gain for gain in gains if gain is not None]

@@ -17,9 +17,9 @@ from ..escape import plot_label
 from ..flow.diagnose import Diagnosis, Layer
 from ..flow.gradient_flow import GradientFlow, StateFlow
 from ..flow.inside import Inside
-from ..flow.reach import Thresholds
+from ..flow.memory import Thresholds
+from ..flow.norms import norm as norm_of
 from ..flow.spectrum import Spectrum
-from ..flow.sweep import norm as norm_of
 from ..flow.watch import Look
 from . import style
 from .text import number, shorten
@@ -403,7 +403,14 @@ def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> 
     reach.set_yscale("log")
     reach.set_ylabel("|∂L_t/∂h_(t−lag)|, lag 0 = 1")
     reach.set_title(plot_label(name), fontsize="medium")
-    gain.plot(updates, [row.gain for row in rows], color=_LAST, marker="o", ms=3, label="gain a step")
+    gain.plot(
+        updates,
+        [np.nan if row.gain is None else row.gain for row in rows],
+        color=_LAST,
+        marker="o",
+        ms=3,
+        label="gain a step",
+    )
     radii = [np.nan if row.radius is None else row.radius for row in rows]
     gain.plot(updates, radii, color="#D55E00", marker="s", ms=3, label="spectral radius of W_hh")
     gain.axhline(1.0, color="black", lw=0.8)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ..flow.diagnose import Layer
-from ..flow.sweep import norm as norm_of
+from ..flow.norms import norm as norm_of
 from . import style
 from .arrange import Arrangement
 from .diagram import Diagram

@@ -126,9 +126,8 @@ def draw_flow(
         Picture(
             "before_after.svg",
             "Before and after training",
-            f"The same text through the untrained and the trained network, on one scale: {before.verdict} with a gain "
-            f"of {before.layers[0].memory.gain:.2f} a step, then {after.verdict} with "
-            f"{after.layers[0].memory.gain:.2f}.",
+            f"The same text through the untrained and the trained network, on one scale. Before: "
+            f"{before.layers[0].measured}. After: {after.layers[0].measured}.",
         )
     )
     figure = Figure(figsize=(9, 3.6), layout="constrained")

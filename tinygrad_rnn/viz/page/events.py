@@ -11,7 +11,7 @@ import numpy as np
 from ...core.indexing import Slot
 from ...core.tensor import Array, Tensor
 from ...flow.gradient_flow import GradientFlow
-from ...flow.sweep import norm as norm_of
+from ...flow.norms import norm as norm_of
 from ...ops import swapaxes, transpose
 from ...ops.indexing import getitem_p
 from ..diagram import Box, Diagram, Link
