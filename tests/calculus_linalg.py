@@ -10,6 +10,7 @@ from calculus import Operands, an_axis, arrays, case, nonzero, reduction, with_p
 from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.core.tensor import raw
 from tinygrad_rnn.ops import linalg
 
 
@@ -231,3 +232,25 @@ case(
     np.linalg.matrix_norm,
     lambda torch, x, keepdims, **of: torch.linalg.matrix_norm(x, of["ord"], keepdim=keepdims),
 )
+
+
+def gauge_free_qr(q: Any, r: Any) -> Any:
+    """With a positive diagonal of R: LAPACK's signs jump."""
+    signs = np.sign(np.einsum("...ii->...i", np.asarray(raw(r))[..., : q.shape[-1]]))
+    return [q * signs[..., None, :], r * signs[..., None]]
+
+
+def _packed_qr(x: Any) -> Any:
+    tall = x[..., : x.shape[-2]]
+    packed, m = linalg.packed_qr(tall), tall.shape[-2]
+    return gauge_free_qr(packed[..., :m, :], packed[..., m:, :])
+
+
+def _torch_qr(torch: Any, x: Any) -> Any:
+    q, r = torch.linalg.qr(x)
+    signs = torch.sign(torch.diagonal(r[..., : q.shape[-1]], 0, -2, -1))
+    return [q * signs[..., None, :], r * signs[..., None]]
+
+
+case("qr", spectral(*RECTANGLES), lambda x: gauge_free_qr(*np.linalg.qr(x)), _torch_qr)
+case("packed_qr", spectral(*RECTANGLES), _packed_qr, lambda torch, x: _torch_qr(torch, x[..., : x.shape[-2]]))

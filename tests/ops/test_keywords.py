@@ -130,6 +130,8 @@ def test_a_norm_of_powers_has_no_gradient_at_zero() -> None:
         (lambda x: np.linalg.norm(x, ord="max", axis=0), "norm: got ord='max' for vectors"),
         (lambda x: np.linalg.norm(x, ord=5), "norm: got ord=5 for matrices"),
         (lambda x: np.linalg.svd(x), "full_matrices=False"),
+        (lambda x: np.linalg.qr(x, mode="raw"), "qr: got mode='raw'"),
+        (lambda x: np.linalg.qr(x.T, mode="complete"), r"qr: got mode='complete' of a matrix \(3, 2\)"),
         (lambda x: np.quantile(x, 2.0), "quantile: got q=2.0"),
         (lambda x: np.linalg.eigh(x @ x.T, UPLO="X"), "eigh: got UPLO='X'"),
     ],
@@ -137,6 +139,25 @@ def test_a_norm_of_powers_has_no_gradient_at_zero() -> None:
 def test_what_has_no_rule_is_refused(call: Any, words: str) -> None:
     with pytest.raises(tg.InputError, match=words):
         call(tg.Tensor(X, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: np.linalg.eig(x), "complex; take np.linalg.eigh"),
+        (lambda x: np.linalg.eigvals(x), "complex; take np.linalg.eigvalsh"),
+        (lambda x: np.linalg.lstsq(x, x), r"write np.linalg.pinv\(a\) @ b"),
+    ],
+)
+def test_what_will_have_no_rule_says_what_to_do(call: Any, words: str) -> None:
+    with pytest.raises(tg.TensorError, match=words):
+        call(tg.Tensor(X, requires_grad=True))
+
+
+def test_modes_of_qr() -> None:
+    x = tg.Tensor(X, requires_grad=True)
+    np.testing.assert_array_equal(np.linalg.qr(x, mode="r").data, np.linalg.qr(x.data, mode="r"))
+    np.testing.assert_array_equal(np.linalg.qr(x, mode="complete").Q.data, np.linalg.qr(x.data).Q)
 
 
 def test_the_determinant_of_a_singular_matrix_has_a_gradient() -> None:

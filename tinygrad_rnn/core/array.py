@@ -326,6 +326,7 @@ plain: set[Callable[..., Any]] = {
     *(np.allclose, np.isclose, np.array_equal, np.all, np.any, np.count_nonzero, np.nonzero, np.argwhere),
     *(np.searchsorted, np.bincount, np.isin, np.signbit, np.flatnonzero, np.array_equiv, np.imag, np.isreal),
     *(np.iscomplex, np.iscomplexobj, np.isrealobj, np.diag_indices_from, np.tril_indices_from, np.triu_indices_from),
+    *(np.linalg.matrix_rank, np.digitize),
 }
 """NumPy functions whose results have no gradient to carry: on tensors they give plain arrays."""
 

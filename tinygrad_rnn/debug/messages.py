@@ -122,10 +122,20 @@ def out(ufunc: np.ufunc) -> GraphError:
 def no_rule(function: Callable[..., Any]) -> TensorError:
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np", 1)
     name = f"{module}.{getattr(function, '__name__', repr(function))}"
+    if function in _INSTEAD:
+        return TensorError(f"{name} has no rule for tensors: {_INSTEAD[function]}")
     return TensorError(
         f"{name} has no rule for tensors; write it with ops that have one (see dir(tinygrad_rnn)), "
         f"add one with tg.primitive({name}, vjps=[...]), or take t.data to leave the graph on purpose"
     )
+
+
+_INSTEAD = {
+    np.linalg.eig: "its results are complex; take np.linalg.eigh of a symmetric matrix",
+    np.linalg.eigvals: "its results are complex; take np.linalg.eigvalsh of a symmetric matrix",
+    np.linalg.lstsq: "write np.linalg.pinv(a) @ b",
+}
+"""What to do where there will be no rule."""
 
 
 def not_masks(ufunc: np.ufunc, dtypes: Sequence[Any], integers: bool) -> DTypeError:

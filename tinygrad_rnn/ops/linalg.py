@@ -21,6 +21,7 @@ from .matrices import matrix_transpose
 
 _ONE = np.eye(1)
 _EighResult: Any = type(np.linalg.eigh(_ONE))
+_QRResult: Any = type(np.linalg.qr(_ONE))
 _SVDResult: Any = type(np.linalg.svd(_ONE))
 _SlogdetResult: Any = type(np.linalg.slogdet(_ONE))
 
@@ -134,6 +135,41 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Any:
     The gradient is that for a symmetric x: a symmetric matrix.
     """
     return matrix_transpose(_cholesky(x)) if upper else _cholesky(x)
+
+
+def _by_qr(g: Any, y: Any, x: Any) -> Any:
+    """(gQ + Q (L + L.T off the diagonal)) R^-T, where L is the lower triangle of R gR.T - gQ.T Q."""
+    m = x.shape[-2]
+    q, r, gq, gr = y[..., :m, :], y[..., m:, :], g[..., :m, :], g[..., m:, :]
+    both = r @ matrix_transpose(gr) - matrix_transpose(gq) @ q
+    whole = gq + q @ (np.tril(both) + matrix_transpose(np.tril(both, -1)))
+    return whole @ matrix_transpose(np.linalg.pinv(r))  # the compiler runs rules on ones too, which have no inverse
+
+
+@primitive(vjps=[_by_qr], traits=Traits(alias="new", lift=lift_matrices, flops=_cubic))
+def packed_qr(x: Array) -> Array:
+    """Q and below it R, of matrices that are not wide: (..., m, n) -> (..., m + n, n)."""
+    return np.concatenate(np.linalg.qr(x), axis=-2)
+
+
+@composed(of=np.linalg.qr)
+def qr(x: Any, mode: str = "reduced") -> Any:
+    """Q with orthonormal columns and the upper triangular R with Q @ R = x; with mode "r" only R.
+
+    The gradient exists where the first min(m, n) columns of x are independent.
+
+    Raises:
+        InputError: another mode; "complete" of a matrix that is not wide or square, whose further columns of Q have
+            no gradient.
+    """
+    m, n = np.shape(raw(x))[-2:]
+    if mode not in ("reduced", "r") and not (mode == "complete" and m <= n):
+        raise InputError(f"qr: got mode={mode!r} of a matrix {(m, n)}, expected 'reduced' or 'r'")
+    packed = packed_qr(x[..., :m])
+    q, r = packed[..., :m, :], packed[..., m:, :]
+    if n > m:
+        r = np.concatenate([r, matrix_transpose(q) @ x[..., m:]], axis=-1)
+    return r if mode == "r" else _QRResult(q, r)
 
 
 def _over(numerator: Any, denominator: Any) -> Any:
@@ -254,6 +290,7 @@ __all__ = [
     "eigvalsh",
     "inv",
     "pinv",
+    "qr",
     "slogdet",
     "solve",
     "svd",
