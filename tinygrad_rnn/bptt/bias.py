@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .gru import gru
-from .lstm import lstm
-from .problem import Array, Gradients, problem
-from .rnn import rnn
+from .compare import BY_HAND
+from .problem import Array, problem
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,11 @@ def truncation_bias(
     T = problem(cell, params, xs, targets, {"h": h0, "c": c0}, loss, reduction).T
     chosen = [*(2**k for k in range(T.bit_length()) if 2**k < T), T] if windows is None else list(windows)
 
+    initial = {"h0": h0, "c0": c0} if cell == "lstm" else {"h0": h0}
+
     def gradient(k2: int | None) -> Array:
         k1 = 1 if sliding and k2 is not None else None
-        found: Gradients
-        if cell == "lstm":
-            found = lstm(params, xs, targets, h0, c0, loss=loss, reduction=reduction, k1=k1, k2=k2)
-        else:
-            derived = rnn if cell == "rnn" else gru
-            found = derived(params, xs, targets, h0, loss=loss, reduction=reduction, k1=k1, k2=k2)
+        found = BY_HAND[cell](params, xs, targets, **initial, loss=loss, reduction=reduction, k1=k1, k2=k2)
         return np.concatenate([g.ravel() for g in found.parameters.values()])
 
     full = gradient(None)

@@ -125,21 +125,23 @@ class Comparison:
             yield f"{which}step by step", self._by_step([row for row in rows if row.step is not None], shown)
 
     def _by_parameter(self, rows: list[Row]) -> list[list[str]]:
-        head = ["", "shape", "|autodiff|"]
-        for reference in self.tolerances:
-            head += [f"{reference}: abs", "rel", ""]
-        table = [head]
+        table = [["", "shape", "|autodiff|", *self._headings()]]
         for row in rows:
             line = [row.quantity, "x".join(map(str, row.shape)) or "1", f"{row.norm:.6g}"]
-            for reference, limit in self.tolerances.items():
-                error = row.errors[reference]
-                line += [
-                    _number(error.absolute),
-                    _number(error.relative),
-                    "ok" if error.relative <= limit else "FAILED",
-                ]
-            table.append(line)
+            table.append(line + self._errors([row]))
         return table
+
+    def _headings(self) -> list[str]:
+        return [heading for reference in self.tolerances for heading in (f"{reference}: abs", "rel", "")]
+
+    def _errors(self, rows: list[Row]) -> list[str]:
+        """The largest errors of each reference over some rows."""
+        cells = []
+        for reference, limit in self.tolerances.items():
+            error = _worst(row.errors[reference] for row in rows)
+            verdict = "ok" if error.relative <= limit else "FAILED"
+            cells += [_number(error.absolute), _number(error.relative), verdict]
+        return cells
 
     def _by_step(self, rows: list[Row], shown: int | None) -> list[list[str]]:
         quantities = list(dict.fromkeys(row.quantity for row in rows))
@@ -147,20 +149,10 @@ class Comparison:
         for row in rows:
             assert row.step is not None
             by_step.setdefault(row.step, {})[row.quantity] = row
-        table = [["t", *(f"|{quantity}|" for quantity in quantities)]]
-        for reference in self.tolerances:
-            table[0] += [f"{reference}: abs", "rel", ""]
+        table = [["t", *(f"|{quantity}|" for quantity in quantities), *self._headings()]]
 
         def line(title: str, group: list[dict[str, Row]], norms: list[str]) -> list[str]:
-            cells = [title, *norms]
-            for reference, limit in self.tolerances.items():
-                error = _worst(row.errors[reference] for found in group for row in found.values())
-                cells += [
-                    _number(error.absolute),
-                    _number(error.relative),
-                    "ok" if error.relative <= limit else "FAILED",
-                ]
-            return cells
+            return [title, *norms, *self._errors([row for found in group for row in found.values()])]
 
         steps = list(by_step)
         hidden = steps[4 : 4 + len(steps) - shown] if shown is not None else []

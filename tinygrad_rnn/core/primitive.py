@@ -25,7 +25,7 @@ from . import array as _array
 from . import tensor as _tensor
 from .context import current, step_of
 from .operation import Operation, Vjp, usage
-from .tensor import NO_ATTRS, Array, Operand, Tensor, constant, make_result, numeric, registry
+from .tensor import NO_ATTRS, Array, Operand, Tensor, constant, make_result, numeric, registry, take_name
 from .traits import NOTHING, Traits
 
 primitives: dict[str, Primitive] = {}
@@ -104,7 +104,9 @@ class Primitive(Operation):
             if id(frame.f_globals) not in _operators:
                 name = ""  # what a function of the table makes on its way has no name
             frame = frame.f_back
-        result = make_result(y, self if wanted or tracing else None, operands, attrs, wanted, step, scope, frame, name)
+        code, offset = frame.f_code, frame.f_lasti
+        operation = self if wanted or tracing else None
+        result = make_result(y, operation, operands, attrs, wanted, step, scope, code, offset, name)
         if watch is not None:
             watch(self.name, result, None)
         return result
@@ -224,8 +226,8 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         caller = caller.f_back if caller.f_globals is globals() else caller
         if id(caller.f_globals) not in _transparent or id(caller.f_globals) in _operators:
             for each in result if type(result) in (list, tuple) else (result,):
-                if type(each) is Tensor and each._name == "":
-                    each._name = None  # the variable it is assigned to names the result, not what led to it
+                if type(each) is Tensor:
+                    take_name(each)
         return result
 
     return explained

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from types import CodeType, FrameType, MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import Any, NoReturn, final
 
 import numpy as np
@@ -393,7 +393,8 @@ def make_result(
     requires_grad: bool,
     step: int | None,
     scope: str,
-    made_in: FrameType,
+    code: CodeType | None,
+    offset: int,
     name: str | None,
 ) -> Tensor:
     """The result of an operation; without one it is not recorded, and keeps nothing of what it was computed from."""
@@ -405,8 +406,8 @@ def make_result(
     result._name = name
     result.step = step
     result.scope = scope
-    result._code = made_in.f_code
-    result._offset = made_in.f_lasti
+    result._code = code
+    result._offset = offset
     result.primitive = operation
     result.seal = SEALED if array.base is None else _shown(operands)
     if operation is None:
@@ -443,6 +444,12 @@ def connect(result: Tensor, operation: Operation, operands: tuple[Operand, ...],
 def release(result: Tensor) -> None:
     """Let a recorded result go of its operands, so that their arrays die with the user's last reference."""
     result._left = result._right = None
+
+
+def take_name(result: Tensor) -> None:
+    """Let what a function of the table gives be named by the variable it is assigned to, as what led to it is not."""
+    if result._name == "":
+        result._name = None
 
 
 def _restored(array: Array, requires_grad: bool, name: str | None, grad: Array | None) -> Tensor:
@@ -495,5 +502,6 @@ __all__ = [
     "raw",
     "registry",
     "release",
+    "take_name",
     "writable",
 ]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +13,6 @@ from .structure import Structure
 
 Change = Callable[[Tensor, Callable[[Any], Any]], Any]
 """From a tensor of the graph, and what gives the copy of a tensor, to the copy of that tensor; or None: unchanged."""
-
-
-class _Place(NamedTuple):
-    """Stands for the frame that a tensor was made in, so that its copy is named and drawn as the original is."""
-
-    f_code: CodeType
-    f_lasti: int
 
 
 def replay(graph: Structure, leaves: Mapping[int, Array], change: Change | None = None) -> dict[int, Tensor]:
@@ -47,22 +39,10 @@ def replay(graph: Structure, leaves: Mapping[int, Array], change: Change | None 
             if made is None:
                 operands = tuple(map(copy, node.inputs))
                 arrays = [x._array if type(x) is Tensor else x for x in operands]
-                y = (
-                    primitive.function(arrays, **node.attrs)
-                    if primitive.variadic
-                    else primitive.function(*arrays, **node.attrs)
-                )
-                place: Any = _Place(node._code, node._offset) if node._code is not None else None
+                y = np.asarray(primitive.compute(*arrays, **node.attrs), node.dtype)
+                code, offset = node.origin or (None, 0)
                 made = make_result(
-                    np.asarray(y, node.dtype),
-                    primitive,
-                    operands,
-                    node.attrs,
-                    True,
-                    node.step,
-                    node.scope,
-                    place,
-                    node._name,
+                    y, primitive, operands, node.attrs, True, node.step, node.scope, code, offset, node._name
                 )
             copies[node.index] = made
     return copies
