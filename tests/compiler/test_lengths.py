@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,9 +33,6 @@ def check(step: Any, loss_fn: Callable[..., Any], T: int, B: int, seed: int = 0)
         np.testing.assert_allclose(grads[k], tensor.grad, rtol=1e-8, atol=1e-12)
 
 
-compiled = partial(tg.compile, backend="numpy")  # native loops are made for one length
-
-
 def cell(p: Any, h: Any, x: Any) -> Any:
     return np.tanh(x @ p["W"] + h @ p["R"] + p["b"])
 
@@ -63,7 +59,7 @@ def both_ways(p: Any, xs: Any) -> Any:
 
 @pytest.mark.parametrize("loss_fn", [every_step, both_ways])
 def test_one_program_runs_every_length_and_batch_size(loss_fn: Callable[..., Any]) -> None:
-    step = compiled(loss_fn)
+    step = tg.compile(loss_fn)
     for seed in range(2):
         for T, B in SIZES:
             check(step, loss_fn, T, B, seed)
@@ -73,7 +69,7 @@ def test_one_program_runs_every_length_and_batch_size(loss_fn: Callable[..., Any
 
 
 def test_a_first_call_that_is_long_is_not_traced_as_it_is() -> None:
-    step = compiled(every_step)
+    step = tg.compile(every_step)
     check(step, every_step, 300, 2)
     check(step, every_step, 40, 2)
     check(step, every_step, 900, 2)
@@ -115,7 +111,7 @@ def of_a_long_one(p: Any, xs: Any) -> Any:
 
 @pytest.mark.parametrize("loss_fn", [at_the_thirtieth, cut_every_twenty, heavier_later, from_the_middle, of_a_long_one])
 def test_what_python_does_at_a_certain_step_or_length_is_noticed(loss_fn: Callable[..., Any]) -> None:
-    step = compiled(loss_fn)
+    step = tg.compile(loss_fn)
     for T in (8, 13, 19, 31, 24, 50):
         check(step, loss_fn, T, 2)
     assert "for these shapes alone, as lengths cannot vary: " in step.explain()
@@ -123,7 +119,7 @@ def test_what_python_does_at_a_certain_step_or_length_is_noticed(loss_fn: Callab
 
 def test_what_is_not_general_is_kept_for_the_latest_shapes_alone() -> None:
     rng = np.random.default_rng(0)
-    step = compiled(lambda p, xs: every_step(p, tg.dropout(xs, 0.5, rng)))
+    step = tg.compile(lambda p, xs: every_step(p, tg.dropout(xs, 0.5, rng)))
     for T in range(2, 25):
         step(*arguments(T, 1))
     assert len(step.programs) == 16
@@ -132,7 +128,7 @@ def test_what_is_not_general_is_kept_for_the_latest_shapes_alone() -> None:
 
 def test_a_general_program_is_compared_with_its_gradients() -> None:
     scale = [1.0]
-    step = compiled(lambda p, xs: every_step(p, xs) * scale[0])
+    step = tg.compile(lambda p, xs: every_step(p, xs) * scale[0])
     step(*arguments(8, 2))
     step(*arguments(12, 2))
     scale[0] = 2.0
@@ -153,7 +149,7 @@ def test_without_gradients() -> None:
             hs.append(h)
         return {"last": h, "all": np.stack(hs)}
 
-    run = compiled(states, gradients=False)
+    run = tg.compile(states, gradients=False)
     for T, B in SIZES:
         params, xs = arguments(T, B)
         found, expected = run(params, xs), states(*map_tensors(params, xs))
@@ -162,14 +158,14 @@ def test_without_gradients() -> None:
     assert len(run.programs) <= 5
     assert "dW" not in run.source
     with pytest.raises(tg.GraphError, match="returned no tensors"):
-        compiled(lambda x: None, gradients=False)(np.ones(3))
+        tg.compile(lambda x: None, gradients=False)(np.ones(3))
 
 
 def test_arguments_by_name() -> None:
     def loss_fn(p: Any, xs: Any, *, weight: Any, power: int = 2) -> Any:
         return every_step(p, xs) * weight.sum() ** power
 
-    step = compiled(loss_fn)
+    step = tg.compile(loss_fn)
     for seed, power in ((0, 2), (1, 2), (2, 3), (3, 2)):
         params, xs = arguments(6, 2, seed)
         weight = np.arange(3.0) + seed
@@ -185,7 +181,7 @@ def test_arguments_by_name() -> None:
 
 
 def test_a_compiled_step_is_pickled() -> None:
-    step = compiled(every_step)
+    step = tg.compile(every_step)
     expected, _ = step(*arguments(5, 2))
     loaded = pickle.loads(pickle.dumps(step))
     assert loaded.programs == []
@@ -199,7 +195,7 @@ def test_lengths_are_data(kind: str) -> None:
     def loss_fn(model: Any, xs: Any, lengths: Any) -> Any:
         return (model(xs, lengths=lengths)[0] ** 2).sum()
 
-    step, rng = compiled(loss_fn), np.random.default_rng(0)
+    step, rng = tg.compile(loss_fn), np.random.default_rng(0)
     for _ in range(4):
         xs, lengths = rng.standard_normal((7, 5, 3)), rng.integers(1, 8, 5)
         layer.zero_grad()
@@ -236,7 +232,7 @@ def test_the_batch_is_not_looked_at_again_in_every_step(T: int, monkeypatch: pyt
     looked: list[int] = []
     right = seal._fingerprint
     monkeypatch.setattr(seal, "_fingerprint", lambda array: looked.append(array.size) or right(array))
-    step = compiled(every_step)
+    step = tg.compile(every_step)
     for _ in range(2):
         step(*arguments(T, 2))
     assert sum(looked) <= 10 * T * 2 * 3

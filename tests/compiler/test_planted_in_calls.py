@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fuzz import judge
-from test_lengths import arguments, at_the_thirtieth, check, compiled, cut_every_twenty, every_step, of_a_long_one
+from test_lengths import arguments, at_the_thirtieth, check, cut_every_twenty, every_step, of_a_long_one
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.compiler import family, general, program, randomness
@@ -20,7 +20,7 @@ from tinygrad_rnn.core.tensor import Tensor
 
 
 def lengths(loss_fn: Callable[..., Any]) -> None:
-    step = compiled(loss_fn)
+    step = tg.compile(loss_fn)
     for T, B in ((8, 2), (13, 2), (50, 2), (9, 3), (61, 5), (3, 2), (50, 2)):
         check(step, loss_fn, T, B)
 
@@ -41,7 +41,7 @@ def random_numbers() -> None:
 
 def what_changes_between_calls() -> None:
     scale = [1.0]
-    step = compiled(lambda p, xs: every_step(p, xs) * scale[0])
+    step = tg.compile(lambda p, xs: every_step(p, xs) * scale[0])
     step(*arguments(5, 2))
     scale[0] = 2.0
     for _ in range(2):
@@ -51,7 +51,7 @@ def what_changes_between_calls() -> None:
 
 def what_changes_between_lengths() -> None:
     scale = [1.0]
-    step = compiled(lambda p, xs: every_step(p, xs) * scale[0])
+    step = tg.compile(lambda p, xs: every_step(p, xs) * scale[0])
     losses = [step(*arguments(T, 2))[0] for T in (8, 13)]
     scale[0] = 2.0
     losses.append(step(*arguments(11, 2))[0])
@@ -61,16 +61,16 @@ def what_changes_between_lengths() -> None:
 def a_draw() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(tg.GraphError, match="random numbers were drawn"):
-        compiled(lambda p, xs: every_step(p, xs * rng.random()))(*arguments(5, 2))
+        tg.compile(lambda p, xs: every_step(p, xs * rng.random()))(*arguments(5, 2))
 
 
 def a_value() -> None:
     with pytest.raises(tg.GraphError, match="same in every call"):
-        compiled(lambda p, xs: every_step(p, xs) * xs.data.max())(*arguments(5, 2))
+        tg.compile(lambda p, xs: every_step(p, xs) * xs.data.max())(*arguments(5, 2))
 
 
 def dtypes_and_settings() -> None:
-    step = compiled(lambda p, x, power: (p * x).sum() ** power)
+    step = tg.compile(lambda p, x, power: (p * x).sum() ** power)
     for dtype in (np.float64, np.float32):
         for power in (1, 2, 1.0):
             loss, gradient = step(np.ones(3, dtype), np.ones(3, dtype), power)

@@ -52,13 +52,22 @@ def build(trace: Trace, backend: str) -> Built:
     source = _written(program)
     if backend != "native":
         return Built(program, source, source, rolled.misfits, [], None)
-    native, texts, notes = with_native_loops(program)
-    runs = source
+    runs, texts, notes = native(program)
+    return Built(program, source, runs or source, rolled.misfits, texts, notes)
+
+
+def native(program: Program, rows: int | None = None) -> tuple[Source | None, list[str], list[str]]:
+    """The source of a program with native loops, if there are any; their texts, and what is to be said about them.
+
+    Args:
+        program: the program.
+        rows: how many rows a product may expect, if not those of the program's batch.
+    """
+    lowered, texts, notes = with_native_loops(program, rows)
     try:
-        runs = _written(native) if texts else source
+        return (_written(lowered) if texts else None), texts, notes
     except GraphError:
-        texts, notes = [], ["not native: the program with native loops is not proven right"]
-    return Built(program, source, runs, rolled.misfits, texts, notes)
+        return None, [], ["not native: the program with native loops is not proven right"]
 
 
 def _written(program: Program) -> Source:

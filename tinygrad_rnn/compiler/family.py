@@ -73,7 +73,7 @@ class Family:
         self, arguments: Sequence[Any], leaves: Sequence[Array], count: int | None, shapes: Any
     ) -> Iterator[General]:
         """Programs for many shapes; the last is made for this call, if these shapes are new and it can be."""
-        if self.backend != "numpy" or shapes in self.exact:
+        if shapes in self.exact:
             return
         yield from list(self.general)
         known = [*self.exact, *(tuple(general.shapes) for general in self.general)]
@@ -81,7 +81,7 @@ class Family:
         pattern = next((p for p in patterns if p is not None), None)
         if pattern is None or str(pattern) in self.refused or any(pattern == each.pattern for each in self.general):
             return
-        made = generalise(self.loss_fn, arguments, leaves, count, pattern)
+        made = generalise(self.loss_fn, arguments, leaves, count, pattern, self.backend)
         if isinstance(made, str):
             self.refused[str(pattern)] = made
             return

@@ -16,7 +16,6 @@ from .containers import Function
 from .program import Program
 from .randomness import generators, rewound, states_of
 from .sizes import NotGeneralError
-from .source import Source
 
 _MISFITS = 60
 """So many operations that do not roll, of a few steps, are not worth a trace of more steps."""
@@ -104,12 +103,13 @@ def generalise(
     leaves: Sequence[Array],
     count: int | None,
     pattern: Pattern,
+    backend: str,
 ) -> General | str:
     """One program for all shapes of a pattern, or the reason why there is none."""
     reason = ""
     for small in _POINTS:
         try:
-            return _generalise(loss_fn, arguments, leaves, count, pattern, small)
+            return _generalise(loss_fn, arguments, leaves, count, pattern, backend, small)
         except NotRolledError as error:
             return str(error)
         except NotGeneralError as error:
@@ -125,6 +125,7 @@ def _generalise(
     leaves: Sequence[Array],
     count: int | None,
     pattern: Pattern,
+    backend: str,
     small: Sequence[Sequence[int]],
 ) -> General:
     names = list(sizes_of(pattern, [x.shape for x in leaves]) or {})
@@ -133,17 +134,16 @@ def _generalise(
     for point in points:
         cut = [resized(x, axes, point) for x, axes in zip(leaves, pattern, strict=True)]
         with rewound(states_of(generators(loss_fn.function, arguments))):
-            programs.append(Program(loss_fn, arguments, cut, count))
+            programs.append(Program(loss_fn, arguments, cut, count, backend))
         if len(programs[-1].misfits) > _MISFITS:
             raise NotRolledError(f"{len(programs[-1].misfits)} operations do not roll")
     if programs[0].random_states():
         raise NotGeneralError("random numbers are drawn, whose arrays have a size")
     if len({repr(program.extra) for program in programs}) > 1:
         raise NotGeneralError("what it returns beside the loss is of another form at another length")
-    source = Source.general([program.source for program in programs], points)
     program = programs[-1]
     program.signatures = set().union(*(each.signatures for each in programs))
-    program.generalise(source)
+    program.generalise(programs, points)
     return General(program, pattern, points)
 
 

@@ -15,12 +15,16 @@ import numpy as np
 from ..core.tensor import Array, Tensor
 from ..core.threads import OneThread
 from ..nn import Module
-from .build import build
+from .build import build, native
 from .containers import Function, lent, names, own_tensors, unflatten
 from .explain import explain
 from .randomness import generators, states_of
+from .sizes import NotGeneralError
 from .source import Source
 from .trace import trace
+
+_ROWS = 48
+"""Rows that a product of native code expects where it does not know."""
 
 _SIZES = 2  # for so many sizes the memory is kept, beside that of the runs that are under way
 
@@ -62,10 +66,29 @@ class Program:
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
         self._idle: OrderedDict[Any, list[tuple[Callable[..., Any], dict[str, Array]]]] = OrderedDict()
 
-    def generalise(self, source: Source) -> None:
-        """Run another source, which is for any sizes."""
-        self.source = self._runs = source
+    def generalise(self, programs: Sequence[Program], sizes: Sequence[Mapping[str, int]]) -> None:
+        """Run at any sizes from the smallest of these on, at which the programs are the same but for the sizes.
+
+        Raises:
+            NotGeneralError: they are not.
+        """
+        self.source = self._runs = Source.general([program.source for program in programs], sizes)
+        if self.native:
+            self._generalise_native(programs, sizes)
         self._idle.clear()
+
+    def _generalise_native(self, programs: Sequence[Program], sizes: Sequence[Mapping[str, int]]) -> None:
+        """Run native loops at any sizes: for the batch that there is, or else for batches of any length."""
+        for rows in (None, _ROWS):
+            found = [native(program.ir, rows) for program in programs]
+            sources = [source for source, _, _ in found if source is not None]
+            self.native, self._notes = found[-1][1:]
+            try:
+                self._runs = Source.general(sources, sizes) if len(sources) == len(programs) else self.source
+            except NotGeneralError as error:
+                self.native, self._notes = [], [f"not native, as lengths may vary: {error}"]
+            else:
+                return
 
     def __call__(self, leaves: Sequence[Array], sizes: Mapping[str, int]) -> list[Array]:
         """The results, the gradients last; each call has buffers of its own while it runs.

@@ -9,7 +9,7 @@ from ..core.tensor import Array
 from ..errors import GraphError, InputError
 from ..escape import preformatted_source, xml
 from .agreement import FrozenError
-from .containers import Function, flatten, own_tensors, unflatten
+from .containers import Function, flatten, unflatten
 from .family import Family
 from .picture import dot
 from .program import Program
@@ -89,9 +89,11 @@ class Compiled:
             raise InputError("compile: got no parameters, expected step(params, *batch)")
         leaves: list[Array] = []
         arguments = (*arguments, *named.values())
-        structure = [flatten(x, leaves, "batch" if i or not self._gradients else "params")
-                     for i, x in enumerate(arguments)]  # fmt: skip
-        count = sum(1 for _ in own_tensors(arguments[0])) if self._gradients else None
+        structure, count = [], None
+        for x in arguments:
+            wanted = self._gradients and count is None
+            structure.append(flatten(x, leaves, "params" if wanted else "batch"))
+            count = len(leaves) if wanted else count
         key = (*structure, *named, *[(x.ndim, x.dtype) for x in leaves])
         family = self._families.get(key)
         if family is None:

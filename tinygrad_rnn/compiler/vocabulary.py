@@ -12,6 +12,7 @@ import numpy as np
 from .. import ops
 from ..core.primitive import Primitive
 from ..escape import identifier
+from .sizes import Fraction, Size
 from .statements import Call, Expr, Given
 
 NUMPY = {
@@ -122,4 +123,4 @@ def _is_plain(value: Any) -> bool:
         return all(map(_is_plain, (*value, *value.values())))
     if kind is slice:
         return all(map(_is_plain, (value.start, value.stop, value.step)))
-    return value is None or value is Ellipsis or kind in (bool, int, float, str)
+    return value is None or value is Ellipsis or kind in (bool, int, float, str, Size, Fraction)

@@ -194,6 +194,17 @@ def test_another_length_needs_no_compilation() -> None:
     assert machine.build.cache_info().misses == 2
 
 
+@pytest.mark.parametrize("cell", [rnn, lstm, gru, normalised])
+def test_one_program_for_every_length_and_batch_size(cell: Any) -> None:
+    loss_fn, _ = problem(cell, 20, 3, 4, 6, np.float64)
+    step, plain = tg.compile(loss_fn, backend="native"), tg.compile(loss_fn, backend="numpy")
+    for T, B in ((20, 3), (30, 3), (11, 3), (40, 2), (40, 8), (300, 5)):
+        _, arguments = problem(cell, T, B, 4, 6, np.float64)
+        assert distance(step(*arguments), plain(*arguments)) < 1e-12
+        assert step.backend == "native"
+    assert len(step.programs) == 3  # for the first call, for other lengths, and for other batches too
+
+
 def test_threads_may_call_one_step_at_once() -> None:
     loss_fn, (params, xs, ys) = problem(lstm, 40, 8, 6, 16, np.float64)
     step = tg.compile(loss_fn, backend="native")
@@ -276,7 +287,7 @@ def test_a_call_that_was_interrupted_leaves_nothing_behind(monkeypatch: pytest.M
     step = tg.compile(loss_fn, backend="native")
     expected = step(*arguments)
     with monkeypatch.context() as patch:
-        patch.setattr(call._Buffers, "_part", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(call._Memory, "_part", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             step(*arguments)
     assert distance(step(*arguments), expected) == 0
@@ -347,6 +358,7 @@ class _one_chunk:  # noqa: N801
         self.writer = writer
 
     def __enter__(self) -> tuple[Any, Any]:
+        self.writer.starts = "true"
         return 0, self.writer.f.least(self.writer.chunk, self.writer.n)
 
     def __exit__(self, *error: object) -> None:

@@ -1,192 +1,189 @@
-"""Call: a region that can run: its code, the memory of each thread that calls it, and the parts of the batch."""
+"""Call: a loop that can run: its code, the memory of each thread that calls it, and the parts of the batch."""
 
 from __future__ import annotations
 
 import math
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...core.tensor import Array
 from ...core.threads import allowed
-from ..ir import Node, Shift
-from ..vocabulary import uniform
 from . import machine
-from .loop import Loop
+from .loop import Written
 from .pool import POOL
-from .region import Multiply, Region
 
 WORTH_SHARING = 2e5
 """Nanoseconds of work below which a call stays in one thread: handing a part to another takes 34 microseconds."""
+LEAST = 4
+"""Rows of the smallest part of a batch."""
 ROWS = 256
 """Rows of a chunk: steps times batch. Sums over time are products with so many terms."""
-_ALIGNED = 16  # numbers, so that arrays begin on a line of the cache
+_SIZES = 2  # for so many sizes each thread keeps the memory
+
+
+class Sizes(NamedTuple):
+    """What differs from length to length.
+
+    Attributes:
+        steps: of the loop.
+        batch: rows of each array.
+        rows: for each node that is in memory how many steps it may hold, initial values included.
+        numbers: that it reads.
+    """
+
+    steps: int
+    batch: int
+    rows: tuple[int, ...]
+    numbers: tuple[float, ...]
 
 
 class NativeLoop:
-    """A region that can run: from the list of its arrays `run` makes one flat array of all results.
+    """A loop that can run: from its arrays and sizes it makes its sums, and the rows of what others read."""
 
-    Attributes:
-        text: the code in LLVM's language.
-        reads: what stands in the list of arrays.
-        results: where each result begins in the flat array, and its shape.
-        size: of the flat array.
-    """
-
-    def __init__(self, region: Region) -> None:
-        self.region = region
-        self.loop = loop = Loop(region, allowed())
-        self.text = loop.module.text
-        self.functions = machine.build(self.text, loop.vector.isa, part=5, pack=1)
-        self.steps = region.hi - region.lo + 1
-        self.reads = list(region.outside)
-        self.results: dict[Node, tuple[int, tuple[int, ...]]] = {}
-        for node, (at, _) in loop.sums.items():
-            self.results[node] = at, node.shape
-        self.sums_size = self.size = _up(loop.sums_size)
-        for node, how in loop.kept.items():
-            if how == "slab":
-                first, last = region.held(node)
-                shape = (last - first + 1, *node.shape)
-                self.results[node] = self.size, shape
-                self.size += _up(math.prod(shape))
-        self.cost = region.batch * self.steps * _cost(region)
+    def __init__(self, written: Written) -> None:
+        self.written = written
         self._own = threading.local()
 
-    def run(self, arrays: Sequence[Array]) -> Array:
+    @cached_property
+    def functions(self) -> dict[str, Callable[..., None]]:
+        return machine.build(self.written.text, self.written.isa, part=5, pack=1, run=5)
+
+    def run(self, arrays: Sequence[Array], **sizes: Any) -> Sequence[Array]:
+        """Its results are the caller's until nobody refers to any of them: then their memory is used again."""
+        given = Sizes(**sizes)
         parts = 1
-        if self.cost >= WORTH_SHARING:
-            parts = max(1, min(allowed(), self.region.batch // 4))
-        buffers: _Buffers | None = getattr(self._own, "buffers", None)
-        if buffers is None or buffers.parts != parts:
-            buffers = self._own.buffers = _Buffers(self, parts)
-        try:
-            return buffers.run(arrays)
-        except BaseException:
-            self._own.buffers = None  # helpers may still write there
-            raise
+        if given.batch * given.steps * self.written.cost >= WORTH_SHARING:
+            parts = max(1, min(allowed(), given.batch // LEAST))
+        kept: dict[Any, _Memory] = self._own.__dict__
+        memory = kept.pop((given, parts), None) or _Memory(self, given, parts)
+        results = memory.run(arrays)  # if this is interrupted, helpers may still write there, so it is not kept
+        kept[given, parts] = memory
+        if len(kept) > _SIZES:
+            del kept[next(iter(kept))]
+        return results
 
 
-class _Buffers:
-    """The memory of one thread that calls a loop, for a number of parts of the batch.
+class _Memory:
+    """What one thread needs to call a loop at some sizes, for a number of parts of the batch.
 
     Attributes:
-        flats: arrays of results; one is used again when nothing but this list refers to it.
-        unused: the count of references to such an array's memory.
+        results: memory for the results and the arrays in it, twice if the caller keeps some of the first.
+        unused: the count of references to that memory when only this object has it.
     """
 
-    def __init__(self, native: NativeLoop, parts: int) -> None:
-        self.parts, self.size, self.dtype = parts, native.size, native.region.dtype
-        loop, region = native.loop, native.region
-        dtype = region.dtype
-        room = -(-region.batch // parts)
-        chunk = min(native.steps, max(1, ROWS // room)) if region.before or region.after else native.steps
-        given: dict[Any, int] = {("steps",): native.steps, ("chunk",): chunk}
+    def __init__(self, native: NativeLoop, sizes: Sizes, parts: int) -> None:
+        self.written, self.sizes, self.parts = native.written, sizes, parts
+        self.functions = native.functions
+        written, (steps, batch, rows, numbers) = native.written, sizes
+        self.dtype = dtype = np.dtype(np.float32 if written.single else np.float64)
+        room = -(-batch // parts)
+        chunk = min(steps, max(1, ROWS // room)) if written.chunked else steps
         depth = {"one": 1, "two": 2, "chunk": chunk}
-        self.flats: list[Array] = []
-        self.unused = sys.maxsize
-        size = 0
-        for node, how in loop.kept.items():
-            width = node.shape[-1]
+        given: dict[Any, int] = {("steps",): steps, ("chunk",): chunk}
+        given.update({("number", i): int(np.float64(x).view(np.int64)) for i, x in enumerate(numbers)})  # its bits
+        self.sums_size = _up(sum(math.prod(shape) for _, shape in written.sums))
+        size, self.size = 0, self.sums_size
+        self.shapes = list(written.sums)
+        self.starts: list[tuple[int, int]] = []
+        for i, (how, width) in enumerate(written.kept):
             if how == "slab":
-                given["stride", node] = region.batch * width
+                given["stride", i] = batch * width
+                self.starts.append((written.slots.index(("slab", i)), self.size * dtype.itemsize))
+                self.shapes.append((self.size, (rows[i], *(() if written.vectors else (batch,)), width)))
+                self.size += _up(rows[i] * batch * width)
             else:
-                given["at", node], given["stride", node] = size, room * width
+                given["at", i], given["stride", i] = size, room * width
                 size += _up(depth[how] * room * width)
         given["scratch",] = size
-        size += _up(loop.scratch * chunk * room)
+        size += _up(written.scratch * chunk * room)
         self.work = _aligned(size * parts, dtype)
-        self.packed = _aligned(loop.packed, dtype)
-        self.sums = _aligned(native.sums_size * (parts - 1), dtype).reshape(parts - 1, native.sums_size)
+        self.packed = _aligned(written.packed, dtype)
+        self.sums = _aligned(self.sums_size * (parts - 1), dtype).reshape(parts - 1, self.sums_size)
         given["packed",] = machine.address(self.packed)
-        for key in loop.slots:
-            if key[0] == "number":  # its bits
-                given[key] = int(np.float64(uniform(key[1].value)).view(np.int64))
-        self.reads = [
-            (loop.slot("address", read), loop.slots.get(("stride", read)), isinstance(read.when, Shift))
-            for read in native.reads
-        ]
-        self.table = np.array([given.get(key, 0) for key in loop.slots], np.int64)
-        self.part, self.pack = native.functions["part"], native.functions["pack"]
+        at = {slot: i for i, slot in enumerate(written.slots)}
+        self.reads = [(at["read", i], at.get(("read stride", i)), timed) for i, timed in enumerate(written.timed)]
+        self.table = np.array([given.get(slot, 0) for slot in written.slots], np.int64)
         self.table_at = machine.address(self.table)
-        self.starts = [
-            (loop.slots["address", node], at * dtype.itemsize)
-            for node, (at, _) in native.results.items()
-            if ("address", node) in loop.slots
-        ]
-        edges = [region.batch * i // parts for i in range(parts + 1)]
+        self.results: list[tuple[Array, list[Array]]] = []
+        self.unused = 0
+        edges = [batch * i // parts for i in range(parts + 1)]
         work, sums = machine.address(self.work), [0, *map(machine.address, self.sums)]
         self.calls = [(work + i * size * dtype.itemsize, sums[i], *edge) for i, edge in enumerate(pairwise(edges))]
 
-    def _flat(self) -> Array:
-        """Memory for the results that nobody looks at any more, or else new."""
-        for flat in self.flats:
-            if sys.getrefcount(flat.base) == self.unused:
-                return flat
-        flat = _aligned(self.size, self.dtype)
-        self.flats = [*self.flats[-1:], flat]
-        for flat in self.flats[-1:]:  # counted as above
-            self.unused = sys.getrefcount(flat.base)
-        return flat
+    def _free(self) -> list[Array]:
+        """Memory for results that nobody looks at any more, or else new: all of it, and what shows each result."""
+        for raw, arrays in self.results:
+            if sys.getrefcount(raw) == self.unused:
+                return arrays
+        raw, whole = _flat(self.size, self.dtype)
+        arrays = [whole, *(whole[at : at + math.prod(shape)].reshape(shape) for at, shape in self.shapes)]
+        self.results = [*self.results[-1:], (raw, arrays)]
+        del whole
+        for raw, _ in self.results[-1:]:  # counted as above
+            self.unused = sys.getrefcount(raw)
+        return arrays
 
-    def run(self, arrays: Sequence[Array]) -> Array:
+    def run(self, arrays: Sequence[Array]) -> Sequence[Array]:
         table, held = self.table, []
         for array, (slot, stride, timed) in zip(arrays, self.reads, strict=True):
             x = _dense(array, timed)
+            table[slot] = id(x)
             if stride is not None:
                 table[stride] = x.strides[0] // x.itemsize
-            table[slot] = x.__array_interface__["data"][0]
             held.append(x)  # a copy lives until the end
-        flat = self._flat()
-        start = machine.address(flat)
+        whole, *results = self._free()
+        start = machine.address(whole)
         for i, at in self.starts:
             table[i] = start + at
-        total = flat[: self.sums.shape[1]]
-        total.fill(0)
-        self.pack(self.table_at)
+        cleared = self.written.cleared
+        whole[:cleared] = 0
         if self.parts == 1:
-            self._part(0, start)
+            work, _, first, end = self.calls[0]
+            self.functions["run"](self.table_at, work, start, first, end)
         else:
-            self.sums.fill(0)
+            self.sums[:, :cleared] = 0
+            self.functions["pack"](self.table_at)
             POOL.run(lambda i: self._part(i, start), self.parts, self.parts)
+            total = whole[: self.sums_size]
             for others in self.sums:  # in this order always, so that results are the same from run to run
                 total += others
-        return flat.view()  # whose memory is counted
+        return [x.view() for x in results]  # whose memory is counted
 
     def _part(self, i: int, start: int) -> None:
         """Part i of the batch; its sums are those of the results for the first, and for the others their own."""
         work, sums, first, end = self.calls[i]
-        self.part(self.table_at, work, sums or start, first, end)
+        self.functions["part"](self.table_at, work, sums or start, first, end)
 
 
 def _up(n: int) -> int:
-    return -(-n // _ALIGNED) * _ALIGNED
+    """So that arrays begin on a line of the cache."""
+    return -(-n // 16) * 16
+
+
+def _flat(n: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Memory, and the n numbers in it that begin on a line of the cache."""
+    raw = np.zeros(n * dtype.itemsize + 64, np.uint8)
+    start = -machine.address(raw) % 64
+    return raw, raw[start : start + n * dtype.itemsize].view(dtype)
 
 
 def _aligned(n: int, dtype: np.dtype[Any]) -> Array:
-    raw = np.zeros(n * dtype.itemsize + 64, np.uint8)
-    start = -machine.address(raw) % 64
-    return raw[start : start + n * dtype.itemsize].view(dtype)
+    return _flat(n, dtype)[1]
 
 
 def _dense(x: Array, timed: bool) -> Array:
     """The array itself if the entries of a step lie without gaps, else a copy."""
     if type(x) is not np.ndarray:
-        return np.array(x)  # a NumPy scalar, which has no memory of its own to read from
-    even = timed and x.strides[0] % x.itemsize == 0 and x[0].flags.c_contiguous
-    if x.flags.aligned and (x.flags.c_contiguous or even):
+        return np.array(x)  # a NumPy scalar, which is no array's object
+    flags = x.flags
+    if flags.c_contiguous and flags.aligned:
+        return x
+    if timed and flags.aligned and x.strides[0] % x.itemsize == 0 and x[0].flags.c_contiguous:
         return x
     return np.ascontiguousarray(x)
-
-
-def _cost(region: Region) -> float:
-    """About how many nanoseconds a row takes for a step."""
-    products = [s for s in [*region.before, *region.steps] if isinstance(s, Multiply)]
-    terms = sum(2 * m.K * m.N for m in products) + sum(2 * math.prod(c.node.shape) for c in region.after)
-    slow = ("tanh", "sigmoid", "exp", "log")
-    each = sum((0.3 if n.operation in slow else 0.05) * math.prod(n.shape[-1:]) for n in region.nodes)
-    return terms / 100 + each

@@ -7,12 +7,14 @@ brings the weights into panels, once a call.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..ir import Node, Read
-from .isa import Vector, current
+from ..ir import Node, Read, Shift
+from .isa import Isa, Vector, current
+from .machine import DATA
 from .product import Inner, Product, Rows
 from .region import WRITTEN, Group, Item, Multiply, Number, Operand, Piece, Place, Region, sums_rows
 from .writer import Function, Index, Module
@@ -21,39 +23,93 @@ _PACK = 1024
 """Bytes of a row above which the rows of a sum over time are packed: they would fight for the same cache lines."""
 
 
-class Loop:
-    """The text of a region, and what its table must hold.
+class Written(NamedTuple):
+    """A region written down, without anything that depends on a length: equal ones are the same code.
 
     Attributes:
-        slots: what stands in the table, by number: an address, a stride or a size.
-        kept: how each node that is in memory is kept.
-        weights: for each weight (and whether it is transposed) the panels and where they begin.
+        text: the code in LLVM's language, for the instruction set `isa`.
+        single: whether its numbers are float32.
+        vectors: whether a step of an array is a vector, not a matrix.
+        slots: what stands in the table: an address, a stride or a size.
+        timed: for each array that is read, whether it has a row for each step.
+        kept: for each node that is in memory how it is kept, and its columns.
+        sums: for each sum where it begins, and its shape.
+        cleared: numbers of the sums that are added to from the first step on; products set the others.
         packed: numbers in all panels.
-        sums: for each sum where it begins and how many numbers it has.
         scratch: numbers for each row and step of a chunk that sums need.
+        chunked: whether there is something to do for many steps at once.
+        cost: about how many nanoseconds a row takes for a step.
     """
 
-    def __init__(self, region: Region, threads: int) -> None:
+    text: str
+    isa: Isa
+    single: bool
+    vectors: bool
+    slots: tuple[Any, ...]
+    timed: tuple[bool, ...]
+    kept: tuple[tuple[str, int], ...]
+    sums: tuple[tuple[int, tuple[int, ...]], ...]
+    cleared: int
+    packed: int
+    scratch: int
+    chunked: bool
+    cost: float
+
+
+class Loop:
+    """The writer of a region, for products of that many rows.
+
+    Attributes:
+        written: the text, and what its table must hold.
+        reads: the arrays that it reads, in their order.
+        numbers: what stands for the numbers that it reads.
+        kept: how each node that is in memory is kept.
+        sums: for each sum where it begins.
+    """
+
+    def __init__(self, region: Region, rows: int) -> None:
         self.region, self.kept = region, region.kept()
         self.vector = Vector(current(), region.dtype)
         self.module = Module(self.vector)
         self.slots: dict[Any, int] = {}
+        self.reads: dict[Read, int] = {}
+        self.numbers: dict[Number, int] = {}
+        self.index = {node: i for i, node in enumerate(self.kept)}
         self.weights: dict[tuple[Read, bool], tuple[Product, int]] = {}
         self.packed = self.scratch = self.count = 0
-        self.sums: dict[Node, tuple[int, int]] = {}
-        self.rows_expected = max(1, region.batch // threads)
-        at = 0
-        for node in sorted((n for n in region.nodes if not n.rolled), key=lambda n: n.order):
-            size = 1
-            for n in node.shape:
-                size *= n
-            self.sums[node], at = (at, size), at + size
-        self.sums_size = at
+        self.rows_expected = rows
+        products = {summed.node for summed in region.after}
+        self.sums: dict[Node, int] = {}
+        size = self.cleared = 0
+        for node in sorted((n for n in region.nodes if not n.rolled), key=lambda n: (n in products, n.order)):
+            self.sums[node], size = size, size + math.prod(node.shape)
+            self.cleared = self.cleared if node in products else size
         self._part()
         self._pack()
+        self._run()
+        self.written = Written(
+            self.module.text,
+            self.vector.isa,
+            self.vector.single,
+            region.ndim == 1,
+            tuple(self.slots),
+            tuple(isinstance(read.when, Shift) for read in self.reads),
+            tuple((how, node.shape[-1]) for node, how in self.kept.items()),
+            tuple((at, node.shape) for node, at in self.sums.items()),
+            self.cleared,
+            self.packed,
+            self.scratch,
+            bool(region.before or region.after),
+            region.cost(),
+        )
 
     def slot(self, *what: Any) -> int:
         return self.slots.setdefault(what, len(self.slots))
+
+    def _read(self, read: Read) -> int:
+        """Where the table has the address of an array's object."""
+        self.reads.setdefault(read, len(self.reads))
+        return self.slot("read", self.reads[read])
 
     # ------------------------------------------------------------------ the part of a batch
     def _part(self) -> None:
@@ -94,7 +150,7 @@ class Loop:
             for b in dict.fromkeys(c.b for c in region.after):
                 self._sums_of(b, base, count)
         for node, (_, whole) in self.totals.items():
-            self._add_up(whole, f.at("%sums", self.sums[node][0]))
+            self._add_up(whole, f.at("%sums", self.sums[node]))
         f.close()
 
     @contextmanager
@@ -103,6 +159,7 @@ class Loop:
         f = self.f
         chunks = f.op(f"sdiv i64 {f.add(self.n, f.subtract(self.chunk, 1))}, {self.chunk}")
         with f.loop(0, chunks) as (c, _):
+            self.starts = f.op(f"icmp eq i64 {c}, 0")
             done = f.multiply(c, self.chunk)
             count = f.least(self.chunk, f.subtract(self.n, done))
             yield (f.subtract(f.subtract(self.n, done), count) if self.region.reverse else done), count
@@ -136,17 +193,14 @@ class Loop:
         if ("base", source) not in self.values:
             f = self.f
             if isinstance(source, Read):
-                pointer = self._given("address", source, kind="ptr")
+                pointer = f.data("%table", self._read(source), DATA)
                 timed = place.delay is not None
-                stride: Index = self._given("stride", source) if timed else 0
+                stride: Index = self._given("read stride", self.reads[source]) if timed else 0
             else:
-                how = self.kept[source]
-                pointer = (
-                    self._given("address", source, kind="ptr")
-                    if how == "slab"
-                    else f.at("%work", self._given("at", source))
-                )
-                stride = 0 if how == "one" else self._given("stride", source)
+                how, i = self.kept[source], self.index[source]
+                slab = how == "slab"
+                pointer = self._given("slab", i, kind="ptr") if slab else f.at("%work", self._given("at", i))
+                stride = 0 if how == "one" else self._given("stride", i)
             self.values["base", source] = pointer, stride
             if not isinstance(source, Read) and self.kept[source] != "slab":
                 self.values["first", source, source.shape[-1]] = pointer
@@ -161,7 +215,8 @@ class Loop:
         """It in all lanes."""
         f, v = self.f, self.vector
         if number not in self.values:
-            x = f.argument("%table", self.slot("number", number.constant), "double")
+            at = self.numbers.setdefault(number, len(self.numbers))
+            x = f.argument("%table", self.slot("number", at), "double")
             x = f.op(f"fptrunc double {x} to float") if v.single else x
             self.values[number] = f.splat(x)
         return self.values[number]
@@ -285,7 +340,7 @@ class Loop:
             x = x if n is None else f.select(f.mask(n), x, "zeroinitializer")
             f.store(f.binary("fadd", f.load(to), x), to)
         elif node in self.sums:
-            to = f.at("%sums", self.sums[node][0], piece.column, j)
+            to = f.at("%sums", self.sums[node], piece.column, j)
             f.store(f.binary("fadd", f.load(to, n), x), to, n)
         elif node in self.kept:
             f.store(x, f.at(at[_own(node)], j, piece.column), n)
@@ -402,26 +457,36 @@ class Loop:
                 product.pack(g, Rows(g.at("%b", (k, "%bs")), b.stride), "%panels", g.multiply(k, "%rows"), "%rows")
             g.close()
             f.call(pack, common)
-        g = Function(self.module, name, [*given, "ptr %a", "ptr %c", "i64 %m", "i64 %as", "i64 %ar"], inner=True)
+        own = ["ptr %a", "ptr %c", "i64 %m", "i64 %as", "i64 %ar", "ptr %d", "i64 %ds"]
+        g = Function(self.module, name, [*given, *own], inner=True)
         product = Product(self.vector, M, N, g.multiply("%steps", "%rows") if packs else None)
-        to = Rows("%c", N)
-        product.write(g, "%m", Rows("%a", 1), inner, "%panels" if packs else "%b", to, to)
+        panels_ = "%panels" if packs else "%b"
+        product.write(g, "%m", Rows("%a", 1), inner, panels_, Rows("%c", N), Rows("%d", "%ds"))
         g.close()
         for c in sums:
-            f.note(f"{c.node.name or 'a sum'} += a.T b, over the steps of the chunk")
+            f.note(f"{c.node.name or 'a sum'} += a.T b, over the steps of the chunk; the first starts from zero")
             a, (_, a_step) = self._row(c.a, base), self._base(c.a)
-            to_ = f.at("%sums", self.sums[c.node][0])
+            to_ = f.at("%sums", self.sums[c.node])
             own = [f"ptr {a}", f"ptr {to_}", f"i64 {c.node.shape[0]}", f"i64 {a_step}", f"i64 {c.a.stride}"]
-            f.call(name, [*common, *own])
+            d = f.op(f"select i1 {self.starts}, ptr {self.module.zeros(N)}, ptr {to_}")
+            f.call(name, [*common, *own, f"ptr {d}", f"i64 {f.op(f'select i1 {self.starts}, i64 0, i64 {N}')}"])
 
     def _pack(self) -> None:
         """The weights into panels."""
         self.f = f = Function(self.module, "pack", ["ptr %table"])
         for (read, transposed), (product, at) in self.weights.items():
-            source = f.argument("%table", self.slot("address", read), "ptr")
+            source = f.data("%table", self._read(read), DATA)
             stride = read.node.shape[1]
             target = f.at(f.argument("%table", self.slot("packed"), "ptr"), at)
             (product.pack_transposed if transposed else product.pack)(f, Rows(source, stride), target)
+        f.close()
+
+    def _run(self) -> None:
+        """Both for the whole batch at once."""
+        arguments = ["ptr %table", "ptr %work", "ptr %sums", "i64 %first", "i64 %end"]
+        f = Function(self.module, "run", arguments)
+        f.call("pack", arguments[:1])
+        f.call("part", arguments)
         f.close()
 
 

@@ -1,23 +1,26 @@
 """Lower: loops of a program become operations that run native code; the rest stays as it is.
 
-The result is a program like any other: a region is one node that reads whole arrays and gives one flat array, and
-views of it stand for what others read. So the passes after this one need not know of native code.
+The result is a program like any other: a region is one node that reads whole arrays and gives a sequence of them, and
+its entries stand for what others read. So the passes after this one need not know of native code.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from copy import copy
+from functools import lru_cache
+from itertools import count
 from typing import NamedTuple
 
 from ...core.primitive import Primitive, primitives
+from ...core.threads import allowed
 from ...core.traits import Traits
 from .. import ir
 from ..ir import Node, Program, Read, Shift, Span
 from . import machine
 from .call import NativeLoop
-from .region import MisfitError, Region, is_virtual, regions
+from .loop import Loop, Written
+from .region import is_virtual, regions
 
 
 class Lowered(NamedTuple):
@@ -28,31 +31,27 @@ class Lowered(NamedTuple):
     notes: list[str]
 
 
-def with_native_loops(program: Program) -> Lowered:
-    """A copy of a program in which the loops that fit are native."""
+def with_native_loops(program: Program, rows: int | None = None) -> Lowered:
+    """A copy of a program in which the loops that fit are native, for products of so many rows or those it has."""
     why = machine.missing()
     found, misfits = ([], []) if why else regions(program)
     notes = [f"not native: {why}"] if why else []
     new: dict[Node, Node] = {node: copy(node) for node in program.nodes}
-    removed: dict[Node, int] = {}
+    removed: set[Node] = set()
     texts: list[str] = []
     parts: list[tuple[float, ir.Part]] = []
     at = {node: i for i, part in enumerate(program.schedule) for node in _nodes(part)}
-    for number, region in enumerate(found):
-        try:
-            native = NativeLoop(region)
-        except MisfitError as reason:
-            misfits.append((region.loop, str(reason)))
-            continue
-        texts.append(native.text)
+    for region in found:
+        loop = Loop(region, rows or max(1, region.batch // allowed()))
+        texts.append(loop.written.text)
         around = len(region.nodes) - len(region.loop.nodes)
-        notes.append(f"native{number}: the {_title(region.loop)}, and {around} operations around it, in machine code")
-        removed.update(dict.fromkeys(region.nodes, number))
+        notes.append(f"native: the {_title(region.loop)}, and {around} operations around it")
+        removed.update(region.nodes)
         place = at[region.loop.nodes[0]]
-        made = _native_node(native, region, number)
+        made = _native_node(loop)
         parts.append((place, made))
-        for node, (start, shape) in native.results.items():
-            views = _views(node, made, start, shape, region.held(node)[0] if node.rolled else None)
+        for i, node in enumerate([*loop.sums, *(node for node, how in loop.kept.items() if how == "slab")]):
+            views = _views(node, made, i, region.held(node)[0] if node.rolled else None)
             parts += [(place, view) for view in views]
             new[node] = views[-1]
         for node in region.nodes:
@@ -87,34 +86,51 @@ def _nodes(part: ir.Part) -> Sequence[Node]:
     return part.nodes if isinstance(part, ir.Loop) else [part]
 
 
-def _native_node(native: NativeLoop, region: Region, number: int) -> Node:
-    what = f"native{number}"
-    doc = "A loop over time, compiled to machine code."
-    primitive = Primitive(native.run, lambda g, y, xs: [None] * len(xs), what, doc, Traits(alias="new"))
-    args = []
-    for read in native.reads:
-        whole = not isinstance(read.when, Shift)
-        args.append(read if whole else Read(read.node, Span(*region.span(read))))
+def _native_node(loop: Loop) -> Node:
+    """A call of native code; what depends on lengths are its parameters."""
+    region = loop.region
+    primitive = _primitive(loop.written)
+    args = [Read(read.node, Span(*region.span(read))) if isinstance(read.when, Shift) else read for read in loop.reads]
     node = region.loop.nodes[0].like(primitive, args, rolled=False)
-    node.shape, node.name, node.backward_of = (native.size,), None, None
+    held = [region.held(node) for node in loop.kept]
+    node.params = {
+        "steps": region.hi - region.lo + 1,
+        "batch": region.batch,
+        "rows": tuple(last - first + 1 for first, last in held),
+        "numbers": tuple(number.value for number in loop.numbers),
+    }
+    node.shape, node.name, node.backward_of = (), None, None
     return node
 
 
-def _views(node: Node, flat: Node, start: int, shape: tuple[int, ...], first: int | None) -> list[Node]:
-    """Views of the flat array that end in what others read in the place of `node`."""
-    part = node.like(primitives["getitem"], [Read(flat)], rolled=False)
-    size = math.prod(shape)
-    part.params, part.numbers = {"key": slice(start, start + size)}, [(0, start), (0, start + size)]
-    part.shape, part.name = (size,), None
-    whole = node.like(primitives["reshape"], [Read(part)], rolled=False)
-    whole.params, whole.shape = {"shape": shape}, shape
+@lru_cache(maxsize=256)
+def _primitive(written: Written) -> Primitive:
+    doc = "A loop over time, compiled to machine code; gives a sequence of arrays."
+    return Primitive(
+        NativeLoop(written).run, lambda g, y, xs: [None] * len(xs), f"native{next(_NUMBERS)}", doc, Traits(alias="new")
+    )
+
+
+_NUMBERS = count()
+
+
+_RESULT = Primitive(
+    lambda results, i: results[i], [lambda g, y, x: None], "result", "One of them.", Traits(alias="new")
+)
+
+
+def _views(node: Node, made: Node, i: int, first: int | None) -> list[Node]:
+    """Result i of a native loop as others read `node`."""
+    whole = node.like(_RESULT, [Read(made)], rolled=False)
+    whole.params = {"i": i}
     if first is None:
-        return [part, whole]
-    whole.name = None
+        return [whole]
+    rows = max([node.hi, *node.initials]) - first + 1
+    whole.shape, whole.name = (rows, *node.shape), None
     row = node.like(primitives["getitem"], [Read(whole)], rolled=True)
     row.params, row.numbers = {"key": 0}, [(1, -first)]
-    row.lo, row.hi = first, first + shape[0] - 1
-    return [part, whole, row]
+    row.lo, row.hi = first, first + rows - 1
+    return [whole, row]
 
 
 def _ordered(parts: list[tuple[float, ir.Part]], results: Sequence[Read]) -> list[ir.Part]:

@@ -6,6 +6,7 @@ An input projection, the elementwise operations that only the loop needs, and th
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import accumulate
@@ -46,9 +47,13 @@ class Place(NamedTuple):
 
 
 class Number(NamedTuple):
-    """The number that all entries of a constant are; it is read from the table, as it may depend on the length."""
+    """A number, or that of all entries of a constant; it is read from the table, as it may depend on the length."""
 
-    constant: Node
+    source: Node | float
+
+    @property
+    def value(self) -> float:
+        return float(self.source if isinstance(self.source, float) else uniform(self.source.value))  # type: ignore[arg-type]
 
 
 Operand = float | Number | Node | Place
@@ -121,6 +126,10 @@ class Region:
         for node in nodes:
             self._accept(node)
         self._plan(list(nodes))
+        for node in self.kept():
+            for start in node.initials.values():
+                if start is not None:
+                    self.look(start, node.shape[-1])
 
     # ------------------------------------------------------------------ what fits
     def _accept(self, node: Node) -> None:
@@ -143,7 +152,7 @@ class Region:
         if type(a) is not Read:
             if type(a) not in (int, float):
                 raise MisfitError(f"a number of type {type(a).__name__}")
-            return float(a)
+            return float(a) if float(4 * a).is_integer() else Number(float(a))
         node, delay, column = a.node, a.delay, 0
         if a.span is not None:
             raise MisfitError("an operand is many steps at once")
@@ -395,6 +404,14 @@ class Region:
             elif node.rolled and needs:
                 found[node] = "two" if "two" in needs else "chunk" if "chunk" in needs else "one"
         return found
+
+    def cost(self) -> float:
+        """About how many nanoseconds a row takes for a step."""
+        products = [s for s in [*self.before, *self.steps] if isinstance(s, Multiply)]
+        terms = sum(2 * m.K * m.N for m in products) + sum(2 * math.prod(c.node.shape) for c in self.after)
+        slow = ("tanh", "sigmoid", "exp", "log")
+        each = sum((0.3 if n.operation in slow else 0.05) * math.prod(n.shape[-1:]) for n in self.nodes)
+        return terms / 100 + each
 
 
 def columns(node: Node) -> int | None:

@@ -23,10 +23,18 @@ class Module:
         self.vector = vector
         self.declared: set[str] = set()
         self.functions: list[str] = []
+        self.helpers: set[str] = set()
+        self._zeros = 0
+
+    def zeros(self, n: int) -> str:
+        """Memory of at least n zeros."""
+        self._zeros = max(n, self._zeros)
+        return "@zeros"
 
     @property
     def text(self) -> str:
-        return "\n".join([*sorted(self.declared), *self.functions, ""])
+        zeros = f"@zeros = internal constant [{self._zeros} x {self.vector.number}] zeroinitializer"
+        return "\n".join([*sorted(self.declared), *([zeros] if self._zeros else []), *self.functions, ""])
 
 
 class Carried:
@@ -113,6 +121,11 @@ class Function:
     def argument(self, table: str, i: int, kind: str = "ptr") -> str:
         """Entry i of a table of addresses or whole numbers, eight bytes each."""
         return self.op(f"load {kind}, ptr {self.op(f'getelementptr i64, ptr {table}, i64 {i}')}, align 8")
+
+    def data(self, table: str, i: int, offset: int) -> str:
+        """Where the numbers of an array begin, whose object's address is entry i of a table."""
+        field = self.op(f"getelementptr i8, ptr {self.argument(table, i)}, i64 {offset}")
+        return self.op(f"load ptr, ptr {field}, align 8")
 
     # ------------------------------------------------------------------ memory
     def mask(self, n: int) -> str:
