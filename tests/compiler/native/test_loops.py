@@ -283,7 +283,9 @@ def test_what_is_not_proven_right_runs_in_numpy(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_call_that_was_interrupted_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    loss_fn, arguments = problem(rnn, 5, 3, 4, 6, np.float64)
+    loss_fn, arguments = problem(rnn, 5, 8, 4, 6, np.float64)
+    monkeypatch.setattr(call, "WORTH_SHARING", 0)
+    monkeypatch.setattr(call, "allowed", lambda: 2)
     step = tg.compile(loss_fn, backend="native")
     expected = step(*arguments)
     with monkeypatch.context() as patch:

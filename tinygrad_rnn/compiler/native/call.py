@@ -110,24 +110,24 @@ class _Memory:
         self.reads = [(at["read", i], at.get(("read stride", i)), timed) for i, timed in enumerate(written.timed)]
         self.table = np.array([given.get(slot, 0) for slot in written.slots], np.int64)
         self.table_at = machine.address(self.table)
-        self.results: list[tuple[Array, list[Array]]] = []
+        self.results: list[tuple[Array, int, list[Array]]] = []
         self.unused = 0
         edges = [batch * i // parts for i in range(parts + 1)]
         work, sums = machine.address(self.work), [0, *map(machine.address, self.sums)]
         self.calls = [(work + i * size * dtype.itemsize, sums[i], *edge) for i, edge in enumerate(pairwise(edges))]
 
-    def _free(self) -> list[Array]:
-        """Memory for results that nobody looks at any more, or else new: all of it, and what shows each result."""
-        for raw, arrays in self.results:
+    def _free(self) -> tuple[int, list[Array]]:
+        """Memory for results that nobody looks at any more, or else new: its address, all of it, and each result."""
+        for raw, start, arrays in self.results:
             if sys.getrefcount(raw) == self.unused:
-                return arrays
+                return start, arrays
         raw, whole = _flat(self.size, self.dtype)
         arrays = [whole, *(whole[at : at + math.prod(shape)].reshape(shape) for at, shape in self.shapes)]
-        self.results = [*self.results[-1:], (raw, arrays)]
+        self.results = [*self.results[-1:], (raw, machine.address(whole), arrays)]
         del whole
-        for raw, _ in self.results[-1:]:  # counted as above
+        for raw, start, arrays in self.results[-1:]:  # counted as above
             self.unused = sys.getrefcount(raw)
-        return arrays
+        return start, arrays
 
     def run(self, arrays: Sequence[Array]) -> Sequence[Array]:
         table, held = self.table, []
@@ -137,8 +137,7 @@ class _Memory:
             if stride is not None:
                 table[stride] = x.strides[0] // x.itemsize
             held.append(x)  # a copy lives until the end
-        whole, *results = self._free()
-        start = machine.address(whole)
+        start, (whole, *results) = self._free()
         for i, at in self.starts:
             table[i] = start + at
         cleared = self.written.cleared

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from .isa import Vector
-from .writer import Function, Index, Module
+from .writer import Function, Index
 
 _PANEL_BYTES = 96 << 10
 """Of a panel of B that stays in the nearest caches while the rows of A go by; a longer one is cut."""
@@ -63,26 +63,17 @@ class Product:
                     f.store(f.load(f.at(source.pointer, (k, source.stride), column, v * lanes), n), f.at(to, v * lanes))
 
     def pack_transposed(self, f: Function, source: Rows, target: str) -> None:
-        """Copy B.T into panels; what stands behind the last columns stays as it is."""
-        assert isinstance(self.K, int)
-        v, K = self.vector, self.K
+        """Copy B.T into panels; the last columns are filled up with zeros."""
+        lanes = self.vector.lanes
         for first, panels, count, rest in self._panels():
-            width = count * v.lanes
-            used = width - (v.lanes - rest if rest else 0)
-            squares, whole = used // v.lanes * v.lanes, K // v.lanes * v.lanes
             with f.loop(0, panels) as (p, _):
-                column = f.add(first * v.lanes, f.multiply(p, width))
-                a, b = f.at(source.pointer, (column, source.stride)), f.at(target, f.multiply(column, K))
-                if squares and whole:
-                    name = _square(f.module)
-                    with f.loop(0, squares, v.lanes) as (j, _), f.loop(0, whole, v.lanes) as (k, _):
-                        to = f.at(b, (k, width), j)
-                        row = f.at(a, (j, source.stride), k)
-                        f.call(name, [f"ptr {row}", f"i64 {source.stride}", f"ptr {to}", f"i64 {width}"])
-                for rows, terms in (((0, squares), (whole, K)), ((squares, used), (0, K))):  # number by number
-                    with f.loop(*rows) as (j, _), f.loop(*terms) as (k, _):
-                        x = f.op(f"load {v.number}, ptr {f.at(a, (j, source.stride), k)}")
-                        f.lines.append(f"  store {v.number} {x}, ptr {f.at(b, (k, width), j)}")
+                column = f.add(first * lanes, f.multiply(p, count * lanes))
+                panel = f.at(target, f.multiply(column, self.K or 0))
+                for v in range(count):
+                    rows = f.pointers(f.at(source.pointer, (f.add(column, v * lanes), source.stride)), source.stride)
+                    with f.loop(0, self.K or 0) as (k, _):
+                        x = f.gather(rows, k, rest if v == count - 1 else None)
+                        f.store(x, f.at(panel, (k, count * lanes), v * lanes))
 
     def _panels(self) -> Iterator[tuple[int, int, int, int | None]]:
         """Runs of equal panels: the first vector, how many panels, vectors of each, columns in the last vector."""
@@ -226,31 +217,6 @@ class Product:
             sums[: m * n] = [f.binary("fadd", x, y) for x, y in zip(sums, sums[chain * m * n :][: m * n], strict=False)]
         for value, (pointer, w) in zip(sums, places(C), strict=False):
             f.store(value, pointer, w)
-
-
-def _square(module: Module) -> str:
-    """The function that turns a square of as many rows as a vector has numbers, two rows and one bit at a time."""
-    name, lanes, t = "turned", module.vector.lanes, module.vector.type
-    if name not in module.helpers:
-        module.helpers.add(name)
-        f = Function(module, name, ["ptr %a", "i64 %as", "ptr %b", "i64 %bs"], inner=True)
-        rows = [f.load(f.at("%a", (i, "%as"))) for i in range(lanes)]
-        bit = 1
-        while bit < lanes:
-            for i in range(lanes):
-                if not i & bit:
-                    pair = f"{t} {rows[i]}, {t} {rows[i + bit]}"
-                    low = [j + lanes - bit if j & bit else j for j in range(lanes)]
-                    high = [j + lanes if j & bit else j + bit for j in range(lanes)]
-                    rows[i], rows[i + bit] = (
-                        f.op(f"shufflevector {pair}, <{lanes} x i32> <{', '.join(f'i32 {j}' for j in order)}>")
-                        for order in (low, high)
-                    )
-            bit *= 2
-        for i, row in enumerate(rows):
-            f.store(row, f.at("%b", (i, "%bs")))
-        f.close()
-    return name
 
 
 def _moved(f: Function, rows: Rows, i: Index) -> Rows:

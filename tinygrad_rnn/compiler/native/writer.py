@@ -23,7 +23,6 @@ class Module:
         self.vector = vector
         self.declared: set[str] = set()
         self.functions: list[str] = []
-        self.helpers: set[str] = set()
         self._zeros = 0
 
     def zeros(self, n: int) -> str:
@@ -148,6 +147,20 @@ class Function:
         else:
             values = [value, pointer, str(v.size), self.mask(n)]
             self.intrinsic(f"masked.store.{v.suffix}.p0", "void", [v.type, "ptr", "i32", v.flags], values)
+
+    def pointers(self, pointer: str, stride: Index) -> str:
+        """The addresses of as many numbers as a vector has, each so far from the one before."""
+        lanes = self.vector.lanes
+        offsets = f"<{lanes} x i64> <{', '.join(f'i64 {i * int(stride)}' for i in range(lanes))}>"
+        return self.op(f"getelementptr {self.vector.number}, ptr {pointer}, {offsets}")
+
+    def gather(self, pointers: str, j: Index, n: int | None) -> str:
+        """The numbers j further on than those addresses, or the first n of them and zeros."""
+        v = self.vector
+        at = self.op(f"getelementptr {v.number}, <{v.lanes} x ptr> {pointers}, i64 {j}")
+        types = [f"<{v.lanes} x ptr>", "i32", v.flags, v.type]
+        values = [at, str(v.size), self.mask(v.lanes if n is None else n), "zeroinitializer"]
+        return self.intrinsic(f"masked.gather.{v.suffix}.v{v.lanes}p0", v.type, types, values)
 
     def broadcast(self, pointer: str) -> str:
         """The number at an address in every lane."""
