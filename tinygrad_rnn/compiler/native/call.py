@@ -124,10 +124,8 @@ class _Memory:
         raw, whole = _flat(self.size, self.dtype)
         arrays = [whole, *(whole[at : at + math.prod(shape)].reshape(shape) for at, shape in self.shapes)]
         self.results = [*self.results[-1:], (raw, machine.address(whole), arrays)]
-        del whole
-        for raw, start, arrays in self.results[-1:]:  # counted as above
-            self.unused = sys.getrefcount(raw)
-        return start, arrays
+        self.unused = sys.getrefcount(raw)
+        return machine.address(whole), arrays
 
     def run(self, arrays: Sequence[Array]) -> Sequence[Array]:
         table, held = self.table, []
