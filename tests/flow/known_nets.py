@@ -593,6 +593,18 @@ def _() -> Made:
     return loop(50, lambda t, x, h, hs: x + (h.detach() if t and t % 5 == 0 else h) @ W)
 
 
+for steps in (True, False):
+
+    @known(f"truncated at every step{'' if steps else ', without tg.steps'}", "too short to tell", "cut")
+    def _(steps: bool = steps) -> Made:
+        W, h, hs = weight(orthogonal(4)), np.zeros((2, 4)), []
+        xs = np.random.default_rng(1).normal(size=(20, 2, 4))
+        for _, x in tg.steps(xs) if steps else enumerate(xs):
+            h = x + (h.detach() if hs else h) @ W
+            hs.append(h)
+        return [squared(h) for h in hs], hs
+
+
 @known("truncated every 20 steps, 1.0 a step", "healthy", "cut", gain=1.0)
 def _() -> Made:
     W = weight(orthogonal(4))

@@ -24,6 +24,9 @@ ALIGNED = 10
 JUMP = 10.0
 """A step that does so much more, or less, than the others is looked at."""
 
+CLEAR = 5.0
+"""What differs does so by so many times what is usual."""
+
 MANY = 5
 """At most so many such steps are looked at."""
 
@@ -37,11 +40,12 @@ def jumps(reach: Reach, thresholds: Thresholds) -> list[Finding]:
     steps = _step_by_step(reach)
     typical = median(steps.reshape(-1, steps.shape[-1]))
     usual = float(median(typical[:, None])[0])
-    off = np.abs(typical - usual) > np.log(JUMP)
+    apart = np.abs(typical - usual)
+    off = apart > max(np.log(JUMP), CLEAR * median(apart[:, None])[0])
     if not 0 < off.sum() <= max(1, len(typical) // 10) or not _accounts(reach, steps, off, thresholds):
         return []
     found = [k for k in np.flatnonzero(off)[:MANY] if _stands_out(reach, k)]
-    if not found:
+    if not _accounts(reach, steps, np.isin(np.arange(len(off)), found), thresholds):
         return []
     where = ", ".join(f"t = {layout.steps[k + 1]} (x{_short(np.exp(typical[k]))})" for k in found[:3])
     does = "one step alone does it" if len(found) == 1 else f"{len(found)} steps alone do it"
@@ -121,6 +125,9 @@ def change(reach: Reach, rates: Array, thresholds: Thresholds) -> list[Finding]:
     split = int(np.argmax(n * (len(usual) - n) * (first - last) ** 2))
     a, b = float(first[split]), float(last[split])
     shorter = min(split + 1, len(usual) - split - 1)
+    spread = np.std(np.concatenate([logs[usual[: split + 1]] - a, logs[usual[split + 1 :]] - b]))
+    if abs(a - b) < CLEAR * spread / np.sqrt(shorter):
+        return []
     if shorter < 5 or abs(a - b) * shorter < far or (a * b > 0 and abs(a - b) < max(abs(a), abs(b)) / 2):
         return []
     t = steps[usual[split] + 1]

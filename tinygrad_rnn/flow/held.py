@@ -45,9 +45,10 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
     end = max((tensor.index for tensor in tensors if tensor.index in leading), default=0)
     leading |= {index for index in path if index > end}  # the last, of a network of higher order several
     graph = structure(_joined(tensors, loss))
+    cut = {leaf.cut_from for leaf in graph.cuts if leaf.cut_from is not None}
+    leading |= cut
     if all(k == last or any(tensor.index in leading for tensor in state) for k, state in enumerate(given)):
         return _complete(given, graph)
-    cut = {leaf.cut_from for leaf in graph.cuts if leaf.cut_from is not None}
     known = _recurrent(graph, cut)
     home = {
         tensor.index: tuple(other for other in state if other.index in known)
@@ -57,7 +58,7 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
     }
     found: list[State] = []
     for state in given:
-        if any(tensor.index in leading | cut | known for tensor in state):
+        if any(tensor.index in leading | known for tensor in state):
             found.append(state)
             continue
         origins = {index for tensor in state for index in _origins(tensor, known, caller)}

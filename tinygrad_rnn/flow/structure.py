@@ -90,7 +90,12 @@ def structure(loss: Tensor) -> Structure:
                 uses[operand.index].append((node, i))
     sites = _sites(nodes)
     totals = _running_totals(loss, nodes, uses, sites)
-    rows = _rows(nodes, uses, sites, totals)
+    cuts = [leaf for leaf in leaves if leaf.cut_from is not None]
+    handed_on = defaultdict(list, uses)
+    for leaf in cuts:  # a state is one though no gradient comes back to it
+        assert leaf.cut_from is not None
+        handed_on[leaf.cut_from] = handed_on[leaf.cut_from] + uses[leaf.index]
+    rows = _rows(nodes, handed_on, sites, totals)
     states = [state for row in rows for state in row]
     return Structure(
         loss=loss,
@@ -102,7 +107,7 @@ def structure(loss: Tensor) -> Structure:
         layers=_layers(rows),
         shared_weights=_shared_weights(nodes, leaves, uses),
         initial_states=_initial_states(states, nodes, leaves, uses, sites),
-        cuts=[leaf for leaf in leaves if leaf.cut_from is not None],
+        cuts=cuts,
         running_totals=totals,
         _uses=dict(uses),
     )
