@@ -308,6 +308,9 @@ def first_nonfinite(flow: GradientFlow) -> NonFinite | None:
     for node in flow.structure.nodes:
         if not np.isfinite(node.data).all():
             return _name(node, "forward")
+    found = (flow.gradient(tensor) for tensor in (*flow.structure.nodes, *flow.structure.leaves))
+    if all(g is None or np.isfinite(g).all() for g in found):
+        return None
     culprits: list[Tensor] = []
 
     def watch(op: str, node: Tensor, message: Array | Tensor | None) -> None:
