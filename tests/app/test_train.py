@@ -135,7 +135,7 @@ def test_digits_and_sunspots_hold_out_what_they_score():
     assert len(rows.train[1]) + len(rows.test[1]) == 1797
     seen = np.concatenate([rows.batch(i)[0].reshape(64, -1, order="F").T for i in range(45)])
     assert len(seen) == len(rows.train[1])
-    sunspots = tasks.Sunspots(0, np.float64)
+    sunspots = tasks.sunspots(0, np.float64)
     x, target = sunspots.batch(0)
     assert np.array_equal(x[1:], target[:-1])
     assert len(x) == sunspots.split - 1
@@ -545,7 +545,7 @@ def test_only_character_models_write(tmp_path):
     tasks.TaskTrainer(tasks.Settings.of("order", steps=2, eval_every=2, lag=10), tmp_path / "run").run(
         quiet, progress=False
     )
-    with pytest.raises(tg.InputError, match="only a character model"):
+    with pytest.raises(tg.InputError, match="only models of char and csv write"):
         command("sample", tmp_path / "run")
     with pytest.raises(tg.InputError, match="--text is for character models"):
         command("eval", tmp_path / "run", "--text", __file__)

@@ -61,7 +61,7 @@ def hostile(good: Checkpoint) -> Iterator[tuple[str, Checkpoint]]:
         changed = change(new)
         return name, Checkpoint(good.arrays, new if changed is None else changed)
 
-    optional = {("settings", name) for name in ("text", "k2", "stop_at")}
+    optional = {("settings", name) for name in ("text", "k2", "stop_at", "file", "target", "columns")}
     for way in places(good.record):
         *before, last = way
         if not isinstance(last, int):

@@ -125,7 +125,12 @@ def _add_views(commands: argparse._SubParsersAction[Parser]) -> None:
         metavar="FILE",
         help="a UTF-8 text, - for standard input (default: the help topics that come with Python)",
     )
-    which.add_argument("--task", choices=list(TASKS), default="char", help="of a fresh model (default: char)")
+    which.add_argument(
+        "--task",
+        choices=[task for task in TASKS if task != "csv"],
+        default="char",
+        help="of a fresh model (default: char)",
+    )
     which.add_argument(
         "--steps",
         type=whole_number(1, LARGEST),

@@ -1,9 +1,10 @@
 """Tasks, their data and settings, and trained models: what `tinygrad-rnn train`, `sample` and `eval` call."""
 
 from .characters import Characters, bits_per_character, sample
+from .digits import Digits
 from .model import SequenceModel, run_in_windows
-from .real import Digits, Sunspots
 from .run import TaskTrainer
+from .series import Csv, Series, read_csv, sunspots
 from .settings import DEFAULTS, TASKS, Settings
 from .synthetic import Adding, Copying, TemporalOrder
 from .task import Task
@@ -15,16 +16,19 @@ __all__ = [
     "Adding",
     "Characters",
     "Copying",
+    "Csv",
     "Digits",
     "SequenceModel",
+    "Series",
     "Settings",
-    "Sunspots",
     "Task",
     "TaskTrainer",
     "TemporalOrder",
     "Trained",
     "bits_per_character",
     "load_model",
+    "read_csv",
     "run_in_windows",
     "sample",
+    "sunspots",
 ]

@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -16,12 +16,16 @@ from ...escape import terminal
 from ..text import read_text
 from .characters import bits_per_character, in_words, sample
 from .run import TaskTrainer
+from .series import Csv
 from .settings import CHOICES, DEFAULTS, KINDS, TASKS, Settings
 from .trained import load_model
 
 HELP: dict[str, str] = {
     "text": "char: a UTF-8 file (default: the help topics that come with Python)",
-    "lag": "adding, copying, order: how many steps lie between cause and effect",
+    "file": "csv: a file with the names of its columns in the first row",
+    "target": "csv: the name of the column to predict, one row ahead",
+    "columns": "csv: the columns to read, by commas (default: all that hold numbers)",
+    "lag": "adding, copying, order: how many steps lie between cause and effect; csv: rows in a training window",
     "cell": "the recurrent cell",
     "hidden": "size of the hidden state",
     "layers": "number of recurrent layers",
@@ -54,7 +58,7 @@ HELP: dict[str, str] = {
 def add_commands(subparsers: Any) -> None:
     """Register `train`, `sample` and `eval`; each sets `run`, a function of the parsed arguments."""
     train = subparsers.add_parser(
-        "train", help="train a recurrent network on text, a classic problem, digits or sunspots"
+        "train", help="train a recurrent network on text, a CSV file, a classic problem, digits or sunspots"
     )
     train.add_argument("task", choices=list(TASKS), help="what to learn")
     train.add_argument("--out", type=Path, help="folder for checkpoints, log and best weights (default: runs/TASK)")
@@ -74,10 +78,11 @@ def add_commands(subparsers: Any) -> None:
     )
     train.set_defaults(run=run_train)
 
-    write = subparsers.add_parser("sample", help="write text with a trained character model")
+    write = subparsers.add_parser("sample", help="let a trained model write text, or forecast the rows of a CSV file")
     write.add_argument("model", type=Path, help="a run's folder, or a checkpoint")
     write.add_argument("--prime", default="\n", help="what the model reads first (default: a new line)")
-    write.add_argument("--length", type=int, default=500, help="characters to write (default: 500)")
+    write.add_argument("--length", type=int, help="characters to write (default: 500), or rows to show (20)")
+    write.add_argument("--file", type=Path, help="a model of csv: forecast this file instead of the one of the run")
     write.add_argument("--temperature", type=float, default=0.8, help="below 1 safer, above wilder (default: 0.8)")
     write.add_argument("--seed", type=int, default=0, help="of the random draws (default: 0)")
     write.set_defaults(run=run_sample)
@@ -89,6 +94,7 @@ def add_commands(subparsers: Any) -> None:
         type=Path,
         help="a character model: score this file (- for standard input) instead of the held-out tenth",
     )
+    score.add_argument("--file", type=Path, help="a model of csv: score this file instead of the held-out fifth")
     score.set_defaults(run=run_eval)
 
 
@@ -151,11 +157,18 @@ def run_sample(arguments: argparse.Namespace) -> int:
     """`tinygrad-rnn sample RUN ...`."""
     if arguments.seed < 0:
         raise InputError(f"--seed: got {arguments.seed}, expected 0 or more")
-    model, settings, vocabulary, _ = load_model(arguments.model)
-    if vocabulary is None:
-        raise InputError(f"{arguments.model} was trained on {settings.task}; only a character model writes text")
+    trained = load_model(arguments.model)
+    if arguments.length is not None and arguments.length < 0:
+        raise InputError(f"--length: got {arguments.length}, expected 0 or more")
+    if trained.settings.task == "csv":
+        task = cast(Csv, trained.task(arguments.file))
+        print(terminal(task.table(trained.model, 20 if arguments.length is None else arguments.length), lines=True))
+        return 0
+    if trained.vocabulary is None:
+        raise InputError(f"{arguments.model} was trained on {trained.settings.task}; only models of char and csv write")
     rng = np.random.default_rng(arguments.seed)
-    written = sample(model, vocabulary, arguments.length, arguments.prime, arguments.temperature, rng)
+    length = 500 if arguments.length is None else arguments.length
+    written = sample(trained.model, trained.vocabulary, length, arguments.prime, arguments.temperature, rng)
     print(terminal(arguments.prime.lstrip("\n") + written, lines=True))
     return 0
 
@@ -164,7 +177,7 @@ def run_eval(arguments: argparse.Namespace) -> int:
     """`tinygrad-rnn eval RUN [--text FILE]`."""
     trained = load_model(arguments.model)
     if arguments.text is None:
-        task = trained.task()
+        task = trained.task(arguments.file)
         print(task.details(task.score(trained.model)))
         return 0
     if trained.vocabulary is None:

@@ -105,7 +105,7 @@ def look_at(
             raise InputError(
                 f"{settings.task} has sequences of its own; give no text, and no number of steps for a run"
             )
-        own = settings.build_task()
+        own = settings.build_task() if trained is None else trained.task()
         model = settings.build_model(own.inputs, own.outputs, own.classes_in) if trained is None else trained.model
         model.eval()
         return look_at_task(model, own)

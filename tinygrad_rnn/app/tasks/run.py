@@ -75,6 +75,7 @@ class TaskTrainer(Trainer):
         """
         saved, refused = load_newest(as_path(folder, "resume"), check)
         settings = Settings.from_dict(saved.record["settings"])
+        settings.check_file(saved.record["task"])
         trainer = cls(settings if steps is None else settings.with_steps(steps), folder, comm)
         trainer.task.check_record(saved.record["task"], settings.text)
         trainer.restore(saved)

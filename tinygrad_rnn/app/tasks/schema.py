@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...core.tensor import Array
 from ...errors import InputError, TensorError
 from ...train.saved import Checkpoint, others
@@ -20,9 +22,7 @@ from ...train.schema import (
     expect,
     is_of_kind,
 )
-from .characters import Characters
 from .settings import Settings
-from .task import Task
 
 
 def check(path: Path, saved: Checkpoint) -> None:
@@ -38,11 +38,10 @@ def check(path: Path, saved: Checkpoint) -> None:
     try:
         check_record(saved.record, {"settings": dict, "task": dict})
         settings = _settings(saved.record["settings"])
-        task = _task(settings, saved.record["task"])
-        check_progress(saved.record, task.higher_is_better, settings.ends())
+        higher_is_better = _check_data(settings, saved.record["task"])
+        check_progress(saved.record, higher_is_better, settings.ends())
         _check_sizes(settings, saved.arrays)
-        classes = len(saved.record["task"].get("characters", ""))
-        model = settings.build_model(classes or task.inputs, classes or task.outputs, task.classes_in)
+        model = settings.model_of(saved.record["task"])
         carried = {}
         if settings.task == "char" and saved.record["step"]:  # the state is carried from update to update
             zeros = model.zeros(settings.batch)
@@ -61,22 +60,40 @@ def _settings(values: dict[str, Any]) -> Settings:
         raise WrongError(f"settings: {error}") from error
 
 
-def _task(settings: Settings, record: dict[str, Any]) -> Task | type[Characters]:
-    """The task as far as the model needs it: the text of a character model is not opened."""
-    if settings.task != "char":
-        check_names("task.", record, ())
-        try:
-            return settings.build_task()
-        except TensorError as error:
-            raise WrongError(f"settings: {error}") from error
-    check_names("task.", record, ("characters", "text"))
-    characters, digest = record["characters"], record["text"]
-    ordered = is_of_kind(characters, str) and characters and characters == "".join(sorted(set(characters)))
-    expect(ordered, "task.characters", characters, "each character of the text once, in order")
-    expect(
-        is_of_kind(digest, str) and re.fullmatch("[0-9a-f]{64}", digest), "task.text", digest, "the SHA-256 of the text"
-    )
-    return Characters
+def _check_data(settings: Settings, record: dict[str, Any]) -> bool:
+    """What is remembered of the data; gives whether a higher score is better. No text or CSV file is opened."""
+    if settings.task == "char":
+        check_names("task.", record, ("characters", "text"))
+        characters = record["characters"]
+        ordered = is_of_kind(characters, str) and characters and characters == "".join(sorted(set(characters)))
+        expect(ordered, "task.characters", characters, "each character of the text once, in order")
+        _check_digest("text", record["text"])
+        return False
+    if settings.task == "csv":
+        check_names("task.", record, ("columns", "mean", "std", "file"))
+        columns, mean, std = record["columns"], record["mean"], record["std"]
+        named = _all(columns, str) and settings.target in columns and len(set(columns)) == len(columns)
+        expect(named, "task.columns", columns, "names of columns")
+        finite = _all(mean, float) and len(mean) == len(columns) and np.isfinite(mean).all()
+        expect(finite, "task.mean", mean, "a number for each column")
+        positive = _all(std, float) and len(std) == len(columns) and np.isfinite(std).all() and min(std) > 0
+        expect(positive, "task.std", std, "a positive number for each column")
+        _check_digest("file", record["file"])
+        return False
+    check_names("task.", record, ())
+    try:
+        return settings.build_task().higher_is_better
+    except TensorError as error:
+        raise WrongError(f"settings: {error}") from error
+
+
+def _all(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(is_of_kind(value, kind) for value in values)
+
+
+def _check_digest(name: str, given: Any) -> None:
+    right = is_of_kind(given, str) and re.fullmatch("[0-9a-f]{64}", given)
+    expect(right, f"task.{name}", given, f"the SHA-256 of the {name}")
 
 
 def _check_sizes(settings: Settings, arrays: dict[str, Array]) -> None:

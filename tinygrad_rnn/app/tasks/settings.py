@@ -15,8 +15,9 @@ from ...errors import InputError
 from ...nn import Module
 from ...train.schema import is_of_kind
 from .characters import Characters
+from .digits import Digits
 from .model import CELLS, SequenceModel
-from .real import Digits, Sunspots
+from .series import Csv, digest_of, sunspots
 from .synthetic import Adding, Copying, TemporalOrder
 from .task import Task
 
@@ -45,8 +46,14 @@ class Settings:
     task: str
     text: str | None = None
     """Path of the text of `char`; None for the help topics that come with Python."""
+    file: str | None = None
+    """Path of the CSV file of `csv`."""
+    target: str | None = None
+    """The column to predict."""
+    columns: str | None = None
+    """Those to read, by commas; None for all that hold numbers."""
     lag: int = 100
-    """Length of the synthetic problems."""
+    """Length of the synthetic problems, and of the training windows of `csv`."""
     cell: str = "lstm"
     hidden: int = 128
     layers: int = 1
@@ -164,6 +171,24 @@ class Settings:
             rng=self.seed,
         )
 
+    def check_file(self, record: dict[str, Any]) -> None:
+        """Refuse another CSV file than the one that a checkpoint remembers, before anything of it is read and shown.
+
+        Raises:
+            InputError: it is another one, or cannot be read.
+        """
+        if self.task == "csv" and digest_of(self.file or "") != record["file"]:
+            raise InputError(f"{self.file} is not the file that this run began with; restore it, or give --file")
+
+    def model_of(self, record: dict[str, Any]) -> SequenceModel:
+        """A fresh model for what a checkpoint remembers of its data; no file is opened."""
+        if self.task == "char":
+            return self.build_model(len(record["characters"]), len(record["characters"]), True)
+        if self.task == "csv":
+            return self.build_model(len(record["columns"]), Csv.outputs, Csv.classes_in)
+        task = self.build_task()
+        return self.build_model(task.inputs, task.outputs, task.classes_in)
+
     def build_optimizer(self, model: Module) -> optim.Optimizer:
         """The optimiser of the model's parameters."""
         return OPTIMIZERS[self.optimizer](self, model.parameters())
@@ -180,7 +205,8 @@ TASKS: dict[str, Callable[[Settings], Task]] = {
     "order": lambda s: TemporalOrder(s.lag, s.batch, s.seed, s.dtype, s.k2),
     "digits": lambda s: Digits(False, s.batch, s.seed, s.dtype, s.k2),
     "pixels": lambda s: Digits(True, s.batch, s.seed, s.dtype, s.k2),
-    "sunspots": lambda s: Sunspots(s.seed, s.dtype, s.k2),
+    "csv": lambda s: Csv(s.file, s.target, s.lag, s.batch, s.seed, s.dtype, s.k2, s.columns),
+    "sunspots": lambda s: sunspots(s.seed, s.dtype, s.k2),
 }
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -190,6 +216,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "order": {"hidden": 64, "steps": 4000, "stop_at": 0.999},
     "digits": {"hidden": 64, "steps": 1200, "lr": 3e-3, "schedule": "cosine"},
     "pixels": {"hidden": 64, "steps": 3000, "lr": 3e-3, "schedule": "cosine"},
+    "csv": {"hidden": 32, "lag": 50, "steps": 1000, "lr": 5e-3, "eval_every": 50, "patience": 5},
     "sunspots": {"hidden": 16, "steps": 400, "lr": 5e-3, "eval_every": 20, "patience": 5},
 }
 """What suits each task; every choice can be overridden."""

@@ -13,6 +13,7 @@ from ..text import Vocabulary, read_text
 from .characters import digest
 from .model import SequenceModel
 from .schema import check
+from .series import Csv
 from .settings import Settings
 from .task import Task
 
@@ -27,13 +28,22 @@ class Trained(NamedTuple):
     data: dict[str, Any]
     """What the checkpoint remembers of the data."""
 
-    def task(self) -> Task:
+    def task(self, file: str | Path | None = None) -> Task:
         """The task with the data that the model was trained on.
 
+        Args:
+            file: another CSV file instead, all of whose rows the model is then asked about.
+
         Raises:
-            InputError: the text cannot be read, or is another one now.
+            InputError: the text or file cannot be read, or is another one now.
         """
-        task = self.settings.build_task()
+        s = self.settings
+        if file is not None:
+            if s.task != "csv":
+                raise InputError(f"this model was trained on {s.task}; another file is for models of csv")
+            return Csv(file, s.target, s.lag, s.batch, s.seed, s.dtype, s.k2, known=self.data)
+        s.check_file(self.data)
+        task = s.build_task()
         task.check_record(self.data, self.settings.text)
         return task
 
@@ -67,11 +77,7 @@ def load_model(path: str | Path) -> Trained:
         saved, _ = load_newest(place, check)
     settings, data = Settings.from_dict(saved.record["settings"]), saved.record["task"]
     vocabulary = Vocabulary(data["characters"]) if "characters" in data else None
-    if vocabulary is not None:
-        model = settings.build_model(len(vocabulary), len(vocabulary), classes_in=True)
-    else:
-        task = settings.build_task()
-        model = settings.build_model(task.inputs, task.outputs, task.classes_in)
+    model = settings.model_of(data)
     model.load_state_dict(under("model.", saved.arrays))
     model.eval()
     return Trained(model, settings, vocabulary, data)

@@ -1,0 +1,229 @@
+"""Numbers over time: the yearly number of sunspots, or the columns of a CSV file, one step ahead."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ...core.arguments import checked
+from ...core.tensor import Array
+from ...errors import InputError
+from ...files import as_path, read_file
+from ...train import predict
+from .model import SequenceModel
+from .task import Batch, Task
+
+LIMIT = 256 * 2**20
+"""The largest file that is read, in bytes."""
+
+
+class Series(Task):
+    """One of several numbers, one step ahead from all of them so far; the last fifth of the time is held out.
+
+    The score is the root mean squared error over the time held out, in the unit of the number; `details` compares it
+    with always answering the last one.
+
+    Args:
+        numbers: (T, I).
+        target: which of the I is asked for.
+        window: train on batches of so many steps, each from another place; None trains on all of them at once.
+        scale: mean and standard deviation of each of the I, those of the time not held out if None.
+    """
+
+    classes_out = False
+    last = False
+    outputs = 1
+
+    def __init__(
+        self,
+        numbers: Array,
+        target: int,
+        window: int | None,
+        batch: int,
+        seed: int,
+        dtype: DTypeLike,
+        k2: int | None = None,
+        scale: tuple[Array, Array] | None = None,
+        metric: str = "error",
+    ) -> None:
+        super().__init__(batch, seed, dtype, k2)
+        self.metric = metric  # type: ignore[misc]
+        self.inputs = numbers.shape[1]
+        self.answers = numbers[:, target]
+        self.split = len(numbers) * 4 // 5
+        known = numbers[: self.split]
+        if scale is None:
+            scale = known.mean(axis=0), np.where(np.ptp(known, axis=0) > 0, known.std(axis=0), 1.0)
+        self.scale = scale
+        self.mean, self.std = float(scale[0][target]), float(scale[1][target])
+        self.series = ((numbers - scale[0]) / scale[1]).astype(self.dtype)[:, None]
+        self.target, self.window = target, window
+
+    def batch(self, step: int) -> Batch:
+        known = self.series[: self.split]
+        if self.window is None or self.window >= self.split:
+            windows = known
+        else:
+            starts = self.rng(step).integers(0, self.split - self.window, self.batch_size)
+            windows = known[starts + np.arange(self.window + 1)[:, None], 0]
+        return windows[:-1], windows[1:, :, self.target, None]
+
+    def forecasts(self, model: SequenceModel) -> Array:
+        """The answer for each step after the first, and for the one after the last: (T,)."""
+        return predict(model, self.series, last=False)[:, 0, 0] * self.std + self.mean
+
+    def score(self, model: SequenceModel) -> float:
+        return _error(self.forecasts(model)[self.split - 1 : -1] - self.answers[self.split :])
+
+    def details(self, score: float) -> str:
+        same = _error(self.answers[self.split - 1 : -1] - self.answers[self.split :])
+        return f"{self.metric} {score:.4g} (the last number as the guess: {same:.4g})"
+
+
+def _error(difference: Array) -> float:
+    return float(np.sqrt(np.mean(difference**2)))
+
+
+class Csv(Series):
+    """A column of a CSV file, one row ahead, from all its columns of numbers; its last fifth of rows is held out.
+
+    Args:
+        file: UTF-8, its first row the names of the columns, separated by commas, semicolons or tabs.
+        target: the name of the column.
+        window: rows in a training window.
+        columns: the names of those to read, by commas; None for all that hold numbers.
+        known: what a checkpoint remembers of the file that the model was trained on, where this is another one: then
+            all rows are scored, scaled as those were.
+
+    Raises:
+        InputError: the file cannot be used: what is wrong, and in which row and column.
+    """
+
+    @checked
+    def __init__(
+        self,
+        file: str | Path | None,
+        target: str | None,
+        window: int,
+        batch: int,
+        seed: int,
+        dtype: DTypeLike,
+        k2: int | None = None,
+        columns: str | None = None,
+        known: dict[str, Any] | None = None,
+    ) -> None:
+        if file is None or target is None:
+            raise InputError("csv: give the file and the column to predict, --file F --target COLUMN")
+        found = read_csv(file)
+        self.digest = digest_of(file)
+        wanted = list(found) if columns is None else [name.strip() for name in columns.split(",")]
+        self.column, self.names = target, list(dict.fromkeys([*wanted, target])) if known is None else known["columns"]
+        lacking = [name for name in self.names if name not in found]
+        if lacking:
+            raise InputError(f"{file} has no numbers named {', '.join(lacking)}; there are {', '.join(found)}")
+        numbers = np.stack([found[name] for name in self.names], axis=1)
+        if len(numbers) < 20:
+            raise InputError(f"{file} has {len(numbers)} rows, expected at least 20")
+        scale = None if known is None else (np.array(known["mean"]), np.array(known["std"]))
+        at = self.names.index(target)
+        super().__init__(numbers, at, window, batch, seed, dtype, k2, scale, metric=f"error in {target}")
+        if known is not None and known["file"] != self.digest:
+            self.split = 1  # nothing of it has been trained on
+
+    def record(self) -> dict[str, Any]:
+        mean, std = (numbers.tolist() for numbers in self.scale)
+        return {"columns": self.names, "mean": mean, "std": std, "file": self.digest}
+
+    def table(self, model: SequenceModel, rows: int) -> str:
+        """The last rows as CSV with what the model said of each beforehand, and what it says of the next one."""
+        first = max(1, len(self.answers) + 1 - rows)
+        lines = [f"row,{self.column},forecast"]
+        for i, said in enumerate(self.forecasts(model)[first - 1 :], first):
+            true = f"{self.answers[i]:.10g}" if i < len(self.answers) else ""
+            lines.append(f"{i + 1},{true},{said:.6g}")
+        return "\n".join(lines)
+
+
+def digest_of(path: str | Path) -> str:
+    """By which a checkpoint knows its file again: the SHA-256."""
+    return hashlib.sha256(_content(path)).hexdigest()
+
+
+def _content(path: str | Path) -> bytes:
+    try:
+        return read_file(as_path(path, "csv"), LIMIT)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; give the path of a CSV file") from error
+
+
+def read_csv(path: str | Path) -> dict[str, Array]:
+    """The columns of numbers of a CSV file by name.
+
+    A column none of whose cells is a number, such as dates, is left out.
+
+    Raises:
+        InputError: the file cannot be read, rows are of different lengths, or a cell among numbers is none.
+    """
+    try:
+        text = _content(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.start}); convert it, or give another file") from error
+    header = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=header.count)
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True) if row]
+    except csv.Error as error:
+        raise InputError(f"{path} is no CSV file: {error}; give another one") from error
+    names = [name.strip() for name in rows[0]] if rows else []
+    if len(rows) < 2 or len(set(names)) < len(names) or not all(name.isprintable() and name for name in names):
+        raise InputError(f"{path}: expected a first row of different names, and rows of numbers below it")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise InputError(f"{path}, row {number} has {len(row)} cells, expected {len(names)} as in the first")
+    columns = {}
+    for name, cells in zip(names, zip(*rows[1:], strict=True), strict=True):
+        numbers = [_number(cell) for cell in cells]
+        if any(number is not None for number in numbers):
+            if None in numbers:
+                at = numbers.index(None)
+                raise InputError(
+                    f"{path}, row {at + 2}: {name} is {cells[at]!r:.40}, expected a finite number; fill in such cells, "
+                    "or leave their rows out"
+                )
+            columns[name] = np.array(numbers, np.float64)
+    return columns
+
+
+def _number(cell: str) -> float | None:
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def sunspots(seed: int, dtype: DTypeLike, k2: int | None = None) -> Series:
+    """The yearly number of sunspots from 1700 on."""
+    try:
+        from statsmodels.datasets import sunspots
+    except ImportError as error:
+        raise missing("statsmodels") from error
+    numbers = np.asarray(sunspots.load_pandas().data["SUNACTIVITY"], np.float64)[:, None]
+    return Series(numbers, 0, None, 1, seed, dtype, k2, metric="error in sunspots")
+
+
+def missing(package: str) -> InputError:
+    """What to say where a task's data is not there."""
+    return InputError(
+        f"this task's data comes with {package}, which is not installed: pip install 'tinygrad_rnn[data]'"
+    )
+
+
+__all__ = ["Csv", "Series", "digest_of", "missing", "read_csv", "sunspots"]
