@@ -26,7 +26,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Parity with the peers, the browser and long property tests."""
-    session.install("-e", ".[test,data,bench,browser,native]")
+    session.install("-e", ".[test,data,bench,browser,native,mpi]")
     session.run("pytest", "-m", "slow", *session.posargs)
 
 

@@ -6,6 +6,7 @@ for. Here every wait is a request that is polled, with sleeps in between.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -23,6 +24,11 @@ LONGEST_PAUSE = 1e-3
 """Seconds between two looks at a message that does not come."""
 
 
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+LOCAL_SIZES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
+"""What mpiexec tells a process: how many there are, and how many on this machine."""
+
+
 class Ranks:
     """One process alone, or those of an mpi4py communicator.
 
@@ -37,6 +43,11 @@ class Ranks:
         self.rank: int = 0 if self.comm is None else self.comm.rank
         self.size: int = 1 if self.comm is None else self.comm.size
 
+    def threads(self) -> int | None:
+        """For NumPy's linear algebra: a rank's share of the processors; None, as it is, for one process alone."""
+        local = next((int(os.environ[name]) for name in LOCAL_SIZES if name in os.environ), self.size)
+        return None if self.comm is None else max(1, (os.cpu_count() or 1) // local)
+
     def part(self, n: int) -> slice:
         """Which of n sequences are this rank's: parts differ by one at most, and may be empty."""
         return slice(self.rank * n // self.size, (self.rank + 1) * n // self.size)
@@ -44,9 +55,7 @@ class Ranks:
     def add(self, buffer: Array) -> None:
         """Put the sum of all ranks' buffers into each of them."""
         if self.comm is not None:
-            from mpi4py import MPI
-
-            _wait(self.comm.Iallreduce(MPI.IN_PLACE, buffer))
+            _wait(self.comm.Iallreduce(buffer.copy(), buffer))
 
     def first(self, value: Any) -> Any:
         """What rank 0 gave."""
@@ -88,6 +97,24 @@ class Ranks:
             end(self.comm, str(error) if isinstance(error, TensorError) else traceback.format_exc())
 
 
+def world() -> Any:
+    """The communicator of all processes that mpiexec began, None for one alone.
+
+    Raises:
+        InputError: there are several, and mpi4py is not installed.
+    """
+    if not any(int(os.environ.get(name, 1)) > 1 for name in SIZES):
+        return None
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise InputError(
+            "mpiexec began several processes, and mpi4py, by which they speak, is not installed: pip install "
+            "'tinygrad_rnn[mpi]'"
+        ) from error
+    return MPI.COMM_WORLD
+
+
 def end(comm: Any, message: str) -> None:
     """Say why, then end all ranks; rank 0 first, as most often all of them have the same to say."""
     time.sleep(0.0 if comm.rank == 0 else 0.5)
@@ -102,4 +129,4 @@ def _wait(request: Any) -> None:
         pause = min(pause + 2e-5, LONGEST_PAUSE)
 
 
-__all__ = ["Ranks", "end"]
+__all__ = ["Ranks", "end", "world"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .. import __version__, compiler
 from ..core.arguments import checked, real, whole
@@ -348,7 +349,7 @@ class Trainer:
         if watch < 0:
             raise InputError(f"watch: got {watch}, expected 1 or more updates between looks, or 0 for none")
         leads = self.ranks.rank == 0
-        with self.ranks.together():
+        with self.ranks.together(), threadpool_limits(self.ranks.threads()):
             if leads:
                 self._make_folder()
             with only_one(self.folder) if self.folder is not None and leads else nullcontext():

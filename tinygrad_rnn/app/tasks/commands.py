@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from ...errors import InputError
 from ...escape import terminal
+from ...train.ranks import Ranks, world
 from ..text import read_text
 from .characters import bits_per_character, in_words, sample
 from .run import TaskTrainer
@@ -115,7 +116,14 @@ def run_train(arguments: argparse.Namespace) -> int:
     """`tinygrad-rnn train TASK ...`."""
     given = {name: getattr(arguments, name) for name in (*_options(), "compile") if hasattr(arguments, name)}
     folder = arguments.out or Path("runs") / arguments.task
-    begun = any(folder.glob("step-*.safetensors")) if os.path.isdir(folder) else False
+    ranks = Ranks(world())
+    with ranks.together():
+        return _train(arguments, given, folder, ranks)
+
+
+def _train(arguments: argparse.Namespace, given: dict[str, Any], folder: Path, ranks: Ranks) -> int:
+    say = print if ranks.rank == 0 else _nothing
+    begun = ranks.first(any(folder.glob("step-*.safetensors")) if os.path.isdir(folder) else False)
     if begun and not arguments.resume:
         raise InputError(f"{folder} holds a run already; continue it with --resume, or choose another --out")
     if arguments.threads is not None and not 1 <= arguments.threads <= 1024:
@@ -124,16 +132,16 @@ def run_train(arguments: argparse.Namespace) -> int:
         raise InputError(f"--watch: got {arguments.watch}, expected 0 or more updates between looks")
     with threadpool_limits(arguments.threads):
         if begun:
-            trainer = TaskTrainer.of(folder, given.pop("steps", None))
+            trainer = TaskTrainer.of(folder, given.pop("steps", None), ranks.comm)
             _refuse_changes(trainer.settings, arguments.task, given)
             for reason in trainer.refused:
-                print(f"not used: {terminal(reason)}")
-            print(f"continuing {terminal(str(folder))} at step {trainer.step}")
+                say(f"not used: {terminal(reason)}")
+            say(f"continuing {terminal(str(folder))} at step {trainer.step}")
         else:
-            trainer = TaskTrainer(Settings.of(arguments.task, **given), folder)
-            print(trainer.model.summary())
+            trainer = TaskTrainer(Settings.of(arguments.task, **given), folder, ranks.comm)
+            say(trainer.model.summary())
         result = trainer.run(watch=arguments.watch)
-    print(
+    say(
         {
             "done": f"done after {result.step} steps",
             "early": f"stopped at step {result.step}: no better score for {trainer.settings.patience} evaluations",
@@ -141,8 +149,12 @@ def run_train(arguments: argparse.Namespace) -> int:
             "interrupted": f"interrupted at step {result.step}; continue with --resume",
         }[result.stopped]
     )
-    print(f"best: {trainer.task.details(result.best)}; kept in {terminal(str(folder))}")
+    say(f"best: {trainer.task.details(result.best)}; kept in {terminal(str(folder))}")
     return 130 if result.stopped == "interrupted" else 0
+
+
+def _nothing(*words: Any) -> None:
+    """What other ranks than the first say."""
 
 
 def _refuse_changes(settings: Settings, task: str, given: dict[str, Any]) -> None:
