@@ -47,7 +47,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options = parser.parse_args(arguments)
     for name, value in vars(options).items():
-        if isinstance(value, list):  # argparse takes "--cell=--" for no value at all
+        if value == [] or (isinstance(value, list) and [] in value):  # argparse takes "--cell=--" for no value at all
             parser.error(f"argument --{name.replace('_', '-')}: expected one argument")
     return options
 

@@ -19,6 +19,7 @@ from .characters import bits_per_character, in_words, sample
 from .run import TaskTrainer
 from .series import Csv
 from .settings import CHOICES, DEFAULTS, KINDS, TASKS, Settings
+from .sweep import draw, grouped, sweep, table
 from .trained import load_model
 
 HELP: dict[str, str] = {
@@ -66,18 +67,22 @@ def add_commands(subparsers: Any) -> None:
     train.add_argument("--resume", action="store_true", help="continue the run in --out, or begin one if there is none")
     train.add_argument("--threads", type=int, help="limit NumPy's linear algebra to so many threads")
     train.add_argument("--watch", type=int, default=0, metavar="N", help="look at the memory every N updates")
-    for name, kind in _options().items():
-        train.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind,
-            choices=list(CHOICES[name]) if name in CHOICES else None,
-            default=argparse.SUPPRESS,
-            help=HELP[name] + _default(name),
-        )
-    train.add_argument(
-        "--compile", action="store_true", default=argparse.SUPPRESS, help="train with the compiled program of the model"
-    )
+    _add_settings(train)
     train.set_defaults(run=run_train)
+
+    many = subparsers.add_parser(
+        "sweep",
+        help="train with several settings and seeds, and compare the scores",
+        description="Train every combination of the values given with --vary, each in a folder of its own. The same "
+        "command again goes on where it was interrupted. In the end there are results.csv, a table and a picture.",
+    )
+    many.add_argument("task", choices=list(TASKS), help="what to learn")
+    many.add_argument("--out", type=Path, help="folder for all runs (default: sweeps/TASK)")
+    many.add_argument("--vary", action="append", metavar="NAME=A,B", help="values of a setting, such as hidden=16,32")
+    many.add_argument("--seeds", type=int, default=3, metavar="N", help="runs with seeds 0 to N-1 of each (default: 3)")
+    many.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (default: all processors)")
+    _add_settings(many)
+    many.set_defaults(run=run_sweep)
 
     write = subparsers.add_parser("sample", help="let a trained model write text, or forecast the rows of a CSV file")
     write.add_argument("model", type=Path, help="a run's folder, or a checkpoint")
@@ -99,6 +104,25 @@ def add_commands(subparsers: Any) -> None:
     score.set_defaults(run=run_eval)
 
 
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    for name, kind in _options().items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            choices=list(CHOICES[name]) if name in CHOICES else None,
+            default=argparse.SUPPRESS,
+            help=HELP[name] + _default(name),
+        )
+    parser.add_argument(
+        "--compile", action="store_true", default=argparse.SUPPRESS, help="train with the compiled program of the model"
+    )
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line names."""
+    return {name: getattr(arguments, name) for name in (*_options(), "compile") if hasattr(arguments, name)}
+
+
 def _options() -> dict[str, Any]:
     """The settings that have an option of their own, with the function that reads its text."""
     return {name: kinds[0] for name, kinds in KINDS.items() if name not in ("task", "compile")}
@@ -114,7 +138,7 @@ def _default(name: str) -> str:
 
 def run_train(arguments: argparse.Namespace) -> int:
     """`tinygrad-rnn train TASK ...`."""
-    given = {name: getattr(arguments, name) for name in (*_options(), "compile") if hasattr(arguments, name)}
+    given = _given(arguments)
     folder = arguments.out or Path("runs") / arguments.task
     ranks = Ranks(world())
     with ranks.together():
@@ -151,6 +175,32 @@ def _train(arguments: argparse.Namespace, given: dict[str, Any], folder: Path, r
     )
     say(f"best: {trainer.task.details(result.best)}; kept in {terminal(str(folder))}")
     return 130 if result.stopped == "interrupted" else 0
+
+
+def run_sweep(arguments: argparse.Namespace) -> int:
+    """`tinygrad-rnn sweep TASK --vary NAME=A,B ...`."""
+    for name in ("seeds", "jobs"):
+        if not 1 <= getattr(arguments, name) <= 10_000:
+            raise InputError(f"--{name}: got {getattr(arguments, name)}, expected 1 to 10,000")
+    given, vary = _given(arguments), {}
+    for words in arguments.vary or ():
+        name, _, values = words.partition("=")
+        name = name.replace("-", "_")
+        if name not in _options() or not values:
+            raise InputError(f"--vary: got {words!r:.80}, expected NAME=A,B with one of {', '.join(_options())}")
+        try:
+            vary[name] = [_options()[name](value) for value in values.split(",")]
+        except ValueError as error:
+            raise InputError(f"--vary {words:.80}: {error}; give values as for --{name.replace('_', '-')}") from error
+    vary.setdefault("seed", list(range(arguments.seeds)))
+    folder = arguments.out or Path("sweeps") / arguments.task
+    rows = sweep(arguments.task, vary, folder, arguments.jobs, lambda line: print(terminal(line), flush=True), **given)
+    task = Settings.of(arguments.task, **given).build_task()
+    groups = grouped(rows, task.higher_is_better)
+    print(f"\n{terminal(table(groups, task.metric), lines=True)}")
+    draw(groups, task.metric, folder / "sweep.svg")
+    print(f"kept in {terminal(str(folder))}: results.csv, sweep.svg and the runs")
+    return 0
 
 
 def _nothing(*words: Any) -> None:
@@ -199,4 +249,4 @@ def run_eval(arguments: argparse.Namespace) -> int:
     return 0
 
 
-__all__ = ["add_commands", "run_eval", "run_sample", "run_train"]
+__all__ = ["add_commands", "run_eval", "run_sample", "run_sweep", "run_train"]
