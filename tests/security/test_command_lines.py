@@ -17,7 +17,7 @@ WORDS = [
     "", "0", "1", "2", "3", "-1", "nan", "inf", "-inf", "1e400", "1e-400", "9" * 20, "9" * 5000, "0x10", "1_0", " 2 ",
     "\0", "\ud800", "\n", "x" * 5000, "a\x1b[31m", "--", "-", "-h2", "$x$", "../..", "/dev/null", "/dev/zero", "/", "~",
     "text", "short", "empty", "binary", "pipe", "run", "order", "run/log.jsonl", "run/best.safetensors", "none/none",
-    "%s", "{}", "1.5", "True", "None", "cell", "op", "gru", "adam", "float64", "csv", "cosine",
+    "%s", "{}", "1.5", "True", "None", "cell", "op", "gru", "adam", "float64", "csv", "cosine", "table", "a", "a,b",
 ]  # fmt: skip
 VIEW = ["--text", "--steps", "--cell", "--hidden", "--layers", "--seed"]
 SETTINGS = [f"--{name.replace('_', '-')}" for name in tasks.Settings.__dataclass_fields__ if name != "task"]
@@ -27,15 +27,15 @@ OPTIONS = {
     "flow": VIEW,
     "diagnose": VIEW,
     "train": ["--out", "--resume", "--threads", *SETTINGS],
-    "sample": ["--prime", "--length", "--temperature", "--seed"],
-    "eval": ["--text"],
+    "sample": ["--prime", "--length", "--temperature", "--seed", "--file"],
+    "eval": ["--text", "--file"],
     "none": ["--none"],
 }
 SMALL = {
     "--steps": "2", "--hidden": "3", "--text": "text", "--length": "3", "--batch": "2", "--k1": "4", "--lag": "10",
-    "--embedding": "2", "--out": "new",
+    "--embedding": "2", "--out": "new", "--file": "table", "--target": "a",
 }  # fmt: skip
-TASKS = ["char", "char", "adding", "order", "copying", "none"]
+TASKS = ["char", "char", "adding", "order", "copying", "csv", "none"]
 
 
 def line(rng: random.Random, number: int) -> list[str]:
@@ -68,6 +68,7 @@ def test_no_command_line_ends_in_a_traceback(
     for name, content in (
         ("text", b"the quick brown fox; " * 40),
         ("short", b"ab"),
+        ("table", b"a,b\n" + b"".join(b"%d,%d\n" % (n % 7, n % 5) for n in range(60))),
         ("empty", b""),
         ("binary", b"\0\xff"),
     ):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .. import __version__, viz
 from ..errors import InputError, TensorError
 from ..escape import terminal
-from ..flow import diagnose, gradient_flow, influence
+from ..flow import Watch, diagnose, gradient_flow, influence
+from .shell import TOUR, completion
 from .tasks.commands import add_commands
 from .tasks.inspect import Window, look_at
 from .tasks.model import CELLS
@@ -65,10 +68,13 @@ def _parser() -> Parser:
         description="Recurrent networks as plain tensor operations: train one, and see where its gradient goes.",
     )
     parser.add_argument("--version", action="version", version=f"tinygrad-rnn {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.set_defaults(run=lambda options: print(TOUR))
+    commands = parser.add_subparsers(metavar="COMMAND")
     _add_demo(commands)
     add_commands(commands)
     _add_views(commands)
+    shell = commands.add_parser("completion", help="print what makes bash or zsh complete this command")
+    shell.set_defaults(run=lambda options: print(completion(parser)))
     return parser
 
 
@@ -107,14 +113,22 @@ def _add_demo(commands: argparse._SubParsersAction[Parser]) -> None:
         "--hidden", type=whole_number(1, LARGEST), default=100, metavar="H", help="hidden units (default: 100)"
     )
     demo.add_argument("--seed", type=whole_number(0), default=0, help="seed of weights and samples (default: 0)")
-    demo.add_argument("--out", default="demo", metavar="DIR", help="folder for the results (default: demo)")
+    demo.add_argument(
+        "--out", metavar="DIR", help="folder for the results (default: demo, or demo-2 and so on where there is one)"
+    )
+    demo.add_argument("--overwrite", action="store_true", help="replace the report in --out, if there is one")
     demo.set_defaults(run=_run_demo)
 
 
 def _run_demo(options: argparse.Namespace) -> None:
     from .demo import run_demo  # draws and trains: only this command pays for importing it
 
-    run_demo(text=options.text, steps=options.steps, hidden=options.hidden, seed=options.seed, out=options.out)
+    out = options.out
+    if out is None:
+        out = next(name for i in itertools.count(1) if not os.path.exists(name := f"demo-{i}" if i > 1 else "demo"))
+    elif os.path.exists(os.path.join(out, "report.html")) and not options.overwrite:
+        raise InputError(f"{out} holds a report already; replace it with --overwrite, or choose another --out")
+    run_demo(text=options.text, steps=options.steps, hidden=options.hidden, seed=options.seed, out=out)
 
 
 def _add_views(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -149,8 +163,10 @@ def _add_views(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     graph.set_defaults(run=_run_graph)
     flow = commands.add_parser("flow", parents=[which], help="print where the gradient goes, step by step")
+    flow.add_argument("--json", action="store_true", help="numbers for a program instead of a table")
     flow.set_defaults(run=_run_flow)
     diagnose = commands.add_parser("diagnose", parents=[which], help="say whether a model uses its past")
+    diagnose.add_argument("--json", action="store_true", help="numbers for a program beside the sentences")
     diagnose.set_defaults(run=_run_diagnose)
 
 
@@ -174,7 +190,17 @@ def _run_graph(options: argparse.Namespace) -> None:
 
 
 def _run_flow(options: argparse.Namespace) -> None:
-    print(gradient_flow(_window(options).loss))
+    flow = gradient_flow(_window(options).loss)
+    if not options.json:
+        print(flow)
+        return
+    states = [
+        {"scope": s.scope, "name": s.name, "step": s.step, "gradient_norm": s.norm, "gain": s.gain}
+        | {"injected": float(np.linalg.norm(s.injected)), "from_future": float(np.linalg.norm(s.from_future))}
+        for s in flow.states()
+    ]
+    weights = [{"name": w.name, "gradient_norm": w.total, "per_step": w.norms.tolist()} for w in flow.weights()]
+    print(_json({"loss": flow.loss.item(), "states": states, "weights": weights}))
 
 
 def _run_diagnose(options: argparse.Namespace) -> None:
@@ -184,4 +210,22 @@ def _run_diagnose(options: argparse.Namespace) -> None:
     found = None
     if window.xs.shape[1] > 1 and np.any(window.xs != window.xs[:, :1]):
         found = influence(window.predict, window.xs)
-    print(diagnose(window.loss, influence=found, remedies=True))
+    said = diagnose(window.loss, influence=found, remedies=True)
+    if options.json:
+        layers = Watch()(window.loss, 0).record()["layers"]
+        print(_json({"verdict": said.verdict, "words": str(said), "layers": layers}))
+    else:
+        print(said)
+
+
+def _json(values: Any) -> str:
+    """One line; what is not finite is null, as JSON has no other word for it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [plain(one) for one in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(plain(values))

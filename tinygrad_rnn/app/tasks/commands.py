@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from dataclasses import fields
 from pathlib import Path
@@ -15,7 +16,7 @@ from ...errors import InputError
 from ...escape import terminal
 from ...train.ranks import Ranks, world
 from ..text import read_text
-from .characters import bits_per_character, in_words, sample
+from .characters import Characters, bits_per_character, in_words, sample
 from .run import TaskTrainer
 from .series import Csv
 from .settings import CHOICES, DEFAULTS, KINDS, TASKS, Settings
@@ -100,6 +101,7 @@ def add_commands(subparsers: Any) -> None:
         type=Path,
         help="a character model: score this file (- for standard input) instead of the held-out tenth",
     )
+    score.add_argument("--json", action="store_true", help="print a number for a program instead of words")
     score.add_argument("--file", type=Path, help="a model of csv: score this file instead of the held-out fifth")
     score.set_defaults(run=run_eval)
 
@@ -240,13 +242,18 @@ def run_eval(arguments: argparse.Namespace) -> int:
     trained = load_model(arguments.model)
     if arguments.text is None:
         task = trained.task(arguments.file)
-        print(task.details(task.score(trained.model)))
+        scored = task.score(trained.model)
+        print(_json(task.metric, scored) if arguments.json else task.details(scored))
         return 0
     if trained.vocabulary is None:
         raise InputError(f"{arguments.model} was trained on {trained.settings.task}; --text is for character models")
     bits = bits_per_character(trained.model, trained.vocabulary.encode(read_text(arguments.text, at_least=2)))
-    print(in_words(bits))
+    print(_json(Characters.metric, bits) if arguments.json else in_words(bits))
     return 0
+
+
+def _json(metric: str, score: float) -> str:
+    return json.dumps({"metric": metric, "score": score})
 
 
 __all__ = ["add_commands", "run_eval", "run_sample", "run_sweep", "run_train"]

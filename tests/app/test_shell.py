@@ -1,0 +1,72 @@
+"""The command called alone, completed by a shell, read by a program; and a demo that overwrites nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tinygrad_rnn.app.cli import main
+from tinygrad_rnn.app.demo import run
+
+
+def test_alone_it_prints_a_tour_of_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    tour = capsys.readouterr().out
+    named = {line.split()[1] for line in tour.splitlines() if line.startswith("  tinygrad-rnn")}
+    assert named == {"demo", "train", "sweep", "eval", "sample", "diagnose", "flow", "graph"}
+    for command in named:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_commands_options_and_values(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion"]) == 0
+    script = capsys.readouterr().out
+
+    def complete(*words: str) -> list[str]:
+        array = " ".join(f"'{word}'" for word in ("tinygrad-rnn", *words))
+        call = f'COMP_WORDS=({array}); COMP_CWORD={len(words)}; _tinygrad_rnn; printf "%s\\n" "${{COMPREPLY[@]}}"'
+        done = subprocess.run(["bash", "-c", f"{script}\n{call}"], capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    assert complete("di") == ["diagnose"]
+    assert complete("train", "a") == ["adding"]
+    assert complete("train", "char", "--hid") == ["--hidden"]
+    assert complete("train", "char", "--cell", "l") == ["lstm"]
+    assert complete("graph", "run", "--detail", "") == ["op", "cell"]
+
+
+def test_programs_read_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    assert main(["train", "order", "--lag", "10", "--hidden", "4", "--steps", "2", "--out", folder]) == 0
+    capsys.readouterr()
+    read = {}
+    for command in ("eval", "diagnose", "flow"):
+        assert main([command, folder, "--json"]) == 0
+        read[command] = json.loads(capsys.readouterr().out)
+    assert read["eval"]["metric"] == "accuracy"
+    assert 0 <= read["eval"]["score"] <= 1
+    (layer,) = read["diagnose"]["layers"].values()
+    assert layer["verdict"] in read["diagnose"]["words"]
+    assert {state["step"] for state in read["flow"]["states"]} == set(range(10))
+    assert read["flow"]["states"][0]["gradient_norm"] >= 0
+    assert all(len(weight["per_step"]) == 10 for weight in read["flow"]["weights"])
+
+
+def test_a_demo_overwrites_nothing_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(run, "run_demo", lambda **options: written.append(options["out"]))
+    monkeypatch.setattr("tinygrad_rnn.app.demo.run_demo", run.run_demo)
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo"]) == 0
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "report.html").write_text("mine")
+    assert main(["demo"]) == 0
+    assert main(["demo", "--out", "demo"]) == 2
+    assert main(["demo", "--out", "demo", "--overwrite"]) == 0
+    assert written == ["demo", "demo-2", "demo"]
