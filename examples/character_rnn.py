@@ -4,6 +4,7 @@ python character_rnn.py [TEXT_FILE [STEPS]]
 """
 
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,7 +36,9 @@ for t, i in tg.steps(ids[:-1, None]):  # the model's own loop, written out: one 
     h = cell(model.embed(i), h)
     loss = loss + tg.softmax_cross_entropy(model.head(h), ids[t + 1, None])
 loss.backward()
-tg.viz.unrolled(loss, detail="cell", tokens=vocabulary.decode(ids[:-1])).save("character_rnn.svg")
+folder = Path("pictures")
+folder.mkdir(exist_ok=True)
+tg.viz.unrolled(loss, detail="cell", tokens=vocabulary.decode(ids[:-1])).save(folder / "character_rnn.svg")
 
 figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
 bits = [start] + [record["score"] for record in trainer.history]
@@ -45,4 +48,5 @@ axes.set(
     xlabel="update", ylabel="bits per character, held-out text", title="A character RNN learns to read", ylim=(0, None)
 )
 axes.legend(frameon=False)
-figure.savefig("character_rnn.png", dpi=150)
+figure.savefig(folder / "character_rnn.png", dpi=150)
+print(f"written to {folder}: character_rnn.svg, character_rnn.png")

@@ -5,6 +5,7 @@ sequence costs 6 T B H² operations; all T states wait in memory for the way bac
 """
 
 import time
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -42,4 +43,7 @@ for ax, x, y, name, theory in [(axes[0], lengths, by_length, "T", 1), (axes[1], 
     ax.minorticks_off()
     ax.legend(frameon=False)
 figure.suptitle("The cost of a sequence: T H²")
-figure.savefig("cost.png", dpi=150)
+folder = Path("pictures")
+folder.mkdir(exist_ok=True)
+figure.savefig(folder / "cost.png", dpi=150)
+print(f"written to {folder}: cost.png")

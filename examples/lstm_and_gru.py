@@ -6,6 +6,7 @@ Right, the adding problem: the same networks learn to add two numbers that lie t
 """
 
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -50,4 +51,7 @@ right.annotate("always answering 1", (0, 1 / 6), xytext=(3, 4), textcoords="offs
 right.set(xlabel="update", ylabel="mean squared error", title=f"The adding problem over {T} steps")
 for axes in (left, right):
     axes.legend(frameon=False, fontsize=8)
-figure.savefig("lstm_and_gru.png", dpi=150)
+folder = Path("pictures")
+folder.mkdir(exist_ok=True)
+figure.savefig(folder / "lstm_and_gru.png", dpi=150)
+print(f"written to {folder}: lstm_and_gru.png")

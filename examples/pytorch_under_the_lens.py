@@ -4,11 +4,17 @@ The task is to recall the first of T symbols at the end. The loss falls to chanc
 says no more than that. The same weights here show the gradient of every step: it dies on the way back.
 """
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 
 import tinygrad_rnn as tg
+
+try:
+    import torch
+except ImportError:
+    raise SystemExit("this example trains a model in PyTorch, which is not installed: pip install torch") from None
 
 T, B, CLASSES, H = 40, 32, 4, 48
 torch.manual_seed(0)
@@ -59,4 +65,7 @@ if dies is not None:
 axes.set(xlabel="step t (the loss is at the right, the answer at the left)", ylabel="relative to the last step")
 axes.set_title("Where the gradient of a PyTorch RNN dies")
 axes.legend(frameon=False)
-figure.savefig("pytorch_under_the_lens.png", dpi=150)
+folder = Path("pictures")
+folder.mkdir(exist_ok=True)
+figure.savefig(folder / "pytorch_under_the_lens.png", dpi=150)
+print(f"written to {folder}: pytorch_under_the_lens.png")

@@ -3,6 +3,8 @@
 Read the backward part from below: the error of the last step reaches W_hh three times, once at each step.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 import tinygrad_rnn as tg
@@ -43,4 +45,7 @@ for name, hand, W in [
     print(f"{name}   by hand {hand.ravel().round(6)}   backprop {W.grad.ravel().round(6)}")
     assert np.allclose(hand, W.grad, rtol=1e-12)
 
-tg.viz.unrolled(loss, values=True).save("three_steps_by_hand.svg")
+folder = Path("pictures")
+folder.mkdir(exist_ok=True)
+tg.viz.unrolled(loss, values=True).save(folder / "three_steps_by_hand.svg")
+print(f"written to {folder}: three_steps_by_hand.svg")

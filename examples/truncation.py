@@ -4,6 +4,8 @@ The values of the network never change; only what it can learn from does. The er
 shrinks as the window grows, at the pace at which the network's own gradient fades: no faster.
 """
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -41,6 +43,9 @@ for radius, colour in [(0.7, "#4393C3"), (1.0, "#555555"), (1.5, "#E08214")]:
 axes.set(xlabel="window: how many steps back gradients travel", ylabel="|g - g_full| / |g_full|")
 axes.set_title("The error of truncated BPTT")
 axes.legend(frameon=False)
-figure.savefig("truncation.png", dpi=150)
-
-tg.viz.unrolled(run(1.0, 3, xs[:6])[0], title="Truncated BPTT: cut 3 steps before the loss").save("truncation.svg")
+folder = Path("pictures")
+folder.mkdir(exist_ok=True)
+figure.savefig(folder / "truncation.png", dpi=150)
+picture = tg.viz.unrolled(run(1.0, 3, xs[:6])[0], title="Truncated BPTT: cut 3 steps before the loss")
+picture.save(folder / "truncation.svg")
+print(f"written to {folder}: truncation.png, truncation.svg")

@@ -4,6 +4,8 @@ Three networks that differ only in the spectral radius of W_hh, and one loss, at
 1 is no safe harbour for a tanh network: each squashing takes a little more away.
 """
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -30,4 +32,7 @@ for radius, colour in [(0.5, "#4393C3"), (1.0, "#555555"), (3.0, "#E08214")]:
 axes.axhline(1, color="#BBBBBB", linewidth=1)
 axes.set(xlabel="steps back from the loss", ylabel="|dL/dh| relative to the last step", title="The way back in time")
 axes.legend(frameon=False)
-figure.savefig("vanishing_and_exploding.png", dpi=150)
+folder = Path("pictures")
+folder.mkdir(exist_ok=True)
+figure.savefig(folder / "vanishing_and_exploding.png", dpi=150)
+print(f"written to {folder}: vanishing_and_exploding.png")

@@ -4,6 +4,8 @@ A common misunderstanding is that an unrolled network has different weights at e
 equal, and each copy's gradient is one term of the sum that the shared weight collects.
 """
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -48,4 +50,7 @@ axes.plot(range(T), sums, "o-", color="#993404", label="|G_t + ... + G_T|, the s
 axes.axhline(np.linalg.norm(W_hh.grad), color="#777777", linestyle=":", label="|dL/dW_hh|")
 axes.set(xlabel="step t", title="One shared weight, one gradient, T terms", xticks=range(T))
 axes.legend(frameon=False, fontsize=8)
-figure.savefig("weight_sharing.png", dpi=150)
+folder = Path("pictures")
+folder.mkdir(exist_ok=True)
+figure.savefig(folder / "weight_sharing.png", dpi=150)
+print(f"written to {folder}: weight_sharing.png")

@@ -40,5 +40,7 @@ def test_an_example_tells_its_story(tmp_path, name, arguments, says, pictures):
     )
     assert done.returncode == 0, done.stderr
     assert says in done.stdout
+    assert "written to pictures: " in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"pictures", "text.txt"}
     for ending in pictures:
-        assert (tmp_path / f"{name}.{ending}").stat().st_size > 1000
+        assert (tmp_path / "pictures" / f"{name}.{ending}").stat().st_size > 1000

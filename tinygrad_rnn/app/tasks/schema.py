@@ -70,14 +70,14 @@ def _check_data(settings: Settings, record: dict[str, Any]) -> bool:
         _check_digest("text", record["text"])
         return False
     if settings.task == "csv":
-        check_names("task.", record, ("columns", "mean", "std", "file"))
-        columns, mean, std = record["columns"], record["mean"], record["std"]
+        check_names("task.", record, ("columns", "means", "deviations", "file"))
+        columns, mean, std = record["columns"], record["means"], record["deviations"]
         named = _all(columns, str) and settings.target in columns and len(set(columns)) == len(columns)
         expect(named, "task.columns", columns, "names of columns")
         finite = _all(mean, float) and len(mean) == len(columns) and np.isfinite(mean).all()
-        expect(finite, "task.mean", mean, "a number for each column")
+        expect(finite, "task.means", mean, "a number for each column")
         positive = _all(std, float) and len(std) == len(columns) and np.isfinite(std).all() and min(std) > 0
-        expect(positive, "task.std", std, "a positive number for each column")
+        expect(positive, "task.deviations", std, "a positive number for each column")
         _check_digest("file", record["file"])
         return False
     check_names("task.", record, ())

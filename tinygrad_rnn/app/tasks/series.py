@@ -131,7 +131,7 @@ class Csv(Series):
         numbers = np.stack([found[name] for name in self.names], axis=1)
         if len(numbers) < 20:
             raise InputError(f"{file} has {len(numbers)} rows, expected at least 20")
-        scale = None if known is None else (np.array(known["mean"]), np.array(known["std"]))
+        scale = None if known is None else (np.array(known["means"]), np.array(known["deviations"]))
         at = self.names.index(target)
         super().__init__(numbers, at, window, batch, seed, dtype, k2, scale, metric=f"error in {target}")
         if known is not None and known["file"] != self.digest:
@@ -139,7 +139,7 @@ class Csv(Series):
 
     def record(self) -> dict[str, Any]:
         mean, std = (numbers.tolist() for numbers in self.scale)
-        return {"columns": self.names, "mean": mean, "std": std, "file": self.digest}
+        return {"columns": self.names, "means": mean, "deviations": std, "file": self.digest}
 
     def table(self, model: SequenceModel, rows: int) -> str:
         """The last rows as CSV with what the model said of each beforehand, and what it says of the next one."""
