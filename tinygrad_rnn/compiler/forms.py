@@ -40,6 +40,8 @@ class Operand(NamedTuple):
 _VIEWS = {ops.reshape, ops.transpose, ops.swapaxes, ops.expand_dims, ops.broadcast_to}
 _REDUCTIONS = {ops.sum: ".sum", ops.mean: ".mean", ops.max: ".max", ops.min: ".min"}
 _WRITERS = {ops.matmul, contract, ops.concatenate, ops.stack, scatter, total, ops.sigmoid, ops.relu, ops.astype}
+NEED_OUT = {ops.sigmoid}
+"""What the written source has a function for, which writes into `out` and returns nothing."""
 
 
 # ---------------------------------------------------------------------- what is known of a node
@@ -165,7 +167,7 @@ def value(node: Node, operands: Sequence[Operand], steps: int | None) -> Expr:
         operands = [_stacked(o, len(node.shape), steps, p is ops.broadcast_to) for o in operands]
     shape = node.shape if steps is None else (steps, *node.shape)
     texts = [o.expr for o in operands]
-    x = texts[0]
+    x: Any = texts[0] if texts else None  # a native loop of constants reads no array
     if p is ops.reshape:
         return Call(".reshape", (x, *shape) if shape else (x, ()))
     if p is ops.transpose:

@@ -207,6 +207,7 @@ class _Lowering:
                 not rest
                 and isinstance(first, Apply)
                 and first.out is out
+                and node.primitive not in forms.NEED_OUT
                 and (node.shape or node not in self.gradients)
             ):
                 lines = [Assign(array, first.call, node)]
