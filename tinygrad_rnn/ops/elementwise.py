@@ -87,7 +87,7 @@ square = primitive(
 def _by_base(g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, (int, float)):
         return g * (b * a ** (b - 1)) if b else g * 0
-    return g * b * a ** np.where(b == 0, 1, b - 1)
+    return g * b * np.where((a == 0) & (b == 0), 1, a) ** (b - 1)  # 0 where both are 0, not 0 * inf
 
 
 power = primitive(
