@@ -92,12 +92,22 @@ def test_schedules():
     assert curve[3:] == sorted(curve[3:], reverse=True)
 
 
+def test_a_parameter_without_a_gradient_at_first_is_corrected_for_its_own_start():
+    late, early = (tg.Tensor([1.0], requires_grad=True) for _ in range(2))
+    optimiser = optim.Adam([late, early], lr=0.1)
+    for k in range(4):
+        late.grad, early.grad = np.array([0.5]) if k == 3 else None, np.array([0.5])
+        optimiser.step()
+    assert late.data[0] == pytest.approx(0.9)  # the first update of Adam is lr times the sign of the gradient
+
+
 def test_wrong_use_is_named():
     (p,) = weights((2,))
     for call in [
         lambda: optim.Adam([]),
         lambda: optim.Adam([tg.Tensor([1.0])]),
         lambda: optim.Adam([p * 2]),
+        lambda: optim.SGD([p, p]),
         lambda: optim.SGD([p], lr=-1),
         lambda: optim.SGD([p], nesterov=True),
         lambda: optim.Adam([p], betas=(0.9, 1.0)),

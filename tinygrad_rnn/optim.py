@@ -45,6 +45,8 @@ class Optimizer:
         for p in self.parameters:
             if not isinstance(p, Tensor) or not p.requires_grad or not p.is_leaf:
                 raise InputError(f"{type(self).__name__}: {p!r:.60} is not a leaf tensor with requires_grad=True")
+        if len({id(p) for p in self.parameters}) < len(self.parameters):
+            raise InputError(f"{type(self).__name__}: a parameter is given twice, and would be adjusted twice")
         for name, value in (("lr", lr), ("weight_decay", weight_decay)):
             if not isinstance(value, Real) or not value >= 0:
                 raise InputError(f"{type(self).__name__}: got {name}={value!r}, expected a number, 0 or more")
@@ -180,7 +182,8 @@ class RMSprop(Optimizer):
 class Adam(Optimizer):
     """Kingma and Ba, 2015: averages of g and g², each corrected for starting at zero.
 
-    m = b1 m + (1 - b1) g; s = b2 s + (1 - b2) g²; p -= lr * m' / (sqrt(s') + eps).
+    m = b1 m + (1 - b1) g; s = b2 s + (1 - b2) g²; p -= lr * m' / (sqrt(s') + eps). The correction counts the updates
+    of each parameter, as one without a gradient is left alone.
     """
 
     slots = ("mean", "squares")
@@ -199,16 +202,20 @@ class Adam(Optimizer):
             raise InputError(f"{type(self).__name__}: got betas={betas}, expected two numbers in [0, 1)")
         self.betas = betas
         self.eps = eps
+        for state in self.state:
+            state["updates"] = np.zeros((), np.int64)
 
     def update(self, p: Array, g: Array, **state: Array) -> None:
         m, s = state["mean"], state["squares"]
+        state["updates"] += 1
+        n = int(state["updates"])
         b1, b2 = self.betas
         m *= b1
         m += (1 - b1) * g
         s *= b2
         s += (1 - b2) * g * g
-        unbiased = np.sqrt(s) / math.sqrt(1 - b2**self.steps) + self.eps
-        p -= self.lr / (1 - b1**self.steps) * (m / unbiased)
+        unbiased = np.sqrt(s) / math.sqrt(1 - b2**n) + self.eps
+        p -= self.lr / (1 - b1**n) * (m / unbiased)
 
 
 class AdamW(Adam):

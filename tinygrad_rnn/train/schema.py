@@ -104,6 +104,8 @@ def check_arrays(saved: Checkpoint, model: Module, optimizer: Optimizer, carried
         expect(np.isfinite(array).all(), name, "nan or inf", "finite numbers")
         if name.endswith(".squares"):
             expect((array >= 0).all(), name, array.min(), "sums of squares, 0 or more")
+        if name.endswith(".updates"):
+            expect(0 <= int(array) <= step, name, int(array), f"a count of updates, 0 to {step}")
     expect(int(arrays["optimizer.steps"]) == step, "optimizer.steps", int(arrays["optimizer.steps"]), f"{step}")
 
 
