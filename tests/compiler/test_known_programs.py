@@ -450,14 +450,3 @@ def test_every_step_of_a_long_loop_may_be_returned() -> None:
 
     (_, states), _ = tg.compile(loss_fn)(W, xs)
     np.testing.assert_allclose(states, [state.data for state in loss_fn(W, tg.Tensor(xs))[1]], rtol=1e-12)
-
-
-def test_a_gate_that_is_one_number() -> None:
-    def loss_fn(params: Any, xs: Any) -> Any:
-        rate, h, loss = tg.sigmoid(params["a"]), np.zeros((xs.shape[1], 4)), 0.0
-        for _, x in tg.steps(xs):
-            h = (1 - rate) * h + rate * np.tanh(x @ params["W"] + h @ params["R"])
-            loss = loss + (h * h).sum()
-        return loss, tg.sigmoid(params["R"])
-
-    agree(loss_fn, {**SHAPES, "a": ()})

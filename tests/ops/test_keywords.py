@@ -211,12 +211,3 @@ def test_integers_and_numbers_are_taken_as_numpy_does() -> None:
         values = found.data if isinstance(found, tg.Tensor) else found
         np.testing.assert_array_equal(values, expected)
         assert values.dtype == expected.dtype
-
-
-def test_a_power_of_zero_has_its_mixed_second_derivatives() -> None:
-    a, b = np.array([1.3, 0.4, 2.0]), np.array([0.0, 0.0, -1.5])
-    assert tg.gradcheck(np.power, [a, b], order=2)
-    x, y = (tg.Tensor([0.0], requires_grad=True) for _ in range(2))
-    by_x, by_y = tg.grad((x**y).sum(), [x, y], create_graph=True)
-    assert by_x.item() == by_y.item() == 0
-    assert all(np.isfinite(each.data).all() for each in tg.grad((by_x + by_y).sum(), [x, y]))

@@ -234,19 +234,6 @@ def test_results_are_the_callers_own() -> None:
     assert all((x == y).all() for x, y in zip(flat(first), copies, strict=True))
 
 
-def test_a_loop_that_reads_no_array() -> None:
-    def loss_fn(params: Any, xs: Any) -> Any:
-        mean = np.zeros((2, 3))
-        for _, x in tg.steps(xs):
-            mean = 0.9 * mean + x * params["a"]
-        return mean.sum()  # the gradient of `mean` is 1, 0.9, 0.81 and so on
-
-    rng = np.random.default_rng(0)
-    arguments = {"a": np.array(0.3)}, rng.standard_normal((5, 2, 3))
-    step = tg.compile(loss_fn, backend="native")
-    assert distance(step(*arguments), tg.compile(loss_fn, backend="numpy")(*arguments)) < 1e-12
-
-
 def test_what_does_not_fit_runs_in_numpy_and_is_told() -> None:
     def loss_fn(params: Any, xs: Any) -> Any:
         h, loss = np.zeros((2, 3)), 0.0
