@@ -8,6 +8,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor
 from tinygrad_rnn.viz.scene import Rect, Scene
+from tinygrad_rnn.viz.text import number
 
 
 def words_of(box: Rect) -> str:
@@ -94,13 +95,13 @@ def regression(each: bool) -> Tensor:
 def test_steps_that_differ_in_a_number_only_roll_up_into_one() -> None:
     scene = tg.viz.rolled(tg.gradient_flow(regression(each=True))).scene
     assert [lane.label.text for lane in scene.lanes] == ["t = 0 … 4"]
-    assert scene.title == "5 steps, rolled up"
+    assert scene.title.startswith("5 steps, rolled up; ")
     words = " ".join(line.text for box in scene.boxes for line in box.lines)
     assert "− …" in words, "no step's target stands for all"
     assert "0.3" not in words
     last = tg.viz.rolled(tg.gradient_flow(regression(each=False))).scene
     assert len(last.lanes) == 2
-    assert last.title == "5 steps, rolled up into 2 kinds"
+    assert last.title.startswith("5 steps, rolled up into 2 kinds; ")
 
 
 def test_a_graph_without_steps_draws_its_leaves() -> None:
@@ -113,3 +114,165 @@ def test_a_graph_without_steps_draws_its_leaves() -> None:
     assert set(boxes) == {"a", "b", "x", "W"}
     ends = {edge.source for edge in scene.edges} | {edge.target for edge in scene.edges}
     assert {box.id for box in boxes.values()} <= ends
+
+
+# ---------------------------------------------------------------------- numbers that were false
+def network(steps: int, H: int = 3, cut: int | None = None, scale: float = 1.0, order: int = 1) -> Tensor:
+    """A tanh RNN with a loss at every step, cut off from its past before one of them."""
+    rng = np.random.default_rng(0)
+    W, V = (Tensor(0.5 * rng.normal(size=(H, H)), requires_grad=True) for _ in range(2))
+    h = before = np.zeros((1, H))
+    loss = 0.0
+    for t, x in tg.steps(rng.normal(size=(steps, 1, H))):
+        h = tg.truncate(h) if t == cut else h
+        z = x + h @ W
+        if order == 2:
+            z = z + before @ V
+            before = h
+        h = np.tanh(z)
+        loss = loss + (h * h).sum() * scale
+    return loss
+
+
+def test_what_is_not_finite_is_not_rolled_up_into_zero() -> None:
+    W = Tensor([[1e160]], requires_grad=True)
+    h, loss = np.array([[1.0]]), 0.0
+    with np.errstate(all="ignore"):
+        for _, x in tg.steps(np.ones((4, 1, 1))):
+            h = (h + 0.0 * x) @ W
+            loss = loss + (h * h).sum()
+        scene = tg.viz.rolled(tg.gradient_flow(loss)).scene
+    words = [label.line.text for label in scene.labels]
+    assert "h: ×NaN a step" in words
+    assert not any("×0" in text for text in words)
+    assert [edge.dash for edge in scene.edges if edge.kind == "loop"] == ["double"]
+    assert "first not finite: multiply" in scene.title
+
+
+def test_a_cut_is_seen_where_its_step_is_not_drawn() -> None:
+    flow = tg.gradient_flow(network(20, cut=9))
+    scene = tg.viz.unrolled(flow, "cell", max_steps=8).scene
+    assert labels_of(scene)["hidden_cut"] == "✂ t = 9"
+    assert labels_of(scene)["hidden_gain_0"] == "×0"
+    rolled = [label.line.text for label in tg.viz.rolled(flow).scene.labels]
+    assert "✂ t = 9" in rolled
+    assert any("18 times" in text for text in rolled), "of 19 passes one is cut"
+    for cut, ends in ((3, ("t2_0", "hidden")), (15, ("hidden", "t15_0"))):
+        drawn = tg.viz.unrolled(tg.gradient_flow(network(20, cut=cut)), "cell", max_steps=8).scene
+        (edge,) = (edge for edge in drawn.edges if edge.kind == "cut")
+        assert [edge.source.split("_")[0], edge.target.split("_")[0]] == [end.split("_")[0] for end in ends]
+    assert "hidden_cut" not in labels_of(tg.viz.unrolled(tg.gradient_flow(network(20)), "cell", max_steps=8).scene)
+
+
+def lstm_steps(
+    W: Tensor, U: Tensor, h: object, c: object, xs: np.ndarray, start: int = 0
+) -> list[tuple[Tensor, Tensor]]:
+    states = []
+    for _, x in tg.steps(xs, start=start):
+        i, f, o, g = np.split(x @ W + h @ U, 4, axis=1)
+        c = tg.sigmoid(f) * c + tg.sigmoid(i) * np.tanh(g)
+        h = tg.sigmoid(o) * np.tanh(c)
+        states.append((h, c))
+    return states
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_what_gets_through_the_gap_of_an_lstm_is_that_of_h_and_c_together(every: bool) -> None:
+    rng = np.random.default_rng(0)
+    W, U = (Tensor(0.8 * rng.normal(size=(3, 12)), requires_grad=True) for _ in range(2))
+    xs, zero = rng.normal(size=(20, 1, 3)), np.zeros((1, 3))
+    states = lstm_steps(W, U, zero, zero, xs)
+    losses = [(h * h).sum() for h, _ in states] if every else [(states[-1][0] ** 2).sum()]
+    flow = tg.gradient_flow(sum(losses))
+    scene = tg.viz.unrolled(flow, "cell", max_steps=8).scene  # steps 3 to 14 are hidden
+    h, c = (Tensor(part.data, requires_grad=True) for part in states[3])
+    again = lstm_steps(W, U, h, c, xs[4:16], start=4)
+    seed_h = flow.gradient(states[15][0])
+    h_15, c_15 = (Tensor(part.data, requires_grad=True) for part in states[15])
+    after = lstm_steps(W, U, h_15, c_15, xs[16:], start=16)
+    (sum((h * h).sum() for h, _ in after) if every else (after[-1][0] ** 2).sum()).backward()
+    seed_c = c_15.grad  # apart from what c gets through the h of its own step
+    ((again[-1][0] * seed_h).sum() + (again[-1][1] * seed_c).sum()).backward()
+    through = np.hypot(*map(np.linalg.norm, (h.grad, c.grad))) / np.hypot(*map(np.linalg.norm, (seed_h, seed_c)))
+    assert labels_of(scene)["hidden_gain_0"] == f"(c,h) ×{number(float(through))}"
+    if not every:
+        last = tg.diagnose(flow.loss).layers[0].last
+        assert through == pytest.approx(last[3] / last[15], rel=1e-9), "and of one loss what its reach says"
+
+
+def test_a_state_that_is_read_two_steps_on_has_a_loop_for_each() -> None:
+    flow = tg.gradient_flow(network(8, order=2))
+    (row,) = flow.structure.rows
+    scene = tg.viz.rolled(flow).scene
+    assert sum(edge.kind == "loop" for edge in scene.edges) == 2
+    said = [label.line.text for label in scene.labels]
+    for lag, words in ((1, "h"), (2, "h, 2 steps on")):
+        sent = [
+            np.linalg.norm(sum(flow.edge(u, i) for u, i in flow.structure.consumers(h) if u.step == h.step + lag))
+            / flow.norm(row[h.step + lag])
+            for h in row[:-lag]
+        ]
+        assert f"{words}: ×{number(float(np.exp(np.mean(np.log(sent)))))} a step" in said
+
+
+def test_weights_as_nodes_are_linked_to_what_uses_them_in_another_form() -> None:
+    rng = np.random.default_rng(0)
+    W = Tensor(0.5 * rng.normal(size=(3, 3)), requires_grad=True)
+    V = W.T
+    h, loss = np.zeros((1, 3)), 0.0
+    for _, x in tg.steps(rng.normal(size=(4, 1, 3))):
+        h = np.tanh(x @ W.T + h @ V)
+        loss = loss + ((h @ W) ** 2).sum()
+    flow = tg.gradient_flow(loss)
+    scene = tg.viz.unrolled(flow, "op", weights="nodes").scene
+    edges = [edge for edge in scene.edges if edge.source == "weights_0"]
+    assert len(edges) == 4 * 3
+    by_id = {box.id: box for box in scene.boxes}
+    plain = [edge for edge in edges if "Wᵀ" in words_of(by_id[edge.target])]
+    assert len(plain) == 4
+    use = next(
+        u for u, _ in flow.structure.consumers(W) if u.step == 2 and u.primitive.name in ("transpose", "swapaxes")
+    )
+    sent = f"gradient sent back {number(float(np.linalg.norm(flow.gradient(use))))}"
+    assert sent in next(edge.tooltip for edge in plain if edge.target.startswith("t2"))
+
+
+def test_the_legend_shows_the_colours_that_occur() -> None:
+    for loss in (network(4), network(12), network(2, scale=1e-3), elman(6, penalty=0.3)):
+        scene = tg.viz.unrolled(tg.gradient_flow(loss), "cell").scene
+        legend = {box.fill for box in scene.boxes if box.kind == "legend" and box.lines}
+        names = {edge.color for edge in scene.edges} | {box.fill for box in scene.boxes if box.kind != "legend"}
+        levels = {round(float(name.split()[1])) for name in names if name.startswith(("scale ", "tint "))}
+        assert legend == {f"scale {level}" for level in levels}
+
+
+def test_the_title_speaks_of_every_layer() -> None:
+    rng = np.random.default_rng(0)
+    U = [Tensor(scale * np.linalg.qr(rng.normal(size=(4, 4)))[0], requires_grad=True) for scale in (1.0, 0.2)]
+    a = b = np.zeros((1, 4))
+    for _, x in tg.steps(rng.normal(size=(15, 1, 4))):
+        with tg.scope("slow"):
+            a = x + a @ U[0]
+        with tg.scope("fast"):
+            b = a + b @ U[1]
+    flow = tg.gradient_flow((b**2).sum() + (a**2).sum())
+    for scene in (tg.viz.unrolled(flow).scene, tg.viz.rolled(flow).scene):
+        assert "fast vanishing: " in scene.title
+        assert "slow healthy" in scene.title
+    found = tg.diagnose(flow.loss)
+    ax = tg.viz.plots.credit(found)
+    assert ax.get_title().replace("\n", " ").startswith("slow healthy: ")
+    assert ax.get_title().endswith("fast vanishing")
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_norms_neither_overflow_nor_underflow_on_the_way(scale: float) -> None:
+    flows = [tg.gradient_flow(network(12, scale=s)) for s in (1.0, scale)]
+    plain, scaled = (tg.viz.unrolled(flow, "cell", max_steps=8).scene for flow in flows)
+    assert plain.title == scaled.title
+    found = [{box.id: words_of(box).lstrip("Σ ").split(" … ")[0] for box in scene.boxes} for scene in (plain, scaled)]
+    for box in plain.boxes:
+        if box.kind in ("share", "reach") and float(found[0][box.id]):
+            assert float(found[1][box.id].strip("… ")) == pytest.approx(float(found[0][box.id]) * scale, rel=0.1)
+    gains = [[label.line.text for label in scene.labels if label.kind == "gain"] for scene in (plain, scaled)]
+    assert gains[0] == gains[1]

@@ -182,8 +182,12 @@ def test_long_sequences_are_elided_with_their_cumulative_gain() -> None:
     assert hidden.hatched
     words = " ".join(label.line.text for label in scene.labels)
     assert "24 steps" in words
-    gain = float(np.prod([s.gain for s in flow.states() if s.gain is not None and 3 <= s.step < 27]))
-    assert f"×{render_number(gain)}" in words
+    states = {state.step: state for state in flow.structure.states}
+    W_hh = next(weight for weight in flow.structure.shared_weights if weight.name == "W_hh")
+    g = behind = flow.gradient(states[27])
+    for t in range(27, 3, -1):
+        g = (g * (1 - states[t].data ** 2)) @ W_hh.data.T
+    assert f"×{render_number(float(np.linalg.norm(g) / np.linalg.norm(behind)))}" in words
     assert len(tg.viz.unrolled(flow, max_steps=None).scene.lanes) == 40
 
 

@@ -142,7 +142,7 @@ def test_rolled_view_has_each_cell_once_with_its_gains() -> None:
     gains = [s.gain for s in flow.states() if s.gain is not None]
     words = " ".join(label.line.text for label in scene.labels)
     assert f"×{number(float(np.exp(np.mean(np.log(gains)))))} a step" in words
-    assert f"{number(min(gains))} to {number(max(gains))}, 9 steps" in words
+    assert f"{number(min(gains))} to {number(max(gains))}, 8 times" in words
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ class StateFlow:
     from_future: Array
     """The part that passed through other steps first: what backpropagation *through time* adds."""
     gain: float | None
-    """|what the next step sends back| / |gradient of the next state|; None on the last state, or if that is 0."""
+    """|what the next step that reads it sends back| / |gradient of that step's state|; None where no step does, or if
+    that is 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +225,10 @@ class GradientFlow:
     def _states(self) -> list[StateFlow]:
         records = {}
         for row in self.structure.rows:
-            for state, following in zip(row, [*row[1:], None], strict=True):
+            place = {state.step: k for k, state in enumerate(row)}
+            for k, state in enumerate(row):
+                read = [place.get(user.step, -1) for user, _ in self.structure.consumers(state)]
+                following = min((at for at in read if at > k), default=None)
                 g = self._gradients.get(state.index)
                 g = np.zeros(state.shape, state.dtype) if g is None else g
                 own = self._injected.gradients.get(state.index)
@@ -241,7 +245,7 @@ class GradientFlow:
                     norm=norm(g),
                     injected=own,
                     from_future=future,
-                    gain=None if following is None else self._gain(state, following),
+                    gain=None if following is None else self.gain(state, row[following]),
                 )
         return [records[state.index] for state in self.structure.states]
 
@@ -257,6 +261,19 @@ class GradientFlow:
         entries = sorted(self._injected.entries.items())
         return {step: sent for step, sent in entries if any(np.any(_values(message)) for _, message in sent)}
 
+    def gain(self, state: Tensor, following: Tensor) -> float | None:
+        """|what the step of `following` sends back to `state`| / |gradient of `following`|.
+
+        None where it sends nothing, or has no gradient itself; nan where either is not finite.
+        """
+        sent = [self.edge(user, i) for user, i in self.structure.consumers(state) if user.step == following.step]
+        arrived = [message for message in sent if message is not None]
+        reference = self.norm(following)
+        if not arrived or not reference:
+            return None
+        size = norm(np.sum(arrived, axis=0))
+        return size / reference if np.isfinite(size) and np.isfinite(reference) else float("nan")
+
     def __str__(self) -> str:
         from .table import table  # the table reads the flow
 
@@ -264,17 +281,6 @@ class GradientFlow:
 
     def _repr_html_(self) -> str:
         return preformatted(str(self))
-
-    def _gain(self, state: Tensor, following: Tensor) -> float | None:
-        sent = [
-            self.edge(user, i)
-            for user, i in self.structure.consumers(state)
-            if user.step is not None and user.step != state.step
-        ]
-        g = self._gradients.get(following.index)
-        reference = 0.0 if g is None else norm(g)
-        arrived = [message for message in sent if message is not None]
-        return norm(np.sum(arrived, axis=0)) / reference if arrived and reference else None
 
 
 def _values(message: Any) -> Array:

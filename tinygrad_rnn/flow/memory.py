@@ -92,6 +92,7 @@ class Memory:
             thresholds: of the verdicts.
             order: of the network; its curves may fall only every so many lags.
         """
+        values = values[~np.isnan(values).all(1)]  # of a network of higher order some are too short to have a lag
         if not len(values):
             return Memory("too short to tell")
         known = ~np.isnan(values)

@@ -233,7 +233,8 @@ def _place_sides(diagram: Diagram, faces: dict[Box, Face], arrangement: Arrangem
             if box.zone in ("before", "after") and (side_of(diagram, box) < 0) == (side < 0)
         ]
         depth = _depths(boxes, diagram.links, side)
-        edge = (left if side < 0 else right) + side * SIDE_GAP * 1.4
+        beside = {link.source if side < 0 else link.target for link in diagram.links} & set(boxes)
+        edge = (left if side < 0 else right) + side * max(SIDE_GAP * 1.4, TRACK * (len(beside) + 2))
         for level in range(1 + max(depth.values(), default=-1)):
             group = [box for box in boxes if depth[box] == level]
             wide = max(faces[box].width for box in group)
@@ -263,6 +264,12 @@ def _depths(boxes: list[Box], links: list[Link], side: int) -> dict[Box, int]:
                 depth[far], changed = depth[near] + 1, True
         if not changed:
             break
+    fed = {link.target for link in links if link.source not in depth}
+    for box in boxes:  # from the lanes
+        fed |= {target for source, target in pairs if source is box and box in fed}
+    for box in reversed(boxes) if side > 0 else ():  # what is made of no result of the lanes, such as a penalty
+        users = [depth[target] for source, target in pairs if source is box]
+        depth[box] = max(depth[box], min(users) - 1) if users and box not in fed else depth[box]
     return depth
 
 

@@ -12,17 +12,18 @@ from .arrange import Arrangement
 from .diagram import Box, Diagram, Link
 from .labels import Space, add_edge_numbers, space_of
 from .legend import add_legend
-from .measure import BAR_HEIGHT, Face, Gradients, face, link_words
-from .route import STATE_GAP, Router, halfway, routed
+from .measure import BAR_HEIGHT, Face, Gradients, face, link_words, names_of
+from .route import Router, halfway, routed
 from .scene import Edge, Label, Lane, Rect, Scene, Stroke
 from .strips import add_strips
 from .text import clean, line, number, shorten, wrapped
 
+Stroked = tuple[str, float, Stroke]
 GUTTER = 22.0
 GUTTER_WITH_GAINS = 48.0
 HIDDEN_WIDTH = 111.0
 MARGIN = 12.0
-_MOVES = (0, *(sign * 13 * k for k in range(1, 9) for sign in (1, -1)))
+MOVES = (0, *(sign * 13 * k for k in range(1, 9) for sign in (1, -1)))
 """How far up or down a gain moves where something else is."""
 SMALL = 40
 """Graphs with up to so many edges have a number on each."""
@@ -131,28 +132,45 @@ def _lanes(
 
 
 def _hidden(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, lane: Lane) -> None:
-    """The lane that stands for many: how many, and how much gradient gets through all of them."""
+    """The lane that stands for many: how many, how much gradient gets through all of them, and where it is cut."""
     x = lane.x + lane.width / 2
     space = Space()
-    for box in drawn.boxes:
-        if box.kind not in ("state", "cell") or box.step != drawn.steps[0]:
+    count = f"the {len(drawn.hidden)} hidden steps"
+    level_of = {
+        drawn.row_of[tensor.index]: placed.places[box].y
+        for box in drawn.boxes
+        if box.kind in ("state", "cell")
+        for tensor in box.tensors
+    }
+    for at, layer in enumerate(drawn.structure.layers):
+        rows = [drawn.row_of[tensor.index] for tensor in layer[0]]
+        y = next((level_of[row] for row in reversed(rows) if row in level_of), None)
+        gain = gradients.passed(layer, drawn.hidden) if y is not None else None
+        if y is None or gain is None:
             continue
-        rows = [drawn.row_of[tensor.index] for tensor in box.tensors]
-        for at, row in enumerate(rows):
-            gain = gradients.hidden_gain(drawn, row)
-            if gain is None:
-                continue
-            name = f"{shorten(box.tensors[at].name or 'h', 6)} " if len(rows) > 1 else ""
-            said = line(f"{name}×{number(gain)}", bold=True)
-            tip = f"cumulative gain over the {len(drawn.hidden)} hidden steps: {gain:.3g}"
-            level = placed.places[box].y + (at - (len(rows) - 1) / 2) * (STATE_GAP + 3)
-            scene.labels.append(Label(f"hidden_gain_{row}", x, level, said, "middle", "paper", tip))
-            space.take((x - 40, level - 9, x + 40, level + 9))
+        name = f"{names_of(layer)} " if len(rows) > 1 else ""
+        said = line(f"{name}×{number(gain)}", bold=True)
+        tip = f"of the gradient behind {count} {gain:.3g} gets through all of them"
+        place = space.place(said, [(x, y + move) for move in MOVES]) or (x, y)
+        scene.labels.append(Label(f"hidden_gain_{at}", *place, said, "middle", "paper", tip, "gain"))
+    cut = sorted({step for steps in drawn.restarts.values() for step in steps if step in drawn.hidden})
+    if cut:
+        said = line(restart_words(cut), color="cut")
+        tip = f"the state is cut off from its past before t = {', '.join(map(str, cut))}"
+        wished = [y + move for y in level_of.values() for move in (18, -18, 36, -36)]
+        found = space.place(said, [(x, y) for y in wished]) or (x, lane.y + 60)
+        scene.labels.append(Label("hidden_cut", *found, said, background="paper", tooltip=tip, kind="cut"))
     words = [f"{len(drawn.hidden)} step{'s' * (len(drawn.hidden) > 1)}", "not drawn"]
     heights = [lane.y + lane.height * 0.2, *(lane.y + 12 + 8 * at for at in range(int(lane.height / 8)))]
     y = next((y for y in heights if space.is_free((x - 30, y - 8, x + 30, y + 23))), heights[0])
     for at, text in enumerate(words):
         scene.labels.append(Label(f"hidden_{at}", x, y + 15 * at, line(text), background="paper"))
+
+
+def restart_words(steps: Sequence[int]) -> str:
+    """Where a state is cut off from its past."""
+    words = f"✂ t = {', '.join(map(str, steps))}"
+    return words if len(words) <= 14 else f"✂ {len(steps)} times"
 
 
 def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
@@ -189,6 +207,7 @@ def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
     unique = len(set(last.values())) == len(last)
     beside = [place.left for box, place in placed.places.items() if place.lane < 0]
     left = min([placed.columns[0].x - 30, *beside]) - 8
+    above: dict[int, float] = {}  # where the next name above a lane begins
     for at, (scope, (top, bottom)) in enumerate(rows.items()):
         words = line(shorten(last[scope] if unique else scope, 22), color="muted")
         name, tip = f"scope_name_{at}", clean(scope)[:200]
@@ -196,7 +215,9 @@ def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
         if first == 0 and len({each for each, lane in extent if lane == 0}) > 1:
             scene.labels.append(Label(name, left, (top + bottom) / 2, words, "end", tooltip=tip))
         else:  # a phase of its own, such as the decoder's: above its first lane
-            scene.labels.append(Label(name, placed.columns[first].x + 4, placed.top - 9, words, "start", tooltip=tip))
+            x = above.get(first, placed.columns[first].x + 4)
+            above[first] = x + words.width + 12
+            scene.labels.append(Label(name, x, placed.top - 9, words, "start", tooltip=tip))
 
 
 # ---------------------------------------------------------------------- boxes and edges
@@ -234,7 +255,7 @@ def _bar(scene: Scene, rect: Rect, parts: tuple[float, float]) -> None:
     middle = x + width * share
     pieces = [("injected", x, middle, "injected"), ("future", middle, x + width, "future")]
     for name, left, right, fill in pieces:
-        if right - left > 0.4 and whole:
+        if right - left > 0.4 and 0 < whole < float("inf"):
             scene.boxes.append(
                 Rect(
                     f"{rect.id}_{name}",
@@ -252,7 +273,7 @@ def _bar(scene: Scene, rect: Rect, parts: tuple[float, float]) -> None:
 
 
 def add_edges(scene: Scene, drawn: Diagram, router: Router, gradients: Gradients) -> None:
-    said: set[tuple[int, int]] = set()
+    said: set[tuple[int, int, int | None]] = set()
     space = space_of(scene.boxes, scene.labels)
     for at, link in enumerate(drawn.links):
         norm = gradients.link(link)
@@ -273,43 +294,39 @@ def add_edges(scene: Scene, drawn: Diagram, router: Router, gradients: Gradients
         scene.edges.append(edge)
         if link.kind == "cut":
             x, y = halfway(points)
-            scene.labels.append(
-                Label(
-                    f"cut_{at}",
-                    x,
-                    y,
-                    line("✂", size=13.0, color="cut"),
-                    background="paper",
-                    tooltip=edge.tooltip,
-                    kind="cut",
-                )
-            )
-        key = (id(link.source), link.tensor.index)
-        gain = gradients.link_gain(link) if link.kind == "state" else None
-        if gain is not None and key in router.label_at and key not in said:
+            words = line("✂", size=13.0, color="cut")
+            found = space.place(words, [(x + move, y) for move in (0, 18, -18, 36, -36)])
+            if found is not None:
+                scene.labels.append(Label(f"cut_{at}", *found, words, "middle", "paper", edge.tooltip, "cut"))
+        gain = gradients.link_gain(link)
+        key = (id(link.source), link.tensor.index, link.uses[0][0].step if link.uses else None)
+        if gain is not None and link in router.label_at and key not in said:
             said.add(key)
-            x, y = router.label_at[key]
-            tip = f"gain: the gradient arriving here is {gain:.3g} times that of the next state"
+            x, y = router.label_at[link]
+            tip = f"gain: step {key[2]} sends back here {gain:.3g} times the gradient of its state"
             words = line("×" + number(gain))
-            found = space.place(words, [(x, y + move) for move in _MOVES])
+            found = space.place(words, [(x, y + move) for move in MOVES])
             if found is not None:
                 scene.labels.append(Label(f"gain_{at}", *found, words, "middle", "paper", tip, "gain"))
 
 
-def stroke_of(link: Link, norm: float | None, gradients: Gradients) -> tuple[str, float, Stroke]:
+def stroke_of(link: Link, norm: float | None, gradients: Gradients) -> Stroked:
     """The colour, width and dashes of an edge."""
     if link.kind == "cut":
         return "cut", 1.2, "dashed"
     if not gradients.computed:
         return ("plain" if link.kind != "weight" else "faint"), 1.1, "solid"
-    if norm is None:
-        return "faint", 0.9, "dashed"
+    return ("faint", 0.9, "dashed") if norm is None else stroke(norm, gradients.reference)
+
+
+def stroke(norm: float, reference: float) -> Stroked:
+    """How a line says the size of a gradient."""
     if not np.isfinite(norm):
         return "not finite", 3.0, "double"
-    level = style.decades(norm, gradients.reference)
+    level = style.decades(norm, reference)
     if level is None:
         return "plain", 0.9, "dotted"
-    return style.on_scale("scale", norm, gradients.reference), style.stroke_width(level), "solid"
+    return style.on_scale("scale", norm, reference), style.stroke_width(level), "solid"
 
 
 def add_heading(scene: Scene) -> None:
@@ -327,4 +344,15 @@ def add_heading(scene: Scene) -> None:
         scene.labels.append(Label("title" if not at else f"title_{at}", left, y, text, "start", kind="title"))
 
 
-__all__ = ["MARGIN", "Options", "add_boxes", "add_edges", "add_heading", "compose", "title_of"]
+__all__ = [
+    "MARGIN",
+    "MOVES",
+    "Options",
+    "add_boxes",
+    "add_edges",
+    "add_heading",
+    "compose",
+    "restart_words",
+    "stroke",
+    "title_of",
+]

@@ -71,6 +71,8 @@ class Diagram:
     links: list[Link]
     row_of: dict[int, int]
     """Creation number of a state -> its row in `structure.rows`."""
+    restarts: dict[int, list[int]]
+    """Row -> the steps before which its state is cut off from its past, or replaced by another one; -1: of no row."""
 
 
 def visible_steps(steps: Sequence[int], limit: int | None) -> tuple[list[int], list[int]]:
@@ -103,6 +105,7 @@ class _Builder:
         self.boxes: list[Box] = []
         self.box_of: dict[int, Box] = {}
         self.gap = Box("gap", "lane", [], (), id="hidden")
+        self._nodes = {node.index: node for node in structure.nodes}
 
     def build(self) -> Diagram:
         self._make_boxes()
@@ -113,7 +116,8 @@ class _Builder:
         if self.weights == "nodes":
             boxes, links = self._with_weights(boxes, links)
         _number(boxes)
-        return Diagram(self.structure, self.steps, self.hidden, self.gap, boxes, links, self.read.row_of)
+        made = self.structure, self.steps, self.hidden, self.gap, boxes, links, self.read.row_of
+        return Diagram(*made, self._restarts())
 
     def _make_boxes(self) -> None:
         groups = cells(self.read, self.shown) if self.detail == "cell" else {}
@@ -153,8 +157,11 @@ class _Builder:
         if leaf.index in self.read.bands:
             self._add(Box("band", "bottom", [leaf], name_runs(leaf.name or "sequence")), leaf)
             return
-        if leaf.index in self.read.initial or (leaf.index in self.read.cuts and not self._source_of_cut(leaf)):
-            kind: Kind = "cut" if leaf.index in self.read.cuts else "initial"
+        is_cut = leaf.index in self.read.cuts
+        if is_cut and self._source_of_cut(leaf):
+            return  # the link from what it was cut from says it
+        if is_cut or leaf.index in self.read.initial:
+            kind: Kind = "cut" if is_cut else "initial"
             words = self._initial_words(leaf)
             same = ("initial", words, self._role_row(leaf), *_memory(leaf))
             if same in data and not leaf.requires_grad:
@@ -162,8 +169,6 @@ class _Builder:
                 return
             data[same] = self._add(Box(kind, "before", [leaf], *words), leaf)
             return
-        if leaf.index in self.read.cuts:
-            return  # the link from what it was cut from says it
         key = (step, *_memory(leaf), leaf.requires_grad)
         if key in data and not leaf.requires_grad:
             self.box_of[leaf.index] = data[key]  # two loops read the same x_t
@@ -174,7 +179,29 @@ class _Builder:
         data[key] = self._add(Box("input", zone, [leaf], title, "", step, align=("input", leaf.name)), leaf)
 
     def _source_of_cut(self, leaf: Tensor) -> Box | None:
-        return self.box_of.get(leaf.cut_from or 0)
+        source = self._cut_from(leaf)
+        return self.gap if source is not None and not self._is_visible(source) else self.box_of.get(leaf.cut_from or 0)
+
+    def _cut_from(self, leaf: Tensor) -> Tensor | None:
+        return self._nodes.get(leaf.cut_from or 0)
+
+    def _restarts(self) -> dict[int, list[int]]:
+        found: dict[int, set[int]] = defaultdict(set)
+        for leaf in self.structure.leaves:
+            source, is_cut = self._cut_from(leaf), leaf.index in self.read.cuts
+            for user, i in self.read.uses(leaf) if is_cut or leaf.index in self.read.initial else ():
+                if user.step is None:
+                    continue
+                if source is not None:
+                    if source.step not in (None, user.step):
+                        found[self.read.row_of.get(source.index, -1)].add(user.step)
+                elif role := self._role(user, i):
+                    row = self.read.row_of[role[0].index]
+                    if is_cut or any(state.step == user.step - role[1] for state in self.structure.rows[row]):
+                        found[row].add(user.step)
+                elif is_cut:
+                    found[-1].add(user.step)
+        return {row: sorted(steps) for row, steps in found.items()}
 
     def _initial_words(self, tensor: Tensor) -> tuple[tuple[Run, ...], str]:
         """Name an initial state by the role that it plays: h at the step before the first."""
@@ -290,11 +317,15 @@ class _Builder:
                     kind: Literal["flow", "state", "total", "cut", "weight"] = "flow"
                     if source is None and x.index in self.read.cuts:
                         source, kind = self._source_of_cut(x), "cut"
+                        cut_from = self._cut_from(x)
+                        x = x if cut_from is None else cut_from
                     if source is None and self.align_of(x) is not None and not self._is_visible(x):
                         source = self.gap
                     if source is None or source is box:
                         continue
-                    if source.kind == "initial" or (x.index in self.read.row_of and source.step != box.step):
+                    if kind == "cut":
+                        pass
+                    elif source.kind == "initial" or (x.index in self.read.row_of and source.step != box.step):
                         kind = "state"
                     elif x.index in self.read.sums or node.index in self.read.sums:
                         kind = "total"
@@ -317,6 +348,12 @@ class _Builder:
                 if uses:
                     kind: Literal["total", "state"] = "total" if tensor.index in self.read.sums else "state"
                     found.append(Link(box, self.gap, tensor, uses, kind))
+        for leaf in self.structure.cuts:
+            source = self._cut_from(leaf)
+            if source is None or all(self._is_visible(user) for user, _ in self.read.uses(leaf)):
+                continue
+            if source.index in self.box_of:
+                found.append(Link(self.box_of[source.index], self.gap, source, [], "cut"))
         return found
 
     def align_of(self, tensor: Tensor) -> Hashable:
@@ -331,10 +368,15 @@ class _Builder:
             shape = "×".join(map(str, weight.shape)) or "scalar"
             box = Box("weight", "weights", [weight], name_runs(self.structure.weight_name(weight)), shape)
             uses: dict[int, tuple[Box, list[Use]]] = {}
-            for user, i in self.read.uses(weight):
-                target = self.box_of.get(user.index)
-                if target is not None and target.zone == "lane":
-                    uses.setdefault(id(target), (target, []))[1].append((user, i))
+            stack, seen = [weight], {weight.index}
+            while stack:
+                for user, i in self.read.uses(stack.pop()):
+                    target = self.box_of.get(user.index)
+                    if target is not None and target.zone == "lane":
+                        uses.setdefault(id(target), (target, []))[1].append((user, i))
+                    elif target is None and user.index not in seen:  # only said, such as W.T
+                        seen.add(user.index)
+                        stack.append(user)
             boxes.append(box)
             links += [Link(box, target, weight, found, "weight") for target, found in uses.values()]
         return boxes, links

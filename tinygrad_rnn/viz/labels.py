@@ -31,7 +31,8 @@ class Space:
     def place(self, words: Line, middles: Iterable[Point]) -> Point | None:
         """The first of the points around which there is room for a line; it is taken then."""
         for x, y in middles:
-            area = (x - words.width / 2 - 2, y - 7, x + words.width / 2 + 2, y + 7)
+            half = words.size * 0.64
+            area = (x - words.width / 2 - 2, y - half, x + words.width / 2 + 2, y + half)
             if self.is_free(area):
                 self.take(area)
                 return x, y

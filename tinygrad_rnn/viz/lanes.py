@@ -216,14 +216,17 @@ def _scope_order(lanes: list[LaneContent]) -> dict[str, str]:
     needs: dict[str, set[str]] = defaultdict(set)
     together: dict[str, set[str]] = defaultdict(set)
     for lane in lanes:
-        scopes = dict.fromkeys(box.scope for box in lane.boxes if box.kind not in ("input", "total", "loss"))
+        scopes = dict.fromkeys(
+            box.scope for box in lane.boxes if box.kind not in ("input", "total", "loss") and box.scope
+        )
         for scope in scopes:
             together[scope].update(scopes)
-        for source, target in lane.edges:
-            if max(source, target) < len(lane.boxes):
-                a, b = lane.boxes[source], lane.boxes[target]
-                if a.scope != b.scope and a.kind != "input":
-                    needs[b.scope].add(a.scope)
+        under: dict[int, set[str]] = defaultdict(set)  # the scopes that each box depends on, also through others
+        for source, target in sorted(lane.edges, key=lambda edge: edge[1]):
+            if max(source, target) < len(lane.boxes) and lane.boxes[source].kind != "input":
+                under[target] |= under[source] | {lane.boxes[source].scope}
+        for at, below in under.items():
+            needs[lane.boxes[at].scope] |= below - {lane.boxes[at].scope, ""}
     reach = {scope: _reachable(needs, scope) for scope in together}
     if any(scope in reach[scope] for scope in together):
         return {}

@@ -9,7 +9,7 @@ from .measure import Gradients
 from .scene import Label, Rect, Scene
 from .text import line, wrapped
 
-CELL = 46.0
+CELL = 54.0
 
 
 def add_legend(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, y: float) -> None:
@@ -39,23 +39,36 @@ def add_legend(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gra
 
 
 def _scale(scene: Scene, x: float, y: float) -> None:
-    """The colours and widths that occur, as powers of ten of the reference."""
-    levels = [float(word.split()[1]) for word in {edge.color for edge in scene.edges} if word.startswith("scale ")]
-    levels += [float(box.fill.split()[1]) for box in scene.boxes if box.fill.startswith(("scale ", "tint "))]
-    low, high = min([0.0, *levels]), max([0.0, *levels])
-    for level in range(-3, 4):
-        if not low - 1 < level < high + 1:
-            continue
+    """The colours and widths that occur, to the next power of ten of the reference."""
+    edges = {edge.color for edge in scene.edges}
+    fills = {box.fill for box in scene.boxes if box.kind != "legend"}
+    widths, levels = ({_level(name) for name in names} - {None} for names in (edges, edges | fills))
+    for level in sorted(level for level in levels if level is not None):
         fill = f"scale {level}"
         words = "1" if level == 0 else f"{10.0**level:g}×"
-        text = line(words, color=style.text_on(fill))
+        if any(name.endswith(f" {float(level):.2f}") for name in edges | fills) and abs(level) == style.DECADES:
+            words = f"{'≤' if level < 0 else '≥'}{words}"
         tip = "the reference" if level == 0 else f"10^{level} of the reference"
-        scene.boxes.append(
-            Rect(f"scale_{level + 3}", x, y, CELL, 17.0, fill, "paper", 0.5, lines=(text,), tooltip=tip, kind="legend")
-        )
-        width = style.stroke_width(level)
-        scene.boxes.append(Rect(f"width_{level + 3}", x + 4, y + 23 - width / 2, CELL - 8, width, fill, kind="legend"))
+        _swatch(scene, f"scale_{level + 3}", x, y, fill, words, tip)
+        if level in widths:
+            width = style.stroke_width(level)
+            line_at = Rect(f"width_{level + 3}", x + 4, y + 23 - width / 2, CELL - 8, width, fill, kind="legend")
+            scene.boxes.append(line_at)
         x += CELL
+    if (edges | fills) & {"not finite", "not finite fill"}:
+        _swatch(scene, "scale_not_finite", x, y, "not finite", "NaN, ∞", "not finite")
+
+
+def _swatch(scene: Scene, name: str, x: float, y: float, fill: str, words: str, tip: str) -> None:
+    text = line(words, color=style.text_on(fill))
+    rect = Rect(name, x, y, CELL, 17.0, fill, "paper", 0.5, lines=(text,), tooltip=tip, kind="legend")
+    scene.boxes.append(rect)
+
+
+def _level(name: str) -> int | None:
+    """The power of ten that a colour of the scale is next to."""
+    kind, _, level = name.partition(" ")
+    return round(float(level)) if kind in ("scale", "tint") else None
 
 
 def _notes(scene: Scene, gradients: Gradients) -> list[str]:
@@ -66,6 +79,8 @@ def _notes(scene: Scene, gradients: Gradients) -> list[str]:
         notes.append("|∂L_T/∂h_k|: gradient of the last loss alone at the state of step k, the reach of learning")
     if any(label.id == "strips_total" for label in scene.labels):
         notes.append("sum; left: |Σ G_t|, and what share of Σ |G_t| that is; the rest cancels")
+    if any(edge.kind == "cut" for edge in scene.edges):
+        notes.append("✂: cut by detach; no gradient passes")
     marks = {edge.dash for edge in scene.edges if edge.kind != "cut"}
     said = {"dotted": "dotted: zero", "double": "double: not finite", "dashed": "dashed: no gradient flows"}
     found = [words for mark, words in said.items() if mark in marks]

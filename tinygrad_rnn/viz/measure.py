@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..core.tensor import Array, Tensor
 from ..flow.cached import cached
-from ..flow.diagnose import Layer, diagnosis
+from ..flow.diagnose import Diagnosis, Layer
+from ..flow.diagnose import diagnosis as diagnosis_of
 from ..flow.gradient_flow import GradientFlow, StateFlow
 from ..flow.norms import norm as norm_of
+from ..flow.passed import passed
+from ..flow.structure import State
+from ..flow.sweep import Sweep, between
 from . import style
-from .diagram import Box, Diagram, Link
+from .diagram import Box, Link
 from .scene import LINE_SPACING
 from .text import Line, clean, line, number, shorten, words_runs
 
@@ -28,45 +33,49 @@ class Gradients:
     def __init__(self, flow: GradientFlow | None, reference: float | None = None) -> None:
         self.flow = flow
         self.states: dict[int, StateFlow] = {} if flow is None else {s.tensor.index: s for s in flow.states()}
+        rows = [] if flow is None else flow.structure.rows
+        self._row_of = {state.index: {each.step: each for each in row} for row in rows for state in row}
         self._given = reference
 
     @property
     def computed(self) -> bool:
         return self.flow is not None
 
-    @cached
+    @property
     def reference(self) -> float:
         """The norm at the middle of the scale: the median of what steps inject, unless another was given."""
-        if self._given is not None:
-            return self._given
-        injected = [norm_of(record.injected) for record in self.states.values()]
-        for norms in (injected, [record.norm for record in self.states.values()], self._all_norms()):
-            usable = [norm for norm in norms if 0 < norm < float("inf")]
-            if usable:
-                return float(np.median(usable))
-        return 1.0
-
-    def _all_norms(self) -> list[float]:
-        """For graphs without states."""
-        nodes = self.flow.structure.nodes if self.flow is not None else []
-        return [norm for node in nodes if (norm := self.norm(node)) is not None]
+        return self._middle[0]
 
     @property
     def reference_words(self) -> str:
-        if self._given is not None:
-            return f"the reference {number(self._given)}"
-        if not self.states:
-            return f"the median, {number(self.reference)}"
-        return f"the median of what a step's own loss injects, {number(self.reference)}"
+        return f"{self._middle[1]}, {number(self.reference)}"
 
     @cached
+    def _middle(self) -> tuple[float, str]:
+        if self._given is not None:
+            return self._given, "the reference"
+        records = self.states.values()
+        nodes = self.flow.structure.nodes if self.flow is not None else []
+        for norms, words in (
+            ([norm_of(record.injected) for record in records], "the median of what a step's own loss injects"),
+            ([record.norm for record in records], "the median of all states"),
+            ([norm for node in nodes if (norm := self.norm(node)) is not None], "the median"),
+        ):
+            usable = [norm for norm in norms if 0 < norm < float("inf")]
+            if usable:
+                return float(np.median(usable)), words
+        return 1.0, "1, as no norm is finite and above 0"
+
+    @cached
+    def diagnosis(self) -> Diagnosis | None:
+        """What `diagnose` finds for all layers; None where nothing flows through time."""
+        layers = [] if self.flow is None else [layer for layer in self.flow.structure.layers if len(layer) > 1]
+        return diagnosis_of(self.flow, [self.flow.loss], layers) if self.flow is not None and layers else None
+
+    @property
     def layers(self) -> list[Layer]:
-        """What `diagnose` finds for each layer and direction."""
-        flow = self.flow
-        if flow is None:
-            return []
-        layers = [layer for layer in flow.structure.layers if len(layer) > 1]
-        return [layer for layer in diagnosis(flow, [flow.loss], layers).layers if layer.reach.losses]
+        """What `diagnose` finds for each layer and direction that a gradient arrives at."""
+        return [] if self.diagnosis is None else [layer for layer in self.diagnosis.layers if layer.reach.losses]
 
     def by_loss(self, layer: Layer) -> dict[int, Array]:
         """|dL_t/dh_k| for each state of a layer, by the step t of the losses that were followed one by one."""
@@ -77,16 +86,15 @@ class Gradients:
 
     @property
     def verdict(self) -> str:
-        """The worst verdict, as `diagnose` says it, and of which layer; "" where nothing flows through time."""
-        found = self.layers
-        if not found:
+        """What `diagnose` says of all layers, the worst first; "" where nothing flows through time."""
+        if self.diagnosis is None or not self.layers:
             return ""
-        worst = min(found, key=lambda layer: (*_SEVERITY, layer.verdict).index(layer.verdict))
-        if len(found) == 1:
-            return worst.measured
-        where = f"{shorten(worst.name or names_of(worst), 24)} {worst.measured}"
-        alike = all(layer.verdict == worst.verdict for layer in found)
-        return f"{worst.verdict} in all {len(found)} layers; {where}" if alike else where
+        words = verdict_of(self.diagnosis.layers)
+        bad = self.diagnosis.first_nonfinite
+        if bad is None:
+            return words
+        place = "" if bad.step is None else f" of step {bad.step}"
+        return f"first not finite: {bad.op}{place}, {bad.direction}; {words}"
 
     def norm(self, tensor: Tensor) -> float | None:
         return None if self.flow is None else self.flow.norm(tensor)
@@ -95,39 +103,35 @@ class Gradients:
         """The norm of what all uses of the link send back together."""
         if self.flow is None or link.kind == "cut":
             return None
-        if len(link.uses) == 1:
+        if len(link.uses) == 1 and link.uses[0][0].inputs[link.uses[0][1]] is link.tensor:
             return self.flow.edge_norm(*link.uses[0])
-        sent = [g for g in (self.flow.edge(user, i) for user, i in link.uses) if g is not None]
-        return norm_of(np.sum(sent, axis=0)) if sent else None
-
-    def gain(self, tensor: Tensor) -> float | None:
-        """How much of the next state's gradient arrives at this state."""
-        record = self.states.get(tensor.index)
-        return None if record is None else record.gain
+        sent = [(user.inputs[i], g) for user, i in link.uses if (g := self.flow.edge(user, i)) is not None]
+        if not sent:
+            return None
+        through = between([operand for operand, _ in sent], [link.tensor])  # of a weight: such as W.T
+        return norm_of(Sweep(through, link.tensor).run(sent))
 
     def link_gain(self, link: Link) -> float | None:
-        """The gain along a recurrent edge; also where it leads into another row, as from encoder to decoder."""
-        gain = self.gain(link.tensor)
-        if gain is not None or self.flow is None or link.tensor.index not in self.states:
-            return gain
-        step = link.uses[0][0].step
-        there = [record for record in self.states.values() if record.step == step]
-        sent = self.link(link)
-        return sent / there[0].norm if len(there) == 1 and sent is not None and there[0].norm else None
+        """The gain along a recurrent edge."""
+        return self.gain(link.tensor, link.uses[0][0].step) if link.kind == "state" else None
 
-    def hidden_gain(self, diagram: Diagram, row: int) -> float | None:
-        """The product of the gains along a row over the hidden steps and into the step after them.
+    def gain(self, state: Tensor, step: int | None) -> float | None:
+        """How much of the gradient of the state of another step arrives at this state, straight from there.
 
-        None where a state is more than one tensor, or made from several before it: the gains are no factors then.
+        Also where the next state stands in another row, as from encoder to decoder.
         """
-        own = diagram.structure.rows[row][0]
-        alone = any(len(layer.states[0]) == 1 and own is layer.states[0][0] for layer in self.layers)
-        if not alone or any(layer.reach.layout.farthest > 1 for layer in self.layers):
+        if self.flow is None or state.index not in self.states:
             return None
-        first, last = diagram.hidden[0], diagram.hidden[-1]
-        gains = [self.gain(s) for s in diagram.structure.rows[row] if s.step is not None and first <= s.step <= last]
-        known = [gain for gain in gains if gain is not None]
-        return float(np.prod(known)) if known and self.computed else None
+        row = self._row_of[state.index]
+        following = row.get(step)
+        if following is None and state is list(row.values())[-1]:
+            there = [record.tensor for record in self.states.values() if record.step == step]
+            following = there[0] if len(there) == 1 else None
+        return None if following is None else self.flow.gain(state, following)
+
+    def passed(self, layer: list[State], steps: Sequence[int]) -> float | None:
+        """How much gradient gets through a stretch of steps."""
+        return None if self.flow is None else passed(self.flow, layer, set(steps))
 
     def split(self, box: Box) -> tuple[float, float] | None:
         """Norms of what the box's last state gets from its own step and from later ones."""
@@ -137,9 +141,31 @@ class Gradients:
         return norm_of(record.injected), norm_of(record.from_future)
 
 
-def names_of(layer: Layer) -> str:
-    """What the tensors of a layer's state are called: "h", "c,h"."""
-    return ",".join(dict.fromkeys(clean(tensor.name or "h") for tensor in layer.states[0]))
+def names_of(states: Sequence[State]) -> str:
+    """What the tensors of a layer's state are called: "h", "(c,h)"."""
+    names = ",".join(dict.fromkeys(clean(tensor.name or "h") for tensor in states[0]))
+    return f"({shorten(names, 8)})" if "," in names else shorten(names, 8)
+
+
+def verdict_of(layers: Sequence[Layer], first: Layer | None = None) -> str:
+    """The verdict of a layer with its numbers, by default of the worst, and in a word those of all others."""
+    heard = [layer for layer in layers if layer.reach.losses]
+    told = first or min(heard, key=lambda layer: (*_SEVERITY, layer.verdict).index(layer.verdict))
+    others = [layer for layer in layers if layer is not told]
+    if not others:
+        return told.measured
+    words = f"{_called(told)} {told.measured}"
+    if first is None and all(layer.reach.losses and layer.verdict == told.verdict for layer in others):
+        return f"{told.verdict} in all {len(layers)} layers; {words}"
+    kinds: dict[str, list[str]] = {}
+    for layer in others:
+        kinds.setdefault(layer.verdict if layer.reach.losses else "without a gradient", []).append(_called(layer))
+    rest = [f"{names[0] if len(names) == 1 else f'{len(names)} others'} {kind}" for kind, names in kinds.items()]
+    return "; ".join([words, *rest])
+
+
+def _called(layer: Layer) -> str:
+    return shorten(layer.name, 24) or names_of(layer.states)
 
 
 FILL = {"state": "fill state", "cell": "fill state", "input": "fill input", "loss": "fill loss"} | {
@@ -259,4 +285,4 @@ def _name(box: Box) -> str:
     return "".join(f"[{run.text}]" if run.subscript else run.text for run in box.title)
 
 
-__all__ = ["FILL", "Face", "Gradients", "face", "link_words", "names_of"]
+__all__ = ["FILL", "Face", "Gradients", "face", "link_words", "names_of", "verdict_of"]

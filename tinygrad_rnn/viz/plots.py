@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.arguments import checked
-from ..core.tensor import Array
+from ..core.tensor import Array, Tensor
 from ..errors import InputError
 from ..escape import plot_label
 from ..flow.diagnose import Diagnosis, Layer
@@ -22,6 +22,7 @@ from ..flow.norms import norm as norm_of
 from ..flow.spectrum import Spectrum
 from ..flow.watch import Look
 from . import style
+from .measure import verdict_of
 from .text import number, shorten
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def credit(
     """
     from matplotlib.collections import LineCollection
 
-    C, found = _matrix(matrix)
+    C = _matrix(matrix)
     ax = _axes(ax, (5.4, 4.8))
     relative = relative_credit(C)
     with np.errstate(all="ignore"):
@@ -92,7 +93,9 @@ def credit(
     _whole_steps(ax.xaxis, ax.yaxis)
     if tokens is not None:
         _tokens(ax, tokens, C.shape)
-    words = title if title is not None else "" if found is None else found.measured
+    words = title or ""
+    if title is None and isinstance(matrix, Diagnosis):
+        words = verdict_of(matrix.layers, matrix.layers[0])
     ax.set_title(plot_label(_wrapped(words, 46)), fontsize="medium")
     if len(C) == 1:
         ax.set_yticks([0])
@@ -150,14 +153,17 @@ def profile(
     injected = [norm_of(record.injected) for record in records]
     upper.plot(steps, _positive([r.norm for r in records]), color=_TOTAL, lw=2, label="|∂L/∂h_k|, all losses")
     upper.plot(steps, _positive(injected), color=_TOTAL, ls="--", lw=1.2, label="of it injected at step k")
-    found = last.layers[0] if isinstance(last, Diagnosis) else None
-    line = found.last if found is not None else None if last is None else np.asarray(last).ravel()
+    found = _layer_of(last, rows[row]) if isinstance(last, Diagnosis) else None
+    line = found.last if found is not None else None
+    if last is not None and not isinstance(last, Diagnosis):
+        line = np.asarray(last).ravel()
     if line is not None and len(line) == len(steps):
         upper.plot(steps, _positive(line), color=_LAST, lw=2, marker="o", ms=3, label="|∂L_T/∂h_k|, the last loss")
     upper.set_yscale("log")
     upper.set_ylabel("gradient norm")
     _legend(upper, 2)
-    upper.set_title(_wrapped("" if found is None else found.measured, 60), fontsize="medium")
+    words = verdict_of(last.layers, found) if isinstance(last, Diagnosis) and found is not None else ""
+    upper.set_title(plot_label(_wrapped(words, 60)), fontsize="medium")
     gains = [(record.step, record.gain) for record in records if record.gain is not None]
     top = _gains(lower, gains)
     lower.axhline(1.0, color="black", lw=0.8)
@@ -283,11 +289,12 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
     axes = np.asarray(axes)
     if axes.shape != (2, 2):
         raise InputError(f"compare: got axes of shape {axes.shape}, expected (2, 2)")
-    decades = max(_decades(relative_credit(_matrix(each)[0])) for each in (a, b))
+    decades = max(_decades(relative_credit(_matrix(each))) for each in (a, b))
     lowest, highest = [], []
     for column, (diagnosis, name) in enumerate(zip((a, b), labels, strict=True)):
         found = diagnosis.layers[0]
-        credit(diagnosis, axes[0, column], title=f"{name}\n{found.measured}", decades=decades)
+        words = f"{name}\n{verdict_of(diagnosis.layers, found)}"
+        credit(diagnosis, axes[0, column], title=words, decades=decades)
         ax = axes[1, column]
         node, line = _positive(found.total), _positive(found.last)
         ax.plot(node, color=_TOTAL, lw=2, label="|∂L/∂h_k|, all losses")
@@ -427,13 +434,20 @@ def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> 
 
 
 # ---------------------------------------------------------------------- helpers
-def _matrix(matrix: Array | Diagnosis) -> tuple[Array, Layer | None]:
+def _matrix(matrix: Array | Diagnosis) -> Array:
     """The credit matrix; of a single loss that enters at many steps, one row for each of them."""
-    found = matrix.layers[0] if isinstance(matrix, Diagnosis) else None
     C = np.asarray(matrix, np.float64) if not isinstance(matrix, Diagnosis) else _followed(matrix.layers[0])
     if C.ndim != 2 or not C.size:
         raise InputError(f"credit: got an array of shape {C.shape}, expected (losses, states) as tg.credit gives it")
-    return C, found
+    return C
+
+
+def _layer_of(found: Diagnosis, row: list[Tensor]) -> Layer | None:
+    """The layer that a row of states belongs to, also if the graph was diagnosed in another run."""
+    first = (row[0].name, row[0].scope, row[0].step)
+    return next(
+        (each for each in found.layers if any((x.name, x.scope, x.step) == first for x in each.states[0])), None
+    )
 
 
 def _followed(layer: Layer) -> Array:

@@ -44,8 +44,8 @@ class Router:
         self.tracks: dict[int, dict[Hashable, int]] = defaultdict(dict)
         self.channels: dict[int, dict[Hashable, int]] = defaultdict(dict)
         self.entries: dict[tuple[Box, str], list[tuple[float, Link]]] = defaultdict(list)
-        self.label_at: dict[tuple[int, int], Point] = {}
-        """(source box, tensor) -> where the gain of the edges from there is written."""
+        self.label_at: dict[Link, Point] = {}
+        """Where the gain along an edge is written."""
         for link in sorted(self._crossing(), key=self._height):
             self._claim(link)
         for link in diagram.links:
@@ -254,7 +254,7 @@ class Router:
         number, count = self._share(link)
         side = 0 if 0 < number < count - 1 else -1 if number == 0 else 1
         first = ((points[0][0] + points[-1][0]) / 2, y + side * 9.0) if straight else (x, y + downward * 16.0)
-        self.label_at.setdefault((id(link.source), link.tensor.index), first)
+        self.label_at[link] = first
 
     def _to_bar(self, link: Link) -> list[Point]:
         bar = self.at.places[link.target]

@@ -52,7 +52,8 @@ class _Strips:
                     hidden = [by_step[step] for step in self.drawn.hidden if step in by_step]
                     if not hidden:
                         continue
-                    norm, words = hidden[0], " … ".join(number(norm) for norm in dict.fromkeys([hidden[0], hidden[-1]]))
+                    norm, words = hidden[0], " … ".join(dict.fromkeys([number(hidden[0]), number(hidden[-1])]))
+                    words = words if line(words).width < column.width else f"{number(norm)} …"
                     tip = f"|dL_T/dh_k| from k = {self.drawn.hidden[0]} to {self.drawn.hidden[-1]}"
                 elif column.step in by_step:
                     norm = by_step[column.step]
@@ -135,8 +136,7 @@ class _Strips:
 
 
 def _reach_words(layer: Layer, several: bool) -> tuple[Line, str]:
-    names, scope = shorten(names_of(layer), 8), clean(layer.name)
-    names = f"({names})" if "," in names else names
+    names, scope = names_of(layer.states), clean(layer.name)
     where = [f"{shorten(scope.rpartition('/')[2], 8)} "] if several and scope else []
     words = line(*where, "|∂L", Run("T", subscript=True), f"/∂{names}", Run("k", subscript=True), "|")
     return words, f"{scope} {layer.measured}: the gradient of the last loss at the state of each step".strip()

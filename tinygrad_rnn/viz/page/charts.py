@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...escape import xml
+from ...flow.diagnose import Layer
 from ...flow.gradient_flow import GradientFlow
 from .. import plots
-from ..measure import Gradients
+from ..measure import Gradients, verdict_of
 from ..printing import printed
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def profile_chart(flow: GradientFlow, gradients: Gradients) -> str:
     if not flow.structure.rows:
         return ""
     figure, axes = _figure(2, (6.4, 5.0))
-    plots.profile(flow, gradients.layers[0].last if gradients.layers else None, axes=axes)
+    row = next((at for layer in gradients.layers[:1] for at in _rows_of(flow, layer)), 0)
+    plots.profile(flow, gradients.diagnosis, axes=axes, row=row)
     steps = flow.structure.steps
     return _svg(figure, axes, "profile", "gradient norms and gains along time", steps[0], steps[-1])
 
@@ -35,8 +37,16 @@ def credit_chart(gradients: Gradients) -> str:
     figure, axes = _figure(1, (6.0, 5.2))
     states = gradients.layers[0].states
     order = np.argsort([state[0].step or 0 for state in states])
-    plots.credit(np.array([found[step] for step in sorted(found)])[:, order], axes[0], title="")
+    title = verdict_of(gradients.layers, gradients.layers[0]) if len(gradients.layers) > 1 else ""
+    plots.credit(np.array([found[step] for step in sorted(found)])[:, order], axes[0], title=title)
     return _svg(figure, axes, "credit", "which loss reaches which state", 0, len(states) - 1)
+
+
+def _rows_of(flow: GradientFlow, layer: Layer) -> list[int]:
+    """The rows of a layer's states, that of h before that of c."""
+    held = [tensor.index for tensor in reversed(layer.states[0])]
+    at = {state.index: number for number, row in enumerate(flow.structure.rows) for state in row}
+    return [at[index] for index in held if index in at]
 
 
 def _figure(rows: int, size: tuple[float, float]) -> tuple[Any, list[Axes]]:
