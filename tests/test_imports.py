@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,3 +110,17 @@ def test_no_more_modules_stand_loose_at_the_top() -> None:
     loose = {path.stem for path in PACKAGE.glob("*.py")}
     assert loose == {"__init__", "__main__", "errors", "escape", "files", "optim"}
     assert loose | {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(LEVEL)
+
+
+def test_what_draws_compiles_and_trains_is_imported_when_it_is_asked_for() -> None:
+    code = (
+        "import sys, tinygrad_rnn as tg\n"
+        "late = [m for m in sys.modules if m.startswith(('matplotlib', 'tqdm', *("
+        "f'tinygrad_rnn.{room}' for room in ('bptt', 'compiler', 'flow', 'train', 'viz'))))]\n"
+        "assert not late, late\n"
+        "assert callable(tg.compile) and tg.compile is tg.compiler.compile\n"
+        "assert set(tg.__all__) <= set(dir(tg)) and all(hasattr(tg, name) for name in tg.__all__)\n"
+        "assert not hasattr(tg, 'nothing')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
