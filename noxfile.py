@@ -1,10 +1,15 @@
+#!/usr/bin/env python3
+# /// script
+# dependencies = ["nox>=2024.4.15"]
+# ///
 """Tasks: `nox -s lint`, `nox -s tests -- tests/nn/test_nn.py`, `nox -s slow`, and `nox -s ci`, which is `.ci/run`."""
 
 from __future__ import annotations
 
 import nox
 
-nox.options.sessions = ["lint", "tests"]
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv|virtualenv"
 
 
 @nox.session
@@ -23,14 +28,14 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def slow(session: nox.Session) -> None:
     """Parity with the peers, the browser and long property tests."""
     session.install("-e", ".[test,data,bench,browser,native,mpi]")
     session.run("pytest", "-m", "slow", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def docs(session: nox.Session) -> None:
     """The documentation site, into build/site: its notebooks are executed and its examples are checked."""
     session.install("-e", ".[docs]")
@@ -38,28 +43,28 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-W", "docs", "build/site")
 
 
-@nox.session
+@nox.session(default=False)
 def package(session: nox.Session) -> None:
     """Wheel and sdist: their metadata, and the sdist's tests from a folder of its own."""
     session.install("build", "twine", "-e", ".[test]")
     session.run("bash", ".ci/package", session.virtualenv.location, external=True)
 
 
-@nox.session
+@nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """300 small changes of the package, one at a time; which of them the tests do not notice (hours)."""
     session.install("-e", ".[test]")
     session.run("python", "benchmarks/mutants.py", *(session.posargs or ["300"]))
 
 
-@nox.session
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Half an hour of training, drawing, diagnosing and compiling, and the memory that grew."""
     session.install("-e", ".")
     session.run("python", "benchmarks/soak.py", *(session.posargs or ["30"]))
 
 
-@nox.session(python="3.10", venv_backend="uv|virtualenv")
+@nox.session(default=False, python="3.10", venv_backend="uv|virtualenv")
 def oldest(session: nox.Session) -> None:
     """The fast tests on Python 3.10 with the oldest versions of the dependencies that `pyproject.toml` allows."""
     project = nox.project.load_toml("pyproject.toml")["project"]
@@ -68,7 +73,11 @@ def oldest(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session(venv_backend="none")
+@nox.session(default=False, venv_backend="none")
 def ci(session: nox.Session) -> None:
     """Everything, from nothing; it makes its own environment."""
     session.run("bash", ".ci/run", external=True)
+
+
+if __name__ == "__main__":
+    nox.main()
