@@ -147,11 +147,11 @@ class ArrayMethods:
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Self:
         """The sum over `axis`, of all entries by default."""
-        return registry[np.sum](self, axis, keepdims=keepdims)
+        return registry[np.sum].apply((self,), {"axis": axis, "keepdims": keepdims})
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Self:
         """The mean over `axis`."""
-        return registry[np.mean](self, axis, keepdims=keepdims)
+        return registry[np.mean].apply((self,), {"axis": axis, "keepdims": keepdims})
 
     def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Self:
         """The variance over `axis`, divided by n - ddof."""
@@ -204,7 +204,9 @@ class ArrayMethods:
     def reshape(self, *shape: int | Sequence[int], order: str = "C") -> Self:
         """The same entries in another shape, one length of which may be -1; order "F" runs along first axes fastest."""
         new = shape[0] if len(shape) == 1 else shape
-        return registry[np.reshape](self, new) if order == "C" else registry[np.reshape](self, new, order=order)
+        if order == "C":
+            return registry[np.reshape].apply((self,), {"shape": new})
+        return registry[np.reshape](self, new, order=order)
 
     def flatten(self, order: str = "C") -> Self:
         """The same entries in one axis, as `ravel`."""

@@ -46,16 +46,18 @@ class Patch(NamedTuple):
             total[self.key] += self.value
 
 
+_FIXED = {int, slice, type(None), type(Ellipsis)}
+"""Entries of an index that are no operands, as they are."""
+
+
 def split_key(key: Any) -> tuple[Any, tuple[Any, ...]]:
     """Separate an index into its fixed form and the arrays in it, which are operands.
 
     Raises:
         DTypeError: an entry is neither an integer, a slice, None, ..., nor an integer or boolean array.
     """
-    if type(key) is int or type(key) is slice:
-        return key, ()
-    if key is None:
-        return (None,), ()  # as a part's key, None alone is the whole
+    if type(key) in _FIXED or (type(key) is tuple and all(type(entry) in _FIXED for entry in key)):
+        return ((None,) if key is None else key), ()  # as a part's key, None alone is the whole
     arrays: list[Any] = []
     entries: list[Any] = []
     for entry in key if isinstance(key, tuple) else (key,):

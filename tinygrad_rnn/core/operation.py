@@ -86,6 +86,8 @@ class Operation:
             if len(args) < self.arity:
                 raise messages.too_few_operands(self, args)
             operands, rest = args[: self.arity], args[self.arity :]
+        if not rest and not kwargs and not self.required:
+            return operands, self.defaults
         given = dict(zip(self.defaults, rest, strict=False)) | kwargs
         if len(rest) > self.positional or any(name not in self.defaults for name in kwargs):
             raise messages.unknown_parameters(self, args, [name for name in kwargs if name not in self.defaults])

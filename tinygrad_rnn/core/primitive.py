@@ -128,7 +128,11 @@ class Primitive(Operation):
 
         Beside a tensor, arrays and lists become constant leaves, so that the graph holds every operand it used.
         """
-        accepted, arrays = [], []
+        if all(type(x) is Tensor for x in operands):
+            arrays = [x._array for x in operands]
+            return tuple(operands), arrays, bool(arrays), any(x.requires_grad for x in operands)
+        accepted: list[Any] = []
+        arrays = []
         found = wanted = False
         for operand in operands:
             kind = type(operand)
@@ -235,7 +239,10 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _apart(y: Array, arrays: Sequence[Any]) -> Array:
     """A view in place of an operand's own array, such as an identity gives, which must stay writeable."""
-    return y.view() if any(y is array for array in arrays) else y
+    for array in arrays:
+        if y is array:
+            return y.view()
+    return y
 
 
 def _definer(function: Callable[..., Any]) -> tuple[str, str]:

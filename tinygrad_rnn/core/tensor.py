@@ -428,7 +428,10 @@ def make_result(
 
 def _shown(operands: tuple[Operand, ...]) -> Seal:
     """The seal of the operand whose memory a view may show, if it is a leaf's."""
-    return next((x.seal for x in operands if type(x) is Tensor and x.seal is not SEALED), SEALED)
+    for operand in operands:
+        if type(operand) is Tensor and operand.seal is not SEALED:
+            return operand.seal
+    return SEALED
 
 
 def connect(result: Tensor, operation: Operation, operands: tuple[Operand, ...], attrs: Mapping[str, Any]) -> None:
