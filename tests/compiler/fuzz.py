@@ -122,6 +122,8 @@ def _judge(program: Program, sizes: Any, calls: Any) -> Outcome:
             return Outcome("crash", f"{where}: {type(error).__name__}: {str(error)[:200]}")
         if refused is not None and "picked" not in refused.what and i == j == 0:
             return Outcome("wrong", f"{where}: a program that was refused ({refused.what}) runs")
+        if "tinygrad_rnn" in step.source:
+            return Outcome("wrong", f"{where}: the source does not run without the package")
         loss, extra = loss if isinstance(loss, tuple) else (loss, None)
         found = [np.asarray(loss), *leaves_of(grads), *leaves_of(extra)]
         names = ["loss", *params, *[f"{n}.{k}" for n, m in program.modules.items() for k, _ in m.named_parameters()]]

@@ -15,7 +15,20 @@ from tinygrad_rnn.compiler import build
 from tinygrad_rnn.compiler.allocate import Place, allocate
 from tinygrad_rnn.compiler.ir import At, CheckError, Node, Program, Read, Shift, Span
 from tinygrad_rnn.compiler.lower import lower
-from tinygrad_rnn.compiler.statements import Apply, Array, Call, Code, Copy, Fill, For, Leaf, Within, leaves
+from tinygrad_rnn.compiler.statements import (
+    Alloc,
+    Apply,
+    Array,
+    Assign,
+    Call,
+    Code,
+    Copy,
+    Fill,
+    For,
+    Leaf,
+    Within,
+    leaves,
+)
 from tinygrad_rnn.compiler.verify import verify
 
 T = 30
@@ -81,7 +94,9 @@ def read_otherwise(code: Code, when: Any, instead: Any) -> None:
 
 def two_arrays_in_one_memory(written: Written) -> None:
     """Two buffers of the same step that are both needed."""
-    buffers = [place.array for place in written[1].values() if place.kind == allocation.BUFFER]
+    buffers = [
+        place.array for node, place in written[1].items() if place.kind == allocation.BUFFER and node.backward_of
+    ]
     alike = [(a, b) for a in buffers for b in buffers if a is not b and a.shape == b.shape and a.memory is not b.memory]
     first, second = alike[0]
     second.memory = first.memory
@@ -113,6 +128,21 @@ def at_another_step(written: Written) -> None:
 def without_the_initial_value(written: Written) -> None:
     body = written[2].body
     body.remove(next(each for each in body if isinstance(each, Fill)))
+
+
+def without_zeros_to_start_from(written: Written) -> None:
+    next(each for each in written[2].setup if isinstance(each, Alloc) and each.zero).zero = False
+
+
+def zeros_that_another_has(written: Written) -> None:
+    zeroed, other = (next(each.array for each in written[2].setup if isinstance(each, Alloc) and each.zero == zero
+                          and each.array.first is not None) for zero in (True, False))  # fmt: skip
+    other.memory, other.shape = zeroed.memory, zeroed.shape
+
+
+def zeros_that_are_none(written: Written) -> None:
+    zeroed = next(each.array for each in written[2].setup if isinstance(each, Alloc) and each.zero)
+    zeroed.nodes[0].initials[-1] = Read(written[0].inputs[0])
 
 
 def another_initial_value(written: Written) -> None:
@@ -162,6 +192,9 @@ BUGS: dict[str, Callable[[Written], None]] = {
     "a loop backwards": backwards,
     "at another step": at_another_step,
     "no initial value": without_the_initial_value,
+    "no zeros": without_zeros_to_start_from,
+    "zeros in the memory of another": zeros_that_another_has,
+    "zeros that are none": zeros_that_are_none,
     "another initial value": another_initial_value,
     "a buffer is returned": a_returned_buffer,
     "the batch is returned": the_batch_returned,
@@ -180,6 +213,21 @@ def test_a_planted_bug_is_caught(written: Written, name: str) -> None:
     BUGS[name](written)
     with pytest.raises(CheckError):
         verify(*written)
+
+
+def test_what_a_layer_used_is_not_read_after_the_next_has_used_it() -> None:
+    """dz of the upper layer stands where that of the lower one stands then."""
+    model, xs = tg.nn.LSTM(3, 4, num_layers=2, rng=0), np.random.default_rng(0).standard_normal((9, 2, 3))
+    step = tg.compile(lambda model, xs: (model(xs)[0] ** 2).mean())
+    step(model, xs)
+    program = step.program.ir
+    places = allocate(program)
+    code = lower(program, places)
+    verify(program, places, code)
+    late = next(each for each in code.body if isinstance(each, Assign) and each.node.name == "dbias_hh_l1")
+    code.body.append(code.body.pop(code.body.index(late)))
+    with pytest.raises(CheckError):
+        verify(program, places, code)
 
 
 def test_a_shifted_span_is_caught(written: Written) -> None:

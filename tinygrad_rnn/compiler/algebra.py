@@ -44,8 +44,8 @@ def simplify(program: Rewriter) -> None:
                 instead[node] = same.node
                 same.node.name = same.node.name or node.name
                 reads[same.node] += reads[node] - 1
-    _once_each(program, instead)
     program.replace(seen)
+    once_each(program)
 
 
 # ---------------------------------------------------------------------- powers and factors
@@ -120,30 +120,30 @@ def _follows(node: Node, read: Read) -> bool:
 
 
 # ---------------------------------------------------------------------- what is there twice
-def _once_each(program: Rewriter, instead: dict[Node, Node]) -> None:
-    """Of nodes that do the same to the same, the first is read by all, as `instead` then says."""
+def once_each(program: Rewriter) -> None:
+    """Of nodes that do the same to the same, all read the first; a product of two may have them in either order."""
+    found: dict[Any, Node] = {}
+    instead: dict[Node, Node] = {}
 
     def seen(a: Any) -> Any:
-        if type(a) is not Read:
-            return type(a), repr(a)
-        while a.node in instead:
-            a = Read(instead[a.node], a.when)
-        return a
+        return Read(instead.get(a.node, a.node), a.when) if type(a) is Read else (type(a), repr(a))
 
-    found: dict[Any, Node] = {}
     for node in sorted(program.nodes, key=lambda u: u.order):
-        if node.primitive is None or node.initials:
+        if node.primitive is None:
             continue
-        operands = tuple(map(seen, node.args))
+        operands: Any = tuple(map(seen, node.args))
+        if node.primitive in (add, multiply):
+            operands = frozenset(Counter(operands).items())
         params = tuple((name, type(value), repr(value)) for name, value in node.params.items())
         if any(isinstance(value, np.ndarray) or callable(value) for value in node.params.values()):
             continue
         domain = (node.lo, node.hi) if node.rolled else None
         key = (node.primitive, operands, params, tuple(node.numbers), domain, node.shape, node.dtype)
         first = found.setdefault(key, node)
-        if first is not node:
+        if first is not node and not node.initials:
             instead[node] = first
             first.name = first.name or node.name
+    program.replace(lambda read: Read(instead.get(read.node, read.node), read.when))
 
 
 # ---------------------------------------------------------------------- common factors

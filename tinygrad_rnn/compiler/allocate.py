@@ -10,7 +10,7 @@ serves the next.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,18 +25,9 @@ from .lifts import once
 from .operations import total
 from .statements import Array, Memory
 
-INPUT, CONSTANT, VIEW, SLAB, ARRAY, BUFFER, FRESH, OUTPUT, PART = (
-    "input",
-    "constant",
-    "view",
-    "slab",
-    "array",
-    "buffer",
-    "fresh",
-    "output",
-    "part",
+INPUT, CONSTANT, VIEW, SLAB, ARRAY, BUFFER, FRESH, PART = (
+    *("input", "constant", "view", "slab", "array", "buffer", "fresh", "part"),
 )
-
 
 _WORTH_SHARING = 4096  # entries; less memory than this is not worth a line that says whose it was
 
@@ -47,12 +38,13 @@ class Place:
 
     Attributes:
         kind: an INPUT, a CONSTANT, a VIEW of its operand, a SLAB with time first, an ARRAY, a BUFFER for one
-            step, a FRESH array that an expression makes, an OUTPUT, which the caller will own, or a PART of the
-            slab of the scatter that alone reads it: dz[t] is written gate by gate.
+            step, a FRESH array that a call makes anew, which the caller may own, or a PART of the slab of the
+            scatter that alone reads it: dz[t] is written gate by gate.
         timed: whether it holds all steps, time first.
         first, rows: of a slab: the step of its first row, and how many there are.
         static: whether it is the same memory in every call.
         contiguous: whether it is laid out without gaps.
+        zeroed: whether it is a slab whose initial values are zero, and stay so from call to call.
         array: its name in the program; that of the operand that it is written over, if it is.
     """
 
@@ -62,6 +54,7 @@ class Place:
     rows: int = 0
     static: bool = False
     contiguous: bool = True
+    zeroed: bool = False
     array: Array | None = None
 
 
@@ -90,6 +83,7 @@ class _Allocator:
         self.returned = {ref.node for ref in results}
         self.death = dict.fromkeys(self.part_of, -1)
         self.places: dict[Node, Place] = {}
+        self.alike: dict[Any, list[Array]] = {}  # arrays that held the same for another loop, such as the layer above
         self.showing: set[Node] = set()
         self.shown = self._shown_rows()
         for node in self.part_of:
@@ -133,7 +127,7 @@ class _Allocator:
         first, last = min([node.lo, *node.initials]), max([node.hi, *node.initials])
         if not node.rolled:
             if is_view(node) and self._worth_copying(node):
-                return Place(ARRAY, False, static=True)
+                return Place(FRESH, False)
             if is_view(node):
                 base = self.places[node.args[0].node]
                 same = node.primitive is ops.reshape and not base.contiguous
@@ -143,10 +137,10 @@ class _Allocator:
                     static=base.static and not same,
                     contiguous=_stays_contiguous(node, base),
                 )
-            if not writes_out(node) or not node.shape:
+            if not writes_out(node) or len(node.shape) < 2:
                 return Place(FRESH, False)
-            return Place(OUTPUT if node in self.results else ARRAY, False, static=node not in self.results)
-        slab = Place(SLAB, True, first, last - first + 1, static=True)
+            return Place(FRESH, False) if node in self.results else Place(ARRAY, False, static=True)
+        slab = Place(SLAB, True, first, last - first + 1, static=True, zeroed=node.starts_from_zeros)
         if node not in self.loop_of:
             if node.initials:
                 return slab
@@ -239,8 +233,11 @@ class _Allocator:
             nodes = part.nodes if isinstance(part, Loop) else [part]
             for node in nodes:
                 if self.places[node].kind in (SLAB, ARRAY):
-                    array = self._taken_over(node, i, occupied) or self._array(node, self._fitting(node, free))
+                    array = self._taken_over(node, i, occupied) or self._again(node, free.__contains__)
+                    array = array or self._new(node, self._fitting(node, free))
                     assert array.memory is not None
+                    if array.memory in free:
+                        free.remove(array.memory)
                     occupied[array.memory] = node
                     self.places[node].array = array
             if isinstance(part, Loop):
@@ -248,7 +245,27 @@ class _Allocator:
             for memory, node in list(occupied.items()):
                 if self.death[node] <= i:
                     del occupied[memory]
-                    free.append(memory)
+                    if not self.places[node].zeroed:
+                        free.append(memory)
+
+    def _again(self, node: Node, usable: Callable[[Memory], bool]) -> Array | None:
+        """An array that held the result of such a node in an earlier loop, if nothing lives there now."""
+        for array in self.alike.get(self._role(node), ()) if self.thrifty and not self.places[node].zeroed else ():
+            if array.memory is not None and usable(array.memory):
+                array.nodes.append(node)
+                return array
+        return None
+
+    def _new(self, node: Node, memory: Memory) -> Array:
+        array = self._array(node, memory)
+        self.alike.setdefault(self._role(node), []).append(array)
+        return array
+
+    def _role(self, node: Node) -> Any:
+        """What is equal for results that may have one name, such as the dz of two layers."""
+        of, place = node.backward_of, self.places[node]
+        what = node.primitive, node.name, None if of is None else (of.primitive, of.name)
+        return place.kind, place.first, place.rows, node.shape, node.dtype, *what
 
     def _size(self, node: Node) -> int:
         place = self.places[node]
@@ -332,29 +349,34 @@ class _Allocator:
                     free.append(memory)
             if place.kind != BUFFER:
                 continue
-            taken: Array | None = None
-            if self.thrifty and last[node] < len(loop.nodes) and is_elementwise(node):
-                for ref in node.args:
-                    if type(ref) is Read and self._may_overwrite(node, ref):
-                        array = self.places[ref.node].array
-                        same = (ref.node.shape, ref.node.dtype) == (node.shape, node.dtype)
-                        held = array is not None and array.memory is not None and busy.get(array.memory) is ref.node
-                        if same and array is not None and held and last[ref.node] == j:
-                            taken = array
-                            taken.nodes.append(node)
-                            _put_first(node, ref)
-                            break
+            keeps = last[node] == len(loop.nodes)  # the next step reads it: nothing else may live there
+            taken = None if keeps else self._written_over(node, {other for other in last if last[other] == j}, busy)
             if taken is None:
+
+                def usable(memory: Memory, keeps: bool = keeps) -> bool:
+                    return memory not in busy and not (keeps and memory in free)
+
                 size = math.prod(node.shape)
-                keeps = last[node] == len(loop.nodes)  # the next step reads it: nothing else may live there
-                again = self.thrifty and not keeps
-                fitting = [m for m in free if again and m.dtype == node.dtype and m.size == size]
-                if fitting:
-                    free.remove(fitting[0])
-                taken = self._array(node, fitting[0] if fitting else Memory(node.dtype, size))
+                fitting = [m for m in free if m.dtype == node.dtype and m.size == size and self.thrifty and not keeps]
+                taken = self._again(node, usable) or self._new(node, (fitting or [Memory(node.dtype, size)])[0])
             assert taken.memory is not None
+            if taken.memory in free:
+                free.remove(taken.memory)
             busy[taken.memory] = node
             place.array = taken
+
+    def _written_over(self, node: Node, ending: set[Node], busy: dict[Memory, Node]) -> Array | None:
+        """The buffer of an operand that is read here for the last time, entry by entry."""
+        for ref in node.args if self.thrifty and is_elementwise(node) else ():
+            if type(ref) is not Read or not self._may_overwrite(node, ref) or ref.node not in ending:
+                continue
+            array = self.places[ref.node].array
+            held = array is not None and array.memory is not None and busy.get(array.memory) is ref.node
+            if array is not None and held and (ref.node.shape, ref.node.dtype) == (node.shape, node.dtype):
+                array.nodes.append(node)
+                _put_first(node, ref)
+                return array
+        return None
 
     def _last_use(self, node: Node, loop: Loop) -> int:
         """The position of the last reader within a step; the end if the next step reads it too."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from .algebra import factor, simplify
+from .algebra import factor, once_each, simplify
 from .ir import Loop, Node, Part, Program, Read
 from .reroll import Rolled
 from .rewrite import Rewriter
@@ -57,6 +57,7 @@ def distribute(rolled: Rolled, once: Callable[[Node], bool]) -> Program:
     factor(program, circles)
     program.sum_beforehand(circles)
     program.multiply_beforehand(circles)
+    once_each(program)
     program.drop_unused()
     schedule = [_part(component, once) for component in _components(program.nodes)]
     return Program(schedule, program.results, rolled.inputs)
@@ -165,9 +166,11 @@ def _part(component: list[Node], once: Callable[[Node], bool]) -> Part:
         return node
     reverse = any(ref.delay is not None and ref.delay < 0 for _, ref in inner)
     reads = {u: {ref.node for ref in u.reads if ref.delay == 0 and ref.node in set(component)} for u in component}
+    whole = (min(u.lo for u in component), max(u.hi for u in component))
     ordered: list[Node] = []
-    while reads:
-        node = min((u for u, needed in reads.items() if not needed), key=lambda u: u.order)
+    while reads:  # what does not run at every step as late as it can be, and together
+        ready = (u for u, needed in reads.items() if not needed)
+        node = min(ready, key=lambda u: ((u.lo, u.hi) != whole, u.hi, -u.lo, u.order))
         ordered.append(node)
         del reads[node]
         for needed in reads.values():

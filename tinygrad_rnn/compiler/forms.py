@@ -287,8 +287,8 @@ def _flat(x: Expr, rows: int, last: int) -> Expr:
 def _elementwise(node: Node, x: list[Expr], out: Expr) -> list[Line]:
     p = node.primitive
     if p is ops.sigmoid:
-        limit = 11.0 if node.dtype == np.float16 else 45.0  # as in the operation: exp must not overflow
-        return [Apply(out, Call("sigmoid", (x[0], limit)), node)]
+        low = node.dtype == np.float16  # as in the operation: exp must not overflow
+        return [Apply(out, Call("sigmoid", (x[0],), (("limit", 11.0),) if low else ()), node)]
     if p is ops.relu:
         return [Apply(out, Call("maximum", (x[0], 0)), node)]
     if p is ops.where:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..core.primitive import Primitive
 from ..core.tensor import Array
 from .operations import Op
@@ -132,9 +134,21 @@ class Node:
         """Whether it has a result at that step, or an initial value there."""
         return self.rolled and (self.lo <= step <= self.hi or step in self.initials)
 
+    @property
+    def starts_from_zeros(self) -> bool:
+        """Whether it has initial values, and all of them are zero."""
+        return bool(self.initials) and all(
+            read is None or (read.node.value is not None and not read.node.drawings and _is_zero(read.node.value))
+            for read in self.initials.values()
+        )
+
     def __repr__(self) -> str:
         kind = self.operation or ("input" if self.is_input else "constant")
         return f"<{kind} {self.name or ''} {f'{self.lo}..{self.hi}' if self.rolled else ''}>"
+
+
+def _is_zero(value: Array) -> bool:
+    return not np.frombuffer(value.tobytes(), np.uint8).any()  # -0.0 is not 0.0
 
 
 @dataclass

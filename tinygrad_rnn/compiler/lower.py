@@ -9,7 +9,7 @@ from .. import ops
 from ..core.indexing import scatter
 from ..core.threads import SMALL
 from . import forms
-from .allocate import ARRAY, BUFFER, FRESH, OUTPUT, PART, SLAB, VIEW, Place
+from .allocate import ARRAY, BUFFER, FRESH, PART, SLAB, VIEW, Place
 from .forms import Operand
 from .ir import WHOLE, At, Loop, Node, Program, Read, Shift, Span
 from .lifts import once
@@ -86,7 +86,7 @@ class _Lowering:
             while self.places[base].kind == VIEW:
                 base = base.args[0].node
                 fresh = fresh and base not in self.returned
-            fresh = fresh and self.places[base].kind in (OUTPUT, FRESH) and base not in seen
+            fresh = fresh and self.places[base].kind == FRESH and base not in seen
             seen.add(base)
             found.append(self.read(read) if fresh else Call(".copy", (self.read(read),)))
         return found
@@ -150,7 +150,7 @@ class _Lowering:
         array = self.array(node)
         if array.memory is not None and array not in self.made:
             self.made.add(array)
-            self.setup.append(Alloc(array))
+            self.setup.append(Alloc(array, self.places[node].zeroed))
 
     def _list(self, node: Node) -> None:
         """Make the list of rows that a loop reads or writes."""
@@ -173,7 +173,7 @@ class _Lowering:
                 self.drawn.setdefault(drawing, []).append((self.array(node), row if node.rolled else ...))
 
     def _initials(self, node: Node) -> None:
-        for step, read in sorted(node.initials.items()):
+        for step, read in sorted(node.initials.items()) if not self.places[node].zeroed else ():
             out = Leaf(self.array(node), At(step), node)
             number = 0 if read is None else self.numbers.get(read.node)
             if number is not None:
@@ -201,7 +201,7 @@ class _Lowering:
                 self.body.append(Assign(array, self._own(node, value), node))
             return
         lines = forms.into(node, operands, out, node.steps)
-        if place.kind in (OUTPUT, FRESH):
+        if place.kind == FRESH:
             (first, *rest) = lines
             if (
                 not rest
@@ -217,7 +217,7 @@ class _Lowering:
 
     def _own(self, node: Node, value: Expr) -> Expr:
         """A value that shares no memory with an operand."""
-        return Call("array", (value,)) if forms.is_view(node) or forms.may_share(node) else value
+        return Call(".copy", (value,)) if forms.is_view(node) or forms.may_share(node) else value
 
     def _alias(self, node: Node, value: Expr) -> None:
         """A view: no line of its own where it is read once."""

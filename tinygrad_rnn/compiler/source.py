@@ -20,9 +20,11 @@ import numpy as np
 from .. import ops
 from ..core import tensor
 from ..core.primitive import Primitive, primitives
+from ..core.threads import OneThread
 from ..escape import comment, identifier
 from .ir import At, Node, Read, Shift, Span
 from .operations import total
+from .picked import picked
 from .sizes import generalise
 from .statements import (
     Alloc,
@@ -45,21 +47,9 @@ from .statements import (
     leaves,
 )
 from .vocabulary import NUMPY, called, imports, is_given, parameter, words
+from .written import HELPERS, definitions
 
-_WIDTH = 100
-
-_HELPERS = [
-    (
-        "sigmoid",
-        """
-
-
-def sigmoid(x, limit, out):
-    exp(minimum(x, limit, out=out), out=out)  # exp must not overflow
-    divide(out, out + 1, out=out)""",
-    )
-]
-"""Functions of the written source."""
+_WIDTH = 110
 
 
 class Source:
@@ -79,6 +69,7 @@ class Source:
         self.code, self.sizes = code, tuple(sizes)
         self._program: CodeType | None = None
         self.text, self.constants, self.small = writer.text, writer.constants, code.small
+        self._raises, self._one_thread = writer.raises, writer.one_thread
         self.drawn: dict[int, list[tuple[str, Any]]] = {
             k: [(writer.slabs[array], row) for array, row in places if array in writer.read]
             for k, places in code.drawn.items()
@@ -104,9 +95,10 @@ class Source:
             file = f"<compiled {abs(hash(self.text)):x}>"
             linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
             self._program = compile(self.text, file, "exec")
-        names: dict[str, Any] = {}
+        names: dict[str, Any] = dict(self._raises)  # what the text raises under built-in names
         exec(self._program, names)
-        return names["program"](**{**self.constants, **random, **sizes})
+        threads = {"one_thread": OneThread()} if self._one_thread else {}
+        return names["program"](**{**self.constants, **random, **sizes, **threads})
 
 
 class _Writer:
@@ -121,18 +113,21 @@ class _Writer:
         self.known: dict[Node, str] = {}  # the names of their arrays
         self.read = {leaf.array for x in (code.setup, code.body) for each in _read_by(x) for leaf in leaves(each)}
         self.read |= {leaf.array for leaf in leaves(code.results)}
-        self.primitives = {call.word for call in _calls((code.setup, code.body)) if isinstance(call.word, Primitive)}
+        calls = _calls((code.setup, code.body))
+        self.primitives = list(dict.fromkeys(call.word for call in calls if isinstance(call.word, Primitive)))
         self.used: set[str] = {
-            *("t", "program", "step", "list", "range", "reversed", "float", "OneThread", "one_thread", "ops", "picked"),
-            *NUMPY,
+            *("t", "np", "program", "step", "list", "map", "range", "reversed", "float", "one_thread", "nullcontext"),
+            *("picked", *HELPERS, *NUMPY),
             *sizes,
             *primitives,
             *(called(p) for p in self.primitives),
         }
         self.drawn = {array for places in code.drawn.values() for array, _ in places}
+        self.raises: dict[str, type[Exception]] = {}
         for p in self.primitives:
             if is_given(p):
                 self._given(called(p), p.function, "the function of a primitive")
+        self.one_thread = any(isinstance(each, For) and each.one_thread for each in code.body)
         self.text = self._program()
 
     # ------------------------------------------------------------------ the whole
@@ -143,22 +138,27 @@ class _Writer:
         body = [line for group in _filled(self.code.body) for line in self._fill(group)]
         returned = ", ".join(map(self._expr, self.code.results)) + ("," if len(self.code.results) == 1 else "")
         arguments = ", ".join(self.names[array] for array in self.code.inputs)
-        if any(isinstance(each, For) and each.one_thread for each in self.code.body):
-            setup.append(("one_thread = OneThread()", ""))
         lines = [*self.given, *setup, ("", ""), (f"def step({arguments}):", "")]
         lines += [(f"    {code}" if code else "", note) for code, note in body]
         lines += [(f"    return {returned}", ""), ("", ""), ("return step", "")]
         written = "\n".join(code for code, _ in lines)
         found = words(written)
-        helper = "".join(text for name, text in _HELPERS if name in found)
-        head = "\n".join(imports(written + helper, self.primitives)) + helper
+        functions, self.raises = definitions(
+            [p.function for p in self.primitives if called(p) in found and not is_given(p)]
+            + ([picked] if "picked" in found else [])
+        )
+        functions += [text for name, text in HELPERS.items() if name in found]
+        head = [*imports("\n".join([written, *functions]), self.primitives)]
+        if self.one_thread:
+            head.insert(0, "from contextlib import nullcontext\n")
+        given = [*self.sizes, *self.constants, *(["one_thread=nullcontext()"] if self.one_thread else [])]
         text = "\n".join(_commented(f"    {code}" if code else "", note) for code, note in lines)
-        return f"{head}\n\n\ndef program({', '.join([*self.sizes, *self.constants])}):\n{text}\n"
+        return "\n\n\n".join(["\n".join(head), *functions, f"def program({', '.join(given)}):\n{text}\n"])
 
     def _ordered_setup(self) -> Iterator[list[tuple[str, str]]]:
         """Constants, then memory, then views, then lists of rows; each group on as few lines as read well."""
         setup = self.code.setup
-        allocs = [each.array for each in setup if isinstance(each, Alloc)]
+        allocs = {each.array: each.zero for each in setup if isinstance(each, Alloc)}
         assigns = [each for each in setup if isinstance(each, Assign)]
         for each in setup:  # names in the order of the program
             if isinstance(each, Alloc) or (isinstance(each, Assign) and each.array in self.read):
@@ -168,9 +168,30 @@ class _Writer:
             if each.array in self.read:
                 yield self._constant(each)
         yield list(self._memory(allocs))
-        views = [line for each in assigns if each.node.primitive is not None for line in self._statement(each)]
-        yield list(_joined(views))
-        yield list(self._rows([each.array for each in setup if isinstance(each, Rows)]))
+        whole = {
+            leaf.array for leaf in leaves((setup, self.code.body, self.code.results)) if type(leaf.when) is not Shift
+        }
+        listed = [each.array for each in setup if isinstance(each, Rows)]
+        views: dict[str, tuple[str, str]] = {}
+        rows: dict[Array, str] = {}  # of views of which the list alone is read
+        for each in assigns:
+            if each.node.primitive is not None:
+                text = self._expr(each.value)
+                known = text if text.isidentifier() else views[text][0] if text in views else ""
+                if known:
+                    self._is_also(each.array, known)
+                elif each.array in listed and each.array not in whole:
+                    rows[each.array] = text
+                else:
+                    views[text] = self._slab(each.array), text
+        yield list(_joined(list(views.values())))
+        yield list(self._rows(listed, rows))
+
+    def _is_also(self, array: Array, name: str) -> None:
+        """What an array shows has a name already."""
+        self.slabs[array] = name
+        if array.first is None:
+            self.names[array] = name
 
     def _constant(self, assign: Assign) -> list[tuple[str, str]]:
         name = self._name(assign.array)
@@ -318,14 +339,11 @@ class _Writer:
             case For():
                 return self._loop(x)
             case Rows(array):
-                return list(self._rows([array]))
+                return list(self._rows([array], {}))
             case Assign(array, value, node):
                 text = self._expr(value)
-                if text.isidentifier():  # the same array
-                    self._name(array)
-                    self.slabs[array] = text
-                    if array.first is None:
-                        self.names[array] = text
+                if text.isidentifier():
+                    self._is_also(array, text)
                     return []
                 return [(f"{self._slab(array)} = {text}", _note(node))]
             case Apply(out, call, node):
@@ -350,7 +368,7 @@ class _Writer:
         targets = [text if text.endswith("]") else f"{text}[...]" for text in targets]
         return [(f"{' = '.join(targets)} = {self._expr(group[0].number)}", _note(group[0].node))]
 
-    def _memory(self, arrays: Sequence[Array]) -> Iterator[tuple[str, str]]:
+    def _memory(self, arrays: Mapping[Array, bool]) -> Iterator[tuple[str, str]]:
         """The lines that allocate: arrays in one memory by one line, and those of one shape too."""
         alike: dict[Any, list[str]] = {}
         shown: list[tuple[str, str]] = []
@@ -363,42 +381,50 @@ class _Writer:
             seen[memory] = array
             same = [other for other in memory.arrays if other.shape == array.shape and other in arrays]
             names = " = ".join(map(self._slab, same))
-            alike.setdefault((array.shape, array.dtype, array.first, len(same) > 1), []).append(names)
+            alike.setdefault((array.shape, array.dtype, array.first, arrays[array], len(same) > 1), []).append(names)
             for other in memory.arrays:
                 if other not in same and other in arrays:
                     size = math.prod(other.shape)
                     flat = f"{self._slab(array)}.reshape(-1)" + ("" if size == memory.size else f"[:{size}]")
                     line = f"{self._slab(other)} = {flat}.reshape({self._expr(other.shape)})"
                     shown.append((line, "in the same memory"))
-        for (shape, dtype, first, chained), lines in alike.items():
+        for (shape, dtype, first, zero, chained), lines in alike.items():
             note = "one step" if first is None else "all steps" if first == 0 else "all steps and the initial value"
             note = f"{note}, one after another" if chained else note
             alone = chained or not shape  # taken apart, an array of numbers would give numbers
-            for group in [[name] for name in lines] if alone else _fitting(lines):
+            groups = [[i] for i in range(len(lines))] if alone else _fitting([len(name) + 2 for name in lines])
+            for group in [[lines[i] for i in each] for each in groups]:
                 lead = (len(group), *shape) if len(group) > 1 else shape
-                yield f"{', '.join(group)} = empty({self._expr(lead)}, {self._expr(dtype)})", note
+                yield (
+                    f"{', '.join(group)} = {'zeros' if zero else 'empty'}({self._expr(lead)}, {self._expr(dtype)})",
+                    note,
+                )
         yield from shown
 
-    def _rows(self, arrays: Sequence[Array]) -> Iterator[tuple[str, str]]:
+    def _rows(self, arrays: Sequence[Array], views: Mapping[Array, str]) -> Iterator[tuple[str, str]]:
         """The lists in which [t] is the row of step t; that of step -1 is the last."""
-        plain: list[tuple[str, str]] = []
+        lists: dict[Any, list[tuple[str, str]]] = {}
         for array in arrays:
-            name, slab, first = self._name(array), self._slab(array), array.first
-            assert first is not None
+            slab = views.get(array) or self._slab(array)
+            alike = lists.setdefault((array.first, len(array.shape) > 1 or array.shape[0]), [])
+            known = [name for name, other in alike if other == slab]
+            if known:
+                self.names[array] = known[0]
+                continue
+            name = self._name(array)
             if name == slab:
                 name = self.names[array] = self._unique(f"{name}_t")
-            if first == 0 and len(array.shape) > 1:
-                plain.append((name, slab))
-            else:
-                yield f"{name} = {_list(slab, first, array.shape)}", ""
-        groups = _fitting([name for name, _ in plain], [slab for _, slab in plain])
-        rest = iter(plain)
-        for group in groups:
-            slabs = [next(rest)[1] for _ in group]
-            if len(group) == 1:
-                yield f"{group[0]} = list({slabs[0]})", ""
-            else:
-                yield f"{', '.join(group)} = map(list, ({', '.join(slabs)}))", ""
+            alike.append((name, slab))
+        for (first, rest), pairs in lists.items():
+            for group in _fitting([len(name) + len(slab) + 4 for name, slab in pairs]):
+                names, slabs = zip(*(pairs[i] for i in group), strict=True)
+                many = f"({', '.join(slabs)})" if len(group) > 1 else slabs[0]
+                if first == 0 and rest is True:
+                    right = f"map(list, {many})" if len(group) > 1 else f"list({many})"
+                else:
+                    right = _list("x" if len(group) > 1 else many, first, rest)
+                    right = f"({right} for x in {many})" if len(group) > 1 else right
+                yield f"{', '.join(names)} = {right}", ""
 
     def _loop(self, loop: For) -> list[tuple[str, str]]:
         numbers = f"range({loop.lo}, {loop.hi + 1})" if loop.lo else f"range({loop.hi + 1})"
@@ -499,33 +525,29 @@ def _same_fill(i: int, statement: Any) -> Any:
 
 def _joined(views: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Assignments on as few lines as read well."""
-    names: list[str] = []
-    texts: list[str] = []
-    for code, _ in [*views, ("", "")]:
-        name, _, text = code.partition(" = ")
-        width = sum(len(each) + 2 for each in (*names, *texts, name, text))
-        if names and (not code or width > _WIDTH - 10 or words(text) & set(names)):
+    group: list[tuple[str, str]] = []
+    for name, text in [*views, ("", "")]:
+        width = sum(len(a) + len(b) + 4 for a, b in (*group, (name, text)))
+        if group and (not name or width > _WIDTH or words(text) & {name for name, _ in group}):
+            names, texts = zip(*group, strict=True)
             yield f"{', '.join(names)} = {', '.join(texts)}", "views"
-            names, texts = [], []
-        if code:
-            names.append(name)
-            texts.append(text)
+            group = []
+        group.append((name, text))
 
 
 def _kind(value: Any) -> str:
     return f"{value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else f"of type {type(value).__name__}"
 
 
-def _fitting(names: Sequence[str], others: Sequence[str] = ()) -> list[list[str]]:
-    """Names in groups that fit on a line; `others` stand on the same line."""
-    groups: list[list[str]] = []
+def _fitting(widths: Sequence[int]) -> list[list[int]]:
+    """Numbers of what fits on a line, group by group."""
+    groups: list[list[int]] = []
     width = _WIDTH
-    for i, name in enumerate(names):
-        needed = len(name) + 2 + (len(others[i]) + 2 if others else 0)
-        if not groups or width + needed > _WIDTH - 30:
+    for i, needed in enumerate(widths):
+        if not groups or width + needed > _WIDTH - 25:
             groups.append([])
             width = 0
-        groups[-1].append(name)
+        groups[-1].append(i)
         width += needed
     return groups
 
@@ -556,10 +578,13 @@ def _affine(slope: int, start: int) -> str:
     return sign if not start else f"{sign} {'+' if start > 0 else '-'} {abs(start)}"
 
 
-def _list(text: str, first: int, shape: tuple[int, ...]) -> str:
-    """The list `r` of the rows of `text` in which `r[t]` is that of step t; the first may be that of step -1."""
+def _list(text: str, first: int, rows: int | bool) -> str:
+    """The list `r` of the rows of `text` in which `r[t]` is that of step t; the first may be that of step -1.
+
+    Of an array of numbers, which has so many `rows`, `list` would give numbers.
+    """
     absent = f"[None] * {first} + " if first > 0 else ""
-    if len(shape) > 1:
+    if rows is True:
         return f"[*{text}[{-first}:], *{text}[:{-first}]]" if first < 0 else f"{absent}list({text})"
-    steps = f"(*range({-first}, {shape[0]}), *range({-first}))" if first < 0 else f"range({shape[0]})"
-    return f"{absent}[{text}[t, ...] for t in {steps}]"  # list() would give numbers
+    steps = f"(*range({-first}, {rows}), *range({-first}))" if first < 0 else f"range({rows})"
+    return f"{absent}[{text}[t, ...] for t in {steps}]"

@@ -103,9 +103,10 @@ Expr = Leaf | Index | Call | Given | int | float | complex | bool
 # ---------------------------------------------------------------------- statements
 @dataclass
 class Alloc:
-    """Memory for the array, once for all calls."""
+    """Memory for the array, once for all calls; `zero` if its rows of initial values are zero and stay so."""
 
     array: Array
+    zero: bool = False
 
 
 @dataclass

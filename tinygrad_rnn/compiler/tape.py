@@ -24,7 +24,7 @@ from ..debug.origin import Origin, assigned_name, line
 from ..ops import relu, sigmoid, tanh
 from ..ops.indexing import getitem_p
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
-from .vocabulary import is_given
+from .vocabulary import is_known
 
 _TRACKS = 64  # how many sites of the same code are looked through for the neighbour of a new operation
 
@@ -262,7 +262,7 @@ class Tape:
 
     def _number_of_params(self, primitive: Primitive, values: Mapping[str, Any]) -> int:
         numbers: list[int] = []
-        plain = not is_given(primitive)
+        plain = is_known(primitive)
         frozen = _freeze(values, numbers, plain)
         key = ("params", frozen, tuple(numbers))
         n = self._numbered.get(key)

@@ -16,10 +16,28 @@ from typing import Any
 
 import numpy as np
 
+from ..core.indexing import scatter
 from ..core.primitive import Primitive
 from .allocate import CONSTANT, INPUT, PART, VIEW, Place
 from .ir import At, CheckError, Node, Program, Read, Shift, Span
-from .statements import Apply, Array, Assign, Call, Code, Copy, Expr, Fill, For, Index, Leaf, Line, Memory, Put, leaves
+from .statements import (
+    Alloc,
+    Apply,
+    Array,
+    Assign,
+    Call,
+    Code,
+    Copy,
+    Expr,
+    Fill,
+    For,
+    Index,
+    Leaf,
+    Line,
+    Memory,
+    Put,
+    leaves,
+)
 
 Result = tuple[Node, int | None]
 """A node, and the step of its result if it has steps."""
@@ -75,12 +93,18 @@ class _Shadow:
         self.parts: dict[tuple[Slot, Array], Any] = {}
         self.layout: dict[Memory, Array] = {}
         self.part_of: dict[Array, Array] = {}
-        self.touched: dict[Node, set[Result]] = {}
-        self.written: set[Node] = set()
+        self.scatter_of = {a.node: node for node in program.nodes if node.primitive is scatter
+                           for a in node.args if type(a) is Read and places[a.node].kind == PART}  # fmt: skip
 
     def run(self) -> None:
+        zeros: list[Result] = []
         for each in self.code.setup:
-            if isinstance(each, Assign) and self.places[each.node].kind == PART:
+            if isinstance(each, Alloc) and each.zero:
+                (zeroed,) = each.array.nodes
+                self._expect(zeroed.starts_from_zeros, zeroed, "has another initial value than zero")
+                zeros += [(zeroed, self.time(step)) for step in zeroed.initials]
+                self._write(zeroed, zeros[-len(zeroed.initials) :], True)
+            elif isinstance(each, Assign) and self.places[each.node].kind == PART:
                 (leaf,) = leaves(each.value)
                 self.part_of[each.array] = leaf.array
             elif isinstance(each, Assign) and each.node.primitive is not None:
@@ -94,6 +118,8 @@ class _Shadow:
                 assert node is not None
                 self._group(node, lines, None)
         self._results()
+        for result in zeros:
+            self._expect(self._at(result) == result, result[0], "starts from zeros only in the first call")
 
     @staticmethod
     def _expect(holds: bool, node: Any, what: str) -> None:
@@ -260,6 +286,9 @@ class _Shadow:
                         del self.parts[piece]
             else:
                 self.held.pop(slot, None)
+                for piece in [piece for piece in self.parts if piece[0] == slot]:
+                    if self.scatter_of[self.parts[piece][0]] is not self.scatter_of[node]:  # of the layer above
+                        del self.parts[piece]
                 self.parts[slot, part] = value
 
     # ------------------------------------------------------------------ results

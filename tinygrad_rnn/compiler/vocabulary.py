@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from .. import ops
 from ..core.primitive import Primitive
 from ..escape import identifier
 from .sizes import Fraction, Size
 from .statements import Call, Expr, Given
+from .written import name_of, written
 
 NUMPY = {
     *(
@@ -39,26 +38,25 @@ _SHORT = 16  # numbers; a longer array is not worth reading
 
 
 def called(p: Primitive) -> str:
-    """How the source calls a primitive: by NumPy's name, as `ops.softmax`, or by the name of a parameter."""
-    return p.function.__name__ if _is_numpys(p) else _in_ops(p) or identifier(p.name)
+    """How the source calls a primitive: by NumPy's name, or that of its definition or of a parameter."""
+    if _is_numpys(p):
+        return p.function.__name__
+    return identifier(p.name) if is_given(p) else name_of(p.function)
 
 
 def is_given(p: Primitive) -> bool:
-    """Whether the source cannot import it, such as a user's own, and gets its function as a parameter."""
-    return not _is_numpys(p) and not _in_ops(p)
+    """Whether the source cannot define it, such as a user's own, and gets its function as a parameter."""
+    return not _is_numpys(p) and (not is_known(p) or written(p.function) is None)
+
+
+def is_known(p: Primitive) -> bool:
+    """Whether it is NumPy's or this package's, and no user's own."""
+    module = getattr(p.function, "__module__", None) or ""
+    return _is_numpys(p) or module.startswith(__name__.split(".")[0] + ".")
 
 
 def _is_numpys(p: Primitive) -> bool:
     return p.is_ufunc and getattr(np, p.function.__name__, None) is p.function
-
-
-def _in_ops(p: Primitive) -> str | None:
-    """`ops.softmax`; or `ops.losses.cross_entropy_of_classes`, if only its module has it."""
-    if getattr(ops, p.name, None) is p:
-        return f"ops.{p.name}"
-    home, name = getattr(p.function, "__module__", None) or "", p.function.__name__
-    inside = home.startswith(f"{ops.__name__}.") and getattr(sys.modules.get(home), name, None) is p
-    return f"ops.{home.removeprefix(ops.__name__ + '.')}.{name}" if inside else None
 
 
 def words(code: str) -> set[str]:
@@ -69,16 +67,11 @@ def words(code: str) -> set[str]:
 def imports(code: str, used: Iterable[Primitive]) -> Iterator[str]:
     """The import lines for `code`, in which the primitives `used` may be called."""
     found = words(code)
+    if "np" in found:
+        yield "import numpy as np"
     numpys = found & (NUMPY | {called(p) for p in used if _is_numpys(p)})
     if numpys:
         yield f"from numpy import {', '.join(sorted(numpys))}"
-    package = __name__.split(".")[0]
-    if "ops" in found:
-        yield f"from {package} import ops"
-    if "picked" in found:
-        yield f"from {package}.compiler.picked import picked"
-    if "OneThread" in found:
-        yield f"from {package}.core.threads import OneThread"
 
 
 def uniform(value: np.ndarray[Any, Any]) -> Any:
