@@ -89,7 +89,7 @@ class _Allocator:
         for node in self.part_of:
             self.places[node] = self._kind(node)
         for node in self.loop_of:
-            if self.places[node].kind == BUFFER and self._scattered(node):
+            if self._scattered(node):
                 self.places[node] = Place(PART, True, node.lo, node.hi - node.lo + 1, static=True, contiguous=False)
         self._lifetimes()
         self._memory()
@@ -190,14 +190,16 @@ class _Allocator:
         return bool(node.initials)
 
     def _scattered(self, node: Node) -> bool:
-        """Whether it is only put into its own part of a slab, which no other part touches."""
-        if len(self.readers[node]) != 1 or node.initials:
+        """Whether its loop only puts it into its own part of a slab, which no other part touches."""
+        inside = [(u, ref) for u, ref in self.readers[node] if self.loop_of.get(u) is self.loop_of[node]]
+        if len(inside) != 1 or node.initials or node in self.shown or node in self.returned:
             return False
-        reader, ref = self.readers[node][0]
+        reader, ref = inside[0]
         return (
-            reader.primitive is scatter
+            self.places[node].kind in (BUFFER, SLAB)
+            and reader.primitive is scatter
             and ref.delay == 0
-            and self.loop_of.get(reader) is self.loop_of[node]
+            and not any(node is r.node for u in self.part_of for r in u.initials.values() if r)
             and self.places[reader].kind == SLAB
             and (node.lo, node.hi, node.dtype) == (reader.lo, reader.hi, reader.dtype)
             and tiles(reader)
@@ -206,10 +208,14 @@ class _Allocator:
 
     # ------------------------------------------------------------------ lifetimes
     def base(self, node: Node) -> Node:
-        """The node whose memory a view shows."""
-        while self.places[node].kind == VIEW:
-            node = node.args[0].node
+        """The node whose memory a view shows, or whose part it is."""
+        while self.places[node].kind in (VIEW, PART):
+            part = self.places[node].kind == PART
+            node = self._scatter_of(node) if part else node.args[0].node
         return node
+
+    def _scatter_of(self, node: Node) -> Node:
+        return next(u for u, _ in self.readers[node] if self.loop_of.get(u) is self.loop_of[node])
 
     def _lifetimes(self) -> None:
         end = len(self.schedule)
@@ -220,7 +226,7 @@ class _Allocator:
         for node in self.returned:
             self.death[self.base(node)] = end
         for node in self.part_of:  # a view is read where its readers are
-            if self.places[node].kind == VIEW:
+            if self.places[node].kind in (VIEW, PART):
                 base = self.base(node)
                 for reader, _ in self.readers[node]:
                     self.death[base] = max(self.death[base], self.part_of[reader])
@@ -233,7 +239,7 @@ class _Allocator:
             nodes = part.nodes if isinstance(part, Loop) else [part]
             for node in nodes:
                 if self.places[node].kind in (SLAB, ARRAY):
-                    array = self._taken_over(node, i, occupied) or self._again(node, free.__contains__)
+                    array = self._again(node, free.__contains__) or self._taken_over(node, i, occupied)
                     array = array or self._new(node, self._fitting(node, free))
                     assert array.memory is not None
                     if array.memory in free:
@@ -305,6 +311,8 @@ class _Allocator:
             ]
             if not late:
                 _put_first(node, ref)
+                if (node.backward_of is None) != (array.nodes[0].backward_of is None):
+                    return self._new(node, array.memory)  # under a name of its own: it is no activation any more
                 array.nodes.append(node)
                 return array
         return None

@@ -383,6 +383,10 @@ def _join(node: Node, operands: Sequence[Operand], out: Expr, steps: int | None)
 def _scatter(node: Node, operands: Sequence[Operand], out: Expr, steps: int | None) -> list[Line]:
     lead = () if steps is None else (slice(None),)
     covers = tiles(node)
+    starts = [_start(key, node.shape) for key, _ in node.params["parts"]] if covers and steps is not None else [None]
+    if None not in starts and all(o.timed and o.expr is not None for o in operands):
+        in_order = [operands[i].expr for i in np.argsort(np.array(starts))]
+        return [Apply(out, Call("concatenate", (in_order,), (("axis", len(node.shape)),)), node)]
     lines: list[Line] = [] if covers else [Fill(out, 0, node)]
     at = 0
     for key, n in node.params["parts"]:
@@ -397,6 +401,15 @@ def _scatter(node: Node, operands: Sequence[Operand], out: Expr, steps: int | No
             lines.append(Put(out, (*lead, *_key(key, [], [])), filled, "=" if covers else "+=", node))
         at += 1 + n
     return lines
+
+
+def _start(key: Any, shape: tuple[int, ...]) -> int | None:
+    """Where the slice begins that a key takes of the last axis, if it takes all of the others."""
+    *before, last = _entries(key)
+    reaches = Ellipsis in before or len(before) == len(shape) - 1
+    if not reaches or type(last) is not slice or last.step not in (None, 1):
+        return None
+    return last.indices(shape[-1])[0] if all(e is Ellipsis or e == slice(None) for e in before) else None
 
 
 def part_of(node: Node, i: int, x: Expr) -> Expr:

@@ -16,6 +16,7 @@ from .containers import Function
 from .program import Program
 from .randomness import generators, rewound, states_of
 from .sizes import NotGeneralError
+from .sizes import generalise as joined
 
 _MISFITS = 60
 """So many operations that do not roll, of a few steps, are not worth a trace of more steps."""
@@ -137,10 +138,12 @@ def _generalise(
             programs.append(Program(loss_fn, arguments, cut, count, backend))
         if len(programs[-1].misfits) > _MISFITS:
             raise NotRolledError(f"{len(programs[-1].misfits)} operations do not roll")
-    if programs[0].random_states():
-        raise NotGeneralError("random numbers are drawn, whose arrays have a size")
-    if len({repr(program.extra) for program in programs}) > 1:
-        raise NotGeneralError("what it returns beside the loss is of another form at another length")
+        if programs[0].random_states():
+            raise NotGeneralError("random numbers are drawn, whose arrays have a size")
+        if len({repr(program.extra) for program in programs}) > 1:
+            raise NotGeneralError("what it returns beside the loss is of another form at another length")
+        if len(programs) == 2:  # what differs already needs no third trace
+            joined([program.source.code for program in programs], points[:2])
     program = programs[-1]
     program.signatures = set().union(*(each.signatures for each in programs))
     program.generalise(programs, points)

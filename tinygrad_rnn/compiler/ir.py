@@ -85,6 +85,7 @@ class Node:
         drawings: of a random constant, the number of its drawing; one for each row, or None, where it is rolled.
         name, scope: the variable it was assigned to, and the scope that was open there.
         backward_of: the forward operation whose vjp rule recorded this one, or whose gradient it is.
+        sent_to: the name of the operand whose gradient it is part of, if that has one.
         order: its place in the program as it was recorded.
     """
 
@@ -95,7 +96,7 @@ class Node:
         self.initials: dict[int, Read | None] = {}
         self.shape, self.dtype, self.value = op.shape, op.dtype, op.value
         self.drawings: list[int | None] = [] if op.drawing is None else [op.drawing]
-        self.name, self.scope, self.backward_of = op.name, op.scope, op.backward_of
+        self.name, self.scope, self.backward_of, self.sent_to = op.name, op.scope, op.backward_of, op.sent_to
         self.order = order
         self.rolled = domain is not None
         self.lo, self.hi = domain or (0, 0)
@@ -105,7 +106,7 @@ class Node:
         new = Node.__new__(Node)
         new.__dict__.update(self.__dict__)
         new.primitive, new.params, new.args, new.numbers = primitive, {}, args, []
-        new.initials, new.drawings, new.value, new.rolled = {}, [], value, rolled
+        new.initials, new.drawings, new.value, new.rolled, new.sent_to = {}, [], value, rolled, None
         if not rolled:
             new.lo = new.hi = 0
         return new

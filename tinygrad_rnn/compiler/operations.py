@@ -28,6 +28,7 @@ class Op:
         name: the name it was given, or the variable it was assigned to; gradients are called d and the name.
         step: the time step, or None.
         backward_of: the forward operation whose vjp rule recorded this one, or whose gradient it is.
+        sent_to: the name of the operand that a rule sends it back to, as its gradient or a part of it.
         value: the array of a constant.
         drawing: the number of the drawing that the constant came from, if it is random.
     """
@@ -41,6 +42,7 @@ class Op:
         "params",
         "primitive",
         "scope",
+        "sent_to",
         "shape",
         "step",
         "value",
@@ -54,6 +56,7 @@ class Op:
     params: Any
     primitive: Primitive | None
     scope: str
+    sent_to: str | None
     shape: tuple[int, ...]
     step: int | None
     value: Array | None
@@ -109,6 +112,8 @@ class Ops:
         self.drawings: list[Drawing] = []
         self.drawing_of: dict[int, int] = {}
         """For each random constant the number of its drawing."""
+        self.sent_to: dict[int, str] = {}
+        """For each site of messages back the name of the operand that they go to."""
         self.site_of, self.params_of, self.name_of = array("i"), array("i"), array("i")
         self.step = array("i")
         self.backward_of = array("i")
@@ -142,7 +147,7 @@ class Ops:
         _, op.primitive, op.shape, op.dtype, op.scope = self.site(n)
         op.params, op.numbers = params.values, params.numbers
         op.name, op.value = self.name(n), self.values.get(n)
-        op.drawing = self.drawing_of.get(n)
+        op.drawing, op.sent_to = self.drawing_of.get(n), self.sent_to.get(self.site_of[n])
         op.step = None if self.step[n] == NOWHEN else self.step[n]
         op.backward_of = None if of < 0 else self[of]
         return op

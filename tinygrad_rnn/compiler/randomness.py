@@ -14,6 +14,7 @@ from ..errors import GraphError
 from ..nn import Module
 
 Generators = Sequence[np.random.Generator]
+_ALL, _EACH = 100, 16  # of the first operations each looks whether a number was drawn, later each of so many
 
 
 def generators(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> Generators:
@@ -62,6 +63,7 @@ class Watch:
     def __init__(self, found: Generators) -> None:
         self.generators = found
         self._python = random.getstate()
+        self._operations = 0
         self.seen = self._states()
 
     def _states(self) -> list[Any]:
@@ -76,6 +78,12 @@ class Watch:
             same = str(self._states()) == str(self.seen)
         if not same:
             self._refuse()
+
+    def operation(self) -> None:
+        """One more operation: looking costs more than recording it, so that only some of many look."""
+        self._operations += 1
+        if self._operations < _ALL or self._operations % _EACH == 0:
+            self.check()
 
     def told(self) -> None:
         """What was drawn until now is known."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import linecache
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from types import CodeType
@@ -22,7 +23,7 @@ from ..core import tensor
 from ..core.primitive import Primitive, primitives
 from ..core.threads import OneThread
 from ..escape import comment, identifier
-from .ir import At, Node, Read, Shift, Span
+from .ir import WHOLE, At, Node, Read, Shift, Span
 from .operations import total
 from .picked import picked
 from .sizes import generalise
@@ -50,6 +51,7 @@ from .vocabulary import NUMPY, called, imports, is_given, parameter, words
 from .written import HELPERS, definitions
 
 _WIDTH = 110
+_NAMES = 93  # columns of names on one line of the set-up
 
 
 class Source:
@@ -111,8 +113,9 @@ class _Writer:
         self.names: dict[Array, str] = {}  # of one step, where it has time
         self.slabs: dict[Array, str] = {}  # of all of it
         self.known: dict[Node, str] = {}  # the names of their arrays
-        self.read = {leaf.array for x in (code.setup, code.body) for each in _read_by(x) for leaf in leaves(each)}
-        self.read |= {leaf.array for leaf in leaves(code.results)}
+        parts = (code.setup, code.body)
+        self.read = Counter(leaf.array for x in parts for each in _read_by(x) for leaf in leaves(each))
+        self.read.update(leaf.array for leaf in leaves(code.results))
         calls = _calls((code.setup, code.body))
         self.primitives = list(dict.fromkeys(call.word for call in calls if isinstance(call.word, Primitive)))
         self.used: set[str] = {
@@ -135,7 +138,7 @@ class _Writer:
         for array in self.code.inputs:
             self._name(array)
         setup = [line for part in self._ordered_setup() for line in part]
-        body = [line for group in _filled(self.code.body) for line in self._fill(group)]
+        body = [line for group in self._grouped(self.code.body) for line in self._together(group)]
         returned = ", ".join(map(self._expr, self.code.results)) + ("," if len(self.code.results) == 1 else "")
         arguments = ", ".join(self.names[array] for array in self.code.inputs)
         lines = [*self.given, *setup, ("", ""), (f"def step({arguments}):", "")]
@@ -227,7 +230,7 @@ class _Writer:
             forward = array.nodes[0].backward_of is None
             alike = [node.name for node in array.nodes if (node.backward_of is None) == forward]
             named = next(filter(None, alike), None)  # z += b is still z
-            name = self.names[array] = self._unique(named or _described(array.nodes[0], self.known))
+            name = self.names[array] = self._unique(named or _described(array.nodes[0 if forward else -1], self.known))
             self.known.update(dict.fromkeys(array.nodes, name))
         return self.names[array]
 
@@ -360,45 +363,80 @@ class _Writer:
                 return [(f"{self._expr(out)}[{self._key(key)}] {how} {text}", _note(node))]
         raise TypeError(type(x).__name__)
 
-    def _fill(self, group: Sequence[Any]) -> list[tuple[str, str]]:
-        """Fills with one number on one line; any other statement alone."""
-        if not isinstance(group[0], Fill):
-            return self._statement(group[0])
-        targets = [self._expr(each.out) for each in group]
-        targets = [text if text.endswith("]") else f"{text}[...]" for text in targets]
-        return [(f"{' = '.join(targets)} = {self._expr(group[0].number)}", _note(group[0].node))]
+    def _grouped(self, body: Sequence[Any]) -> Iterator[list[Any]]:
+        """Statements one by one, but those together that make one line."""
+        group: list[Any] = []
+        for each in body:
+            last = group[-1] if group else None
+            fill = isinstance(each, Fill) and isinstance(last, Fill) and repr(each.number) == repr(last.number)
+            if group and not fill and not (len(group) == 1 and self._goes_on(last, each)):
+                yield group
+                group = []
+            group.append(each)
+        if group:
+            yield group
+
+    def _goes_on(self, first: Any, second: Any) -> bool:
+        """Whether a call reads what the one before has just made, once, and it is not read again."""
+        if not isinstance(second, Apply) or not isinstance(first, (Apply, Assign)):
+            return False
+        word = second.call.word
+        if second.call.keywords or not (word.is_ufunc if isinstance(word, Primitive) else hasattr(np, word)):
+            return False
+        if isinstance(first, Assign):
+            plain = isinstance(first.value, Call) and self.read[first.array] == 1
+        else:
+            plain = _is_same(first.out, second.out)
+        out = _made(first)
+        read = [leaf for leaf in leaves(second.call) if isinstance(out, Leaf) and leaf.array is out.array]
+        return plain and len(read) == 1 and any(_is_same(a, out) for a in second.call.args)
+
+    def _together(self, group: Sequence[Any]) -> list[tuple[str, str]]:
+        """Fills with one number on one line, and a call that goes on with the result of the one before."""
+        first, *rest = group
+        if isinstance(first, Fill) and not (isinstance(first.out, Leaf) and isinstance(first.out.when, Shift)):
+            targets = [self._expr(each.out) for each in group]
+            targets = [text if text.endswith("]") else f"{text}[...]" for text in targets]
+            return [(f"{' = '.join(targets)} = {self._expr(first.number)}", _note(first.node))]
+        for second in rest:
+            inner = self._expr(first.value) if isinstance(first, Assign) else self._statement(first)[0][0]
+            args = [inner if _is_same(a, _made(first)) else self._expr(a) for a in second.call.args]
+            word = second.call.word
+            joined = f"{called(word) if isinstance(word, Primitive) else word}({', '.join(args)}"
+            joined = f"{joined}, out={self._expr(second.out)})"
+            if len(joined) <= _WIDTH:
+                return [(joined, _note(second.node))]
+        return [line for each in group for line in self._statement(each)]
 
     def _memory(self, arrays: Mapping[Array, bool]) -> Iterator[tuple[str, str]]:
         """The lines that allocate: arrays in one memory by one line, and those of one shape too."""
-        alike: dict[Any, list[str]] = {}
+        alike: dict[Any, list[list[Array]]] = {}
         shown: list[tuple[str, str]] = []
-        seen: dict[Memory, Array] = {}
+        seen: set[Memory] = set()
         for array in arrays:
             memory = array.memory
             assert memory is not None
             if memory in seen:
                 continue
-            seen[memory] = array
+            seen.add(memory)
             same = [other for other in memory.arrays if other.shape == array.shape and other in arrays]
-            names = " = ".join(map(self._slab, same))
-            alike.setdefault((array.shape, array.dtype, array.first, arrays[array], len(same) > 1), []).append(names)
+            alike.setdefault((array.shape, array.dtype, arrays[array], len(same)), []).append(same)
             for other in memory.arrays:
                 if other not in same and other in arrays:
                     size = math.prod(other.shape)
                     flat = f"{self._slab(array)}.reshape(-1)" + ("" if size == memory.size else f"[:{size}]")
                     line = f"{self._slab(other)} = {flat}.reshape({self._expr(other.shape)})"
                     shown.append((line, "in the same memory"))
-        for (shape, dtype, first, zero, chained), lines in alike.items():
-            note = "one step" if first is None else "all steps" if first == 0 else "all steps and the initial value"
-            note = f"{note}, one after another" if chained else note
-            alone = chained or not shape  # taken apart, an array of numbers would give numbers
-            groups = [[i] for i in range(len(lines))] if alone else _fitting([len(name) + 2 for name in lines])
-            for group in [[lines[i] for i in each] for each in groups]:
+        for (shape, dtype, zero, count), found in alike.items():
+            names = [[self._slab(array) for array in same] for same in found]
+            groups = _fitting([sum(map(len, each)) + 2 * count for each in names])
+            for group in groups if shape else [[i] for i in range(len(names))]:  # taken apart, numbers are no arrays
                 lead = (len(group), *shape) if len(group) > 1 else shape
-                yield (
-                    f"{', '.join(group)} = {'zeros' if zero else 'empty'}({self._expr(lead)}, {self._expr(dtype)})",
-                    note,
-                )
+                targets = [", ".join(names[i][k] for i in group) for k in range(count)]
+                made = f"{'zeros' if zero else 'empty'}({self._expr(lead)}, {self._expr(dtype)})"
+                times = {found[i][0].first for i in group}
+                note = "one step" if times == {None} else "with the initial value" if zero else "all steps"
+                yield f"{' = '.join(targets)} = {made}", note + (", one after another" if count > 1 else "")
         yield from shown
 
     def _rows(self, arrays: Sequence[Array], views: Mapping[Array, str]) -> Iterator[tuple[str, str]]:
@@ -431,15 +469,15 @@ class _Writer:
         head = f"for t in {f'reversed({numbers})' if loop.reverse else numbers}:"
         lines = [(head, "back in time" if loop.reverse else "through time")]
         whole = guarded = (loop.lo, loop.hi)
-        for each in loop.body:
-            steps = (each.lo, each.hi)
+        for steps, statements in groupby(loop.body, key=lambda each: (each.lo, each.hi)):
             if steps not in (guarded, whole):
-                tests = [f"t >= {each.lo}"] if each.lo > loop.lo else []
-                tests += [f"t <= {each.hi}"] if each.hi < loop.hi else []
+                tests = [f"t >= {steps[0]}"] if steps[0] > loop.lo else []
+                tests += [f"t <= {steps[1]}"] if steps[1] < loop.hi else []
                 lines.append((f"    if {' and '.join(tests)}:", ""))
             guarded = steps
             indent = "    " if steps == whole else "        "
-            lines.extend((indent + code, note) for code, note in self._statement(each.statement))
+            for group in self._grouped([each.statement for each in statements]):
+                lines.extend((indent + code, note) for code, note in self._together(group))
         if loop.one_thread:
             lines = [(f"    {code}", note) for code, note in lines]
             lines.insert(0, ("with one_thread:", "its products are too small to share"))
@@ -503,6 +541,8 @@ def _described(node: Node, known: Mapping[Node, str]) -> str:
     if of is not None:
         what = of.primitive.name if of.primitive else "x"
         what = _SHORT.get(what, what)
+        if node.sent_to:
+            return f"d{node.sent_to}_{of.name or what}"
         return f"d{what}_{of.name}" if of.name else f"d{what}"
     return f"{first}_{word}" if len(first) < 10 else word
 
@@ -513,14 +553,14 @@ def _known(node: Node, known: Mapping[Node, str]) -> str:
     return name or (_described(node, known) if turned else "x")
 
 
-def _filled(body: Sequence[Any]) -> Iterator[list[Any]]:
-    """Statements one by one, but those together that fill with the same number."""
-    for _, group in groupby(enumerate(body), key=lambda pair: _same_fill(*pair)):
-        yield [each for _, each in group]
+def _made(statement: Apply | Assign) -> Expr:
+    """What a statement gives a value."""
+    return statement.out if isinstance(statement, Apply) else Leaf(statement.array, WHOLE, statement.node)
 
 
-def _same_fill(i: int, statement: Any) -> Any:
-    return repr(statement.number) if isinstance(statement, Fill) else i
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two expressions are the same rows of the same array."""
+    return isinstance(one, Leaf) and isinstance(other, Leaf) and (one.array, one.when) == (other.array, other.when)
 
 
 def _joined(views: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -542,9 +582,9 @@ def _kind(value: Any) -> str:
 def _fitting(widths: Sequence[int]) -> list[list[int]]:
     """Numbers of what fits on a line, group by group."""
     groups: list[list[int]] = []
-    width = _WIDTH
+    width = _NAMES
     for i, needed in enumerate(widths):
-        if not groups or width + needed > _WIDTH - 25:
+        if not groups or width + needed > _NAMES:
             groups.append([])
             width = 0
         groups[-1].append(i)

@@ -72,7 +72,7 @@ def trace(
     named = [tape.input(tensor, name) for tensor, name in zip(inputs, names, strict=True)]
 
     def record(name: str, result: Tensor, gradient: Any) -> None:
-        watch.check()
+        watch.operation()
         signatures.note(result)
         tape.record(name, result, gradient)
 
@@ -176,6 +176,8 @@ def _backward(tape: Tape, loss: int) -> dict[int, int]:
                 pending[target] = _Gradient()
             pending[target].add(message)
             key, sent = message
+            if key is WHOLE and sent[0] >= known and (name := ops.name(target)):
+                ops.sent_to.setdefault(ops.site_of[sent[0]], name)
             if key is WHOLE and sent[0] >= known and ops.step[n] == NOWHEN and ops.step[target] != NOWHEN:
                 tape.move(sent[0], ops.step[target])  # what is sent back into a step from outside belongs to it
     found = {}

@@ -93,8 +93,11 @@ class _Shadow:
         self.parts: dict[tuple[Slot, Array], Any] = {}
         self.layout: dict[Memory, Array] = {}
         self.part_of: dict[Array, Array] = {}
-        self.scatter_of = {a.node: node for node in program.nodes if node.primitive is scatter
-                           for a in node.args if type(a) is Read and places[a.node].kind == PART}  # fmt: skip
+        self.scatter_of: dict[Node, Node] = {}  # of what is written into its part: the one of the same loop
+        for node in program.nodes:
+            for a in node.args if node.primitive is scatter else ():
+                if type(a) is Read and places[a.node].kind == PART:
+                    self.scatter_of.setdefault(a.node, node)
 
     def run(self) -> None:
         zeros: list[Result] = []

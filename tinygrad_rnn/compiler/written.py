@@ -20,7 +20,7 @@ from ..escape import identifier
 HELPERS = {
     "sigmoid": """def sigmoid(x, out, limit=45.0):
     exp(minimum(x, limit, out=out), out=out)  # exp must not overflow
-    divide(out, out + 1, out=out)""",
+    return divide(out, out + 1, out=out)""",
 }
 """Functions of the source that are written for it; an operation of such a name is called something else."""
 
