@@ -157,8 +157,12 @@ def _points(names: Sequence[str], small: Sequence[Sequence[int]]) -> Iterator[di
 
 
 def resized(x: Array, axes: tuple[Any, ...], sizes: Mapping[str, int]) -> Array:
-    """The first rows of an array along each axis that has a size, repeated if they are too few."""
+    """The first rows of an array along each axis that has a size, repeated if they are too few.
+
+    Integers may count steps, as the lengths of sequences do, and must fit the size then: they are bounded by it.
+    """
     for i, axis in enumerate(axes):
         if isinstance(axis, str):
             x = np.take(x, np.arange(sizes[axis]) % x.shape[i], axis=i)
-    return x
+    most = min(sizes.values()) - 1
+    return np.clip(x, max(-most, np.iinfo(x.dtype).min), most) if x.dtype.kind in "iu" else x

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core.context import context
 from ..core.tensor import Tensor, release
+from ..debug.origin import Places
 
 
 class Signatures:
@@ -19,6 +20,7 @@ class Signatures:
 
     def __init__(self) -> None:
         self.of_step: dict[int | None, int] = {}
+        self._place = Places()
 
     def note(self, result: Tensor) -> None:
         if result.primitive is None:
@@ -26,7 +28,8 @@ class Signatures:
         flows = tuple([type(x) is Tensor and x.requires_grad for x in result.inputs])
         if result.primitive.arity is None:  # a stack of all steps has as many operands
             flows = all(flows), any(flows)
-        what = (id(result.primitive), result.origin, flows, result.requires_grad, result.ndim, result.dtype)
+        place = None if result.origin is None else self._place(result.origin)
+        what = (id(result.primitive), place, flows, result.requires_grad, result.ndim, result.dtype)
         self.of_step[result.step] = hash((self.of_step.get(result.step, 0), what))
 
 

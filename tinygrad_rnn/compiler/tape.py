@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from ..core.indexing import Patch, Slot
 from ..core.primitive import Primitive
 from ..core.seal import SEALED
 from ..core.tensor import Array, Tensor, connect, constant, make_leaf, release
-from ..debug.origin import Origin, assigned_name, line
+from ..debug.origin import Origin, Place, Places, assigned_name
 from ..ops import relu, sigmoid, tanh
 from ..ops.indexing import getitem_p
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
@@ -105,7 +104,8 @@ class Tape:
         self._step = NOWHEN
         self._visit = 0
         self._reader: Any = None  # where the operation stands that is being recorded
-        self._places: dict[tuple[int, int], tuple[Any, str | None]] = {}
+        self._place_of = Places()
+        self._assigned: dict[Place, str | None] = {}
         self._row: tuple[int, Tensor] | None = None
         self._script: Script | None = None  # the one that is being written
         self._scripts: dict[int, Script] = {}  # the last one of each site
@@ -275,13 +275,10 @@ class Tape:
         """The source line and the variable assigned there; instruction offsets are not the same in every run."""
         if origin is None:
             return None, None
-        key = (id(origin[0]), origin[1])
-        found = self._places.get(key)
-        if found is None:
-            self._alive.append(origin[0])
-            at = line(origin)
-            found = self._places[key] = ((at.file, at.number, _column(origin)), assigned_name(origin))
-        return found
+        place = self._place_of(origin)
+        if place not in self._assigned:
+            self._assigned[place] = assigned_name(origin)
+        return place, self._assigned[place]
 
     def _name_row(self) -> None:
         """Name a row after the variable of the loop, which it is assigned to after it was recorded."""
@@ -449,13 +446,6 @@ class Tape:
             self.ops.sites.append(like)
         found[0], found[1] = step, self._visit
         return found[2]
-
-
-def _column(origin: Origin) -> Any:
-    """Where on its line an operation stands; Python 3.11 and later move the offsets of what has run often."""
-    code, offset = origin
-    positions: Any = getattr(code, "co_positions", None)
-    return offset if positions is None else next(islice(positions(), offset // 2, None), None)
 
 
 def _when(step: int | None) -> int:

@@ -95,8 +95,9 @@ def literal(value: np.ndarray[Any, Any]) -> Expr | None:
         return Call("zeros", (shape,), named["f8"])
     if number is not None:
         return Call("ones", (shape,), named["f8"]) if number == 1 else Call("full", (shape, number), usual)
-    if kind == "i" and value.ndim == 1 and (value == np.arange(value.size)).all():
-        return Call("arange", (value.size,), named["i8"])
+    if kind == "i" and value.size == max(shape, default=0) and (value.reshape(-1) == np.arange(value.size)).all():
+        numbers = Call("arange", (value.size,), named["i8"])
+        return numbers if value.ndim == 1 else Call(".reshape", (numbers, *shape))
     return Call("array", (Given(value.tolist(), ""),), usual) if value.size <= _SHORT else None
 
 

@@ -10,6 +10,7 @@ import dis
 import linecache
 import sys
 from functools import lru_cache
+from itertools import islice
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -21,6 +22,10 @@ _AHEAD = 200
 
 Origin = tuple[CodeType, int]
 """A place in running code: the code object and the offset of the instruction."""
+
+
+Place = tuple[str, int, Any]
+"""A place in source code: file, line and column."""
 
 
 class Line(NamedTuple):
@@ -51,6 +56,23 @@ def maker(depth: int) -> Origin:
         frame = frame.f_back
     place = frame.f_code, frame.f_lasti
     return place if place == made or assigned_name(made) is None or assigned_name(place) is not None else made
+
+
+class Places:
+    """For each origin the source line and the column: as a function runs more often, Python moves the offsets."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], tuple[CodeType, Place]] = {}  # a code object's own hash reads all of it
+
+    def __call__(self, origin: Origin) -> Place:
+        code, offset = origin
+        found = self._known.get((id(code), offset))
+        if found is None:
+            at = line(origin)
+            positions: Any = getattr(code, "co_positions", None)
+            column = offset if positions is None else next(islice(positions(), offset // 2, None), None)
+            found = self._known[id(code), offset] = code, (at.file, at.number, column)
+        return found[1]
 
 
 def user_line() -> Line | None:
