@@ -42,7 +42,7 @@ REASONS = {
     ("compiler/source.py", "cross_entropy_of_classes"): "a short name for a variable of the source",
     ("compiler/source.py", "cross_entropy_of_logits"): "a short name for a variable of the source",
     ("compiler/source.py", "getitem"): "a short name for a variable of the source",
-    ("compiler/source.py", "sigmoid"): "a word of the source that is written",
+    ("compiler/written.py", "sigmoid"): "a word of the source that is written",
     ("debug/messages.py", "matmul"): "the remedy for shapes that do not fit; this room knows no operations",
 }
 """The comparisons that stay, 15 at most."""
