@@ -48,12 +48,14 @@ def between(one: Shapes, other: Shapes) -> Pattern | None:
     return [tuple(pairs.get((a, b), a) for a, b in zip(x, y, strict=True)) for x, y in zip(one, other, strict=True)]
 
 
-def guessed(shapes: Shapes) -> Pattern | None:
-    """The pattern in which the longest axis, if it is long, may have any length."""
-    longest = max((n for shape in shapes for n in shape), default=0)
+def guessed(shapes: Shapes, batch: Sequence[bool]) -> Pattern | None:
+    """The pattern in which the longest axis of the batch, if it is long, may have any length; weights keep theirs."""
+    longest = max((n for shape, free in zip(shapes, batch, strict=True) if free for n in shape), default=0)
     if longest < LONG:
         return None
-    return [tuple("T" if n == longest else n for n in shape) for shape in shapes]
+    return [
+        tuple("T" if free and n == longest else n for n in shape) for shape, free in zip(shapes, batch, strict=True)
+    ]
 
 
 def sizes_of(pattern: Pattern, shapes: Shapes) -> dict[str, int] | None:

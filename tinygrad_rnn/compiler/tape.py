@@ -20,6 +20,7 @@ from ..core.primitive import Primitive
 from ..core.seal import SEALED
 from ..core.tensor import Array, Tensor, connect, constant, make_leaf, release
 from ..debug.origin import Origin, Place, Places, assigned_name
+from ..errors import GraphError
 from ..ops import relu, sigmoid, tanh
 from ..ops.indexing import getitem_p
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
@@ -164,6 +165,12 @@ class Tape:
         if n < 0:
             n = -1 if tensor.cut_from is None else self._known(tensor.cut_from)
             if n < 0:
+                if tensor.requires_grad and tensor.index < self._first:
+                    raise GraphError(
+                        f"compile: the function reads {tensor.describe()}, which wants a gradient and is not among its "
+                        "arguments: the program would keep its numbers of today and give no gradient for it. Pass it, "
+                        "or the module that it belongs to, as an argument; or read a detached copy, if it is constant"
+                    )
                 n = self.constant(tensor._array)
                 if self._script is not None:
                     self._script.own(n)
