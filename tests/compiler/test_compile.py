@@ -475,6 +475,31 @@ def test_errors_say_what_to_do() -> None:
         _ = tg.compile(rnn_loss).source
 
 
+def test_weights_that_are_no_arguments_are_refused() -> None:
+    """Their numbers would stay those of the first call, and their gradients would be missing."""
+    W, layer = tg.Tensor(np.ones((3, 3)), requires_grad=True), tg.nn.Linear(3, 3, rng=0)
+    with pytest.raises(tg.GraphError, match=r"reads W \(3, 3\), which wants a gradient.*as an argument"):
+        tg.compile(lambda p, x: (np.tanh(x @ W) * p).sum())(np.ones(()), np.ones((2, 3)))
+    with pytest.raises(tg.GraphError, match="the module that it belongs to"):
+        tg.compile(lambda x: layer(x), gradients=False)(np.ones((2, 3)))
+    loss, _ = tg.compile(lambda p, x: (x @ W.detach() * p).sum())(np.ones(()), np.ones((2, 3)))
+    assert loss == 18
+
+
+def test_a_first_call_takes_no_axis_of_a_weight_for_a_length() -> None:
+    net = tg.nn.LSTM(3, 64, rng=0)  # its gates are the longest axis: 256
+    step = tg.compile(lambda net, x: (net(x)[0][-1] ** 2).sum())
+    for T in (5, 7, 6):
+        x = np.random.default_rng(T).standard_normal((T, 2, 3))
+        net.zero_grad()
+        expected = (net(x)[0][-1] ** 2).sum()
+        expected.backward()
+        loss, grads = step(net, x)
+        np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+        for name, parameter in net.named_parameters():
+            np.testing.assert_allclose(grads[name], parameter.grad, rtol=1e-9, atol=1e-12)
+
+
 FROZEN: dict[str, Callable[[Any], Any]] = {
     "data": lambda x: np.abs(x.data).max(),
     "item": lambda x: x.sum().item(),
