@@ -85,6 +85,16 @@ def test_the_step_ends_where_zip_stops_at_the_shorter_one() -> None:
     del pairs
 
 
+def test_the_body_of_a_loop_may_be_long() -> None:
+    lines = "".join(f"        a{i} = {i} * len(seen)\n" for i in range(300))
+    source = f"def run(it, seen):\n    for _ in it:\n{lines}        seen.append(step_here())\n        break\n"
+    names = {"step_here": step_here}
+    exec(source, names)
+    seen: list[int | None] = []
+    names["run"](it := enumerate(tg.steps(np.ones((4, 2)))), seen)
+    assert (seen, step_here(), next(it)[0]) == ([0], None, 1)
+
+
 def test_a_loop_left_within_another_gives_the_outer_step_back() -> None:
     kept = []
     for t, _ in tg.steps(XS):

@@ -55,11 +55,11 @@ def _in_place(symbol: str, function: np.ufunc) -> Callable[[T, Operand], T]:
     return operator
 
 
-def _compared(function: np.ufunc) -> Callable[[Any, Operand], Any]:
-    """A comparison, which gives a plain array."""
+def _plain(function: np.ufunc, reflected: bool = False) -> Callable[[Any, Operand], Any]:
+    """The operator of a function without a gradient, such as a comparison, which gives a plain array."""
 
     def operator(self: Any, other: Operand) -> Any:
-        return registry[function](self, other)
+        return registry[function].apply((other, self) if reflected else (self, other))
 
     return operator
 
@@ -91,11 +91,7 @@ class ArrayMethods:
     __pow__, __rpow__, __ipow__ = _binary(np.power), _reflected(np.power), _in_place("**", np.power)
     __mod__, __rmod__ = _binary(np.remainder), _reflected(np.remainder)
 
-    def __floordiv__(self, other: Operand) -> Any:
-        return registry[np.floor_divide].apply((self, other))
-
-    def __rfloordiv__(self, other: Operand) -> Any:
-        return registry[np.floor_divide].apply((other, self))
+    __floordiv__, __rfloordiv__ = _plain(np.floor_divide), _plain(np.floor_divide, reflected=True)
 
     def __divmod__(self, other: Operand) -> Any:
         return self // other, self % other
@@ -125,8 +121,8 @@ class ArrayMethods:
         return registry[np.not_equal](self, other) if isinstance(other, _COMPARABLE) else NotImplemented
 
     __hash__ = object.__hash__
-    __lt__, __le__ = _compared(np.less), _compared(np.less_equal)
-    __gt__, __ge__ = _compared(np.greater), _compared(np.greater_equal)
+    __lt__, __le__ = _plain(np.less), _plain(np.less_equal)
+    __gt__, __ge__ = _plain(np.greater), _plain(np.greater_equal)
     __and__, __rand__ = _of_bits(np.bitwise_and), _of_bits(np.bitwise_and, reflected=True)
     __or__, __ror__ = _of_bits(np.bitwise_or), _of_bits(np.bitwise_or, reflected=True)
     __xor__, __rxor__ = _of_bits(np.bitwise_xor), _of_bits(np.bitwise_xor, reflected=True)

@@ -8,6 +8,8 @@ from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any
 
+from .origin import instructions, running
+
 _SKIPPED = {"CACHE", "EXTENDED_ARG", "KW_NAMES", "NOP", "NOT_TAKEN", "PRECALL", "PUSH_NULL"}
 
 
@@ -28,21 +30,21 @@ def callee(frame: FrameType) -> Any:
 @lru_cache(maxsize=4096)
 def _names(code: CodeType, offset: int) -> tuple[str, ...]:
     """The name that the call at `offset` calls, and the attributes of it; () if it is no such call."""
-    instructions = [each for each in dis.get_instructions(code) if each.opname not in _SKIPPED]
-    at = max((i for i, each in enumerate(instructions) if each.offset <= offset), default=0)
-    if not instructions[at].opname.startswith("CALL") or "KW" in instructions[at].opname:
+    before = [each for each in instructions(code) if each.offset <= offset and each.opname not in _SKIPPED]
+    call = before.pop()
+    if not call.opname.startswith("CALL") or "KW" in call.opname:
         return ()
-    above = instructions[at].arg or 0  # how many values lie on the stack above the function
-    while above > 0 and at > 0:
-        at -= 1
-        above -= dis.stack_effect(instructions[at].opcode, instructions[at].arg, jump=False)
+    above = call.arg or 0  # how many values lie on the stack above the function
+    while above > 0 and before:
+        last = before.pop()
+        above -= dis.stack_effect(last.opcode, last.arg, jump=False)
     names: list[str] = []
-    while above == 0 and at > 0:
-        at -= 1
-        names.insert(0, str(instructions[at].argval))
-        if instructions[at].opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_DEREF", "LOAD_FAST_BORROW"):
+    while above == 0 and before:
+        last = before.pop()
+        names.insert(0, str(last.argval))
+        if last.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_DEREF", "LOAD_FAST_BORROW"):
             return tuple(names)
-        if instructions[at].opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+        if last.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
             break
     return ()
 
@@ -59,5 +61,5 @@ def starts_loop(frame: FrameType) -> bool:
 @lru_cache(maxsize=4096)
 def loop_body(code: CodeType, offset: int) -> range:
     """The instructions of the `for` loop whose head is at `offset`; all if there is another instruction."""
-    head = next((each for each in dis.get_instructions(code) if each.offset == offset), None)
-    return range(offset, head.argval) if head is not None and head.opname == "FOR_ITER" else EVERYWHERE
+    head = instructions(code)[running((code, offset))]
+    return range(offset, head.argval) if head.opname == "FOR_ITER" else EVERYWHERE

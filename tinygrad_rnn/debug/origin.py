@@ -209,24 +209,25 @@ def _holds(entry: object) -> bool:
 
 
 def _is_loop_head(origin: Origin) -> bool:
-    return _instructions(origin[0])[_running(origin)].opname == "FOR_ITER"
+    return instructions(origin[0])[running(origin)].opname == "FOR_ITER"
 
 
 def _following(origin: Origin) -> list[dis.Instruction]:
-    at = _running(origin) + 1
-    return _instructions(origin[0])[at : at + _AHEAD]
+    at = running(origin) + 1
+    return instructions(origin[0])[at : at + _AHEAD]
 
 
-def _running(origin: Origin) -> int:
+def running(origin: Origin) -> int:
     """The index of the instruction at `origin`; the offset may lie in its cache, or on its prefix."""
     code, offset = origin
-    instructions = _instructions(code)
-    at = max(i for i, each in enumerate(instructions) if each.offset <= offset)
-    while instructions[at].opname == "EXTENDED_ARG":
+    found = instructions(code)
+    at = max(i for i, each in enumerate(found) if each.offset <= offset)
+    while found[at].opname == "EXTENDED_ARG":
         at += 1
     return at
 
 
 @lru_cache(maxsize=512)
-def _instructions(code: CodeType) -> list[dis.Instruction]:
+def instructions(code: CodeType) -> list[dis.Instruction]:
+    """The instructions of a function."""
     return list(dis.get_instructions(code))
