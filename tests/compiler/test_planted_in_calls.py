@@ -13,7 +13,7 @@ from fuzz import judge
 from test_lengths import arguments, at_the_thirtieth, check, cut_every_twenty, every_step, of_a_long_one
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import family, general, program, randomness
+from tinygrad_rnn.compiler import agreement, family, general, program, randomness
 from tinygrad_rnn.compiler.containers import flatten
 from tinygrad_rnn.compiler.general import General
 from tinygrad_rnn.core.tensor import Tensor
@@ -117,7 +117,7 @@ BUGS: dict[str, tuple[Any, str, Any, Callable[[], None]]] = {
     "axes that do not fit": (general, "sizes_of", first_sizes, lambda: lengths(every_step)),
     "calls are not compared": (family, "by_gradients", lambda *_: "", what_changes_between_calls),
     "lengths are not compared": (family, "by_gradients", lambda *_: "", what_changes_between_lengths),
-    "generators are not wound back": (family, "rewound", nothing, random_numbers),
+    "generators are not wound back": (agreement, "rewound", nothing, random_numbers),
     "masks are not drawn again": (program.Program, "_draw", lambda *_: None, random_numbers),
     "draws are not noticed": (randomness.Watch, "check", lambda _: None, a_draw),
     "values may be read": (Tensor, "_refuse_in_trace", lambda *_: None, a_value),

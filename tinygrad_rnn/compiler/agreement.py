@@ -11,6 +11,7 @@ import numpy as np
 from ..core.backprop import grad, no_grad
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
+from .randomness import States, rewound
 from .signature import forward
 from .trace import tensors_in
 
@@ -29,7 +30,11 @@ class FrozenError(GraphError):
 
 
 def by_gradients(
-    loss_fn: Callable[..., Any], arguments: Sequence[Any], weights: Sequence[Tensor] | None, found: Sequence[Array]
+    loss_fn: Callable[..., Any],
+    arguments: Sequence[Any],
+    weights: Sequence[Tensor] | None,
+    found: Sequence[Array],
+    before: States,
 ) -> str:
     """In words, what differs by more than rounding from the function and its gradients; empty if nothing does.
 
@@ -38,6 +43,7 @@ def by_gradients(
         arguments: what it is called with: containers of tensors.
         weights: those of the tensors that are parameters, or None if there are no gradients.
         found: what the program gave: the loss, what is returned beside it, and the gradients.
+        before: the generators that it drew from, and their states when it began.
     """
 
     def eager() -> list[Array]:
@@ -49,16 +55,23 @@ def by_gradients(
         return [*values(returned), *(g._array for g in grad(loss, list(weights)))]
 
     names = [weight.name or f"parameter {i}" for i, weight in enumerate(weights or ())]
-    return _difference(eager, arguments, found, names)
+    return _difference(eager, arguments, found, names, before)
 
 
-def by_steps(loss_fn: Callable[..., Any], arguments: Sequence[Any], known: set[int], found: Sequence[Array]) -> str:
+def by_steps(
+    loss_fn: Callable[..., Any], arguments: Sequence[Any], known: set[int], found: Sequence[Array], before: States
+) -> str:
     """The same for a long sequence, in little memory: the steps do what known ones do, and the values are those."""
-    returned, signatures = forward(loss_fn, arguments)
+    with rewound(before):
+        returned, signatures = forward(loss_fn, arguments)
     if not signatures <= known:
         return "a step does other operations than those of a shorter sequence"
     once = [values(returned)]
-    return _difference(lambda: once.pop() if once else values(forward(loss_fn, arguments)[0]), arguments, found, None)
+
+    def eager() -> list[Array]:
+        return once.pop() if once else values(forward(loss_fn, arguments)[0])
+
+    return _difference(eager, arguments, found, None, before)
 
 
 def values(returned: Any) -> list[Array]:
@@ -67,13 +80,22 @@ def values(returned: Any) -> list[Array]:
 
 
 def _difference(
-    evaluate: Callable[[], list[Array]], arguments: Sequence[Any], found: Sequence[Array], names: Sequence[str] | None
+    eager: Callable[[], list[Array]],
+    arguments: Sequence[Any],
+    found: Sequence[Array],
+    names: Sequence[str] | None,
+    before: States,
 ) -> str:
     """What differs, if anything does.
 
     Where something differs, the function runs again on tensors changed in their last places: a chaotic network
     turns rounding into differences of any size, and is not accused of more.
     """
+
+    def evaluate() -> list[Array]:
+        with rewound(before):
+            return eager()
+
     expected = evaluate()
     if names is None:
         found = found[: len(expected)]

@@ -48,6 +48,7 @@ def build(trace: Trace, backend: str) -> Built:
             break
         except CircularError as circle:
             straight.update(n for node in circle.nodes for n in rolled.members[node].tolist())
+    program.drawings = trace.ops.drawings
     check(program)
     source = _written(program)
     if backend != "native":
@@ -64,6 +65,7 @@ def native(program: Program, rows: int | None = None) -> tuple[Source | None, li
         rows: how many rows a product may expect, if not those of the program's batch.
     """
     lowered, texts, notes = with_native_loops(program, rows)
+    lowered.drawings = program.drawings
     try:
         return (_written(lowered) if texts else None), texts, notes
     except GraphError:

@@ -11,7 +11,7 @@ from .agreement import FrozenError, by_gradients, by_steps
 from .containers import Function, own_tensors
 from .general import General, between, generalise, guessed, resized
 from .program import Program, bind
-from .randomness import rewound
+from .randomness import States, rewound, wind_back
 
 _KEPT = 16
 """Programs for one combination of shapes each, where there is none for all."""
@@ -45,10 +45,12 @@ class Family:
         for general in self._candidates(arguments, leaves, count, shapes):
             sizes = general.sizes(shapes)
             if sizes is not None:
+                before = general.program.random_states()
                 found = general.program(leaves, sizes)
-                wrong = self._compared(general, sizes, found, arguments, leaves, count)
+                wrong = self._compared(general, sizes, found, arguments, leaves, count, before)
                 if not wrong:
                     return general.program, found
+                wind_back(before)
                 self.general.remove(general)
                 self.refused[str(general.pattern)] = f"at {_words(sizes)} {wrong}"
         program = self.exact.get(shapes)
@@ -63,8 +65,7 @@ class Family:
         before = program.random_states() if program.calls == 1 else []
         found = program(leaves, {})
         if program.calls == 2:
-            with rewound(before):
-                wrong = self._difference(found, arguments, leaves, count)
+            wrong = self._difference(found, arguments, leaves, count, before)
             if wrong:
                 raise FrozenError(wrong)
         return program, found
@@ -98,25 +99,27 @@ class Family:
         arguments: Sequence[Any],
         leaves: Sequence[Array],
         count: int | None,
+        before: States,
     ) -> str:
         """What is wrong with a general program: looked for in its first two calls, and where a size is a new record."""
         wrong = ""
         if general.checked < 2:  # with the gradients, on the first rows of this call's arguments
             general.checked += 1
             cut = [resized(x, axes, general.point) for x, axes in zip(leaves, general.pattern, strict=True)]
-            results = general.program(cut, general.point)
-            wrong = self._difference(results, arguments, cut, count)
+            with rewound(before):
+                results = general.program(cut, general.point)
+            wrong = self._difference(results, arguments, cut, count, before)
         if not wrong and not general.is_proven(sizes):
             _, filled = bind(arguments, leaves, count)
-            wrong = by_steps(self.loss_fn, filled, general.program.signatures, found)
+            wrong = by_steps(self.loss_fn, filled, general.program.signatures, found, before)
             general.prove(sizes)
         return wrong
 
     def _difference(
-        self, found: list[Array], arguments: Sequence[Any], leaves: Sequence[Array], count: int | None
+        self, found: list[Array], arguments: Sequence[Any], leaves: Sequence[Array], count: int | None, before: States
     ) -> str:
         tensors, filled = bind(arguments, leaves, count)
-        return by_gradients(self.loss_fn, filled, tensors[:count] if count is not None else None, found)
+        return by_gradients(self.loss_fn, filled, tensors[:count] if count is not None else None, found, before)
 
 
 def _words(sizes: Mapping[str, int]) -> str:

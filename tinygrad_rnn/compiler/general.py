@@ -109,12 +109,15 @@ def generalise(
     backend: str,
 ) -> General | str:
     """One program for all shapes of a pattern, or the reason why there is none."""
-    reason = ""
-    for small in _POINTS:
+    reason, unrolled = "", 0
+    several = len({axis for axes in pattern for axis in axes if isinstance(axis, str)}) > 1
+    for small in _POINTS if several else _POINTS[::2]:
         try:
             return _generalise(loss_fn, arguments, leaves, count, pattern, backend, small)
-        except NotRolledError as error:
-            return str(error)
+        except NotRolledError as error:  # at two steps nothing may roll, but either size may be the length
+            reason, unrolled = str(error), unrolled + 1
+            if unrolled == 1 + several:
+                break
         except NotGeneralError as error:
             reason = str(error)
         except Exception as error:  # whatever the loss function makes of a short sequence
@@ -140,8 +143,6 @@ def _generalise(
             programs.append(Program(loss_fn, arguments, cut, count, backend))
         if len(programs[-1].misfits) > _MISFITS:
             raise NotRolledError(f"{len(programs[-1].misfits)} operations do not roll")
-        if programs[0].random_states():
-            raise NotGeneralError("random numbers are drawn, whose arrays have a size")
         if len({repr(program.extra) for program in programs}) > 1:
             raise NotGeneralError("what it returns beside the loss is of another form at another length")
         if len(programs) == 2:  # what differs already needs no third trace

@@ -8,14 +8,14 @@ which they can run. `check` proves that order and every read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core.primitive import Primitive
 from ..core.tensor import Array
-from .operations import Op
+from .operations import Drawing, Op
 
 
 # ---------------------------------------------------------------------- how a read looks at time
@@ -174,11 +174,15 @@ Part = Loop | Node
 
 @dataclass
 class Program:
-    """Parts in the order in which they run, the reads that are the results, and the inputs in the caller's order."""
+    """Parts in the order in which they run, the reads that are the results, and the inputs in the caller's order.
+
+    `drawings` are the random numbers that a call draws, in this order.
+    """
 
     schedule: list[Part]
     results: list[Read]
     inputs: list[Node]
+    drawings: list[Drawing] = field(default_factory=list)
 
     @property
     def nodes(self) -> Iterator[Node]:

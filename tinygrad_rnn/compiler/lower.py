@@ -10,11 +10,13 @@ from ..core.indexing import scatter
 from ..core.threads import SMALL
 from . import forms
 from .allocate import ARRAY, BUFFER, FRESH, PART, SLAB, VIEW, Place
+from .drawn import Places, runs
 from .forms import Operand
 from .ir import WHOLE, At, Loop, Node, Program, Read, Shift, Span
 from .lifts import once
 from .operations import contract
 from .statements import (
+    DRAWN,
     Alloc,
     Apply,
     Array,
@@ -46,7 +48,7 @@ class _Lowering:
         self.program, self.places = program, places
         self.setup: list[Statement] = []
         self.body: list[Statement] = []
-        self.drawn: dict[int, list[tuple[Array, Any]]] = {}
+        self.drawn: dict[int, Places] = {}
         self.numbers: dict[Node, Any] = {}  # the number that all entries of a constant are
         self.inline: dict[Node, Expr] = {}  # what needs no line of its own
         self.made: set[Array] = set()
@@ -70,7 +72,7 @@ class _Lowering:
             elif not part.is_input:
                 self._constant(part)
         inputs = [self.array(node) for node in self.program.inputs]
-        return Code(inputs, self.setup, self.body, self._results(), self.drawn, self.small)
+        return Code(inputs, self.setup, self.body, self._results(), runs(self.program.drawings, self.drawn), self.small)
 
     def array(self, node: Node) -> Array:
         array = self.places[node].array
@@ -166,11 +168,11 @@ class _Lowering:
             if number is not None:
                 self.numbers[node] = number
         value = None if node.drawings else literal(node.value)
-        given = Given(node.value, "mask" if node.drawings else "table" if node.rolled else "constant")
+        given = Given(node.value, DRAWN if node.drawings else "table" if node.rolled else "constant")
         self.setup.append(Assign(self.array(node), given if value is None else value, node))
         for row, drawing in enumerate(node.drawings):
             if drawing is not None:
-                self.drawn.setdefault(drawing, []).append((self.array(node), row if node.rolled else ...))
+                self.drawn.setdefault(drawing, []).append((self.array(node), row if node.rolled else None))
 
     def _initials(self, node: Node) -> None:
         for step, read in sorted(node.initials.items()) if not self.places[node].zeroed else ():

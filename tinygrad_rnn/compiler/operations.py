@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..core.context import Draw
 from ..core.primitive import Primitive
 from ..core.tensor import Array
 from ..core.traits import Traits
@@ -76,11 +78,13 @@ class Site(NamedTuple):
     scope: str
 
 
-class Drawing(NamedTuple):
-    """An array of random numbers that the loss function drew: from where, and how to draw the next."""
+@dataclass(frozen=True)
+class Drawing:
+    """An array of random numbers that the loss function drew: from where, how, and of which shape."""
 
     rng: np.random.Generator
-    draw: Callable[[], Array]
+    draw: Draw
+    shape: tuple[int, ...]
 
 
 class Params(NamedTuple):

@@ -18,8 +18,8 @@ from ..nn import Module
 from .build import build, native
 from .containers import Function, lent, names, own_tensors, unflatten
 from .explain import explain
-from .randomness import generators, states_of
-from .sizes import NotGeneralError
+from .randomness import States, generators, states_of
+from .sizes import NotGeneralError, at
 from .source import Source
 from .trace import trace
 
@@ -62,7 +62,6 @@ class Program:
         self.signatures = set(traced.signatures.of_step.values())
         self.calls = 0
         self.limits = ""
-        self._drawings = traced.ops.drawings
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
         self._idle: OrderedDict[Any, list[tuple[Callable[..., Any], dict[str, Array]]]] = OrderedDict()
 
@@ -101,8 +100,8 @@ class Program:
         idle = self._idle.setdefault(key, [])
         run, random = idle.pop() if idle else self._make(sizes)
         self.calls += 1
-        if self.calls > 1:  # the first call runs on what tracing drew
-            self._draw(random)
+        if self.calls > 1 or sizes:  # the first call runs on what tracing drew
+            self._draw(random, sizes)
         with OneThread() if self._runs.small else nullcontext():
             found = run(*leaves)
         self._idle.setdefault(key, idle).append((run, random))
@@ -113,20 +112,27 @@ class Program:
 
     def _make(self, sizes: Mapping[str, int]) -> tuple[Callable[..., Any], dict[str, Array]]:
         """A run with buffers of its own, and those of them that random numbers are written into."""
-        names = {name for places in self._runs.drawn.values() for name, _ in places}
-        random = {name: self._runs.constants[name].copy() for name in names}
+        random = {
+            name: np.resize(self._runs.constants[name], [at(n, sizes) for n in array.shape])
+            for array, name in self._runs.random.items()
+        }
         return self._runs.make(random, **sizes), random
 
-    def _draw(self, random: dict[str, Array]) -> None:
+    def _draw(self, random: dict[str, Array], sizes: Mapping[str, int]) -> None:
         """Draw what the loss function would draw, in its order, so that the numbers are those of an eager call."""
-        for k, drawing in enumerate(self._drawings):
-            numbers = drawing.draw()
-            for name, at in self._runs.drawn.get(k, ()):
-                random[name][at] = numbers
+        for run in self._runs.code.drawn:
+            for k in range(at(run.count, sizes)):
+                for drawing, places in zip(run.drawings, run.places, strict=True):
+                    numbers = drawing.draw(drawing.rng, tuple(at(n, sizes) for n in drawing.shape))
+                    for array, row in places:
+                        if array in self._runs.random:
+                            rows = ... if row is None else at(row, sizes) + k * run.slope
+                            random[self._runs.random[array]][rows] = numbers
 
-    def random_states(self) -> list[tuple[np.random.Generator, Any]]:
+    def random_states(self) -> States:
         """The generators that a call draws from, and their states now."""
-        return states_of(list({id(each.rng): each.rng for each in self._drawings}.values()))
+        drawings = (each for run in self._runs.code.drawn for each in run.drawings)
+        return states_of(list({id(each.rng): each.rng for each in drawings}.values()))
 
     def explain(self) -> str:
         """See `Compiled.explain`."""

@@ -14,6 +14,7 @@ from ..errors import GraphError
 from ..nn import Module
 
 Generators = Sequence[np.random.Generator]
+States = Sequence[tuple[np.random.Generator, Any]]
 _ALL, _EACH = 100, 16  # of the first operations each looks whether a number was drawn, later each of so many
 
 
@@ -41,19 +42,22 @@ def _is_filled(cell: Any) -> bool:
 
 
 @contextmanager
-def rewound(states: Sequence[tuple[np.random.Generator, Any]]) -> Iterator[None]:
+def rewound(states: States) -> Iterator[None]:
     """Run the body with generators in these states, and leave them as they are now."""
     after = states_of([rng for rng, _ in states])
-    for rng, state in states:
-        rng.bit_generator.state = state
+    wind_back(states)
     try:
         yield
     finally:
-        for rng, state in after:
-            rng.bit_generator.state = state
+        wind_back(after)
 
 
-def states_of(found: Generators) -> list[tuple[np.random.Generator, Any]]:
+def wind_back(states: States) -> None:
+    for rng, state in states:
+        rng.bit_generator.state = state
+
+
+def states_of(found: Generators) -> States:
     return [(rng, rng.bit_generator.state) for rng in found]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .ir import Node
-from .statements import Array, Code, For, Memory
+from .statements import DRAWN, Array, Code, For, Given, Memory
 
 Point = Mapping[str, int]
 Monomial = tuple[str, ...]
@@ -128,7 +128,8 @@ class Fraction:
         return f"{above} / {below if below.isidentifier() else f'({below})'}"
 
 
-def _at(size: Size | int, point: Point) -> int:
+def at(size: Size | int, point: Point) -> int:
+    """A size as a number."""
     return size.at(point) if isinstance(size, Size) else size
 
 
@@ -163,13 +164,10 @@ class _Merger:
         self.shapes += [[(), (a,), (b,)] for a, b in combinations(names, 2)]
 
     def code(self, codes: Sequence[Code]) -> Code:
-        drawn = [code.drawn for code in codes]
-        if any(drawn):
-            raise NotGeneralError("random numbers are drawn, whose arrays have a size")
         parts = {name: self.merge([getattr(code, name) for code in codes])
-                 for name in ("inputs", "setup", "body", "results")}  # fmt: skip
+                 for name in ("inputs", "setup", "body", "results", "drawn")}  # fmt: skip
         self._memories()
-        return Code(**parts, drawn={}, small=all(code.small for code in codes))
+        return Code(**parts, small=all(code.small for code in codes))
 
     def merge(self, xs: Sequence[Any]) -> Any:
         """What stands for all of these, at every size."""
@@ -181,6 +179,8 @@ class _Merger:
             return first
         if isinstance(first, Array):
             return self._array(xs)
+        if isinstance(first, Given) and first.wanted == DRAWN:
+            return xs[-1]  # what a call draws is written over it
         if isinstance(first, (tuple, list)):
             if len({len(x) for x in xs}) > 1:
                 raise NotGeneralError("one length has more or other statements, operands or axes than another")
@@ -208,7 +208,7 @@ class _Merger:
             return self._size(xs)
         ones: list[Size | int] = [1, *(Size({m: 1}, self.points) for (m, *rest) in self.shapes if not rest and m)]
         for below, above in sorted(product(ones, ones), key=lambda pair: (pair[1] != 1, pair[0] != 1)):
-            top, bottom = ([_at(size, point) for point in self.points] for size in (above, below))
+            top, bottom = ([at(size, point) for point in self.points] for size in (above, below))
             number = _constant([x * b / a for x, a, b in zip(xs, top, bottom, strict=True)])
             if number is not None:
                 return Fraction(number, above, below)

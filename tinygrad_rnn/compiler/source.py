@@ -60,7 +60,7 @@ class Source:
     Attributes:
         text: Python that runs by itself.
         constants: the arguments of its function `program`: long arrays, and functions of a user's own primitives.
-        drawn: for each drawing of random numbers where they go: the constant, and its row if it has one for each step.
+        random: the constants that random numbers are written into, and what they are called.
         small: whether all its matrix products are too small to share between threads.
         code: its statements.
         sizes: the names of the sizes that it runs at; none if it has its own.
@@ -72,10 +72,7 @@ class Source:
         self._program: CodeType | None = None
         self.text, self.constants, self.small = writer.text, writer.constants, code.small
         self._raises, self._one_thread = writer.raises, writer.one_thread
-        self.drawn: dict[int, list[tuple[str, Any]]] = {
-            k: [(writer.slabs[array], row) for array, row in places if array in writer.read]
-            for k, places in code.drawn.items()
-        }
+        self.random = {array: writer.slabs[array] for array in writer.drawn if array in writer.read}
 
     @classmethod
     def general(cls, sources: Sequence[Source], sizes: Sequence[Mapping[str, int]]) -> Source:
@@ -125,7 +122,7 @@ class _Writer:
             *primitives,
             *(called(p) for p in self.primitives),
         }
-        self.drawn = {array for places in code.drawn.values() for array, _ in places}
+        self.drawn = {array for run in code.drawn for places in run.places for array, _ in places}
         self.raises: dict[str, type[Exception]] = {}
         for p in self.primitives:
             if is_given(p):
@@ -204,9 +201,10 @@ class _Writer:
         value = assign.value.value
         random = assign.array in self.drawn
         self.constants[name] = value
-        what = _kind(value)
         if random:
+            what = f"{self._expr(assign.array.shape)} of {value.dtype}"
             return [(f"# {name}: {what}, random numbers, which are drawn anew for every call", "")]
+        what = _kind(value)
         return [(f"# {name}: {what}, as it was when compiled: step.program.source.constants[{name!r}]", "")]
 
     def _given(self, name: str, value: Any, what: str) -> None:
@@ -486,7 +484,7 @@ class _Writer:
 
 def expression(x: Expr) -> str:
     """The text of an expression without arrays."""
-    return _Writer(Code([], [], [], [], {}, True), ())._expr(x)
+    return _Writer(Code([], [], [], [], [], True), ())._expr(x)
 
 
 # ---------------------------------------------------------------------- what is in statements

@@ -96,6 +96,9 @@ class Given:
     wanted: str
 
 
+DRAWN = "mask"
+"""What random numbers are wanted to be called."""
+
 Expr = Leaf | Index | Call | Given | int | float | complex | bool
 """What a statement reads; a Python number is itself."""
 
@@ -198,7 +201,7 @@ class Code:
 
     Attributes:
         inputs: the arrays that a call is given.
-        drawn: for each drawing of random numbers the constants that they go to, and the row if time is first.
+        drawn: the random numbers of a call, and the constants that they go to; see `drawn.Run`.
         small: whether all matrix products are too small to share between threads.
     """
 
@@ -206,7 +209,7 @@ class Code:
     setup: list[Statement]
     body: list[Statement]
     results: list[Expr]
-    drawn: dict[int, list[tuple[Array, Any]]]
+    drawn: list[Any]
     small: bool
 
 

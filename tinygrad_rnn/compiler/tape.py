@@ -8,13 +8,13 @@ nobody reads what they compute, and only once for what is the same at every step
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core.backprop import edge_gradients
-from ..core.context import context, current, next_index, step_of
+from ..core.context import Draw, context, current, next_index, step_of
 from ..core.indexing import Patch, Slot
 from ..core.primitive import Primitive
 from ..core.seal import SEALED
@@ -123,13 +123,13 @@ class Tape:
         self._of_leaf[tensor.index] = n
         return n
 
-    def draw(self, rng: np.random.Generator, draw: Callable[[], Array]) -> Array:
+    def draw(self, rng: np.random.Generator, draw: Draw, shape: tuple[int, ...]) -> Array:
         """An array of random numbers: a constant, of which every call of the program has its own."""
-        now, ops, array = current.get(), self.ops, draw()
+        now, ops, array = current.get(), self.ops, draw(rng, shape)
         n = self._random[id(array)] = self._new(self._like(None, 0, array, now.scope), (), 0, _when(step_of(now)))
         ops.values[n] = array
         ops.drawing_of[n] = len(ops.drawings)
-        ops.drawings.append(Drawing(rng, draw))
+        ops.drawings.append(Drawing(rng, draw, shape))
         return array
 
     def constant(self, array: Array) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.context import context
+from ..core.context import Draw, context
 from ..core.indexing import scatter
 from ..core.tensor import Array, Tensor, constant
 from ..errors import GraphError
@@ -76,9 +76,9 @@ def trace(
         signatures.note(result)
         tape.record(name, result, gradient)
 
-    def draw(rng: np.random.Generator, numbers: Callable[[], Array]) -> Array:
+    def draw(rng: np.random.Generator, numbers: Draw, shape: tuple[int, ...]) -> Array:
         watch.check()
-        found = tape.draw(rng, numbers)
+        found = tape.draw(rng, numbers, shape)
         watch.told()
         return found
 

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from ..debug import messages
 
 F = TypeVar("F", bound=Callable[..., Any])
+Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[Any]]
+"""Draws an array of a shape; two that are equal draw alike."""
 
 
 next_index = count(1).__next__
@@ -85,8 +87,8 @@ class Context(NamedTuple):
     """The scope that new tensors belong to, outermost first, joined by `/`."""
     watch: Callable[[str, Any, Any], None] | None = None
     """Called with the name of the operation, its result, and None or the gradient that it sends back."""
-    draw: Callable[[np.random.Generator, Callable[[], NDArray[Any]]], NDArray[Any]] | None = None
-    """Draws random numbers: called with the generator, and the function that draws from it."""
+    draw: Callable[[np.random.Generator, Draw, tuple[int, ...]], NDArray[Any]] | None = None
+    """Draws random numbers: called with the generator, the function that draws from it, and the shape."""
     loop: Tag | None = None
     """The `steps` loop that gives the step, or None outside any."""
 

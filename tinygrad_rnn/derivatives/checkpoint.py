@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.arguments import checked
 from ..core.backprop import backprop
-from ..core.context import context, current, next_index, step_of
+from ..core.context import Draw, context, current, next_index, step_of
 from ..core.primitive import primitive, transparent
 from ..core.steps import steps
 from ..core.tensor import Array, Tensor, numeric
@@ -102,10 +102,10 @@ class _Segment:
             for (rng, _), state in zip(self.drew.values(), now, strict=True):
                 rng.bit_generator.state = state
 
-    def _draw(self, rng: np.random.Generator, draw: Callable[[], Array]) -> Array:
+    def _draw(self, rng: np.random.Generator, draw: Draw, shape: tuple[int, ...]) -> Array:
         """Draw random numbers that can be drawn again."""
         self.drew.setdefault(id(rng), (rng, rng.bit_generator.state))
-        return draw() if self.outer_draw is None else self.outer_draw(rng, draw)
+        return draw(rng, shape) if self.outer_draw is None else self.outer_draw(rng, draw, shape)
 
 
 def _as_tensors(outputs: Any) -> tuple[list[Tensor], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -11,6 +12,17 @@ from ..core.context import current
 from ..core.primitive import composed
 from ..core.tensor import Array, constant, raw
 from ..errors import DTypeError, InputError
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """Draws 0 with probability p, else 1 / (1 - p)."""
+
+    p: float
+    dtype: np.dtype[Any]
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return ((rng.random(shape, np.float32) >= self.p) / (1 - self.p)).astype(self.dtype)
 
 
 @composed()
@@ -37,11 +49,8 @@ def dropout(x: Any, p: float, rng: np.random.Generator, training: bool = True) -
     if not training or p == 0:
         return x
 
-    def draw() -> Array:
-        return ((rng.random(shape, np.float32) >= p) / (1 - p)).astype(dtype)
-
-    watched = current.get().draw
-    return x * (draw() if watched is None else constant(watched(rng, draw)))
+    mask, watched = _Mask(float(p), dtype), current.get().draw
+    return x * (mask(rng, shape) if watched is None else constant(watched(rng, mask, shape)))
 
 
 __all__ = ["dropout"]
