@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..core.context import context
-from ..core.tensor import Tensor, release
+import numpy as np
+
+from ..core.context import Draw, context
+from ..core.tensor import Array, Tensor, release
 from ..debug.origin import Places
 
 
@@ -41,5 +43,8 @@ def forward(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any,
         signatures.note(result)
         release(result)
 
-    with context(tracing=True, recording=True, step=None, scope="", watch=note):
+    def draw(rng: np.random.Generator, draw: Draw, shape: tuple[int, ...]) -> Array:
+        return draw(rng, shape)  # into a tensor, as in a trace
+
+    with context(tracing=True, recording=True, step=None, scope="", watch=note, draw=draw):
         return loss_fn(*arguments), set(signatures.of_step.values())
