@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import keyword
 import re
+import reprlib
 import unicodedata
 from html import escape as _escape
 from typing import Any
+
+import numpy as np
 
 LONGEST = 80
 """Characters of an identifier; of a comment, twice as many."""
@@ -48,6 +51,17 @@ def terminal(text: str, lines: bool = False) -> str:
         return text
     kept = "\n\t" if lines else ""
     return "".join(c if _is_visible(c) or c in kept else repr(c)[1:-1] for c in text)
+
+
+def short(value: Any) -> str:
+    """An error: what someone gave, briefly, whatever it is; numbers, texts and lists themselves, else their type."""
+    if isinstance(value, str | int | float | complex | np.generic | tuple | list) or value is None:
+        return _BRIEF.repr(value)
+    return f"an object of type {type(value).__name__}"
+
+
+_BRIEF = reprlib.Repr()  # it ends, for lists that hold themselves and objects that cannot be shown too
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 3, 80, 80
 
 
 def xml(text: str) -> str:

@@ -9,17 +9,19 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .escape import short
 
-fcntl: Any
+fcntl: Any = None
+msvcrt: Any = None
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    import msvcrt
 
 
 def as_path(path: Any, what: str) -> Path:
@@ -33,7 +35,7 @@ def as_path(path: Any, what: str) -> Path:
         InputError: it is of another kind, empty, or no name that a file can have.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise InputError(f"{what}: got {path!r:.80} of type {type(path).__name__}, expected a path, as text or Path")
+        raise InputError(f"{what}: got {short(path)}, expected a path, as text or Path")
     if not str(path):
         raise InputError(f"{what}: the path is empty; name a file")
     try:
@@ -113,32 +115,63 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, if it is not there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
+
+
+LOCK = ".lock"
+"""The file that is locked where a folder cannot be, on Windows; it may stay, and then means nothing."""
+
+
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Keep other processes, and other calls in this one, from entering for the same folder while the block runs.
 
-    The lock is on the open folder: nothing is written, and it ends with the process, however that ends. Where the
-    system has no such lock (Windows, some network folders), the block just runs.
+    The system's lock ends with the process, however that ends. Where there is none (some network folders), the block
+    just runs.
 
     Raises:
         InputError: another one is in.
     """
-    handle = None
+    handle = _lock(folder)
     try:
-        if fcntl is not None:
-            try:
-                handle = os.open(folder, os.O_RDONLY)
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(
-                    f"another run is writing to {folder}; wait for its end, or choose another folder"
-                ) from error
-            except OSError:
-                pass
         yield
     finally:
         if handle is not None:
             os.close(handle)
+            if fcntl is None:
+                with suppress(OSError):  # the next one has it open already
+                    os.unlink(Path(folder) / LOCK)
+
+
+def _lock(folder: Path) -> int | None:
+    """What is open and holds the lock; None where there are no locks."""
+    handle = None
+    try:
+        if fcntl is not None:
+            handle = os.open(folder, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            handle = os.open(Path(folder) / LOCK, os.O_RDWR | os.O_CREAT)
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        return handle
+    except OSError as error:
+        if handle is None:
+            return None
+        os.close(handle)
+        if isinstance(error, BlockingIOError | PermissionError):  # Windows says the latter
+            raise InputError(
+                f"another run is writing to {folder}; wait for its end, or choose another folder"
+            ) from error
+        return None
 
 
 @contextmanager

@@ -15,12 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from numbers import Real
 from typing import ClassVar
 
 import numpy as np
 
-from .core.arguments import checked
+from .core.arguments import Bound, Count, NotNegative, Positive, Probability, checked
 from .core.tensor import Array, Tensor, writable
 from .errors import GraphError, InputError, ShapeError
 
@@ -38,7 +37,7 @@ class Optimizer:
     """Names of the arrays that the rule keeps for each parameter, all starting at zero."""
 
     @checked
-    def __init__(self, parameters: Iterable[Tensor], lr: float, weight_decay: float = 0.0) -> None:
+    def __init__(self, parameters: Iterable[Tensor], lr: NotNegative, weight_decay: NotNegative = 0.0) -> None:
         self.parameters = list(parameters)
         if not self.parameters:
             raise InputError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
@@ -47,9 +46,6 @@ class Optimizer:
                 raise InputError(f"{type(self).__name__}: {p!r:.60} is not a leaf tensor with requires_grad=True")
         if len({id(p) for p in self.parameters}) < len(self.parameters):
             raise InputError(f"{type(self).__name__}: a parameter is given twice, and would be adjusted twice")
-        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not isinstance(value, Real) or not value >= 0:
-                raise InputError(f"{type(self).__name__}: got {name}={value!r}, expected a number, 0 or more")
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = 0
@@ -116,14 +112,14 @@ class SGD(Optimizer):
     def __init__(
         self,
         parameters: Iterable[Tensor],
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
+        lr: NotNegative = 1e-3,
+        momentum: Probability = 0.0,
+        weight_decay: NotNegative = 0.0,
         nesterov: bool = False,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        if not 0 <= momentum < 1 or (nesterov and not momentum):
-            raise InputError(f"SGD: got momentum={momentum}, nesterov={nesterov}; expected a momentum in [0, 1)")
+        if nesterov and not momentum:
+            raise InputError(f"SGD: got momentum={momentum}, nesterov=True; expected a momentum above 0")
         self.momentum = momentum
         self.nesterov = nesterov
 
@@ -143,7 +139,11 @@ class Adagrad(Optimizer):
 
     @checked
     def __init__(
-        self, parameters: Iterable[Tensor], lr: float = 1e-2, weight_decay: float = 0.0, eps: float = 1e-10
+        self,
+        parameters: Iterable[Tensor],
+        lr: NotNegative = 1e-2,
+        weight_decay: NotNegative = 0.0,
+        eps: NotNegative = 1e-10,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
         self.eps = eps
@@ -163,10 +163,10 @@ class RMSprop(Optimizer):
     def __init__(
         self,
         parameters: Iterable[Tensor],
-        lr: float = 1e-2,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        lr: NotNegative = 1e-2,
+        alpha: Probability = 0.99,
+        eps: NotNegative = 1e-8,
+        weight_decay: NotNegative = 0.0,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
         self.alpha = alpha
@@ -192,14 +192,12 @@ class Adam(Optimizer):
     def __init__(
         self,
         parameters: Iterable[Tensor],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        lr: NotNegative = 1e-3,
+        betas: tuple[Probability, Probability] = (0.9, 0.999),
+        eps: NotNegative = 1e-8,
+        weight_decay: NotNegative = 0.0,
     ) -> None:
         super().__init__(parameters, lr, weight_decay)
-        if not all(0 <= beta < 1 for beta in betas):
-            raise InputError(f"{type(self).__name__}: got betas={betas}, expected two numbers in [0, 1)")
         self.betas = betas
         self.eps = eps
         for state in self.state:
@@ -225,10 +223,10 @@ class AdamW(Adam):
     def __init__(
         self,
         parameters: Iterable[Tensor],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
+        lr: NotNegative = 1e-3,
+        betas: tuple[Probability, Probability] = (0.9, 0.999),
+        eps: NotNegative = 1e-8,
+        weight_decay: NotNegative = 1e-2,
     ) -> None:
         super().__init__(parameters, lr, betas, eps)
         self.decoupled = weight_decay
@@ -240,7 +238,7 @@ class AdamW(Adam):
 
 # ---------------------------------------------------------------------- clipping
 @checked
-def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
+def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: Bound) -> float:
     """Scale all gradients together so that their norm, as one vector, is at most `max_norm`.
 
     Returns:
@@ -262,7 +260,7 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 
 @checked
-def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
+def clip_grad_value_(parameters: Iterable[Tensor], clip_value: Bound) -> None:
     """Cut every entry of every gradient to [-clip_value, clip_value]."""
     for _, g in _gradients(parameters):
         np.clip(g, -clip_value, clip_value, out=g)
@@ -283,19 +281,19 @@ def constant() -> Schedule:
 
 
 @checked
-def step_decay(every: int, factor: float = 0.1) -> Schedule:
+def step_decay(every: Positive, factor: NotNegative = 0.1) -> Schedule:
     """Times `factor` after each `every` steps (PyTorch's StepLR)."""
     return partial(_decayed, every, factor)
 
 
 @checked
-def exponential(factor: float) -> Schedule:
+def exponential(factor: NotNegative) -> Schedule:
     """Times `factor` at each step."""
     return partial(_decayed, 1, factor)
 
 
 @checked
-def cosine(total: int, warmup: int = 0, end: float = 0.0) -> Schedule:
+def cosine(total: Count, warmup: Count = 0, end: NotNegative = 0.0) -> Schedule:
     """Up from 0 in a straight line over `warmup` steps, then down to `end` along half a cosine."""
     return partial(_cosine, total, warmup, end)
 

@@ -522,10 +522,10 @@ def test_train_sample_and_eval_from_the_command_line(text, tmp_path, capsys):
 def test_the_commands_refuse_what_cannot_work(text, tmp_path):
     for words, says in [
         (["train", "char", "--text", tmp_path / "none.txt"], "cannot read"),
-        (["train", "char", "--text", text, "--steps", 0], "steps: got 0"),
+        (["train", "char", "--text", text, "--steps", 0], "got steps=0"),
         (["train", "char", "--text", text, "--k1", 8, "--k2", 4], "k2"),
         (["train", "char", "--text", text, "--batch", 500], "too short"),
-        (["train", "adding", "--lag", 3], "lag: got 3"),
+        (["train", "adding", "--lag", 3], "got lag=3"),
         (["train", "adding", "--dropout", 1.5], "dropout=1.5"),
         (["train", "adding", "--threads", 0], "--threads"),
         (["sample", tmp_path], "no usable checkpoint"),

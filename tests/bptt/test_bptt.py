@@ -133,7 +133,7 @@ def test_windows_cover_every_loss_once():
         covered = [t for w in windows(T, k1, k2) for t in range(w.first, w.end)]
         assert covered == list(range(T))
     for k1, k2 in [(0, 3), (3, 2), (1, -1), (1.5, 3)]:
-        with pytest.raises(tg.InputError):
+        with pytest.raises(tg.TensorError):
             windows(5, k1, k2)
 
 
@@ -248,7 +248,7 @@ def test_the_table_in_terminal_and_notebook(capsys):
 def test_errors_say_what_is_wrong():
     made = task()
     for change, message in [
-        ({"params": {**made["params"], "W_hx": 0}}, "with W_hx"),
+        ({"params": {**made["params"], "W_hx": 0}}, "with 'W_hx'"),
         ({"params": {k: v for k, v in made["params"].items() if k != "b_h"}}, "without b_h"),
         ({"params": {**made["params"], "W_hh": np.zeros((4, 3))}}, r"W_hh has shape \(4, 3\)"),
         ({"xs": np.zeros((3, 2, 9))}, "xs has shape"),
@@ -271,7 +271,9 @@ def test_the_derivations_know_nothing_of_autodiff():
     for name in ("rnn", "lstm", "gru", "problem", "losses", "recurrences"):
         for node in ast.walk(ast.parse((room / f"{name}.py").read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
-                assert node.module in {"errors", "problem", "losses", "lstm"}, f"{name}.py imports {node.module}"
+                assert node.module in {"errors", "escape", "core.arguments", "problem", "losses", "lstm"}, (
+                    f"{name}.py imports {node.module}"
+                )
             if isinstance(node, ast.ImportFrom) and not node.level:
                 assert node.module.split(".")[0] != "tinygrad_rnn"
 

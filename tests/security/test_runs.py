@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn import files as files_module
 from tinygrad_rnn.app import cli, tasks
 from tinygrad_rnn.app.tasks import inspect, trained
 from tinygrad_rnn.files import only_one
@@ -80,6 +82,27 @@ def test_a_killed_run_leaves_no_lock(tmp_path: Path) -> None:
         process.wait()
     with only_one(tmp_path):
         assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_as_windows_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its `locking` is on a file, and refuses with PermissionError."""
+    real = files_module.fcntl
+
+    def locking(handle: int, mode: int, number: int) -> None:
+        try:
+            real.flock(handle, real.LOCK_EX | real.LOCK_NB)
+        except BlockingIOError as error:
+            raise PermissionError(13, "Permission denied") from error
+
+    monkeypatch.setattr(files_module, "fcntl", None)
+    monkeypatch.setattr(files_module, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    with only_one(tmp_path):
+        for _ in range(2):
+            with pytest.raises(tg.InputError, match="another run"), only_one(tmp_path):
+                pass
+    with only_one(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_new_run_does_not_begin_where_another_one_is(run: Path) -> None:

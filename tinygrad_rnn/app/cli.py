@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import __version__, viz
+from ..core.arguments import LARGEST
 from ..errors import InputError, TensorError
 from ..escape import terminal
 from ..flow import Watch, diagnose, gradient_flow, influence
@@ -21,7 +22,7 @@ from .shell import TOUR, completion
 from .tasks.commands import add_commands
 from .tasks.inspect import Window, look_at
 from .tasks.model import CELLS
-from .tasks.settings import LARGEST, TASKS
+from .tasks.settings import TASKS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.arguments import Positive, checked
 from .compare import BY_HAND
-from .problem import Array, problem
+from .problem import Array, CellName, LossName, Reduction, problem
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Bias:
     """Of the angle between the two: 1 points the same way, 0 sideways."""
 
 
+@checked
 def truncation_bias(
     params: Mapping[str, Any],
     xs: Any,
@@ -30,11 +32,11 @@ def truncation_bias(
     h0: Any = None,
     c0: Any = None,
     *,
-    windows: Sequence[int] | None = None,
+    windows: Sequence[Positive] | None = None,
     sliding: bool = False,
-    cell: str = "rnn",
-    loss: str = "softmax_cross_entropy",
-    reduction: str = "mean",
+    cell: CellName = "rnn",
+    loss: LossName = "softmax_cross_entropy",
+    reduction: Reduction = "mean",
 ) -> list[Bias]:
     """Measure the bias of truncated BPTT on one sequence, derived by hand.
 

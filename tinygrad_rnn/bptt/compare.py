@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..core.arguments import Count, NotNegative, Positive, checked
 from ..errors import GradientError, InputError
 from ..escape import terminal, xml
 from .gru import gru
 from .lstm import lstm
-from .problem import STATES, Array, Gradients, Problem, problem
+from .problem import STATES, Array, CellName, Gradients, LossName, Problem, Reduction, problem
 from .references import Reference, autodiff, numerical
 from .rnn import rnn
 
@@ -165,6 +166,7 @@ class Comparison:
         return table
 
 
+@checked
 def compare(
     params: Mapping[str, Any],
     xs: Any,
@@ -172,15 +174,15 @@ def compare(
     h0: Any = None,
     c0: Any = None,
     *,
-    cell: str = "rnn",
-    loss: str = "softmax_cross_entropy",
-    reduction: str = "mean",
-    sequences: int = 1,
-    k1: int | None = None,
-    k2: int | None = None,
-    numerical_entries: int | None = 8,
+    cell: CellName = "rnn",
+    loss: LossName = "softmax_cross_entropy",
+    reduction: Reduction = "mean",
+    sequences: Positive = 1,
+    k1: Positive | None = None,
+    k2: Positive | None = None,
+    numerical_entries: Count | None = 8,
     references: Mapping[str, Reference] | None = None,
-    tolerance: float = 1e-12,
+    tolerance: NotNegative = 1e-12,
     show: bool = True,
     raises: bool = True,
 ) -> Comparison:
@@ -215,7 +217,7 @@ def compare(
         InputError, ShapeError: the arguments do not fit; see `bptt.problem`.
     """
     whole = problem(cell, params, xs, targets, {"h": h0, "c": c0}, loss, reduction, k1, k2)
-    if not isinstance(sequences, int) or not 1 <= sequences <= whole.T:
+    if sequences > whole.T:
         raise InputError(f"compare: got sequences={sequences!r}, expected 1 to {whole.T}, the number of steps")
 
     def by_hand(p: Problem) -> Gradients:

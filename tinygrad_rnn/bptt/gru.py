@@ -31,20 +31,22 @@ from typing import Any
 
 import numpy as np
 
+from ..core.arguments import Positive, checked
 from .lstm import sigmoid
-from .problem import Gradients, problem
+from .problem import Gradients, LossName, Reduction, problem
 
 
+@checked
 def gru(
     params: Mapping[str, Any],
     xs: Any,
     targets: Any,
     h0: Any = None,
     *,
-    loss: str = "softmax_cross_entropy",
-    reduction: str = "mean",
-    k1: int | None = None,
-    k2: int | None = None,
+    loss: LossName = "softmax_cross_entropy",
+    reduction: Reduction = "mean",
+    k1: Positive | None = None,
+    k2: Positive | None = None,
 ) -> Gradients:
     """The gradients of the GRU, by the equations above.
 

@@ -31,9 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from .problem import Array, Gradients, problem
+from ..core.arguments import Positive, checked
+from .problem import Array, Gradients, LossName, Reduction, problem
 
 
+@checked
 def lstm(
     params: Mapping[str, Any],
     xs: Any,
@@ -41,10 +43,10 @@ def lstm(
     h0: Any = None,
     c0: Any = None,
     *,
-    loss: str = "softmax_cross_entropy",
-    reduction: str = "mean",
-    k1: int | None = None,
-    k2: int | None = None,
+    loss: LossName = "softmax_cross_entropy",
+    reduction: Reduction = "mean",
+    k1: Positive | None = None,
+    k2: Positive | None = None,
 ) -> Gradients:
     """The gradients of the LSTM, by the equations above.
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, ShapeError
+from ..core.arguments import Positive, checked
+from ..errors import DTypeError, InputError, ShapeError
+from ..escape import short
 from .losses import LOSSES, Loss
 
 Array = NDArray[Any]
+
+CellName = Literal["rnn", "lstm", "gru"]
+LossName = Literal["softmax_cross_entropy", "squared_error"]
+Reduction = Literal["mean", "sum"]
 
 READOUT = {"W_hy": ("H", "C"), "b_y": ("C",)}
 PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -90,16 +96,17 @@ class Gradients:
     """The state after the last step, to carry into the next sequence: (B, H)."""
 
 
+@checked
 def problem(
-    cell: str,
+    cell: CellName,
     params: Mapping[str, Any],
     xs: Any,
     targets: Any,
     initial: Mapping[str, Any | None],
-    loss: str = "softmax_cross_entropy",
-    reduction: str = "mean",
-    k1: int | None = None,
-    k2: int | None = None,
+    loss: LossName = "softmax_cross_entropy",
+    reduction: Reduction = "mean",
+    k1: Positive | None = None,
+    k2: Positive | None = None,
 ) -> Problem:
     """Check the arguments that all cells share and bring them into one form.
 
@@ -118,19 +125,12 @@ def problem(
         InputError: an unknown cell, loss, reduction or parameter name, or k1, k2 below 1, or k2 below k1.
         ShapeError: an array does not fit the others.
     """
-    for given, what, known in (
-        (cell, "cell", PARAMETERS),
-        (loss, "loss", LOSSES),
-        (reduction, "reduction", _REDUCTIONS),
-    ):
-        if given not in known:
-            raise InputError(f"bptt: got {what}={given!r}, expected one of {', '.join(map(repr, known))}")
     expected = PARAMETERS[cell]
     if set(params) != set(expected):
-        missing, unknown = sorted(set(expected) - set(params)), sorted(map(str, set(params) - set(expected)))
+        missing, unknown = sorted(set(expected) - set(params)), sorted(map(short, set(params) - set(expected)))
         words = [f"without {', '.join(missing)}"] * bool(missing) + [f"with {', '.join(unknown)}"] * bool(unknown)
         raise InputError(f"bptt: got parameters {' and '.join(words)}; a {cell} has {', '.join(expected)}")
-    arrays = {name: np.array(_plain(params[name]), np.float64) for name in expected}
+    arrays = {name: _float64(params[name], name) for name in expected}
 
     H, C = arrays["W_hy"].shape if arrays["W_hy"].ndim == 2 else (0, 0)
     into = arrays[next(iter(expected))]
@@ -143,13 +143,13 @@ def problem(
                 f"bptt: {name} has shape {arrays[name].shape}, expected ({', '.join(symbols)}) = {shape}, "
                 f"with I = {width} inputs, H = {H} hidden units and C = {C} outputs"
             )
-    inputs = _inputs(_plain(xs), width)
+    inputs = _inputs(xs, width)
     T, B = inputs.shape[:2]
-    wanted = _targets(_plain(targets), loss, (T, B, C))
+    wanted = _targets(targets, loss, (T, B, C))
     states = {}
     for name in STATES[cell]:
         value = initial.get(name)
-        start = np.zeros((B, H)) if value is None else np.array(_plain(value), np.float64)
+        start = np.zeros((B, H)) if value is None else _float64(value, f"{name}0")
         if start.shape not in ((B, H), (H,)):
             raise ShapeError(f"bptt: {name}0 has shape {start.shape}, expected (B, H) = {(B, H)} or (H,)")
         states[name] = np.array(np.broadcast_to(start, (B, H)))
@@ -165,16 +165,24 @@ def problem(
     )
 
 
-_REDUCTIONS = ("mean", "sum")
+def _array(value: Any, what: str) -> Array:
+    """An array of numbers, of another framework's tensor too, as long as nothing is to be differentiated by it."""
+    given = getattr(value, "data", value) if not isinstance(value, (np.ndarray, np.generic)) else value
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError):
+        array = np.array(None)
+    if array.dtype.kind not in "biuf" or isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(f"bptt: got {what}={short(value)}, expected an array of real numbers")
+    return array
 
 
-def _plain(value: Any) -> Any:
-    """A tensor's array; anything else as it is."""
-    return getattr(value, "data", value) if not isinstance(value, (np.ndarray, np.generic)) else value
+def _float64(value: Any, what: str) -> Array:
+    return np.array(_array(value, what), np.float64)
 
 
 def _inputs(xs: Any, width: int) -> Array:
-    array = np.asarray(xs)
+    array = _array(xs, "xs")
     if array.dtype.kind in "iu" and array.ndim in (1, 2):
         if array.size and not (array.min() >= 0 and array.max() < width):
             raise ShapeError(
@@ -192,7 +200,7 @@ def _inputs(xs: Any, width: int) -> Array:
 
 def _targets(targets: Any, loss: str, shape: tuple[int, int, int]) -> Array:
     T, B, C = shape
-    array = np.asarray(targets)
+    array = _array(targets, "targets")
     if loss == "squared_error":
         array = np.array(array, np.float64)
         array = array[:, None] if array.ndim == 2 else array
@@ -208,7 +216,8 @@ def _targets(targets: Any, loss: str, shape: tuple[int, int, int]) -> Array:
     return array
 
 
-def windows(T: int, k1: int | None = None, k2: int | None = None) -> Sequence[Window]:
+@checked
+def windows(T: Positive, k1: Positive | None = None, k2: Positive | None = None) -> Sequence[Window]:
     """The stretches that truncated BPTT goes back over; without k1 and k2 one, over all T steps.
 
     Raises:
@@ -216,9 +225,6 @@ def windows(T: int, k1: int | None = None, k2: int | None = None) -> Sequence[Wi
     """
     back = T if k2 is None else k2
     every = (T if k2 is None else k2) if k1 is None else k1
-    for name, k in (("k1", every), ("k2", back)):
-        if not isinstance(k, (int, np.integer)) or k < 1:
-            raise InputError(f"bptt: got {name}={k!r}, expected a number of steps, 1 or more")
     if back < every:
         raise InputError(f"bptt: got k1={every} and k2={back}; k2 below k1 would drop losses, so choose k2 >= k1")
     ends = [*range(every, T, every), T]

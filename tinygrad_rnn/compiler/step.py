@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from ..core.arguments import checked
 from ..core.tensor import Array
 from ..errors import GraphError, InputError
 from ..escape import preformatted_source, xml
@@ -18,6 +19,7 @@ AUTO = "numpy"
 """What `backend="auto"` means."""
 
 
+@checked
 def compile(
     loss_fn: Callable[..., Any], backend: Literal["auto", "numpy", "native"] = "auto", *, gradients: bool = True
 ) -> Compiled:
@@ -49,12 +51,8 @@ def compile(
         A function `step(params, *batch) -> (loss, grads)`; see `Compiled`.
 
     Raises:
-        InputError: `loss_fn` cannot be called, or there is no such backend.
+        DTypeError, InputError: `loss_fn` cannot be called, or there is no such backend.
     """
-    if backend not in ("auto", "numpy", "native"):
-        raise InputError(f'compile: got backend {backend!r}, expected "auto", "numpy" or "native"')
-    if not callable(loss_fn):
-        raise InputError(f"compile: got {type(loss_fn).__name__}, expected a function loss_fn(params, *batch)")
     return Compiled(loss_fn, AUTO if backend == "auto" else backend, gradients)
 
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)  # fmt: skip
 
 import numpy as np
 
-from ..errors import DTypeError, InputError, ShapeError
+from ..errors import DTypeError, InputError, ShapeError, TensorError
+from ..escape import short
+from .array import numeric, raw
 
 
 def whole(given: Any, what: str, least: int = 0) -> int:
@@ -28,40 +41,10 @@ def whole(given: Any, what: str, least: int = 0) -> int:
     except TypeError:
         number = None
     if number is None:
-        raise DTypeError(f"{what}: got {_short(given)}, expected a whole number of at least {least}")
+        raise DTypeError(f"{what}: got {short(given)}, expected a whole number of at least {least}")
     if not least <= number < 2**63:
-        raise InputError(f"{what}: got {_short(given)}, expected a whole number of at least {least}")
+        raise InputError(f"{what}: got {short(given)}, expected a whole number of at least {least}")
     return number
-
-
-def real(given: Any, what: str, least: float = -math.inf) -> float:
-    """A finite number.
-
-    Raises:
-        DTypeError: it is of another kind.
-        InputError: it is below `least`, infinite or nan.
-    """
-    limit = "" if least == -math.inf else f" of at least {least:g}"
-    if not fits(given, float):
-        raise DTypeError(f"{what}: got {_short(given)}, expected a number{limit}")
-    try:
-        number = float(given)
-    except OverflowError:
-        number = math.inf
-    if not least <= number < math.inf:
-        raise InputError(f"{what}: got {_short(given)}, expected a finite number{limit}")
-    return number
-
-
-def probability(given: Any, what: str) -> float:
-    """A number from 0 to below 1.
-
-    Raises:
-        DTypeError, InputError: it is none.
-    """
-    if not real(given, what) < 1 or given < 0:
-        raise InputError(f"{what}={_short(given)}, expected a probability in [0, 1)")
-    return float(given)
 
 
 def dtype(given: Any, what: str) -> np.dtype[Any]:
@@ -72,10 +55,10 @@ def dtype(given: Any, what: str) -> np.dtype[Any]:
     """
     try:
         found = np.dtype(given)
-    except (TypeError, ValueError, SyntaxError, RecursionError):
+    except Exception:  # NumPy shows in its own error what was given, which may fail
         found = np.dtype(object)
     if given is None or found.kind != "f":
-        raise DTypeError(f"{what}: got dtype={_short(given)}, expected one of floats, such as np.float32")
+        raise DTypeError(f"{what}: got dtype={short(given)}, expected one of floats, such as np.float32")
     return found
 
 
@@ -90,7 +73,7 @@ def shape(given: Any, what: str) -> tuple[int, ...]:
     sizes = given if isinstance(given, tuple | list) else (given,)
     found = tuple(whole(size, f"{what}: a size of the shape") for size in sizes)
     if len(found) > 64 or math.prod(found) >= 2**60:
-        raise ShapeError(f"{what}: got shape {_short(found)}, which no array can have; give a smaller one")
+        raise ShapeError(f"{what}: got shape {short(found)}, which no array can have; give a smaller one")
     return found
 
 
@@ -106,12 +89,44 @@ def generator(given: Any, what: str) -> np.random.Generator:
     try:
         return np.random.default_rng(operator.index(given))
     except TypeError:
-        raise DTypeError(f"{what}: got rng={_short(given)}, expected a NumPy generator or a seed") from None
+        raise DTypeError(f"{what}: got rng={short(given)}, expected a NumPy generator or a seed") from None
     except ValueError:
         raise InputError(
-            f"{what}: got rng={_short(given)}, expected a NumPy generator or a seed of at least 0"
+            f"{what}: got rng={short(given)}, expected a NumPy generator or a seed of at least 0"
         ) from None
 
+
+class Range(NamedTuple):
+    """The numbers from `least` to below `end`, and infinity if it is said to; never nan."""
+
+    least: float = -math.inf
+    end: float = math.inf
+    infinite: bool = False
+
+    def __contains__(self, number: Any) -> bool:
+        return bool((self.least <= number < self.end and number != -math.inf) or (self.infinite and number == math.inf))
+
+    def words(self, kind: Any) -> str:
+        if kind is int:
+            end = f" to {self.end - 1:,.0f}" if self.end < math.inf else " or more"
+            return f"a whole number, {self.least:,.0f}{end}"
+        least = f" of at least {self.least:g}" if self.least > -math.inf else ""
+        end = f"{' and' * bool(least)} below {self.end:g}" if self.end < math.inf else ""
+        return f"a {'' if self.infinite else 'finite '}number{least}{end}"
+
+
+LARGEST = 10**8
+"""Of sizes: above it NumPy may not even try to make the arrays."""
+Size = Annotated[int, Range(1, LARGEST + 1)]
+SizeOrZero = Annotated[int, Range(0, LARGEST + 1)]
+Count = Annotated[int, Range(0, 2**53 + 1)]
+"""Of updates or steps: up to it they are exact as floats."""
+Positive = Annotated[int, Range(1, 2**53 + 1)]
+Seeding = Annotated[int, Range(0)]
+Finite = Annotated[float, Range()]
+NotNegative = Annotated[float, Range(0)]
+Bound = Annotated[float, Range(0, infinite=True)]
+Probability = Annotated[float, Range(0, 1)]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -119,10 +134,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 def checked(fn: F) -> F:
     """A function that compares its arguments with its type hints before it runs, as far as those say plain kinds.
 
-    What may be an array is not looked at here: the operations do that. A class is checked by its `__init__`.
+    A class is checked by its `__init__`. Numbers are looked at where the hint is an `Array` or `ArrayLike`; what may
+    be a tensor as well the operations themselves look at.
 
     Raises:
         DTypeError: an argument is of another kind than its hint says.
+        InputError: it is out of the range, or none of the texts, that the hint says.
     """
     signature = inspect.signature(fn)
     hints: dict[str, Any] = {}
@@ -135,24 +152,38 @@ def checked(fn: F) -> F:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError:  # too few, too many or unknown: Python says which
             return fn(*args, **kwargs)
-        for name, value in given.items():
-            hint = hints.get(name, Any)
-            if signature.parameters[name].kind not in _PACKED and not fits(value, hint):
-                place = fn.__qualname__.removesuffix(".__init__")
-                raise DTypeError(f"{place}: got {name}={_short(value)}, expected {_words(hint)}")
+        place = type(args[0]).__name__ if fn.__name__ == "__init__" else fn.__qualname__
+        check(place, {name: value for name, value in given.items() if name in hints}, hints)
         return fn(*args, **kwargs)
 
     return cast(F, call)
 
 
+def check(place: str, given: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    """Compare values with type hints, both by name; `place` says in the message whose they are.
+
+    Raises:
+        DTypeError: a value is of another kind than its hint says.
+        InputError: it is out of the range, or none of the texts, that the hint says.
+    """
+    for name, value in given.items():
+        if not fits(value, hints[name]):
+            error = InputError if fits(value, hints[name], kind_only=True) else DTypeError
+            raise error(f"{place}: got {name}={short(value)}, expected {_words(hints[name])}")
+
+
 def _hints(fn: Any) -> dict[str, Any]:
-    try:
-        return {**get_type_hints(fn), "return": Any}
-    except NameError:  # some are imported for type checkers only
-        return {"return": Any}
+    packed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    names = [name for name, one in inspect.signature(fn).parameters.items() if one.kind not in packed]
+    hints = get_type_hints(inspect.unwrap(fn), localns=_Names(fn.__globals__), include_extras=True)
+    return {name: hints[name] for name in names if name in hints} or {"": Any}
 
 
-_PACKED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+class _Names(dict[str, Any]):
+    """What the names in type hints stand for; what only type checkers import may be anything."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, Any)
 
 
 _PLAIN: dict[Any, Any] = {
@@ -162,53 +193,110 @@ _PLAIN: dict[Any, Any] = {
 }
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of the kind that a type hint says; True where it says nothing that can be seen at once."""
+def fits(value: Any, hint: Any, kind_only: bool = False) -> bool:
+    """Whether a value is what a type hint says; True where that says nothing which can be seen at once.
+
+    Args:
+        value: what to look at.
+        hint: a type hint.
+        kind_only: whether to leave out ranges, and which of the texts of a `Literal` it is.
+    """
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
+    if origin is Annotated:
+        kind, limits = inner
+        return fits(value, kind, kind_only=True) and (kind_only or _is_in(value, kind, limits))
     if origin in (Union, UnionType):
-        return any(fits(value, one) for one in inner)
-    if origin is Literal:  # which of them it is, the function itself looks at
-        return any(fits(value, type(one)) for one in inner)
+        inner = _without_nesting(inner)
+        return any(fits(value, one, kind_only) for one in inner)
+    if np.ndarray in (hint, origin):
+        return _are_numbers(value)
+    if origin is Literal:
+        return any(isinstance(value, type(one)) and (kind_only or value == one) for one in inner)
     if hint in (None, type(None)):
         return value is None
     if hint in _PLAIN:
-        return isinstance(value, _PLAIN[hint]) and (hint is bool or not isinstance(value, bool))
+        known = isinstance(value, _PLAIN[hint]) and (hint is bool or not isinstance(value, bool))
+        return known and (
+            kind_only or hint is bool or (_is_float(value) if hint is float else -(2**63) <= value < 2**63)
+        )
     if origin is Callable:
         return callable(value)
     if origin in (list, tuple, Sequence, Iterable):
         if isinstance(value, str):  # a text is a sequence of texts: tokens="hello"
             return origin in (Sequence, Iterable) and inner == (str,)
-        return hasattr(value, "__iter__") and not isinstance(value, bytes | dict | set)
+        if not hasattr(value, "__iter__" if origin is Iterable else "__len__") or isinstance(
+            value, bytes | dict | set | type
+        ):
+            return False
+        return not isinstance(value, list | tuple | np.ndarray) or _items_fit(value, origin, inner, kind_only)
     if origin in (dict, Mapping):
         return isinstance(value, Mapping)
-    own = isinstance(hint, type) and hint.__module__.split(".")[0] == __name__.split(".")[0]
-    return isinstance(value, hint) if own or hint in (str, Path) else True
+    plain = origin is None and isinstance(hint, type) and not getattr(hint, "_is_protocol", False)
+    return isinstance(value, hint) if plain else True
+
+
+def _without_nesting(union: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The parts of a union, an array in place of those that an `ArrayLike` consists of."""
+    if not any(getattr(get_origin(one), "__name__", "") == "_NestedSequence" for one in union):
+        return union
+    own = __name__.partition(".")[0]
+    return np.ndarray, *(one for one in union if one is type(None) or str(one.__module__).partition(".")[0] == own)
+
+
+def _are_numbers(value: Any) -> bool:
+    try:
+        numeric(raw(value), "")
+    except TensorError:
+        return False
+    return True
+
+
+def _is_int64(number: Any) -> bool:
+    return bool(-(2**63) <= number < 2**63)
+
+
+def _is_in(number: Any, kind: Any, limits: Range) -> bool:
+    try:
+        return (float(number) if kind is float else number) in limits
+    except OverflowError:
+        return False
+
+
+def _is_float(number: Any) -> bool:
+    try:
+        return not math.isnan(float(number))
+    except OverflowError:
+        return False
+
+
+def _items_fit(given: Any, origin: Any, inner: Sequence[Any], kind_only: bool) -> bool:
+    if isinstance(given, np.ndarray) and given.ndim == 0:
+        return False
+    if origin is tuple and inner[-1:] != (Ellipsis,):
+        return len(given) == len(inner) and all(map(fits, given, inner, [kind_only] * len(inner)))
+    return not inner or inner[0] is Any or all(fits(item, inner[0], kind_only) for item in given)
 
 
 def _words(hint: Any) -> str:
     """A type hint as one would say it."""
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return str(inner[1].words(inner[0]))
     if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(map(_words, inner)))
+        return " or ".join(dict.fromkeys(map(_words, _without_nesting(inner))))
     if origin is Literal:
         return " or ".join(map(repr, inner))
     if origin is Callable:
         return "a function"
+    if origin is tuple and inner[-1:] != (Ellipsis,):
+        return f"({', '.join(map(_words, inner))})"
     if origin in (list, tuple, Sequence, Iterable):
         return f"a list of {_words(inner[0])}" if inner and inner[0] is not Any else "a list"
     if origin in (dict, Mapping):
         return "entries by name"
+    if np.ndarray in (hint, origin):
+        return "an array of numbers"
     known = {int: "a whole number", float: "a number", str: "text", bool: "True or False", type(None): "None"}
     return known.get(hint) or str(getattr(origin or hint, "__name__", hint))
-
-
-def _short(given: Any) -> str:
-    """Itself if it is a number, text or shape, else its type."""
-    if isinstance(given, str | int | float | complex | np.generic | tuple) or given is None:
-        return f"{given!r:.60}"
-    return f"an object of type {type(given).__name__}"
-
-
-__all__ = ["checked", "dtype", "fits", "generator", "probability", "real", "shape", "whole"]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..debug import anomaly, messages
+from .arguments import checked
 from .context import Context, context, current
 from .indexing import Patch, gather
 from .operation import Vjp
@@ -56,6 +57,7 @@ def backward(output: Tensor, gradient: ArrayLike | None = None) -> None:
         tensor.grad = g if tensor.grad is None else np.asarray(tensor.grad + g)  # of 0-d arrays NumPy makes a scalar
 
 
+@checked
 def grad(
     output: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
@@ -126,7 +128,10 @@ def seed_of(output: Tensor, gradient: Any, caller: str, create_graph: bool = Fal
     elif isinstance(gradient, Tensor) and create_graph:
         seed = gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
     else:
-        seed = np.asarray(numeric(raw(gradient), caller), output.dtype)
+        given = numeric(raw(gradient), caller)
+        if given.dtype.kind == "c":
+            raise messages.not_real(caller, given.dtype)
+        seed = np.asarray(given, output.dtype)
     if seed.shape != output.shape:
         raise messages.other_seed(caller, seed.shape, output)
     return Tensor(seed) if create_graph and not isinstance(seed, Tensor) else seed

@@ -57,7 +57,10 @@ class Operation:
         self.positional = 0
         self.required: tuple[str, ...] = ()
         if not self.is_ufunc:
-            parameters = list(inspect.signature(function).parameters.values())
+            try:
+                parameters = list(inspect.signature(function).parameters.values())
+            except ValueError as error:
+                raise messages.no_signature(name, function) from error
             extra = parameters[1 if self.arity is None else self.arity :]
             self.defaults = {p.name: None if p.default is p.empty else p.default for p in extra}
             self.positional = sum(p.kind is not p.KEYWORD_ONLY for p in extra)

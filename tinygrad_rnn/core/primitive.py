@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any, overload
+from typing import Any, get_type_hints, overload
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from ..debug import messages
 from ..errors import TensorError
 from . import array as _array
 from . import tensor as _tensor
+from .arguments import check
 from .context import current, step_of
 from .operation import Operation, Vjp, usage
 from .tensor import NO_ATTRS, Array, Operand, Tensor, constant, make_result, numeric, registry, take_name
@@ -201,6 +202,8 @@ def primitive(
         TensorError: another primitive has that name already (the same one again, as when a notebook's cell is
             run once more, replaces it), or a rule cannot be called with the operands and parameters.
     """
+    given = {"function": function, "vjps": vjps, "of": of, "name": name, "doc": doc, "traits": traits}
+    check("primitive", given, get_type_hints(primitive))
     if function is None:
         return lambda decorated: primitive(decorated, vjps=vjps, of=of, name=name, doc=doc, traits=traits)
     made = Primitive(function, vjps, name or function.__name__, doc or function.__doc__ or "", traits)

@@ -52,6 +52,8 @@ def steps(xs: Tensor | Array | Sequence[Any], *, reverse: bool = False, start: i
     """
     if not isinstance(start, int) or start < 0:
         raise messages.no_first_step(start)
+    if not isinstance(reverse, bool):
+        raise messages.no_flag("steps: reverse", reverse)
     source: Any
     if isinstance(xs, Tensor):
         source, length = xs, xs.shape[0] if xs.ndim else None

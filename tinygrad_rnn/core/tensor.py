@@ -92,9 +92,11 @@ class Tensor(ArrayMethods):
         array = numeric(data.data if isinstance(data, Tensor) else data, "Tensor")
         try:
             array = np.array(array, dtype=dtype)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # NumPy shows in its own error what was given, which may fail
             raise messages.no_such_dtype(dtype, array.dtype) from error
         numeric(array, "Tensor")
+        if not isinstance(requires_grad, bool | np.bool_):
+            raise messages.no_flag("Tensor: requires_grad", requires_grad)
         if requires_grad and array.dtype.kind != "f":
             raise messages.not_floating(name, array.dtype)
         make_leaf(array, _origin.maker(1), Seal(array), requires_grad, name, tensor=self)

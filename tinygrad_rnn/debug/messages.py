@@ -12,6 +12,7 @@ import numpy as np
 from numpy.exceptions import AxisError
 
 from ..errors import DTypeError, GraphError, InputError, LinAlgError, ShapeError, TensorError
+from ..escape import short
 from . import origin
 
 
@@ -38,8 +39,16 @@ def not_numbers(what: str, dtype: Any) -> DTypeError:
     return DTypeError(f"{what}: got dtype {dtype}, expected numbers; convert with astype(np.float64)")
 
 
+def not_real(what: str, dtype: Any) -> DTypeError:
+    return DTypeError(f"{what}: got a gradient of dtype {dtype}, expected real numbers; pass its .real")
+
+
 def no_such_dtype(dtype: Any, given: Any) -> DTypeError:
-    return DTypeError(f"Tensor: cannot make dtype {dtype!r} of data of dtype {given}")
+    return DTypeError(f"Tensor: cannot make dtype {short(dtype)} of data of dtype {given}")
+
+
+def no_flag(what: str, given: Any) -> DTypeError:
+    return DTypeError(f"{what}: got {short(given)}, expected True or False")
 
 
 def not_floating(name: str | None, dtype: Any) -> DTypeError:
@@ -307,6 +316,10 @@ def no_array(sender: Any, i: int, message: Any) -> TensorError:
     )
 
 
+def no_signature(name: str, function: Any) -> DTypeError:
+    return DTypeError(f"primitive {name!r}: got {function!r:.60}, which names no parameters; wrap it in a function")
+
+
 def too_few_gradients(result: Any, gradients: Any) -> TensorError:
     given = f"{len(gradients)} gradients" if isinstance(gradients, (list, tuple)) else type(gradients).__name__
     return TensorError(
@@ -342,7 +355,7 @@ def async_generator(function: Callable[..., Any]) -> InputError:
 
 
 def no_first_step(start: Any) -> InputError:
-    return InputError(f"steps: got start={start!r}, expected the number of the first step, 0 or more")
+    return InputError(f"steps: got start={short(start)}, expected the number of the first step, 0 or more")
 
 
 def no_time_axis(caller: str) -> ShapeError:
@@ -350,7 +363,7 @@ def no_time_axis(caller: str) -> ShapeError:
 
 
 def no_scope(name: Any, without: str) -> InputError:
-    return InputError(f"scope: got {name!r}, expected a name without {without}")
+    return InputError(f"scope: got {short(name)}, expected a name without {without}")
 
 
 # ---------------------------------------------------------------------- indices

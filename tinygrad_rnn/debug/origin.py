@@ -101,6 +101,15 @@ def _is_returned(origin: Origin) -> bool:
 
 
 @lru_cache(maxsize=4096)
+def place(origin: Origin) -> tuple[CodeType, Any]:
+    """The expression of `origin`: Python compiles the end of `return f(a if c else b)` once for each branch."""
+    code, offset = origin
+    if sys.version_info < (3, 11):
+        return code, line(origin).number
+    return code, next(islice(code.co_positions(), offset // 2, None))
+
+
+@lru_cache(maxsize=4096)
 def line(origin: Origin) -> Line:
     """The source line of `origin`; its text is empty where the source is not at hand."""
     code, offset = origin

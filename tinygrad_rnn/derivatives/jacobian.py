@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..core.arguments import checked
 from ..core.backprop import grad
 from ..core.tensor import Tensor, numeric, raw
 from ..debug import messages
 from ..errors import ShapeError
 
 
+@checked
 def jacobian(output: Tensor, inputs: Tensor | Sequence[Tensor], create_graph: bool = False) -> list[Tensor]:
     """Every entry of `output` differentiated by every entry of each of `inputs`.
 
@@ -45,6 +47,7 @@ def jacobian(output: Tensor, inputs: Tensor | Sequence[Tensor], create_graph: bo
     return found
 
 
+@checked
 def jvp(output: Tensor, inputs: Tensor | Sequence[Tensor], tangents: Any, create_graph: bool = False) -> Tensor:
     """The Jacobian of `output` times `tangents`: how it changes when the inputs move along them.
 
@@ -66,6 +69,7 @@ def jvp(output: Tensor, inputs: Tensor | Sequence[Tensor], tangents: Any, create
     return _push(pulled, directions, [probe], create_graph)[0]
 
 
+@checked
 def hvp(output: Tensor, inputs: Tensor | Sequence[Tensor], vectors: Any, create_graph: bool = False) -> list[Tensor]:
     """The Hessian of a scalar `output` times `vectors`, without forming it (Pearlmutter, 1994).
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..core.arguments import checked
 from ..core.backprop import no_grad
 from ..core.tensor import Array, raw
 from ..errors import InputError
@@ -27,6 +28,7 @@ class Contributions:
     """Which answer it is."""
 
 
+@checked
 def contributions(
     predict: Callable[[Array], Any],
     x: ArrayLike,

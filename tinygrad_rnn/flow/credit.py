@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.arguments import fits
+from ..core.arguments import checked, fits
 from ..core.backprop import seed_of
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
@@ -15,6 +15,7 @@ from .structure import State
 from .sweep import ToStates
 
 
+@checked
 def credit(losses: Sequence[Tensor], states: Sequence[Tensor | Sequence[Tensor]]) -> Array:
     """The matrix C[t, k] = |dL_t / dh_k|: how much the loss of step t depends on the state of step k.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from ..core.arguments import checked
 from ..core.backprop import backprop
 from ..core.context import context
 from ..core.tensor import Array, Tensor
@@ -172,6 +173,7 @@ class Diagnosis:
         return f'<div style="max-width:900px"><strong>{xml(self.verdict)}</strong>{"".join(lines)}</div>'
 
 
+@checked
 def diagnose(
     losses: Tensor | Sequence[Tensor],
     states: Sequence[Tensor | Sequence[Tensor]] | None = None,

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.arguments import checked
 from ..core.backprop import backprop, edge_gradients, seed_of
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
@@ -69,6 +70,7 @@ class GradientFlow:
         structure: the graph's steps, states, shared weights and cuts.
     """
 
+    @checked
     def __init__(self, loss: Tensor) -> None:
         seed = seed_of(loss, None, "gradient_flow")
         self.structure: Structure = structure(loss)
@@ -85,15 +87,18 @@ class GradientFlow:
         """Leaves made by `detach` or truncation, where the flow stops."""
         return self.structure.cuts
 
+    @checked
     def gradient(self, tensor: Tensor) -> Array | None:
         """d loss / d tensor, of the tensor's shape; None where no gradient flows."""
         return self._gradients.get(tensor.index)
 
+    @checked
     def norm(self, tensor: Tensor) -> float | None:
         """The Euclidean norm of `gradient(tensor)`."""
         g = self.gradient(tensor)
         return None if g is None else norm(g)
 
+    @checked
     def edge(self, consumer: Tensor, i: int) -> Array | None:
         """What `consumer` sends back to its operand `i`, before it is added to other messages.
 
@@ -106,6 +111,7 @@ class GradientFlow:
         message = self._message(consumer, i)
         return message.dense(consumer.inputs[i].shape) if type(message) is Patch else message
 
+    @checked
     def edge_norm(self, consumer: Tensor, i: int) -> float | None:
         """The norm of `edge(consumer, i)`, without a dense array where the operand was only read in part."""
         message = self._message(consumer, i)
@@ -125,6 +131,7 @@ class GradientFlow:
         return edge_gradients(consumer, g, useful={operand.index})[i]
 
     # ------------------------------------------------------------------ shared weights
+    @checked
     def per_step(self, weight: Tensor) -> Array:
         """Each step's contribution to the gradient of `weight`: (T, *weight.shape), rows as `structure.steps`.
 
@@ -140,6 +147,7 @@ class GradientFlow:
             rows[at] = contribution
         return rows
 
+    @checked
     def outside(self, weight: Tensor) -> Array:
         """What uses of `weight` outside any step contribute to its gradient, such as a penalty on its norm.
 
@@ -287,6 +295,7 @@ def _values(message: Any) -> Array:
     return np.asarray(message.value if type(message) is Patch else message)
 
 
+@checked
 def gradient_flow(loss: Tensor) -> GradientFlow:
     """Backpropagate from `loss` once and keep the gradient of every node; no `.grad` is touched.
 

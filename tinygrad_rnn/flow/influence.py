@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..core.arguments import checked
 from ..core.backprop import no_grad
 from ..core.tensor import Array, raw
 from ..errors import InputError
@@ -62,6 +63,7 @@ class Influence:
         )
 
 
+@checked
 def influence(
     predict: Callable[[Array], Any],
     xs: ArrayLike,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..core.arguments import checked
 from ..core.tensor import Array
 from ..errors import GraphError
 from ..escape import terminal
@@ -35,11 +36,13 @@ class Inside:
     gates: dict[str, Array] = field(repr=False)
     """What the sigmoids of each step gave, by the name of the variable, such as i, f, o."""
 
+    @checked
     def saturated(self, gate: str) -> tuple[float, float]:
         """The shares of a gate's outputs that are shut and that are open."""
         values = self.gates[gate]
         return float((values < SHUT).mean()), float((values > OPEN).mean())
 
+    @checked
     def histogram(self, gate: str, bins: int = 20) -> Array:
         """The share of a gate's outputs in each of some equal parts of 0 to 1: (bins,)."""
         counts, _ = np.histogram(self.gates[gate], bins, (0.0, 1.0))
@@ -64,6 +67,7 @@ class Inside:
         return "\n".join(lines)
 
 
+@checked
 def inside(flow: GradientFlow, layer: list[State] | None = None) -> Inside:
     """The states, their gradients and the gates of a layer.
 

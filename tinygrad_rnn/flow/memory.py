@@ -7,9 +7,11 @@ Losses early in a sequence have short curves; they count for as long as they las
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_type_hints
 
 import numpy as np
 
+from ..core.arguments import Finite, Positive, check
 from ..core.tensor import Array
 from ..errors import InputError
 
@@ -30,16 +32,17 @@ LEAST = 4
 class Thresholds:
     """Where the verdicts begin; all relative to the gradient at lag 0."""
 
-    low: float = 0.01
+    low: Finite = 0.01
     """A state that gets less than this is out of reach."""
-    high: float = 100.0
+    high: Finite = 100.0
     """A gradient that grows to more than this explodes."""
-    lags: int = 10
+    lags: Positive = 10
     """Fewer lags than this, with neither of both within them, are too short to tell."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.low < 1 < self.high or self.lags < 1:
-            raise InputError(f"got {self}, expected low between 0 and 1, high above 1 and at least 1 lag")
+        check("Thresholds", vars(self), get_type_hints(Thresholds, include_extras=True))
+        if not 0 < self.low < 1 < self.high:
+            raise InputError(f"got {self}, expected low between 0 and 1, high above 1")
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from ..core.arguments import checked
 from ..core.indexing import Slot
 from ..core.tensor import Tensor
 from ..errors import GraphError
@@ -70,6 +71,7 @@ class Structure:
         return {leaf.index: f"weight #{at}" for at, leaf in enumerate(unnamed, start=1)}
 
 
+@checked
 def structure(loss: Tensor) -> Structure:
     """Read the structure of the graph behind `loss`, in time linear in its size.
 

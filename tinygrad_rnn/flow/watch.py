@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from ..core.arguments import Count, checked
 from ..core.tensor import Tensor
 from ..escape import terminal
 from .findings import findings
@@ -104,10 +105,12 @@ class Watch:
         looks: all so far; `tg.viz.plots.watch(watch.looks)` draws them.
     """
 
+    @checked
     def __init__(self, looks: Iterable[Look] = ()) -> None:
         self.looks = list(looks)
 
-    def __call__(self, loss: Tensor, update: int) -> Look:
+    @checked
+    def __call__(self, loss: Tensor, update: Count) -> Look:
         """A look at the graph behind a loss, before its `backward` or after it; no `.grad` is touched.
 
         Raises:

@@ -13,16 +13,16 @@ cell checks the input and starts from zeros where no state is given.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import ops
 from ..core import arguments
-from ..core.arguments import checked
-from ..core.tensor import Operand, Tensor, raw
-from ..errors import InputError, ShapeError
+from ..core.arguments import Size, checked
+from ..core.tensor import Operand, Tensor, numeric, raw
+from ..errors import ShapeError
 from . import init
 from .functional import linear
 from .module import Module, Seed, parameter
@@ -48,18 +48,19 @@ class Cell(Module):
     @checked
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
+        input_size: Size,
+        hidden_size: Size,
         bias: bool = True,
         *,
         dtype: DTypeLike = np.float64,
         rng: Seed = None,
     ) -> None:
-        caller = type(self).__name__
-        input_size = arguments.whole(input_size, f"{caller}: input_size", 1)
-        hidden_size = arguments.whole(hidden_size, f"{caller}: hidden_size", 1)
         self.input_size, self.hidden_size = input_size, hidden_size
-        rng, bound, rows = arguments.generator(rng, caller), 1 / math.sqrt(hidden_size), self.gates * hidden_size
+        rng, bound, rows = (
+            arguments.generator(rng, type(self).__name__),
+            1 / math.sqrt(hidden_size),
+            self.gates * hidden_size,
+        )
         self.weight_ih = parameter(init.uniform((rows, input_size), bound, rng), dtype)
         self.weight_hh = parameter(init.uniform((rows, hidden_size), bound, rng), dtype)
         self.bias_ih = parameter(init.uniform((rows,), bound, rng), dtype) if bias else None
@@ -103,17 +104,15 @@ class RNNCell(Cell):
     @checked
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
+        input_size: Size,
+        hidden_size: Size,
         bias: bool = True,
-        nonlinearity: str = "tanh",
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
         *,
         dtype: DTypeLike = np.float64,
         rng: Seed = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype=dtype, rng=rng)
-        if nonlinearity not in ("tanh", "relu"):
-            raise InputError(f"RNNCell: got nonlinearity={nonlinearity!r}, expected 'tanh' or 'relu'")
         self.nonlinearity = nonlinearity
 
     def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
@@ -169,7 +168,7 @@ class GRUCell(Cell):
 
 def check_input(module: Any, x: Operand, ndims: tuple[int, ...]) -> Tensor:
     """x as a tensor, after checking its axes and that its last one has `input_size` numbers."""
-    shape = np.shape(raw(x))
+    shape = numeric(raw(x), type(module).__name__).shape
     if len(shape) not in ndims or shape[-1] != module.input_size:
         axes = {1: "({})", 2: "(batch, {})" if 1 in ndims else "(time, {})", 3: "(time, batch, {})"}
         expected = " or ".join(axes[n].format(module.input_size) for n in ndims)
@@ -185,8 +184,8 @@ def check_state(module: Any, state: Any, shape: tuple[int, ...]) -> tuple[Tensor
     if not isinstance(state, (tuple, list)) or len(state) != len(names):
         raise ShapeError(f"{type(module).__name__}: the state must be ({', '.join(names)}), a tensor for each")
     for name, tensor in zip(names, state, strict=True):
-        if np.shape(raw(tensor)) != shape:
-            given = np.shape(raw(tensor))
+        given = numeric(raw(tensor), f"{type(module).__name__}: the state {name}").shape
+        if given != shape:
             raise ShapeError(f"{type(module).__name__}: the state {name} has shape {given}, expected {shape}")
     return tuple(s if isinstance(s, Tensor) else Tensor(s, name=f"{n}_0") for n, s in zip(names, state, strict=True))
 

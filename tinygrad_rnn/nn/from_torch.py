@@ -30,6 +30,8 @@ class Converted(Module):
     def __init__(self, kind: str, parts: dict[str, Any]) -> None:
         self.kind = kind
         for name, part in parts.items():
+            if hasattr(self, name):
+                raise InputError(f"from_torch: {kind} has a part named {name!r}, as every module here has; rename it")
             setattr(self, name, part)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

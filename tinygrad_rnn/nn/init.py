@@ -13,48 +13,57 @@ import math
 import numpy as np
 
 from ..core import arguments
+from ..core.arguments import Finite, NotNegative, checked
 from ..core.tensor import Array
 from ..errors import InputError, ShapeError
 from .module import Seed
 
 Shape = tuple[int, ...]
 
+RELU_GAIN = math.sqrt(2)
+"""It makes up for what relu takes away."""
 
-def uniform(shape: Shape, bound: float, rng: Seed = None) -> Array:
+
+@checked
+def uniform(shape: Shape, bound: NotNegative, rng: Seed = None) -> Array:
     """Evenly from [-bound, bound)."""
-    limit = arguments.real(bound, "uniform: bound", 0)
-    return arguments.generator(rng, "uniform").uniform(-limit, limit, arguments.shape(shape, "uniform"))
+    return arguments.generator(rng, "uniform").uniform(-bound, bound, arguments.shape(shape, "uniform"))
 
 
-def normal(shape: Shape, std: float = 1.0, rng: Seed = None) -> Array:
+@checked
+def normal(shape: Shape, std: NotNegative = 1.0, rng: Seed = None) -> Array:
     """From a normal distribution with mean 0."""
-    scale = arguments.real(std, "normal: std", 0)
-    return scale * arguments.generator(rng, "normal").standard_normal(arguments.shape(shape, "normal"))
+    return std * arguments.generator(rng, "normal").standard_normal(arguments.shape(shape, "normal"))
 
 
-def xavier_uniform(shape: Shape, rng: Seed = None, gain: float = 1.0) -> Array:
+@checked
+def xavier_uniform(shape: Shape, rng: Seed = None, gain: NotNegative = 1.0) -> Array:
     """Variance 2 gain² / (in + out): keeps activations and gradients level (Glorot and Bengio, 2010)."""
     fan_in, fan_out = _fans(shape)
-    return uniform(shape, arguments.real(gain, "init: gain", 0) * math.sqrt(6 / (fan_in + fan_out)), rng)
+    return uniform(shape, gain * math.sqrt(6 / (fan_in + fan_out)), rng)
 
 
-def xavier_normal(shape: Shape, rng: Seed = None, gain: float = 1.0) -> Array:
+@checked
+def xavier_normal(shape: Shape, rng: Seed = None, gain: NotNegative = 1.0) -> Array:
     """As `xavier_uniform`, from a normal distribution."""
     fan_in, fan_out = _fans(shape)
-    return normal(shape, arguments.real(gain, "init: gain", 0) * math.sqrt(2 / (fan_in + fan_out)), rng)
+    return normal(shape, gain * math.sqrt(2 / (fan_in + fan_out)), rng)
 
 
-def he_uniform(shape: Shape, rng: Seed = None, gain: float = math.sqrt(2)) -> Array:
+@checked
+def he_uniform(shape: Shape, rng: Seed = None, gain: NotNegative = RELU_GAIN) -> Array:
     """Variance gain² / in: keeps activations level through relu (He et al., 2015)."""
-    return uniform(shape, arguments.real(gain, "init: gain", 0) * math.sqrt(3 / _fans(shape)[0]), rng)
+    return uniform(shape, gain * math.sqrt(3 / _fans(shape)[0]), rng)
 
 
-def he_normal(shape: Shape, rng: Seed = None, gain: float = math.sqrt(2)) -> Array:
+@checked
+def he_normal(shape: Shape, rng: Seed = None, gain: NotNegative = RELU_GAIN) -> Array:
     """As `he_uniform`, from a normal distribution."""
-    return normal(shape, arguments.real(gain, "init: gain", 0) / math.sqrt(_fans(shape)[0]), rng)
+    return normal(shape, gain / math.sqrt(_fans(shape)[0]), rng)
 
 
-def orthogonal(shape: Shape, rng: Seed = None, gain: float = 1.0) -> Array:
+@checked
+def orthogonal(shape: Shape, rng: Seed = None, gain: Finite = 1.0) -> Array:
     """A random matrix whose singular values all equal `gain` (Saxe et al., 2013).
 
     The QR decomposition of a Gaussian matrix, with R's diagonal made positive so that Q is uniform.
@@ -62,15 +71,17 @@ def orthogonal(shape: Shape, rng: Seed = None, gain: float = 1.0) -> Array:
     rows, columns = _matrix(shape)
     q, r = np.linalg.qr(normal((max(rows, columns), min(rows, columns)), 1.0, rng))
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
-    return arguments.real(gain, "orthogonal: gain") * (q if rows >= columns else q.T)
+    return gain * (q if rows >= columns else q.T)
 
 
-def identity(shape: Shape, gain: float = 1.0) -> Array:
+@checked
+def identity(shape: Shape, gain: Finite = 1.0) -> Array:
     """`gain` on the diagonal, zero elsewhere: a relu RNN starts by remembering all (Le et al., 2015)."""
-    return arguments.real(gain, "identity: gain") * np.eye(*_matrix(shape))
+    return gain * np.eye(*_matrix(shape))
 
 
-def spectral_radius(shape: Shape, radius: float, rng: Seed = None) -> Array:
+@checked
+def spectral_radius(shape: Shape, radius: NotNegative, rng: Seed = None) -> Array:
     """A random square matrix whose largest |eigenvalue| is `radius`.
 
     In a linear RNN h_t = W h_(t-1), gradients shrink or grow by about this factor a step.
@@ -80,7 +91,7 @@ def spectral_radius(shape: Shape, radius: float, rng: Seed = None) -> Array:
         raise ShapeError(f"spectral_radius: got shape {shape}, expected a square matrix, which has eigenvalues")
     matrix = normal(shape, 1.0, rng)
     largest = float(np.max(np.abs(np.linalg.eigvals(matrix)))) if matrix.size else 1.0
-    return matrix * (arguments.real(radius, "spectral_radius: radius", 0) / largest)
+    return matrix * (radius / largest)
 
 
 def _fans(shape: Shape) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from .. import ops
 from ..core import arguments
-from ..core.arguments import checked
+from ..core.arguments import NotNegative, Probability, Size, checked
 from ..core.tensor import Operand, Tensor, raw
 from ..errors import DTypeError, ShapeError
 from . import init
@@ -29,15 +29,13 @@ class Linear(Module):
     @checked
     def __init__(
         self,
-        in_features: int,
-        out_features: int,
+        in_features: Size,
+        out_features: Size,
         bias: bool = True,
         *,
         dtype: DTypeLike = np.float64,
         rng: Seed = None,
     ) -> None:
-        in_features = arguments.whole(in_features, "Linear: in_features", 1)
-        out_features = arguments.whole(out_features, "Linear: out_features", 1)
         rng, bound = arguments.generator(rng, "Linear"), 1 / math.sqrt(in_features)
         self.weight = parameter(init.uniform((out_features, in_features), bound, rng), dtype)
         self.bias = parameter(init.uniform((out_features,), bound, rng), dtype) if bias else None
@@ -63,10 +61,8 @@ class Embedding(Module):
 
     @checked
     def __init__(
-        self, num_embeddings: int, embedding_dim: int, *, dtype: DTypeLike = np.float64, rng: Seed = None
+        self, num_embeddings: Size, embedding_dim: Size, *, dtype: DTypeLike = np.float64, rng: Seed = None
     ) -> None:
-        arguments.whole(num_embeddings, "Embedding: num_embeddings", 1)
-        arguments.whole(embedding_dim, "Embedding: embedding_dim", 1)
         self.weight = parameter(init.normal((num_embeddings, embedding_dim), 1.0, rng), dtype)
 
     def forward(self, index: Operand) -> Tensor:
@@ -85,9 +81,8 @@ class LayerNorm(Module):
     """
 
     @checked
-    def __init__(self, features: int, eps: float = 1e-5, *, dtype: DTypeLike = np.float64) -> None:
-        features = arguments.whole(features, "LayerNorm: features", 1)
-        self.eps = arguments.real(eps, "LayerNorm: eps", 0)
+    def __init__(self, features: Size, eps: NotNegative = 1e-5, *, dtype: DTypeLike = np.float64) -> None:
+        self.eps = eps
         self.weight = parameter(np.ones(features), dtype)
         self.bias = parameter(np.zeros(features), dtype)
 
@@ -108,8 +103,8 @@ class Dropout(Module):
     """
 
     @checked
-    def __init__(self, p: float = 0.5, *, rng: Seed = None) -> None:
-        self.p = arguments.probability(p, "Dropout: p")
+    def __init__(self, p: Probability = 0.5, *, rng: Seed = None) -> None:
+        self.p = p
         self.rng = arguments.generator(rng, "Dropout")
 
     def forward(self, x: Tensor) -> Tensor:

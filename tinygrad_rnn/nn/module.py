@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..core import arguments
+from ..core.arguments import checked
 from ..core.steps import scope
 from ..core.tensor import Array, Tensor, numeric, raw
 from ..errors import InputError, ShapeError
@@ -114,6 +115,7 @@ class Module:
         """A copy of every parameter's array by name: the names and shapes of `torch.nn`."""
         return {name: parameter.data.copy() for name, parameter in self._walk("")}
 
+    @checked
     def load_state_dict(self, state: Mapping[str, ArrayLike | Tensor]) -> None:
         """Copy arrays into the parameters, cast to each parameter's dtype; all or nothing.
 
@@ -173,6 +175,7 @@ class Module:
         for parameter in self.parameters():
             parameter.grad = None
 
+    @checked
     def train(self, mode: bool = True) -> Module:
         """Switch this module and all below it to training (or, with False, to evaluation)."""
         for module in self.modules():

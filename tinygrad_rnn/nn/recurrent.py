@@ -8,16 +8,16 @@ step; only the top layer's are stacked into one tensor.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import ops
 from ..core import arguments
-from ..core.arguments import checked
+from ..core.arguments import Probability, Size, checked
 from ..core.steps import scope, steps
-from ..core.tensor import Array, Operand, Tensor, raw
+from ..core.tensor import Array, Operand, Tensor, numeric, raw
 from ..errors import DTypeError, ShapeError
 from ..ops.ranges import in_range
 from .cells import Cell, GRUCell, LSTMCell, RNNCell, check_input, check_state
@@ -47,24 +47,21 @@ class Recurrent(Module):
     @checked
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
+        input_size: Size,
+        hidden_size: Size,
+        num_layers: Size = 1,
         bias: bool = True,
         batch_first: bool = False,
-        dropout: float = 0.0,
+        dropout: Probability = 0.0,
         bidirectional: bool = False,
         *,
         dtype: DTypeLike = np.float64,
         rng: Seed = None,
         **cell_options: Any,
     ) -> None:
-        caller = type(self).__name__
-        num_layers = arguments.whole(num_layers, f"{caller}: num_layers", 1)
-        dropout = arguments.probability(dropout, f"{caller}: dropout")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
-        self.rng = arguments.generator(rng, caller)
+        self.rng = arguments.generator(rng, type(self).__name__)
         self.states = self.cell_type.states
         self.cells: dict[str, Cell] = {}
         for layer in range(num_layers):
@@ -167,7 +164,7 @@ class Recurrent(Module):
 
     def _mask(self, lengths: ArrayLike, T: int, batch: tuple[int, ...]) -> Array:
         """(T, batch, 1): whether a step is within its sequence."""
-        n = np.asarray(raw(lengths))
+        n = numeric(raw(lengths), f"{type(self).__name__}: lengths")
         if n.dtype.kind not in "iu":
             raise DTypeError(f"{type(self).__name__}: lengths have dtype {n.dtype}, expected integers")
         if n.shape != batch or not batch:
@@ -182,6 +179,7 @@ class Recurrent(Module):
         return ", ".join(words + ([f"dropout={self.dropout}"] if self.dropout else []))
 
 
+@checked
 def unroll(
     cell: Cell,
     xs: Tensor | Sequence[Tensor],
@@ -221,13 +219,13 @@ class RNN(Recurrent):
     @checked
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        nonlinearity: str = "tanh",
+        input_size: Size,
+        hidden_size: Size,
+        num_layers: Size = 1,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
         bias: bool = True,
         batch_first: bool = False,
-        dropout: float = 0.0,
+        dropout: Probability = 0.0,
         bidirectional: bool = False,
         *,
         dtype: DTypeLike = np.float64,

@@ -21,6 +21,7 @@ import safetensors.numpy
 from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 
+from ..core.arguments import checked
 from ..core.tensor import Array, Tensor, numeric, raw
 from ..errors import InputError
 from ..escape import is_plain
@@ -29,10 +30,10 @@ from .module import Module
 
 FORMATS = (".safetensors", ".npz")
 
-SAFETENSORS = {"bool", "complex64", *(f"float{n}" for n in (16, 32, 64))} | {
+SAFETENSORS = {"bool", *(f"float{n}" for n in (16, 32, 64))} | {
     f"{kind}{n}" for kind in ("int", "uint") for n in (8, 16, 32, 64)
 }
-"""The dtypes that a safetensors file can hold, of those that NumPy has."""
+"""The dtypes of NumPy that every version of safetensors can hold; only the newest hold complex numbers."""
 
 LONGEST = 10_000
 """Bytes of a name."""
@@ -47,6 +48,7 @@ DIGEST = "sha256"
 """The entry of a safetensors file's metadata that holds a digest of its arrays: the format has no checksum."""
 
 
+@checked
 def save_weights(weights: Module | Mapping[str, ArrayLike | Tensor], path: str | Path) -> Path:
     """Write a module's parameters, or arrays by name, whole or not at all.
 
@@ -108,6 +110,7 @@ def metadata(content: bytes) -> dict[str, str]:
     return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__") or {}
 
 
+@checked
 def load_weights(path: str | Path) -> dict[str, Array]:
     """The arrays of a `.safetensors` or `.npz` file by name.
 

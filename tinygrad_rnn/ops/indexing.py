@@ -10,7 +10,7 @@ import numpy as np
 from ..core.array import getitem_key
 from ..core.indexing import Patch, fill_key, split_key
 from ..core.primitive import composed, primitive
-from ..core.tensor import Array, Tensor, raw
+from ..core.tensor import Array, Tensor, numeric, raw
 from ..core.traits import Attrs, Shape, Traits
 from ..errors import DTypeError, ShapeError
 from .ranges import in_range
@@ -87,7 +87,7 @@ def embedding(indices: Any, weight: Any) -> Any:
         DTypeError: the indices are not integers.
         ShapeError: the weight is not a matrix, or an index is not one of its rows, 0 to V - 1.
     """
-    rows, table = np.asarray(raw(indices)), np.shape(raw(weight))
+    rows, table = numeric(raw(indices), "embedding"), np.shape(raw(weight))
     if rows.dtype.kind not in "iu":
         raise DTypeError(f"embedding: indices have dtype {rows.dtype}, expected integers")
     if len(table) != 2:

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import arguments
-from ..core.arguments import checked
+from ..core.arguments import Seeding, Size, checked
 from ..core.backprop import no_grad
 from ..core.tensor import Array, raw
 from ..errors import InputError, ShapeError
@@ -41,9 +40,8 @@ class Batches:
     """
 
     @checked
-    def __init__(self, x: Any, y: Any = None, *, size: int = 32, seed: int = 0, shuffle: bool = True) -> None:
-        self.size = arguments.whole(size, "Batches: size", 1)
-        self.seed, self.shuffle = arguments.whole(seed, "Batches: seed"), shuffle
+    def __init__(self, x: Any, y: Any = None, *, size: Size = 32, seed: Seeding = 0, shuffle: bool = True) -> None:
+        self.size, self.seed, self.shuffle = size, seed, shuffle
         self.ragged = isinstance(x, list | tuple)
         self.x: Any = _arrays(x)
         if not self.ragged and self.x.ndim < 2:
@@ -211,7 +209,7 @@ def rows_of(batch: Batch, axes: Sequence[int | None], rows: slice) -> Batch:
 
 
 @checked
-def predict(model: Module, x: Any, rows: int = 256, **options: Any) -> Any:
+def predict(model: Module, x: Any, rows: Size = 256, **options: Any) -> Any:
     """What a model answers in evaluation mode, without recording a graph.
 
     Args:

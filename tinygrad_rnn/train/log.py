@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ..core.arguments import checked
+from ..core.arguments import Count, checked
 from ..errors import InputError
 from ..files import as_path, read_file, write_file
 
@@ -30,9 +30,7 @@ class Log:
     """
 
     @checked
-    def __init__(self, folder: str | Path, kind: str = "jsonl", upto: int = 0) -> None:
-        if kind not in ("jsonl", "csv"):
-            raise InputError(f"log: got {kind!r}, expected 'jsonl' or 'csv'")
+    def __init__(self, folder: str | Path, kind: Literal["jsonl", "csv"] = "jsonl", upto: Count = 0) -> None:
         self.kind = kind
         self.path = Path(folder) / f"log.{kind}"
         kept = [record for record in read_log(self.path) if record["step"] <= upto] if self.path.exists() else []
@@ -56,6 +54,7 @@ class Log:
             ) from error
 
 
+@checked
 def read_log(path: str | Path) -> list[dict[str, Any]]:
     """The records of a log file; a line that a kill cut short is left out.
 

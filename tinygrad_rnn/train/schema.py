@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from ..core.arguments import Range, fits
 from ..core.tensor import Array
+from ..escape import short
 from ..nn import Module
 from ..optim import Optimizer
 from .saved import Checkpoint
@@ -35,7 +37,7 @@ class WrongError(Exception):
 def expect(true: object, entry: str, given: object, expected: str) -> None:
     """Raise a WrongError unless `true`."""
     if not true:
-        raise WrongError(f"{entry}: got {given!r:.80}, expected {expected}")
+        raise WrongError(f"{entry}: got {short(given)}, expected {expected}")
 
 
 def check_names(entry: str, given: Any, expected: Iterable[str]) -> None:
@@ -47,13 +49,6 @@ def check_names(entry: str, given: Any, expected: Iterable[str]) -> None:
         raise WrongError(f"{entry}{unknown[0]:.80} is unknown here")
 
 
-def is_of_kind(value: object, kind: type) -> bool:
-    """Whether a plain value is of a type; True is no number, and a whole number is a float too."""
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-
-
 def check_record(record: Any, notes: Mapping[str, type]) -> None:
     """The kinds of all entries.
 
@@ -61,11 +56,11 @@ def check_record(record: Any, notes: Mapping[str, type]) -> None:
         record: what was read.
         notes: the kinds of the entries that this sort of run adds.
     """
-    expect(is_of_kind(record, dict), "record", record, "entries by name")
+    expect(fits(record, dict), "record", record, "entries by name")
     fields = {**FIELDS, **notes}
     check_names("record.", record, fields)
     for name, kind in fields.items():
-        expect(is_of_kind(record[name], kind), f"record.{name}", record[name], f"a value of kind {kind.__name__}")
+        expect(fits(record[name], kind), f"record.{name}", record[name], f"a value of kind {kind.__name__}")
     version = record["version"]
     expect(re.fullmatch(r"\d+(\.\w+)+", version), "record.version", version, "a version, as 0.1.0")
 
@@ -114,10 +109,10 @@ def check_generators(states: list[Any], n: int) -> None:
     expect(len(states) == n, "record.generators", len(states), f"{n} of them")
     for i, given in enumerate(states):
         entry = f"record.generators[{i}]"
-        expect(is_of_kind(given, dict), entry, given, "the state of a PCG64")
+        expect(fits(given, dict), entry, given, "the state of a PCG64")
         check_names(f"{entry}.", given, ("bit_generator", "state", "has_uint32", "uinteger"))
         expect(given["bit_generator"] == "PCG64", f"{entry}.bit_generator", given["bit_generator"], "PCG64")
-        expect(is_of_kind(given["state"], dict), f"{entry}.state", given["state"], "state and inc")
+        expect(fits(given["state"], dict), f"{entry}.state", given["state"], "state and inc")
         check_names(f"{entry}.state.", given["state"], ("state", "inc"))
         numbers = {
             "has_uint32": (given["has_uint32"], 2),
@@ -126,7 +121,8 @@ def check_generators(states: list[Any], n: int) -> None:
             "state.inc": (given["state"]["inc"], 2**128),
         }
         for name, (value, end) in numbers.items():
-            expect(is_of_kind(value, int) and 0 <= value < end, f"{entry}.{name}", value, f"a whole number below {end}")
+            fitting = fits(value, Annotated[int, Range(0, end)])
+            expect(fitting, f"{entry}.{name}", value, f"a whole number below {end}")
         expect(given["state"]["inc"] % 2, f"{entry}.state.inc", given["state"]["inc"], "an odd number")
 
 
@@ -139,5 +135,4 @@ __all__ = [
     "check_progress",
     "check_record",
     "expect",
-    "is_of_kind",
 ]

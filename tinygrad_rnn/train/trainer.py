@@ -14,12 +14,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from .. import __version__, compiler
-from ..core.arguments import checked, real, whole
+from ..core.arguments import Count, Finite, NotNegative, Positive, checked
 from ..core.backprop import no_grad
 from ..core.tensor import Tensor, raw
 from ..errors import InputError
 from ..escape import xml
-from ..files import as_path, only_one
+from ..files import as_path, make_folder, only_one
 from ..nn import Module
 from ..nn.truncation import truncate
 from ..optim import Adam, Optimizer, Schedule, clip_grad_norm_, clip_grad_value_, constant
@@ -109,21 +109,21 @@ class Trainer:
         loss: Callable[..., Any],
         data: Any,
         *,
-        steps: int = 1000,
+        steps: Positive = 1000,
         optimizer: Optimizer | None = None,
         schedule: Schedule | None = None,
-        clip: float = 1.0,
-        clip_value: float = 0.0,
+        clip: NotNegative = 1.0,
+        clip_value: NotNegative = 0.0,
         validation: Any = None,
         higher_is_better: bool = False,
         words: Callable[[float], str] = _in_words,
-        patience: int = 0,
-        stop_at: float | None = None,
-        eval_every: int = 100,
-        save_every: int = 100,
+        patience: Count = 0,
+        stop_at: Finite | None = None,
+        eval_every: Positive = 100,
+        save_every: Positive = 100,
         callbacks: Iterable[Callable[[Trainer], Any]] = (),
         folder: str | Path | None = None,
-        log: str = "jsonl",
+        log: Literal["jsonl", "csv"] = "jsonl",
         notes: Mapping[str, Any] | None = None,
         carry: Callable[[int], bool] | None = None,
         axes: Sequence[int | None] | None = None,
@@ -132,17 +132,16 @@ class Trainer:
         comm: Any = None,
     ) -> None:
         self.model, self.loss, self.data = model, loss, source(data)
-        self.steps = whole(steps, "Trainer: steps", 1)
+        self.steps = steps
         self.optimizer = Adam(model.parameters()) if optimizer is None else optimizer
         self.lr = self.optimizer.lr
         self.schedule = constant() if schedule is None else schedule
-        self.clip, self.clip_value = real(clip, "Trainer: clip", 0), real(clip_value, "Trainer: clip_value", 0)
+        self.clip, self.clip_value = clip, clip_value
         self.validation = finite(validation)
         self.score_of = validation if self.validation is None else self._mean_loss
         self.higher_is_better, self.words = higher_is_better, words
-        self.patience, self.stop_at = whole(patience, "Trainer: patience"), stop_at
-        self.eval_every = whole(eval_every, "Trainer: eval_every", 1)
-        self.save_every = whole(save_every, "Trainer: save_every", 1)
+        self.patience, self.stop_at = patience, stop_at
+        self.eval_every, self.save_every = eval_every, save_every
         self.callbacks = list(callbacks)
         self.folder = None if folder is None else as_path(folder, "Trainer")
         self.log_kind, self.log = log, cast(Log | None, None)
@@ -333,7 +332,8 @@ class Trainer:
             parameter.grad = gradient.reshape(parameter.shape).astype(parameter.dtype) if known else None
         return float(buffer[-1])
 
-    def run(self, say: Callable[[str], None] = _say, progress: bool | None = None, watch: int = 0) -> Result:
+    @checked
+    def run(self, say: Callable[[str], None] = _say, progress: bool | None = None, watch: Count = 0) -> Result:
         """Train to the end, or until the score stops improving.
 
         Args:
@@ -346,12 +346,10 @@ class Trainer:
             InputError: the folder cannot be written to, holds another run or is in use by one; what was saved before
                 stays whole.
         """
-        if watch < 0:
-            raise InputError(f"watch: got {watch}, expected 1 or more updates between looks, or 0 for none")
         leads = self.ranks.rank == 0
         with self.ranks.together(), threadpool_limits(self.ranks.threads()):
-            if leads:
-                self._make_folder()
+            if leads and self.folder is not None:  # before the first step, so that a bad place is found out at once
+                make_folder(self.folder)
             with only_one(self.folder) if self.folder is not None and leads else nullcontext():
                 if leads:
                     self._open()
@@ -399,14 +397,6 @@ class Trainer:
         if math.isnan(score) and self.score_of is not None:
             score = self.ranks.first(self.score_of(self.model) if self.ranks.rank == 0 else None)
         return Result(self.step, score, self.best, self.stopped)
-
-    def _make_folder(self) -> None:
-        """Before the first step, so that a bad place is found out at once."""
-        if self.folder is not None:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise InputError(f"cannot write to {self.folder}: {error.strerror}; choose another folder") from error
 
     def _open(self) -> None:
         """Make sure that the folder holds this run or none, and begin its log."""

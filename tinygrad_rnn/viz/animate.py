@@ -11,11 +11,11 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from ..core.arguments import NotNegative, checked
 from ..core.tensor import Tensor
 from ..errors import InputError
 from ..files import as_path, write_file
@@ -66,7 +66,8 @@ class Animation:
             labels=[shape for shape in shown if isinstance(shape, Label)],
         )
 
-    def svg(self, seconds: float | None = None) -> str:
+    @checked
+    def svg(self, seconds: NotNegative | None = None) -> str:
         """An SVG that plays over and over; where motion is unwanted (`prefers-reduced-motion`) it shows the end."""
         writer = Writer(self.scene, self.theme)
         whole = self.moments + HOLD
@@ -93,7 +94,8 @@ class Animation:
                         last = "" if clip.stop is None else ' opacity="0"'
                         yield f'<g class="m {_name(clip.start, clip.stop, clip.faint)}"{last}>{text}</g>\n'
 
-    def save(self, path: str | os.PathLike[str], seconds: float | None = None) -> Path:
+    @checked
+    def save(self, path: str | os.PathLike[str], seconds: NotNegative | None = None) -> Path:
         """Write the animation; the ending of `path` says how: .svg, .gif, or .mp4, which needs ffmpeg.
 
         Raises:
@@ -123,13 +125,14 @@ class Animation:
         return f"<Animation {self.scene.title!r}, {self.moments} moments>"
 
 
+@checked
 def animate(
     loss_or_flow: Tensor | GradientFlow,
     detail: Detail = "fit",
     *,
     max_steps: Limit = "fit",
     title: str | None = None,
-    tokens: Any = None,
+    tokens: Sequence[str] | None = None,
     legend: bool = False,
     theme: str | Theme = "light",
 ) -> Animation:

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from ..core.arguments import checked
 from ..errors import InputError
 from ..escape import terminal, xml
 from ..files import as_path, write_file
@@ -19,6 +20,7 @@ _FOR, _AGAINST = (194, 84, 0), (0, 114, 178)
 class ColouredText:
     """Made by `coloured`; print it, show it in a notebook, or save it as .svg, .html or .txt."""
 
+    @checked
     def __init__(self, found: Contributions) -> None:
         self.found = found
         largest = max((abs(value) for value in found.values.tolist()), default=0.0) or 1.0
@@ -81,6 +83,7 @@ class ColouredText:
             f"{xml(self.title)}</text></svg>\n"
         )
 
+    @checked
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it in the format of the path's ending.
 
@@ -98,6 +101,7 @@ class ColouredText:
         return place
 
 
+@checked
 def coloured(found: Contributions) -> ColouredText:
     """The inputs of a sequence as text, coloured by what `tg.flow.contributions` found."""
     return ColouredText(found)

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..core.arguments import checked
 from ..core.tensor import Array, Tensor
-from ..errors import InputError
-from ..escape import plot_label
+from ..errors import DTypeError, InputError
+from ..escape import plot_label, short
 from ..flow.diagnose import Diagnosis, Layer
 from ..flow.gradient_flow import GradientFlow, StateFlow
 from ..flow.inside import Inside
@@ -72,7 +72,7 @@ def credit(
     from matplotlib.collections import LineCollection
 
     C = _matrix(matrix)
-    ax = _axes(ax, (5.4, 4.8))
+    ax = _axes("credit", ax, (1, 1), (5.4, 4.8))[0, 0]
     relative = relative_credit(C)
     with np.errstate(all="ignore"):
         levels = np.log10(np.where(relative == 0, 1.0, relative))
@@ -103,6 +103,7 @@ def credit(
     return ax
 
 
+@checked
 def relative_credit(C: Array) -> Array:
     """C[t, k] / C[t, t]; where losses and states do not pair up, relative to the last state a loss depends on."""
     reference = np.empty(len(C))
@@ -147,7 +148,8 @@ def profile(
         raise InputError(
             f"profile: got row={row}, expected 0 to {len(rows) - 1}: the graph has {len(rows)} rows of states"
         )
-    upper, lower = _pair(axes)
+    shape = {"height_ratios": [3, 2]}
+    upper, lower = _axes("profile", axes, (2, 1), (7, 5.4), sharex=True, gridspec_kw=shape)[:, 0]
     records = _records(flow, row)
     steps = [record.step for record in records]
     injected = [norm_of(record.injected) for record in records]
@@ -215,7 +217,7 @@ def shares(flow: GradientFlow, ax: Axes | None = None) -> Axes:
     weights = flow.weights()
     if not weights:
         raise InputError("shares: no weight is used in several steps; write the loop with tg.steps")
-    ax = _axes(ax, (7.0, 3.4))
+    ax = _axes("shares", ax, (1, 1), (7.0, 3.4))[0, 0]
     steps = flow.structure.steps
     ax.set_xlabel("t: time step")
     names = [f"{plot_label(shorten(weight.name, 14))}: {weight.cancellation:.0%} left" for weight in weights]
@@ -251,7 +253,7 @@ def spectrum(found: Spectrum, ax: Axes | None = None, start: int = 1) -> Axes:
         ax: where to draw; by default a new figure.
         start: the number of the second state's step.
     """
-    ax = _axes(ax, (7.0, 3.4))
+    ax = _axes("spectrum", ax, (1, 1), (7.0, 3.4))[0, 0]
     values = found.singular_values.mean(axis=1)
     steps = np.arange(start, start + len(values))
     low, high = values[:, -1], values[:, 0]
@@ -282,13 +284,7 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
     Returns:
         The (2, 2) array of axes: a column for each model.
     """
-    import matplotlib.pyplot as plt
-
-    if axes is None:
-        _, axes = plt.subplots(2, 2, figsize=(10, 7.2), gridspec_kw={"height_ratios": [3, 2]}, layout="constrained")
-    axes = np.asarray(axes)
-    if axes.shape != (2, 2):
-        raise InputError(f"compare: got axes of shape {axes.shape}, expected (2, 2)")
+    axes = _axes("compare", axes, (2, 2), (10, 7.2), gridspec_kw={"height_ratios": [3, 2]})
     decades = max(_decades(relative_credit(_matrix(each))) for each in (a, b))
     lowest, highest = [], []
     for column, (diagnosis, name) in enumerate(zip((a, b), labels, strict=True)):
@@ -331,14 +327,11 @@ def inside(found: Inside, axes: Any = None, sequence: int = 0) -> Any:
     Raises:
         InputError: there is no such sequence.
     """
-    import matplotlib.pyplot as plt
-
     name = "h" if "h" in found.states else next(iter(found.states))
     values = found.states[name]
     if not 0 <= sequence < values.shape[1]:
         raise InputError(f"inside: got sequence {sequence}, expected 0 to {values.shape[1] - 1}")
-    if axes is None:
-        _, axes = plt.subplots(3, 1, figsize=(8, 8), layout="constrained")
+    axes = _axes("inside", axes, (3, 1), (8, 8))[:, 0]
     extent = (found.steps[0] - 0.5, found.steps[-1] + 0.5, values.shape[2] - 0.5, -0.5)
     largest = float(np.abs(values[:, sequence]).max()) or 1.0
     image = axes[0].imshow(
@@ -390,7 +383,6 @@ def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> 
     Raises:
         InputError: there is no look, or no such layer.
     """
-    import matplotlib.pyplot as plt
 
     names = list(looks[0].layers) if looks else []
     name = layer if layer is not None else names[0] if names else ""
@@ -400,8 +392,7 @@ def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> 
             f"watch: got {len(looks)} looks and layer {layer!r}, expected one of {', '.join(names) or 'none'}"
         )
     updates = [look.update for look in looks if name in look.layers]
-    if axes is None:
-        _, axes = plt.subplots(3, 1, figsize=(8, 7), sharex=True, layout="constrained")
+    axes = _axes("watch", axes, (3, 1), (8, 7), sharex=True)[:, 0]
     reach, gain, states = axes
     for at, lag in enumerate(sorted({lag for row in rows for lag in row.reach})):
         values = _positive([row.reach.get(lag, 0.0) for row in rows])
@@ -457,24 +448,17 @@ def _followed(layer: Layer) -> Array:
     return np.array([[norm_of(column) for column in loss.T] for loss in layer.reach.norms])[:, order]
 
 
-def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    if ax is not None:
-        return ax
+def _axes(caller: str, given: Any, shape: tuple[int, int], size: tuple[float, float], **options: Any) -> Array:
+    """Axes to draw on, (rows, columns): those given, or of a new figure."""
     import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
 
-    return plt.subplots(figsize=size, layout="constrained")[1]
-
-
-def _pair(axes: Sequence[Axes] | None) -> tuple[Axes, Axes]:
-    if axes is not None:
-        if len(axes) != 2:
-            raise InputError(f"profile: got {len(axes)} axes, expected two, for norms and for gains")
-        return axes[0], axes[1]
-    import matplotlib.pyplot as plt
-
-    shape = {"height_ratios": [3, 2]}
-    made = plt.subplots(2, 1, figsize=(7, 5.4), sharex=True, gridspec_kw=shape, layout="constrained")[1]
-    return made[0], made[1]
+    if given is None:
+        return plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained", **options)[1]
+    listed = np.array(given, object).ravel()
+    if listed.size != shape[0] * shape[1] or not all(isinstance(one, Axes) for one in listed):
+        raise DTypeError(f"{caller}: got {short(given)}, expected {shape[0] * shape[1]} axes of Matplotlib")
+    return listed.reshape(shape)
 
 
 def _records(flow: GradientFlow, row: int) -> list[StateFlow]:

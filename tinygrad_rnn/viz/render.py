@@ -12,8 +12,9 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.arguments import checked
 from ..errors import InputError
-from ..files import as_path, write_file
+from ..files import as_path, make_folder, write_file
 from .canvas import figure, image
 from .dot import dot
 from .scene import Scene
@@ -97,6 +98,7 @@ class Picture:
         """The picture as a Matplotlib figure, drawn in Python."""
         return figure(self.scene, self.theme)
 
+    @checked
     def pipe(self, format: str | None = None, engine: str | None = None) -> bytes:
         """The picture as bytes.
 
@@ -117,6 +119,7 @@ class Picture:
             return _by_graphviz(self.source, drawn_by, kind, self.dpi)
         return self.svg().encode() if kind == "svg" else image(self.scene, self.theme, kind, self.dpi)
 
+    @checked
     def save(self, path: str | os.PathLike[str], engine: str | None = None) -> Path:
         """Write the picture; the ending of `path` says how: .svg, .png, .pdf, .gif, .dot or .gv.
 
@@ -132,6 +135,7 @@ class Picture:
             raise InputError(f"save: got {str(path)!r}, expected a file name that ends in .{', .'.join(FORMATS)}")
         return write_file(path, self.pipe(kind, engine))
 
+    @checked
     def render(
         self,
         filename: str | os.PathLike[str] = "picture.gv",
@@ -153,8 +157,8 @@ class Picture:
         Returns:
             The path of the picture.
         """
-        text = Path(directory or "") / filename
-        text.parent.mkdir(parents=True, exist_ok=True)
+        text = as_path(directory or ".", "render") / as_path(filename, "render")
+        make_folder(text.parent)
         kind = _known(format if format is not None else self._format, engine or self._engine)
         made = write_file(text.with_name(f"{text.name}.{kind}"), self.pipe(kind, engine))
         if not cleanup:
@@ -163,6 +167,7 @@ class Picture:
             webbrowser.open(made.resolve().as_uri())
         return str(made)
 
+    @checked
     def view(
         self,
         filename: str | os.PathLike[str] = "picture.gv",

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-import numpy as np
-
-from ..core.arguments import checked
+from ..core.arguments import NotNegative, Range, checked
 from ..core.tensor import Tensor
 from ..errors import InputError
 from ..flow.gradient_flow import GradientFlow, gradient_flow
@@ -24,7 +22,7 @@ WIDTH = 830.0
 FEWEST = 4
 
 Detail = Literal["op", "cell", "fit"]
-Limit = int | Literal["fit"] | None
+Limit = Annotated[int, Range(FEWEST)] | Literal["fit"] | None
 
 
 @checked
@@ -39,11 +37,11 @@ def unrolled(
     tokens: Sequence[str] | None = None,
     shapes: bool = False,
     values: bool | None = None,
-    reference: float | None = None,
+    reference: NotNegative | None = None,
     labels: bool = True,
     legend: bool = True,
     theme: str | Theme = "light",
-    dpi: float = DPI,
+    dpi: NotNegative = DPI,
     layout: Literal["lanes", "dot"] = "lanes",
 ) -> Picture:
     """Draw the graph behind a loss, time from left to right, inputs below, losses above.
@@ -75,7 +73,8 @@ def unrolled(
         InputError: an unknown `detail`, `weights`, `layout` or `theme`, or fewer than 4 `max_steps`.
         GraphError: there is no graph behind the loss, or a weight changed since the forward pass.
     """
-    _check(detail, weights, layout, max_steps, reference)
+    if reference == 0:
+        raise InputError("unrolled: got reference=0, expected a norm above 0")
     graph, flow = resolve(loss_or_flow)
     if of is not None:
         if not any(node is of for node in graph.nodes):
@@ -120,17 +119,6 @@ def _is_small(graph: Structure) -> bool:
     """Whether values can be written into every box of a graph without steps."""
     tensors = [*graph.nodes, *graph.leaves]
     return not graph.steps and len(tensors) <= 60 and all(tensor.size <= FEW for tensor in tensors)
-
-
-def _check(detail: str, weights: str, layout: str, max_steps: object, reference: float | None) -> None:
-    known = {"detail": ("op", "cell", "fit"), "weights": ("strip", "nodes"), "layout": ("lanes", "dot")}
-    for (name, allowed), given in zip(known.items(), (detail, weights, layout), strict=True):
-        if given not in allowed:
-            raise InputError(f"unrolled: got {name}={given!r}, expected one of {', '.join(map(repr, allowed))}")
-    if max_steps is not None and max_steps != "fit" and (not isinstance(max_steps, int) or max_steps < FEWEST):
-        raise InputError(f"unrolled: got max_steps={max_steps!r}, expected {FEWEST} or more, 'fit', or None for all")
-    if reference is not None and not 0 < reference < np.inf:
-        raise InputError(f"unrolled: got reference={reference!r}, expected a positive norm")
 
 
 def resolve(loss_or_flow: Tensor | GradientFlow) -> tuple[Structure, GradientFlow | None]:

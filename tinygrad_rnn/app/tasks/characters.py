@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ...core.arguments import checked, generator
+from ...core.arguments import NotNegative, Seeding, Size, SizeOrZero, checked, generator
 from ...core.backprop import no_grad
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
@@ -43,7 +43,9 @@ class Characters(Task):
     classes_in, last = True, False
 
     @checked
-    def __init__(self, text: str | Path | None, batch: int, k1: int, k2: int, seed: int, dtype: DTypeLike) -> None:
+    def __init__(
+        self, text: str | Path | None, batch: Size, k1: Size, k2: Size, seed: Seeding, dtype: DTypeLike
+    ) -> None:
         super().__init__(batch, seed, dtype, k2)
         if k2 < k1:
             raise InputError(f"k2: got {k2}, expected at least k1 = {k1}, or some losses would never be learnt from")
@@ -150,9 +152,9 @@ def bits_per_character(model: SequenceModel, ids: Array, before: Array | None = 
 def sample(
     model: SequenceModel,
     vocabulary: Vocabulary,
-    length: int,
+    length: SizeOrZero,
     prime: str = "\n",
-    temperature: float = 1.0,
+    temperature: NotNegative = 1.0,
     rng: np.random.Generator | int | None = None,
 ) -> str:
     """Write `length` characters after `prime`, one at a time, each drawn from the model's distribution.
@@ -167,11 +169,8 @@ def sample(
     Raises:
         InputError: an empty or unknown prime, a negative length or temperature.
     """
-    if length < 0 or not temperature >= 0 or not prime:
-        raise InputError(
-            f"sample: got length={length}, temperature={temperature}, prime={prime!r}; expected numbers of 0 or more "
-            "and at least one character to start from"
-        )
+    if not prime:
+        raise InputError("sample: got prime='', expected at least one character to start from")
     rng = generator(rng, "sample")
     written: list[int] = []
     training = model.training

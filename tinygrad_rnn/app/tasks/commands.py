@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args, get_origin
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -19,7 +19,7 @@ from ..text import read_text
 from .characters import Characters, bits_per_character, in_words, sample
 from .run import TaskTrainer
 from .series import Csv
-from .settings import CHOICES, DEFAULTS, KINDS, TASKS, Settings
+from .settings import DEFAULTS, HINTS, TASKS, Settings
 from .sweep import draw, grouped, sweep, table
 from .trained import load_model
 
@@ -111,7 +111,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=kind,
-            choices=list(CHOICES[name]) if name in CHOICES else None,
+            choices=get_args(HINTS[name]) if get_origin(HINTS[name]) is Literal else None,
             default=argparse.SUPPRESS,
             help=HELP[name] + _default(name),
         )
@@ -127,7 +127,12 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _options() -> dict[str, Any]:
     """The settings that have an option of their own, with the function that reads its text."""
-    return {name: kinds[0] for name, kinds in KINDS.items() if name not in ("task", "compile")}
+    return {name: _plain(hint) for name, hint in HINTS.items() if name not in ("task", "compile")}
+
+
+def _plain(hint: Any) -> Any:
+    """The type that a hint is about: int of a size, float of a number or None, str of one of some texts."""
+    return hint if isinstance(hint, type) else str if get_origin(hint) is Literal else _plain(get_args(hint)[0])
 
 
 def _default(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ...core.arguments import Seeding, Size, checked
 from ...core.tensor import Array
 from ...train import predict
 from .model import SequenceModel
@@ -24,7 +25,8 @@ class Digits(Task):
     higher_is_better = True
     outputs = 10
 
-    def __init__(self, pixels: bool, batch: int, seed: int, dtype: DTypeLike, k2: int | None = None) -> None:
+    @checked
+    def __init__(self, pixels: bool, batch: Size, seed: Seeding, dtype: DTypeLike, k2: Size | None = None) -> None:
         super().__init__(batch, seed, dtype, k2)
         images, labels = _digits()
         self.inputs = 1 if pixels else 8

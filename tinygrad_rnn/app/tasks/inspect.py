@@ -114,7 +114,9 @@ def look_at(
         written = read_text(text, at_least=length + 1)
         vocabulary = Vocabulary(written)
         V = len(vocabulary)
-        model = SequenceModel(cell, V, V, hidden, layers, embedding=min(V, hidden), rng=np.random.default_rng(seed))
+        model = SequenceModel(
+            settings.cell, V, V, hidden, layers, embedding=min(V, hidden), rng=np.random.default_rng(seed)
+        )
     else:
         assert trained.vocabulary is not None
         model, vocabulary = trained.model, trained.vocabulary

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ...core.arguments import checked, generator
+from ...core.arguments import Finite, Probability, Size, SizeOrZero, checked, generator
 from ...core.tensor import Operand, Tensor
-from ...errors import InputError
 from ...nn import GRU, LSTM, RNN, Dropout, Embedding, Linear, Module, Recurrent
 from ...nn.module import Seed
 from ...nn.truncation import truncate
 from ...ops import concatenate
 
+CellName = Literal["rnn", "lstm", "gru"]
 CELLS: dict[str, type[Recurrent]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
 
@@ -38,20 +38,18 @@ class SequenceModel(Module):
     @checked
     def __init__(
         self,
-        cell: str,
-        inputs: int,
-        outputs: int,
-        hidden: int,
-        layers: int = 1,
-        embedding: int = 0,
-        dropout: float = 0.0,
-        keep: float = 0.0,
+        cell: CellName,
+        inputs: Size,
+        outputs: Size,
+        hidden: Size,
+        layers: Size = 1,
+        embedding: SizeOrZero = 0,
+        dropout: Probability = 0.0,
+        keep: Finite = 0.0,
         *,
         dtype: DTypeLike = np.float64,
         rng: Seed = None,
     ) -> None:
-        if cell not in CELLS:
-            raise InputError(f"cell: got {cell!r}, expected one of {', '.join(CELLS)}")
         rng = generator(rng, "SequenceModel")
         if embedding:
             self.embed = Embedding(inputs, embedding, dtype=dtype, rng=rng)
@@ -77,7 +75,7 @@ class SequenceModel(Module):
 
 
 @checked
-def run_in_windows(model: SequenceModel, x: Any, window: int | None, last: bool = False) -> Tensor:
+def run_in_windows(model: SequenceModel, x: Any, window: Size | None, last: bool = False) -> Tensor:
     """The model over a whole sequence, the gradient cut every `window` steps counted from the end.
 
     Args:

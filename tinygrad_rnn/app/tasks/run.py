@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ...core.arguments import checked
+from ...core.arguments import Positive, checked
 from ...files import as_path
 from ...train import Trainer
 from ...train.saved import load_newest
@@ -53,12 +53,13 @@ class TaskTrainer(Trainer):
             notes={"settings": settings.as_dict(), "task": task.record()},
             carry=task.carries,
             axes=task.axes(),
-            backend=cast(Any, s.backend) if s.compile else None,
+            backend=s.backend if s.compile else None,
             comm=comm,
         )
 
     @classmethod
-    def of(cls, folder: str | Path, steps: int | None = None, comm: Any = None) -> TaskTrainer:
+    @checked
+    def of(cls, folder: str | Path, steps: Positive | None = None, comm: Any = None) -> TaskTrainer:
         """The run in `folder` as its newest checkpoint left it that is whole and fits its own settings.
 
         The text of a character model is read again, from the path that the run was begun with; if it is another

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.arguments import fits
 from ...core.tensor import Array
 from ...errors import InputError, TensorError
 from ...train.saved import Checkpoint, others
@@ -20,7 +21,6 @@ from ...train.schema import (
     check_progress,
     check_record,
     expect,
-    is_of_kind,
 )
 from .settings import Settings
 
@@ -65,7 +65,7 @@ def _check_data(settings: Settings, record: dict[str, Any]) -> bool:
     if settings.task == "char":
         check_names("task.", record, ("characters", "text"))
         characters = record["characters"]
-        ordered = is_of_kind(characters, str) and characters and characters == "".join(sorted(set(characters)))
+        ordered = fits(characters, str) and characters and characters == "".join(sorted(set(characters)))
         expect(ordered, "task.characters", characters, "each character of the text once, in order")
         _check_digest("text", record["text"])
         return False
@@ -88,11 +88,11 @@ def _check_data(settings: Settings, record: dict[str, Any]) -> bool:
 
 
 def _all(values: Any, kind: type) -> bool:
-    return isinstance(values, list) and all(is_of_kind(value, kind) for value in values)
+    return isinstance(values, list) and all(fits(value, kind) for value in values)
 
 
 def _check_digest(name: str, given: Any) -> None:
-    right = is_of_kind(given, str) and re.fullmatch("[0-9a-f]{64}", given)
+    right = fits(given, str) and re.fullmatch("[0-9a-f]{64}", given)
     expect(right, f"task.{name}", given, f"the SHA-256 of the {name}")
 
 

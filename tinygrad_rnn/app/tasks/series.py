@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ...core.arguments import checked
+from ...core.arguments import Seeding, Size, checked
 from ...core.tensor import Array
 from ...errors import InputError
 from ...files import as_path, read_file
@@ -41,15 +41,16 @@ class Series(Task):
     last = False
     outputs = 1
 
+    @checked
     def __init__(
         self,
         numbers: Array,
         target: int,
-        window: int | None,
-        batch: int,
-        seed: int,
+        window: Size | None,
+        batch: Size,
+        seed: Seeding,
         dtype: DTypeLike,
-        k2: int | None = None,
+        k2: Size | None = None,
         scale: tuple[Array, Array] | None = None,
         metric: str = "error",
     ) -> None:
@@ -111,11 +112,11 @@ class Csv(Series):
         self,
         file: str | Path | None,
         target: str | None,
-        window: int,
-        batch: int,
-        seed: int,
+        window: Size,
+        batch: Size,
+        seed: Seeding,
         dtype: DTypeLike,
-        k2: int | None = None,
+        k2: Size | None = None,
         columns: str | None = None,
         known: dict[str, Any] | None = None,
     ) -> None:
@@ -209,7 +210,8 @@ def _number(cell: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def sunspots(seed: int, dtype: DTypeLike, k2: int | None = None) -> Series:
+@checked
+def sunspots(seed: Seeding, dtype: DTypeLike, k2: Size | None = None) -> Series:
     """The yearly number of sunspots from 1700 on."""
     try:
         from statsmodels.datasets import sunspots

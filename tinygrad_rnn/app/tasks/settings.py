@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import numpy as np
 
 from ... import optim
+from ...core.arguments import (
+    Count,
+    Finite,
+    NotNegative,
+    Positive,
+    Probability,
+    Seeding,
+    Size,
+    SizeOrZero,
+    check,
+    checked,
+)
 from ...errors import InputError
 from ...nn import Module
-from ...train.schema import is_of_kind
 from .characters import Characters
 from .digits import Digits
-from .model import CELLS, SequenceModel
+from .model import CellName, SequenceModel
 from .series import Csv, digest_of, sunspots
 from .synthetic import Adding, Copying, TemporalOrder
 from .task import Task
-
-LARGEST = 10**8
-"""Of sizes: above it NumPy may not even try to make the arrays."""
-
-COUNT = 2**53
-"""Of updates: up to it they are exact as floats."""
-
-RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("batch", "hidden", "layers", "embedding", "k1", "k2"), (1, LARGEST)),
-    "lag": (0, LARGEST),
-    **dict.fromkeys(("steps", "eval_every", "save_every"), (1, COUNT)),
-    **dict.fromkeys(("warmup", "patience"), (0, COUNT)),
-    **dict.fromkeys(("lr", "clip", "clip_value", "weight_decay"), (0, sys.float_info.max)),
-    **dict.fromkeys(("keep", "stop_at"), (-sys.float_info.max, sys.float_info.max)),
-    "seed": (0, math.inf),
-}
-"""The smallest and the largest number of each choice."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """Every choice of a run; a checkpoint holds it, so that a run continues as it began."""
 
-    task: str
+    task: Literal["char", "adding", "copying", "order", "digits", "pixels", "csv", "sunspots"]
     text: str | None = None
     """Path of the text of `char`; None for the help topics that come with Python."""
     file: str | None = None
@@ -52,73 +44,60 @@ class Settings:
     """The column to predict."""
     columns: str | None = None
     """Those to read, by commas; None for all that hold numbers."""
-    lag: int = 100
+    lag: SizeOrZero = 100
     """Length of the synthetic problems, and of the training windows of `csv`."""
-    cell: str = "lstm"
-    hidden: int = 128
-    layers: int = 1
-    embedding: int = 64
+    cell: CellName = "lstm"
+    hidden: Size = 128
+    layers: Size = 1
+    embedding: Size = 64
     """Size of a character's vector."""
-    dropout: float = 0.0
-    keep: float = 0.0
+    dropout: Probability = 0.0
+    keep: Finite = 0.0
     """Starting bias of the gate that keeps the state, f of an LSTM and z of a GRU."""
-    steps: int = 2000
+    steps: Positive = 2000
     """Number of updates."""
-    batch: int = 64
-    k1: int = 64
+    batch: Size = 64
+    k1: Size = 64
     """Characters per update."""
-    k2: int | None = None
+    k2: Size | None = None
     """How many steps back gradients travel; None for all (for `char`: k1)."""
-    optimizer: str = "adam"
-    lr: float = 2e-3
-    schedule: str = "constant"
-    warmup: int = 0
-    clip: float = 1.0
+    optimizer: Literal["sgd", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adam"
+    lr: NotNegative = 2e-3
+    schedule: Literal["constant", "cosine", "step", "exponential"] = "constant"
+    warmup: Count = 0
+    clip: NotNegative = 1.0
     """Largest norm of the gradient; 0 for no clipping."""
-    clip_value: float = 0.0
+    clip_value: NotNegative = 0.0
     """Largest entry of the gradient; 0 for no clipping."""
-    weight_decay: float = 0.0
-    momentum: float = 0.9
+    weight_decay: NotNegative = 0.0
+    momentum: Probability = 0.9
     """Of `sgd` and `nesterov`."""
-    patience: int = 0
+    patience: Count = 0
     """Stop after so many evaluations without a better score; 0 for never."""
-    stop_at: float | None = None
+    stop_at: Finite | None = None
     """Stop when the score is this good."""
-    eval_every: int = 100
-    save_every: int = 100
-    log: str = "jsonl"
-    seed: int = 0
-    dtype: str = "float32"
+    eval_every: Positive = 100
+    save_every: Positive = 100
+    log: Literal["jsonl", "csv"] = "jsonl"
+    seed: Seeding = 0
+    dtype: Literal["float32", "float64"] = "float32"
     compile: bool = False
     """Train with the compiled program of the model; results differ by rounding only."""
-    backend: str = "auto"
+    backend: Literal["auto", "numpy", "native"] = "auto"
     """What runs the loops of the compiled program: "auto", "numpy" or "native" (machine code)."""
 
     def __post_init__(self) -> None:
-        for name, kinds in KINDS.items():
-            value = getattr(self, name)
-            if not any(is_of_kind(value, kind) for kind in kinds):
-                words = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
-                raise InputError(f"{name}: got {value!r:.80} of type {type(value).__name__}, expected {words}")
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise InputError(f"{name}: got {getattr(self, name)!r:.80}, expected one of {', '.join(known)}")
-        for name, (least, most) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise InputError(f"{name}: got {value}, expected a finite number, {least:.9g} to {most:,.9g}")
-        for name in ("dropout", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"got {name}={getattr(self, name)}, expected a number of at least 0 and below 1")
+        check("settings", vars(self), HINTS)
 
     @classmethod
+    @checked
     def of(cls, task: str, **choices: Any) -> Settings:
         """The task's own defaults with these choices.
 
         Raises:
             InputError: an unknown task or a choice out of range.
         """
-        own = DEFAULTS.get(task, {}) if isinstance(task, str) else {}
+        own = DEFAULTS.get(task, {})
         cls._refuse_unknown(choices)
         return cls(**{"task": task, **own, **choices})
 
@@ -127,6 +106,7 @@ class Settings:
         return asdict(self)
 
     @classmethod
+    @checked
     def from_dict(cls, values: dict[str, Any]) -> Settings:
         """What `as_dict` gave.
 
@@ -143,7 +123,8 @@ class Settings:
             known = ", ".join(field.name for field in fields(cls))
             raise InputError(f"settings: {', '.join(unknown)} is unknown here; there are {known}")
 
-    def with_steps(self, steps: int) -> Settings:
+    @checked
+    def with_steps(self, steps: Positive) -> Settings:
         """The same run with another number of updates."""
         return replace(self, steps=steps)
 
@@ -221,11 +202,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """What suits each task; every choice can be overridden."""
 
-KINDS: dict[str, tuple[type, ...]] = {
-    name: getattr(hint, "__args__", (hint,)) for name, hint in get_type_hints(Settings).items()
-}
-"""The types of each choice."""
-
+HINTS: dict[str, Any] = get_type_hints(Settings, include_extras=True)
+"""What each choice may be."""
 
 OPTIMIZERS: dict[str, Callable[[Settings, Any], optim.Optimizer]] = {
     "sgd": lambda s, ps: optim.SGD(ps, s.lr, s.momentum, s.weight_decay),
@@ -243,14 +221,4 @@ SCHEDULES: dict[str, Callable[[Settings], optim.Schedule]] = {
     "exponential": lambda s: optim.exponential(0.01 ** (1 / s.steps)),
 }
 
-CHOICES: dict[str, Iterable[str]] = {
-    "task": TASKS,
-    "cell": CELLS,
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "log": ("jsonl", "csv"),
-    "dtype": ("float32", "float64"),
-    "backend": ("auto", "numpy", "native"),
-}
-
-__all__ = ["CHOICES", "DEFAULTS", "KINDS", "TASKS", "Settings"]
+__all__ = ["DEFAULTS", "HINTS", "TASKS", "Settings"]

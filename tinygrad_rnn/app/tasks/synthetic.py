@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ...core.arguments import checked
-from ...errors import InputError
+from ...core.arguments import LARGEST, Range, Seeding, Size, checked
 from ...train import predict
 from .model import SequenceModel
 from .task import Batch, Task
@@ -18,10 +19,15 @@ class Synthetic(Task):
     """A problem of sequences made from a generator; `lag` sets how far apart cause and effect are."""
 
     @checked
-    def __init__(self, lag: int, batch: int, seed: int, dtype: DTypeLike, k2: int | None = None) -> None:
+    def __init__(
+        self,
+        lag: Annotated[int, Range(10, LARGEST + 1)],
+        batch: Size,
+        seed: Seeding,
+        dtype: DTypeLike,
+        k2: Size | None = None,
+    ) -> None:
         super().__init__(batch, seed, dtype, k2)
-        if lag < 10:
-            raise InputError(f"lag: got {lag}, expected 10 or more steps")
         self.lag = lag
 
     def sequences(self, n: int, rng: np.random.Generator) -> Batch:

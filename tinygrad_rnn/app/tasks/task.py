@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ...core.arguments import checked
+from ...core import arguments
+from ...core.arguments import Seeding, Size, checked
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...ops import softmax_cross_entropy, squared_error
@@ -41,8 +42,9 @@ class Task:
     outputs: int
 
     @checked
-    def __init__(self, batch: int, seed: int, dtype: DTypeLike, k2: int | None = None) -> None:
-        self.batch_size, self.seed, self.dtype, self.k2 = batch, seed, np.dtype(dtype), k2
+    def __init__(self, batch: Size, seed: Seeding, dtype: DTypeLike, k2: Size | None = None) -> None:
+        self.batch_size, self.seed, self.k2 = batch, seed, k2
+        self.dtype = arguments.dtype(dtype, type(self).__name__)
 
     def rng(self, step: int, test: bool = False) -> np.random.Generator:
         """The generator of one batch, or of the test set."""

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...core.arguments import checked
 from ...errors import InputError
 from ...files import as_path
 from ...train.saved import BEST, Checkpoint, load, load_newest, under
@@ -59,6 +60,7 @@ class Trained(NamedTuple):
         return written
 
 
+@checked
 def load_model(path: str | Path) -> Trained:
     """A trained model, with what it was trained on.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from ...bptt import Gradients as ByHand
-from ...core.arguments import checked
+from ...core.arguments import Range, checked
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...escape import script
@@ -32,7 +33,7 @@ def page(
     *,
     title: str | None = None,
     tokens: Sequence[str] | None = None,
-    max_steps: int | None = 100,
+    max_steps: Annotated[int, Range(4)] | None = 100,
 ) -> Page:
     """A page in which one steps through the forward pass and then, backwards in time, through the backward pass.
 
@@ -54,8 +55,6 @@ def page(
     """
     from markupsafe import Markup  # with Jinja2 a tenth of a second, which only this page should cost
 
-    if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 4):
-        raise InputError(f"page: got max_steps={max_steps!r}, expected 4 or more, or None to show all steps")
     flow = loss_or_flow if isinstance(loss_or_flow, GradientFlow) else gradient_flow(loss_or_flow)
     drawn = diagram(flow.structure, "op", "strip", max_steps)
     gradients = Gradients(flow)

@@ -6,9 +6,11 @@ import gzip
 from base64 import b64encode
 from collections.abc import Sequence
 from itertools import product
+from typing import Literal
 
 import numpy as np
 
+from ...core.arguments import NotNegative, Seeding, Size, checked
 from ...core.steps import steps
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
@@ -22,18 +24,20 @@ from ..style import themes
 from ..svg import svg
 from .document import Page, environment
 
-CELLS = ("tanh", "lstm", "gru")
+Cell = Literal["tanh", "lstm", "gru"]
+CELLS: tuple[Cell, ...] = ("tanh", "lstm", "gru")
 PLACES = {"at every step": True, "at the last step": False}
 SHOWN = 5
 """So many steps of the picture are drawn."""
 
 
+@checked
 def explorer(
-    cells: Sequence[str] = CELLS,
-    radii: Sequence[float] = (0.2, 0.5, 0.8, 0.95, 1.1, 1.3, 1.6, 2.0),
-    lengths: Sequence[int] = (5, 12, 25),
-    hidden: int = 8,
-    seed: int = 0,
+    cells: Sequence[Cell] = CELLS,
+    radii: Sequence[NotNegative] = (0.2, 0.5, 0.8, 0.95, 1.1, 1.3, 1.6, 2.0),
+    lengths: Sequence[Size] = (5, 12, 25),
+    hidden: Size = 8,
+    seed: Seeding = 0,
     title: str = "How far does a gradient reach?",
 ) -> Page:
     """A page with sliders for the spectral radius of W_hh, the number of steps, the cell and the place of the loss.
@@ -51,11 +55,8 @@ def explorer(
     Raises:
         InputError: an unknown cell, or nothing to choose from.
     """
-    unknown = [cell for cell in cells if cell not in CELLS]
-    if unknown or not (cells and radii and lengths):
-        raise InputError(
-            f"explorer: got cells={list(cells)}, expected some of {', '.join(CELLS)}, and radii and lengths"
-        )
+    if not (len(cells) and len(radii) and len(lengths)):
+        raise InputError("explorer: got an empty list, expected at least one cell, radius and length")
     from markupsafe import Markup
 
     values = {
