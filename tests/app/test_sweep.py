@@ -48,7 +48,7 @@ def test_runs_at_the_same_time_are_the_same_runs(tmp_path: Path) -> None:
         (["--vary", "hidden"], "--vary: got 'hidden'"),
         (["--vary", "hidden=x"], "--vary hidden=x"),
         (["--vary", "hidden=3,3"], "comes twice"),
-        (["--vary", "cell=mlp"], "cell: got 'mlp'"),
+        (["--vary", "cell=mlp"], "got cell='mlp'"),
         (["--seeds", "0"], "--seeds: got 0"),
     ],
 )

@@ -17,6 +17,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.app import tasks
 from tinygrad_rnn.app.tasks.commands import add_commands
+from tinygrad_rnn.files import make_folder
 from tinygrad_rnn.train import saved
 from tinygrad_rnn.train.saved import Checkpoint
 
@@ -285,7 +286,7 @@ def test_a_run_in_pieces_is_the_run_in_one(text, tmp_path, changes):
     whole = tasks.TaskTrainer(settings(text, **changes))
     whole.run(quiet, progress=False)
     pieces = tasks.TaskTrainer(settings(text, **changes), tmp_path / "run")
-    pieces._make_folder()
+    make_folder(tmp_path / "run")
     pieces._open()
     for stop in (5, 10, 15):
         while pieces.step < stop:

@@ -115,8 +115,9 @@ UNCHECKED = {
 """Functions, or methods of any class, that are not `checked`, and why not."""
 OBJECTS = (
     "Traits", "Theme", "Layer", "Memory", "Reach", "Look", "Structure", "Program", "Animation", "Page", "Picture",
-    "Task", "Adding", "Copying", "Characters", "Digits", "TemporalOrder", "Sunspots", "Settings", "Trained", "Trainer",
-    "Batches", "SequenceModel", "Cell", "Recurrent", "Loop", "Compiled", "Module", "composed", "compiled", "Sequential",
+    "Task", "Adding", "Copying", "Characters", "Digits", "TemporalOrder", "Series", "Csv", "Settings", "Trained",
+    "Trainer", "Batches", "SequenceModel", "Cell", "Recurrent", "Loop", "Compiled", "Module", "composed",
+    "compiled", "Sequential",
     "context", "Comparison", "Spectrum", "Influence", "TaskTrainer",
 )  # fmt: skip
 """Made by the package, or written to be overridden: it calls their methods itself."""
@@ -182,7 +183,8 @@ GOOD: dict[str, Any] = {
     "a": lambda: tg.diagnose(*losses_and_states()), "b": lambda: tg.diagnose(*losses_and_states()), "looks": [],
     "pixels": False,
     "state": (x.detach(),), "others": XS, "text": None, "k1": 4, "k2": 4, "ids": np.array([0, 1, 2]), "length": 3,
-    "vocabulary": None, "data": (XS, XS), "h0": np.zeros(2), "tangents": [1.0], "vectors": [1.0],
+    "vocabulary": None, "data": (XS, XS), "file": "none.csv", "target": "a", "h0": np.zeros(2), "tangents": [1.0],
+    "vectors": [1.0], "numbers": np.ones((30, 1)), "names": ["a"], "columns": ["a"],
 }  # fmt: skip
 """What each required argument may be, by its name."""
 OTHERS: dict[str, dict[str, Any]] = {

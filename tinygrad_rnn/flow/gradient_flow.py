@@ -269,6 +269,7 @@ class GradientFlow:
         entries = sorted(self._injected.entries.items())
         return {step: sent for step, sent in entries if any(np.any(_values(message)) for _, message in sent)}
 
+    @checked
     def gain(self, state: Tensor, following: Tensor) -> float | None:
         """|what the step of `following` sends back to `state`| / |gradient of `following`|.
 

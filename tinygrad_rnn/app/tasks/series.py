@@ -164,6 +164,7 @@ def _content(path: str | Path) -> bytes:
         raise InputError(f"cannot read {path}: {error.strerror}; give the path of a CSV file") from error
 
 
+@checked
 def read_csv(path: str | Path) -> dict[str, Array]:
     """The columns of numbers of a CSV file by name.
 
