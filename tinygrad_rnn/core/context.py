@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..debug import messages
+from ..debug.calls import loop_body
 
 F = TypeVar("F", bound=Callable[..., Any])
 Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[Any]]
@@ -39,29 +40,32 @@ class Tag:
         frame: where the loop's body may be left without the loop's knowledge (a generator that yields, a call of
             `next`, a `zip` that holds the steps), the id and code of the frame that must be running for the tag to
             hold; else None. Not the frame itself: that would keep all the variables of the loop's function.
-        body: the instructions of that frame that are the loop's body.
+        head, body: where that frame asked for the step, and its instructions that are the loop's body.
         sure: whether it holds wherever the program is: alive, and bound to no frame.
     """
 
-    __slots__ = ("alive", "body", "frame", "outer", "outer_step", "step", "sure")
+    __slots__ = ("alive", "body", "frame", "head", "outer", "outer_step", "step", "sure")
 
     def __init__(self) -> None:
         self.outer_step, self.outer = effective(current.get())
         self.step = 0
         self.alive = self.sure = True
         self.frame: tuple[int, CodeType] | None = None
-        self.body = range(0)
+        self.head, self.body = 0, range(0)
 
-    def bind(self, frame: FrameType, body: range) -> None:
-        """Let the tag hold only while these instructions of this frame run, or what they call."""
-        self.frame, self.body, self.sure = (id(frame), frame.f_code), body, False
+    def bind(self, frame: FrameType, body: range | None = None) -> None:
+        """Let the tag hold only while this frame runs, or what it calls; within the loop that it is at, or `body`."""
+        asking = id(frame), frame.f_code
+        if self.frame != asking or self.head != frame.f_lasti:
+            self.frame, self.head, self.sure = asking, frame.f_lasti, False
+            self.body = loop_body(frame.f_code, frame.f_lasti) if body is None else body
 
     def holds(self) -> bool:
         """Whether what runs now is within the loop's body, or called by it."""
         if self.frame is None or not self.alive:
             return self.alive
-        frame, (wanted, code) = sys._getframe(1), self.frame
-        while frame is not None and (id(frame) != wanted or frame.f_code is not code):
+        frame, (wanted, code) = sys._getframe(2), self.frame
+        while frame is not None and (frame.f_code is not code or id(frame) != wanted):
             frame = frame.f_back  # type: ignore[assignment]
         return frame is not None and frame.f_lasti in self.body
 

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, overload
 
 from ..debug import messages
-from ..debug.calls import EVERYWHERE, loop_body, starts_loop
+from ..debug.calls import EVERYWHERE, starts_loop
 from ..debug.origin import Origin, caller
 from ..escape import is_plain
 from .context import Tag, context, current
@@ -134,7 +134,7 @@ class _Loop:
         for i in self.numbers:
             t = tag.step = self.start + i
             if self.bound:
-                tag.bind(frame, loop_body(frame.f_code, frame.f_lasti))
+                tag.bind(frame)
             elif frame.f_code.co_flags & _YIELDS:
                 tag.bind(frame, EVERYWHERE)
             now = current.get()
