@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -103,6 +104,7 @@ CALLS: list[Bad] = [
     ("max of nothing", lambda: np.max(x[:0]), tg.ShapeError, r"max: cannot take .*\(0, 3\).*no identity"),
     ("softmax over an absent axis", lambda: tg.softmax(x, axis=3), tg.ShapeError, "softmax: .*axis 3"),
     ("sum with out=", lambda: np.sum(x, out=np.zeros(())), tg.InputError, "sum: out= would change a tensor"),
+    ("array += tensor", lambda: operator.iadd(np.zeros(2), v), tg.GraphError, "write array = array [+] tensor"),
     ("sum with order=", lambda: tg.sum(x, order="C"), tg.DTypeError, r"order=.*write sum\(x"),
     ("max of chosen entries", lambda: np.max(x, where=x.data > 2), tg.InputError, "max: where= needs initial="),
     (

@@ -125,7 +125,10 @@ def no_method(ufunc: np.ufunc, method: str) -> TensorError:
 
 
 def out(ufunc: np.ufunc) -> GraphError:
-    return GraphError(f"np.{ufunc.__name__}: out= would change a tensor or leave the graph; take the result instead")
+    return GraphError(
+        f"np.{ufunc.__name__}: out= would change a tensor or leave the graph; take the result instead "
+        "(`array += tensor` is such a call: write array = array + tensor)"
+    )
 
 
 def no_rule(function: Callable[..., Any]) -> TensorError:
