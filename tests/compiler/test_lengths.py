@@ -11,6 +11,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.core import seal
+from tinygrad_rnn.core.primitive import primitives
 
 SIZES = [(8, 3), (13, 3), (30, 3), (9, 5), (21, 2), (2, 3), (41, 4)]
 
@@ -109,7 +110,41 @@ def of_a_long_one(p: Any, xs: Any) -> Any:
     return every_step(p, xs) * (2.0 if len(xs) > 25 else 1.0)
 
 
-@pytest.mark.parametrize("loss_fn", [at_the_thirtieth, cut_every_twenty, heavier_later, from_the_middle, of_a_long_one])
+def of_one_length(p: Any, xs: Any) -> Any:
+    return every_step(p, xs) * (2.0 if len(xs) == 24 else 1.0)
+
+
+def through_a_cut(p: Any, xs: Any) -> Any:
+    """A gradient is made smaller in late steps, which no value shows."""
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for t, x in tg.steps(xs):
+        h, c = cell(p, h, x), 0.5 if t > 15 else 1.0
+        h = c * h + (1 - c) * h.detach()
+        loss = loss + (h * h).mean()
+    return loss
+
+
+@tg.primitive(vjps=[lambda g, y, x, by: g * by])
+def weakened(x: Any, by: float) -> Any:
+    return x.copy()
+
+
+del primitives["weakened"]  # of this file alone: other tests walk the table
+
+
+def by_a_rule_of_its_own(p: Any, xs: Any) -> Any:
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for _, x in tg.steps(xs):
+        h = weakened(cell(p, h, x), 0.5 if len(xs) > 15 else 1.0)
+        loss = loss + (h * h).mean()
+    return loss
+
+
+NOTICED = [at_the_thirtieth, cut_every_twenty, heavier_later, from_the_middle, of_a_long_one, of_one_length]
+NOTICED += [through_a_cut, by_a_rule_of_its_own]
+
+
+@pytest.mark.parametrize("loss_fn", NOTICED)
 def test_what_python_does_at_a_certain_step_or_length_is_noticed(loss_fn: Callable[..., Any]) -> None:
     step = tg.compile(loss_fn)
     for T in (8, 13, 19, 31, 24, 50):

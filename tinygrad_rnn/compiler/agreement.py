@@ -59,13 +59,23 @@ def by_gradients(
 
 
 def by_steps(
-    loss_fn: Callable[..., Any], arguments: Sequence[Any], known: set[int], found: Sequence[Array], before: States
+    loss_fn: Callable[..., Any],
+    arguments: Sequence[Any],
+    weights: Sequence[Tensor] | None,
+    found: Sequence[Array],
+    before: States,
+    known: set[int],
 ) -> str:
-    """The same for a long sequence, in little memory: the steps do what known ones do, and the values are those."""
+    """The same for a long sequence, in little memory: the steps do what known ones do, and the values are those.
+
+    Where gradients do not follow from that, they are compared too.
+    """
     with rewound(before):
         returned, signatures = forward(loss_fn, arguments)
-    if not signatures <= known:
+    if not known.issuperset(signatures.of_step.values()):
         return "a step does other operations than those of a shorter sequence"
+    if signatures.hidden and weights is not None:
+        return by_gradients(loss_fn, arguments, weights, found, before)
     once = [values(returned)]
 
     def eager() -> list[Array]:

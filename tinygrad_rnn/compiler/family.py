@@ -101,7 +101,7 @@ class Family:
         count: int | None,
         before: States,
     ) -> str:
-        """What is wrong with a general program: looked for in its first two calls, and where a size is a new record."""
+        """What is wrong with a general program: looked for in its first two calls, and where a size is a new one."""
         wrong = ""
         if general.checked < 2:  # with the gradients, on the first rows of this call's arguments
             general.checked += 1
@@ -110,8 +110,9 @@ class Family:
                 results = general.program(cut, general.point)
             wrong = self._difference(results, arguments, cut, count, before)
         if not wrong and not general.is_proven(sizes):
-            _, filled = bind(arguments, leaves, count)
-            wrong = by_steps(self.loss_fn, filled, general.program.signatures, found, before)
+            tensors, filled = bind(arguments, leaves, count)
+            weights = None if count is None else tensors[:count]
+            wrong = by_steps(self.loss_fn, filled, weights, found, before, general.program.signatures)
             general.prove(sizes)
         return wrong
 

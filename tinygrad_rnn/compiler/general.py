@@ -74,8 +74,8 @@ class General:
     Attributes:
         program: the program.
         smallest: the sizes from which on it runs.
-        proven: up to these sizes the loss function itself has run and done the same in each step; what a Python `if`
-            on the step number does further on is not known.
+        proven: the sizes at which the loss function itself has run and done the same in each step; what a Python
+            `if` on the length or the step number does at another is not known.
         point: small sizes at which it runs.
     """
 
@@ -83,7 +83,7 @@ class General:
         self.program, self.pattern = program, pattern
         self.shapes = tuple(tuple(points[0].get(n, n) for n in axes) for axes in pattern)  # some that it runs at
         self.smallest = {name: min(point[name] for point in points) for name in points[0]}
-        self.proven = {name: max(point[name] for point in points) for name in points[0]}
+        self.proven = {name: {point[name] for point in points} for name in points[0]}
         self.point = points[-1]
         self.checked = 0  # calls in which it was compared with the loss function, gradients and all
 
@@ -94,10 +94,11 @@ class General:
         return found if fits else None
 
     def is_proven(self, sizes: Mapping[str, int]) -> bool:
-        return all(n <= self.proven[name] for name, n in sizes.items())
+        return all(n in self.proven[name] for name, n in sizes.items())
 
     def prove(self, sizes: Mapping[str, int]) -> None:
-        self.proven = {name: max(n, sizes[name]) for name, n in self.proven.items()}
+        for name, n in sizes.items():
+            self.proven[name].add(n)
 
 
 def generalise(

@@ -18,10 +18,16 @@ from ..debug.origin import Places
 
 
 class Signatures:
-    """For each step the hash of its operations, in order: from which line, and where gradients flow."""
+    """For each step the hash of its operations, in order: from which line, and where gradients flow.
+
+    Attributes:
+        hidden: whether gradients may differ where no value does: something is cut off (`c * h + (1 - c) * h.detach()`
+            is h whatever the number c), or an operation is not of the table and its rule may be anything.
+    """
 
     def __init__(self) -> None:
         self.of_step: dict[int | None, int] = {}
+        self.hidden = False
         self._place = Places()
 
     def note(self, result: Tensor) -> None:
@@ -31,11 +37,18 @@ class Signatures:
         if result.primitive.arity is None:  # a stack of all steps has as many operands
             flows = all(flows), any(flows)
         place = None if result.origin is None else self._place(result.origin)
+        if not self.hidden:
+            lost = not result.requires_grad and result.primitive.differentiable and True in flows
+            self.hidden = lost or not result.primitive.own or any(_is_cut(x) for x in result.inputs)
         what = (id(result.primitive), place, flows, result.requires_grad, result.ndim, result.dtype)
         self.of_step[result.step] = hash((self.of_step.get(result.step, 0), what))
 
 
-def forward(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, set[int]]:
+def _is_cut(x: Any) -> bool:
+    return type(x) is Tensor and x.cut_from is not None
+
+
+def forward(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, Signatures]:
     """What the function returns, and the signatures of its steps; in the memory of its own variables."""
     signatures = Signatures()
 
@@ -47,4 +60,4 @@ def forward(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any,
         return draw(rng, shape)  # into a tensor, as in a trace
 
     with context(tracing=True, recording=True, step=None, scope="", watch=note, draw=draw):
-        return loss_fn(*arguments), set(signatures.of_step.values())
+        return loss_fn(*arguments), signatures

@@ -37,7 +37,8 @@ def compile(
     scalar tensor. It must do the same operations whatever the numbers in its arrays are: a Python `if` on
     a value, a random number or an array taken from `tensor.data` is refused (but `dropout`
     draws a new mask from its generator in every call, the same as in an eager one). Loss and gradients of the second
-    call, and of each one longer than all before, are compared with eager ones. A boolean index must pick as many
+    call are compared with eager ones; so is the loss at each new length, and the gradients too where something is
+    detached or has a rule of one's own. A boolean index must pick as many
     entries in every call, or the call raises a GraphError. The vjp rules of a primitive of one's own must not
     look at values either: they run once, on arrays of ones.
 

@@ -31,6 +31,7 @@ class Operation:
         differentiable: whether any operand has a rule. Without one (a comparison, a rounding) the result is
             a plain array, as it cannot carry a gradient; the compiler's tracing records it all the same.
         is_ufunc: whether the function is one, which takes no parameters and gives new arrays.
+        own: whether the function is NumPy's or of this package, and no user's.
         defaults: the parameters with their default values.
         traits: what else is known of it.
         extended: what stands for it in calls with keywords that it does not have itself, or None.
@@ -72,7 +73,8 @@ class Operation:
         self.compute: Callable[..., Any] = function
         if self.arity is None:
             self.compute = lambda *arrays, **attrs: function(list(arrays), **attrs)
-        if not self.is_ufunc and not _is_ours(function):
+        self.own = self.is_ufunc or _is_ours(function)
+        if not self.own:
             self.compute = self._reading(self.compute)
         self.differentiable = self.variadic is not None or any(vjp is not None for vjp in self.vjps)
 
