@@ -11,6 +11,7 @@ from ..core.seal import Seal
 from ..core.tensor import Array, Tensor, constant, numeric
 from ..errors import DTypeError
 from ..nn import Module
+from .surroundings import attributes
 
 
 class Function:
@@ -53,7 +54,7 @@ def flatten(x: Any, leaves: list[Array], where: str) -> Any:
     if isinstance(x, Module):
         named = dict(x.named_parameters())
         leaves.extend(parameter._array for parameter in named.values())
-        return "module", id(x), *named, *[module.training for module in x.modules()]
+        return "module", id(x), *named, attributes(x)
     if isinstance(x, (np.ndarray, np.generic)):
         leaves.append(numeric(x, "compile"))
         return "array"

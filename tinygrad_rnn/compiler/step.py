@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -14,6 +15,10 @@ from .containers import Function, flatten, unflatten
 from .family import Family
 from .picture import dot
 from .program import Program
+from .surroundings import Surroundings
+
+_KEPT = 64
+"""For so many structures and plain values of arguments, the latest, programs are kept."""
 
 AUTO = "numpy"
 """What `backend="auto"` means."""
@@ -38,9 +43,10 @@ def compile(
     a value, a random number or an array taken from `tensor.data` is refused (but `dropout`
     draws a new mask from its generator in every call, the same as in an eager one). Loss and gradients of the second
     call are compared with eager ones; so is the loss at each new length, and the gradients too where something is
-    detached or has a rule of one's own. A boolean index must pick as many
-    entries in every call, or the call raises a GraphError. The vjp rules of a primitive of one's own must not
-    look at values either: they run once, on arrays of ones.
+    detached or has a rule of one's own. A boolean index must pick as many entries in every call, or the call raises a
+    GraphError. The vjp rules of a primitive of one's own must not look at values either: they run once, on arrays of
+    ones. A number that is no array makes another program when it changes, whether it is an argument, a variable that
+    the function reads from around it or an attribute of a module: what changes often is passed as an array.
 
     Args:
         loss_fn: the loss of parameters and a batch.
@@ -77,7 +83,8 @@ class Compiled:
 
     def __init__(self, loss_fn: Callable[..., Any], backend: str = "numpy", gradients: bool = True) -> None:
         self.loss_fn, self._wanted, self._gradients = loss_fn, backend, gradients
-        self._families: dict[Any, Family] = {}
+        self._families: OrderedDict[Any, Family] = OrderedDict()
+        self._surroundings: Surroundings | None = None
         self._last: Program | None = None
         self._refused = ""
 
@@ -93,11 +100,16 @@ class Compiled:
             wanted = self._gradients and count is None
             structure.append(flatten(x, leaves, "params" if wanted else "batch"))
             count = len(leaves) if wanted else count
-        key = (*structure, *named, *[(x.ndim, x.dtype) for x in leaves])
+        if self._surroundings is None:
+            self._surroundings = Surroundings(self.loss_fn)
+        key = (self._surroundings(), *structure, *named, *[(x.ndim, x.dtype) for x in leaves])
         family = self._families.get(key)
         if family is None:
             function = Function(self.loss_fn, tuple(named))
             family = self._families[key] = Family(function, self._wanted)
+        self._families.move_to_end(key)
+        while len(self._families) > _KEPT:
+            self._families.popitem(last=False)
         try:
             self._last, results = family.run(arguments, leaves, count)
         except FrozenError as error:
