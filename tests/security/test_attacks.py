@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +15,6 @@ from tinygrad_rnn import bptt, nn, viz
 from tinygrad_rnn.app.demo.pictures import Picture
 from tinygrad_rnn.app.demo.report import Report, write_report
 from tinygrad_rnn.core.context import context
-from tinygrad_rnn.train.log import Log
 
 RUN = "top.document.title='canary';fetch('http://canary.invalid/')"
 FETCH = "http://canary.invalid/x"
@@ -135,16 +131,3 @@ def test_every_html_file_has_a_content_policy() -> None:
         assert "Content-Security-Policy" in text, path
         assert "default-src 'none'" in text, path
         assert not re.search(r"https?://(?!www\.w3\.org/)", text), path
-
-
-def test_a_log_opened_in_a_spreadsheet_holds_numbers_only(tmp_path: Path) -> None:
-    log = Log(tmp_path, "csv")
-    values: list[Any] = [3, -1.5, float("nan"), None, 1e-300, 7]
-    log.write(
-        dict(zip(("step", "loss", "gradient_norm", "score", "learning_rate", "tokens_per_second"), values, strict=True))
-    )
-    for cell in next(csv.reader(io.StringIO(log.path.read_text().split("\n")[1]))):
-        assert cell == "" or float(cell) is not None
-    log.path.write_text(log.path.read_text() + "1,=1+1,1,1,1,1\n")
-    with pytest.raises(tg.InputError, match="no record of a run"):
-        tg.train.read_log(log.path)

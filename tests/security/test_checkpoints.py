@@ -85,7 +85,7 @@ def hostile(good: Checkpoint) -> Iterator[tuple[str, Checkpoint]]:
         yield record(f"{entry} {value}", lambda new, e=entry, v=value: new.update({e: v}))
     others = {
         "hidden": 10**8, "layers": 10**7, "embedding": 10**8, "cell": "gru", "dtype": "float64", "optimizer": "sgd",
-        "batch": 3, "task": "adding", "dropout": 1.0, "log": "xml", "steps": 10**40, "lr": 10**400,
+        "batch": 3, "task": "adding", "dropout": 1.0, "steps": 10**40, "lr": 10**400,
     }  # fmt: skip
     for name, value in others.items():
         yield record(f"{name} {value}", lambda new, n=name, v=value: new["settings"].update({n: v}))

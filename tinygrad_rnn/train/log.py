@@ -1,27 +1,25 @@
-"""The log of a run: one line per evaluation, as JSON lines or CSV, that survives a kill at any moment."""
+"""The log of a run: one line per evaluation, as JSON lines, that survives a kill at any moment."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..core.arguments import Count, checked
 from ..errors import InputError
 from ..files import as_path, read_file, write_file
 
 FIELDS = ("step", "loss", "gradient_norm", "score", "learning_rate", "tokens_per_second")
-HEADER = ",".join(FIELDS)
 LIMIT = 256 * 2**20
 """The largest log that is read, in bytes."""
 
 
 class Log:
-    """Appends records to `log.jsonl` or `log.csv` in a folder.
+    """Appends records to `log.jsonl` in a folder.
 
     Args:
         folder: where the run lives.
-        kind: "jsonl" or "csv".
         upto: when a run resumes at this step, later lines and a half-written last one are dropped:
             they will be written again.
 
@@ -30,24 +28,16 @@ class Log:
     """
 
     @checked
-    def __init__(self, folder: str | Path, kind: Literal["jsonl", "csv"] = "jsonl", upto: Count = 0) -> None:
-        self.kind = kind
-        self.path = Path(folder) / f"log.{kind}"
+    def __init__(self, folder: str | Path, upto: Count = 0) -> None:
+        self.path = Path(folder) / "log.jsonl"
         kept = [record for record in read_log(self.path) if record["step"] <= upto] if self.path.exists() else []
-        header = HEADER + "\n" if kind == "csv" else ""
-        write_file(self.path, header + "".join(map(self._line, kept)))
-
-    def _line(self, record: dict[str, Any]) -> str:
-        ordered = {name: record.get(name) for name in FIELDS}
-        if self.kind == "jsonl":
-            return json.dumps(ordered) + "\n"
-        return ",".join("" if value is None else str(value) for value in ordered.values()) + "\n"
+        write_file(self.path, "".join(map(_line, kept)))
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one line, as a whole."""
         try:
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(self._line(record))
+                file.write(_line(record))
         except OSError as error:
             raise InputError(
                 f"cannot write {self.path}: {error.strerror}; make room and continue with --resume"
@@ -70,10 +60,8 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
         raise InputError(f"{source} is not UTF-8 (byte {error.start}); move it away to begin another log") from error
     records = []
     for number, line in enumerate(lines, 1):
-        if source.suffix == ".csv" and number == 1 and line == HEADER:
-            continue
         try:
-            record = _from_csv(line) if source.suffix == ".csv" else json.loads(line)
+            record = json.loads(line)
             _check(record)
         except (ValueError, RecursionError) as error:
             raise InputError(
@@ -83,12 +71,8 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
-def _from_csv(line: str) -> dict[str, Any]:
-    values = line.split(",")
-    if len(values) != len(FIELDS):
-        raise ValueError(f"it has {len(values)} values, expected {len(FIELDS)}")
-    read = [None if text == "" else float(text) for text in values[1:]]
-    return dict(zip(FIELDS, [int(values[0]), *read], strict=True))
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps({name: record.get(name) for name in FIELDS}) + "\n"
 
 
 def _check(record: Any) -> None:

@@ -85,7 +85,6 @@ class Trainer:
         callbacks: each is called with the trainer after every evaluation (see `history`); if one returns True, the run
             ends.
         folder: where checkpoints, the log and the best weights go; None keeps nothing.
-        log: "jsonl" or "csv".
         notes: plain values that a checkpoint remembers, and without which it is not continued: sizes, names of files.
         carry: for truncated BPTT over long sequences: from the number of an update, whether it begins with the state
             that the one before ended with. Then it is `loss(model, *batch, state)`, where a state of None is the first,
@@ -123,7 +122,6 @@ class Trainer:
         save_every: Positive = 100,
         callbacks: Iterable[Callable[[Trainer], Any]] = (),
         folder: str | Path | None = None,
-        log: Literal["jsonl", "csv"] = "jsonl",
         notes: Mapping[str, Any] | None = None,
         carry: Callable[[int], bool] | None = None,
         axes: Sequence[int | None] | None = None,
@@ -144,7 +142,7 @@ class Trainer:
         self.eval_every, self.save_every = eval_every, save_every
         self.callbacks = list(callbacks)
         self.folder = None if folder is None else as_path(folder, "Trainer")
-        self.log_kind, self.log = log, cast(Log | None, None)
+        self.log: Log | None = None
         self.notes = _plain(notes)
         self.carry, self.axes, self.weigh = carry, axes, weigh
         self.program = None if backend is None else compiler.compile(loss, backend)
@@ -413,7 +411,7 @@ class Trainer:
         for pattern in (".*.safetensors.*", ".log.*.*"):  # what a kill left of a temporary file
             for half_written in self.folder.glob(pattern):
                 half_written.unlink(missing_ok=True)
-        self.log = Log(self.folder, self.log_kind, upto=self.step)
+        self.log = Log(self.folder, upto=self.step)
         if self.step == 0:
             checkpoint.save_step(self.folder, 0, self._snapshot())
             self._newest = 0

@@ -51,7 +51,6 @@ HELP: dict[str, str] = {
     "stop_at": "stop when the score is this good",
     "eval_every": "updates between evaluations",
     "save_every": "updates between checkpoints",
-    "log": "format of the log",
     "seed": "of weights, data and dropout",
     "dtype": "float32, or float64 for exactness",
     "backend": "with --compile, what runs the loops: NumPy, or native code where llvmlite is installed",

@@ -49,7 +49,6 @@ class TaskTrainer(Trainer):
             eval_every=s.eval_every,
             save_every=s.save_every,
             folder=folder,
-            log=s.log,
             notes={"settings": settings.as_dict(), "task": task.record()},
             carry=task.carries,
             axes=task.axes(),

@@ -145,11 +145,13 @@ class Csv(Series):
     def table(self, model: SequenceModel, rows: int) -> str:
         """The last rows as CSV with what the model said of each beforehand, and what it says of the next one."""
         first = max(1, len(self.answers) + 1 - rows)
-        lines = [f"row,{self.column},forecast"]
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(["row", self.column, "forecast"])
         for i, said in enumerate(self.forecasts(model)[first - 1 :], first):
             true = f"{self.answers[i]:.10g}" if i < len(self.answers) else ""
-            lines.append(f"{i + 1},{true},{said:.6g}")
-        return "\n".join(lines)
+            lines.writerow([i + 1, true, f"{said:.6g}"])
+        return text.getvalue().rstrip()
 
 
 def digest_of(path: str | Path) -> str:

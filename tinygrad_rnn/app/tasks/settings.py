@@ -78,7 +78,6 @@ class Settings:
     """Stop when the score is this good."""
     eval_every: Positive = 100
     save_every: Positive = 100
-    log: Literal["jsonl", "csv"] = "jsonl"
     seed: Seeding = 0
     dtype: Literal["float32", "float64"] = "float32"
     compile: bool = False
