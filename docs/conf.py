@@ -47,10 +47,21 @@ html_css_files = ["site.css"]
 
 
 def as_text(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Docstrings are plain text: |x| is a norm and * a product, not markup; what stands in backticks stays."""
+    """Docstrings are plain text: |x| is a norm and * a product, not markup; what stands in backticks stays, and what is
+    indented after an empty line is code."""
+    found: list[str] = []
+    code = False
     for i, line in enumerate(lines):
+        begins = line.startswith("    ") and i > 0 and not lines[i - 1].strip()
+        if begins and not code and not next((x for x in reversed(lines[:i]) if x.strip()), " ").startswith(" "):
+            found += ["::", ""]
+            code = True
+        elif line.strip() and not line.startswith("    "):
+            code = False
         parts = line.split("`")
-        lines[i] = "`".join(re.sub(r"([|*])", r"\\\1", part) if k % 2 == 0 else part for k, part in enumerate(parts))
+        marked = [re.sub(r"([|*])", r"\\\1", part) if k % 2 == 0 else part for k, part in enumerate(parts)]
+        found.append(line if code else "`".join(marked))
+    lines[:] = found
 
 
 def setup(app: Sphinx) -> None:
