@@ -111,11 +111,20 @@ def test_coloured_text_escapes_what_it_shows(tmp_path, monkeypatch):
         made.save(tmp_path / "text.png")
 
 
+def test_the_page_shows_the_coloured_text():
+    net, x = layer("RNN", T=4)
+    loss = squared(net(x)[0])
+    found = Contributions(np.array([1.0, -0.5, 0.0, 0.2]), ["a", "<b>", "c", "d"], "x")
+    html = tg.viz.page(loss, contributions=found).html()
+    assert tg.viz.coloured(found).html() in html
+    assert "What each input contributed" not in tg.viz.page(loss).html()
+
+
 def test_the_strongest_is_the_darkest_and_signs_have_colours():
     made = tg.viz.coloured(Contributions(np.array([0.0, 1.0, -0.5]), ["a", "b", "c"], "x"))
     assert made.shares == [0.0, 1.0, -0.5]
     html = made.html()
-    assert 'background:#FFFFFF">a<' in html
-    orange, blue = (html.split('">' + token)[0][-7:] for token in "bc")
+    assert 'background:#FFFFFF;color:#000">a<' in html
+    orange, blue = (html.split(';color:#000">' + token)[0][-7:] for token in "bc")
     assert int(orange[1:3], 16) > int(orange[5:], 16)
     assert int(blue[1:3], 16) < int(blue[5:], 16)

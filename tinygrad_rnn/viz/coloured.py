@@ -49,7 +49,7 @@ class ColouredText:
     def html(self) -> str:
         """A fragment of HTML that depends on nothing else."""
         parts = [
-            f'<span title="{value:+.3g}" style="background:{_css(share)}">{_visible(token)}</span>'
+            f'<span title="{value:+.3g}" style="background:{_css(share)};color:#000">{_visible(token)}</span>'
             for token, share, value in zip(self.found.tokens, self.shares, self.found.values.tolist(), strict=True)
         ]
         return (

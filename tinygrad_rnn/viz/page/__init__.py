@@ -10,9 +10,11 @@ from ...core.arguments import Range, checked
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...escape import script
+from ...flow.contributions import Contributions
 from ...flow.diagnose import Diagnosis
 from ...flow.gradient_flow import GradientFlow, gradient_flow
 from ..compose import Options, compose
+from ..coloured import coloured
 from ..diagram import Diagram, diagram
 from ..measure import Gradients
 from ..strips import LAYERS
@@ -33,6 +35,7 @@ def page(
     *,
     title: str | None = None,
     tokens: Sequence[str] | None = None,
+    contributions: Contributions | None = None,
     max_steps: Annotated[int, Range(4)] | None = 100,
 ) -> Page:
     """A page in which one steps through the forward pass and then, backwards in time, through the backward pass.
@@ -47,6 +50,7 @@ def page(
             weight's name to its contribution of every step, (T, *weight.shape), or to its whole gradient.
         title: of the page.
         tokens: a text for each step, such as the characters read.
+        contributions: adds the text, coloured by what each input contributed to an answer.
         max_steps: of more steps than that the middle ones are passed over in one go; None shows all.
 
     Raises:
@@ -84,6 +88,7 @@ def page(
             diagnosis=gradients.verdict if diagnosis is None else str(diagnosis),
             profile=Markup(profile_chart(flow, gradients)),
             credit=Markup(credit_chart(gradients)),
+            coloured="" if contributions is None else Markup(coloured(contributions).html()),
             weights=told.weights,
             states=[
                 (s.name, s.step, s.scope, number(s.norm), number(s.gain) if s.gain is not None else "")
