@@ -11,6 +11,8 @@ from ..core.arguments import checked, fits
 from ..core.backprop import seed_of
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
+from .layout import one_sequence
+from .reach import sizes
 from .structure import State
 from .sweep import ToStates
 
@@ -37,7 +39,7 @@ def credit(losses: Sequence[Tensor], states: Sequence[Tensor | Sequence[Tensor]]
     outputs = as_losses(losses)
     sweep = ToStates(outputs, targets)
     with np.errstate(all="ignore"):  # overflow is an answer here: the gradient explodes
-        return sweep.norms([[(output, seed_of(output, None, "credit"))] for output in outputs])
+        return sizes(one_sequence(targets), sweep, [[(x, seed_of(x, None, "credit"))] for x in outputs])[:, 0]
 
 
 def as_losses(losses: Tensor | Iterable[Tensor], caller: str = "credit") -> list[Tensor]:

@@ -18,7 +18,7 @@ from ..core.traits import NOTHING
 from ..errors import GraphError
 from ..ops import stack
 from .structure import State, Structure, structure
-from .sweep import between
+from .sweep import between, flows
 
 
 def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> list[State]:
@@ -134,11 +134,11 @@ def _sources(node: Tensor, mask: Array, given: Tensor, caller: str) -> list[tupl
     if node.primitive is stack:  # without an array of zeros for every step that was not picked
         picked = np.moveaxis(mask, node.attrs["axis"], 0)
         numbers = np.flatnonzero(picked.reshape(len(picked), -1).any(1))
-        return [(node.inputs[i], picked[i]) for i in numbers if _flows(node.inputs[i])]
+        return [(node.inputs[i], picked[i]) for i in numbers if flows(node.inputs[i])]
     if traits.moves:
         sent = zip(node.inputs, edge_gradients(node, mask.astype(node.dtype)), strict=True)
         return [(x, g.dense(x.shape) if type(g) is Patch else np.asarray(g)) for x, g in sent if g is not None]
-    operands = [x for x in node.inputs if _flows(x)]
+    operands = [x for x in node.inputs if flows(x)]
     if traits.elementwise and len(operands) == 1 and operands[0].shape == node.shape:
         return [(operands[0], mask)]
     name = "a leaf" if node.primitive is None else node.primitive.name
@@ -147,10 +147,6 @@ def _sources(node: Tensor, mask: Array, given: Tensor, caller: str) -> list[tupl
         f"of the given tensors, and {name} is on the way back to a state it may be made from; pass the tensors h_t "
         "that one step hands to the next, such as one of gradient_flow(loss).structure.layers"
     )
-
-
-def _flows(operand: object) -> bool:
-    return type(operand) is Tensor and operand.requires_grad
 
 
 __all__ = ["on_the_path"]

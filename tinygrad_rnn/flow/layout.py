@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.tensor import Array, Tensor
+from ..core.tensor import Array, Tensor, raw
 from ..ops import add, matmul, multiply, subtract, where
-from .norms import norms
 from .structure import State
-from .sweep import Seed, ToStates, between
+from .sweep import Seed, ToStates, between, flows
 
 _NONE = 1 << 60
 _FIXED = -1
@@ -79,9 +78,11 @@ class Layout:
                 seeds.append([(tensor, self.as_tensor(np.tile(row, (self.sequences, 1)), tensor))])
         return seeds
 
-    def norms(self, gradient: Array) -> Array:
-        """The norm of a stack of gradients of a state's tensor for each sequence: (rows, B)."""
-        return norms(self.by_sequence(gradient))
+
+def one_sequence(states: list[State]) -> Layout:
+    """The whole batch taken together, nothing cut or kept."""
+    K = len(states)
+    return Layout(states, None, np.ones((1, K), bool), np.zeros(K, int), 1, True)
 
 
 def layout(states: list[State], others: set[int]) -> Layout:
@@ -202,32 +203,24 @@ def _kept(before: State, after: State, axis: int | None, B: int) -> Array:
 
 def _parts(node: Any, factor: Array, stop: set[int], depth: int = 8) -> Iterator[tuple[int, Array]]:
     """What a state is a sum of: tensors by creation number, each times a factor of constant masks."""
-    if not _flows(node) or node.primitive is None:
-        yield _FIXED, np.where(_values(node) == 0, 0.0, factor) if not _flows(node) else factor
+    if not flows(node) or node.primitive is None:
+        yield _FIXED, np.where(np.asarray(raw(node)) == 0, 0.0, factor) if not flows(node) else factor
         return
     p, operands = node.primitive, node.inputs
-    if node.index in stop or not depth or any(x.shape != node.shape for x in operands if _flows(x)):
+    if node.index in stop or not depth or any(x.shape != node.shape for x in operands if flows(x)):
         yield node.index, factor
     elif p is add or p is subtract:
         yield from _parts(operands[0], factor, stop, depth - 1)
         yield from _parts(operands[1], factor if p is add else -factor, stop, depth - 1)
-    elif p is where and not _flows(operands[0]):
-        chosen = _values(operands[0]).astype(bool)
+    elif p is where and not flows(operands[0]):
+        chosen = np.asarray(raw(operands[0])).astype(bool)
         yield from _parts(operands[1], factor * chosen, stop, depth - 1)
         yield from _parts(operands[2], factor * ~chosen, stop, depth - 1)
-    elif p is multiply and not all(map(_flows, operands)):
-        a, b = operands if _flows(operands[0]) else reversed(operands)
-        yield from _parts(a, factor * _values(b), stop, depth - 1)
+    elif p is multiply and not all(map(flows, operands)):
+        a, b = operands if flows(operands[0]) else reversed(operands)
+        yield from _parts(a, factor * raw(b), stop, depth - 1)
     else:
         yield node.index, factor
 
 
-def _flows(operand: Any) -> bool:
-    return type(operand) is Tensor and operand.requires_grad
-
-
-def _values(operand: Any) -> Array:
-    return operand._array if type(operand) is Tensor else np.asarray(operand)
-
-
-__all__ = ["Layout", "layout"]
+__all__ = ["Layout", "layout", "one_sequence"]

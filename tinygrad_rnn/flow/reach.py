@@ -136,7 +136,7 @@ def sizes(layout: Layout, sweep: ToStates, seeds: Sequence[Seed]) -> Array:
     for k, arrived in sweep.gradients(seeds).items():
         for rows in arrived:
             part = found[rows.first : rows.end, :, k]
-            part[...] = np.hypot(part, layout.norms(rows.values))
+            part[...] = np.hypot(part, norms(layout.by_sequence(rows.values)))
     return found
 
 

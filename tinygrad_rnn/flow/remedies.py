@@ -104,7 +104,9 @@ def trials(graph: Structure, layout: Layout) -> Iterator[Trial]:
     if blocks:
         names = ", ".join(graph.weight_name(leaf) for leaf in blocks)
         rng = np.random.default_rng(0)
-        yield Trial(f"{names} orthogonal", {x.index: _blocks(x, H, lambda: _orthogonal(H, rng)) for x in blocks})
+        yield Trial(
+            f"{names} orthogonal", {x.index: _blocks(x, H, lambda: nn.init.orthogonal((H, H), rng)) for x in blocks}
+        )
         yield Trial(f"{names} the identity", {x.index: _blocks(x, H, lambda: np.eye(H)) for x in blocks})
         yield Trial(f"{names} at spectral radius 1", {x.index: _radius_one(x, H) for x in blocks})
     for factor in (0.3, 3.0):
@@ -160,10 +162,6 @@ def _in_blocks(leaf: Tensor, H: int) -> bool:
 def _blocks(leaf: Tensor, H: int, make: Callable[[], Array]) -> Array:
     axis = int(leaf.shape[0] == H)
     return np.concatenate([make() for _ in range(leaf.size // H**2)], axis=axis).astype(leaf.dtype)
-
-
-def _orthogonal(H: int, rng: np.random.Generator) -> Array:
-    return nn.init.orthogonal((H, H), rng)
 
 
 def _radius_one(leaf: Tensor, H: int) -> Array:

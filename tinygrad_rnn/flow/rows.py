@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.backprop import Rules, edge_gradients, sent
 from ..core.indexing import Patch, Slot
-from ..core.tensor import Array, Tensor
+from ..core.tensor import Array, Tensor, raw
 from ..ops import matmul
 from ..ops.indexing import getitem_p
 
@@ -83,12 +83,12 @@ def _at_once(node: Tensor, i: int, g: Array) -> Array | None:
     operand = node.inputs[i]
     if primitive.traits.elementwise and primitive.vjps and operand.shape == node.shape:
         rule = primitive.vjps[i]
-        arrays = [x._array if type(x) is Tensor else x for x in node.inputs]
+        arrays = [raw(x) for x in node.inputs]
         return None if rule is None else np.asarray(rule(g, node._array, *arrays, **node.attrs))
-    if primitive is matmul and i == 0 and _array(node.inputs[1]).ndim == 2:
-        return np.asarray(g @ _array(node.inputs[1]).T)
-    if primitive is matmul and i == 1 and _array(node.inputs[0]).ndim == 2 and operand.ndim <= 2:
-        left = _array(node.inputs[0])
+    if primitive is matmul and i == 0 and np.ndim(raw(node.inputs[1])) == 2:
+        return np.asarray(g @ np.transpose(raw(node.inputs[1])))
+    if primitive is matmul and i == 1 and np.ndim(raw(node.inputs[0])) == 2 and operand.ndim <= 2:
+        left = np.asarray(raw(node.inputs[0]))
         return np.asarray(g @ left if operand.ndim == 1 else left.T @ g)
     if primitive is getitem_p and i == 0:
         key = node.attrs["key"]
@@ -99,7 +99,3 @@ def _at_once(node: Tensor, i: int, g: Array) -> Array | None:
         values[(slice(None),) + tuple(entries)] = g
         return values
     return None
-
-
-def _array(operand: Any) -> Array:
-    return operand._array if type(operand) is Tensor else np.asarray(operand)

@@ -14,7 +14,6 @@ import numpy as np
 from ..core.backprop import Arrays, sweep
 from ..core.indexing import Patch, gather
 from ..core.tensor import Array, Tensor
-from .norms import norms
 from .rows import Rows, RowSums
 from .structure import State
 
@@ -32,7 +31,7 @@ def between(outputs: Iterable[Tensor], targets: Iterable[Tensor]) -> dict[int, T
         node = stack.pop()
         if node.index not in seen and node.index >= first:
             seen[node.index] = node
-            stack.extend(x for x in node.inputs if type(x) is Tensor and x.requires_grad)
+            stack.extend(x for x in node.inputs if flows(x))
     found: dict[int, Tensor] = {}
     for index in sorted(seen):
         if any(type(x) is Tensor and x.index in useful for x in seen[index].inputs):
@@ -106,14 +105,10 @@ class ToStates:
                     return found
         return found
 
-    def norms(self, seeds: Sequence[Seed]) -> Array:
-        """The norm of each row's gradient at each state: (rows, states)."""
-        found = np.zeros((len(seeds), len(self.states)))
-        for k, gradients in self.gradients(seeds).items():
-            for rows in gradients:
-                sizes = norms(rows.values.reshape(len(rows.values), -1))
-                found[rows.first : rows.end, k] = np.hypot(found[rows.first : rows.end, k], sizes)
-        return found
+
+def flows(operand: Any) -> bool:
+    """Whether gradients flow to an operand."""
+    return type(operand) is Tensor and operand.requires_grad
 
 
 def total(found: list[Any], tensor: Tensor) -> Array:

@@ -13,8 +13,8 @@ from ...escape import script
 from ...flow.contributions import Contributions
 from ...flow.diagnose import Diagnosis
 from ...flow.gradient_flow import GradientFlow, gradient_flow
-from ..compose import Options, compose
 from ..coloured import coloured
+from ..compose import Options, compose
 from ..diagram import Diagram, diagram
 from ..measure import Gradients
 from ..strips import LAYERS
