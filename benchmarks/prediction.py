@@ -19,8 +19,9 @@ import tinygrad_rnn as tg
 LENGTHS = (10, 20, 40, 80)
 SEEDS = range(3)
 SYMBOLS, HIDDEN, BATCH, UPDATES = 4, 32, 32, 2000
-LOWS = (0.01, 0.001, 0.0001)
-"""What has to be left of the gradient to count as in reach; the first is the default of `diagnose`."""
+LOWS = (0.01, (BATCH * UPDATES) ** -0.5, 0.001)
+"""What has to be left of the gradient to count as in reach: the default of `diagnose`; what noise leaves of a mean over
+all sequences that will be seen, 1 / sqrt(n); and less than that."""
 
 LEARNED = 0.9
 """A share of right answers, of a fresh batch of 500, above which the task counts as learned."""
@@ -115,10 +116,10 @@ def main(path: Path) -> None:
             said = {low: sum(in_reach(cell, T, seed, low) for seed in SEEDS) for low in LOWS}
             for low, count in said.items():
                 agree[low] += (count >= 2) == (learned >= 2)
-            words = ", ".join(f"{count} at {low:.1%}" for low, count in said.items())
+            words = ", ".join(f"{count} at {low:.2%}" for low, count in said.items())
             print(f"T = {T:2} {cell:20} {learned} of {len(SEEDS)} learn; in reach {words}", flush=True)
     for low, count in agree.items():
-        print(f"in reach at {low:.1%}: {count} of {len(LENGTHS) * len(CELLS)} foretold")
+        print(f"in reach at {low:.2%}: {count} of {len(LENGTHS) * len(CELLS)} foretold")
 
 
 if __name__ == "__main__":
