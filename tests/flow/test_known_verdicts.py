@@ -226,6 +226,16 @@ def test_column_vectors_are_one_sequence():
     np.testing.assert_allclose(J[4, 2], (1 - hs[5].data[:, 2:] ** 2) * A, rtol=1e-12)
 
 
+def test_padding_is_no_step_of_a_spectrum():
+    net, x = layer("GRU", T=20, B=3)
+    together = tg.spectrum(net.unrolled(x, lengths=[20, 7, 3])[0])
+    for b, n in enumerate([20, 7, 3]):
+        alone = tg.spectrum(net.unrolled(x[:n, b : b + 1])[0])
+        np.testing.assert_allclose(together.lyapunov[b], alone.lyapunov[0], rtol=1e-9)
+        assert alone.gain == pytest.approx(np.exp(together.lyapunov[b, 0]), rel=1e-9)
+    assert f"{np.exp(together.lyapunov[:, 0].mean()):.3g} a step" in str(together)
+
+
 def test_a_spectrum_completes_the_state_or_refuses():
     net = tg.nn.LSTM(2, 3, rng=0)
     hs, _ = net.unrolled(np.random.default_rng(0).normal(size=(8, 2, 2)))

@@ -38,6 +38,9 @@ class Spectrum:
     """
     order: int
     """d: how many states back a state is made from, directly."""
+    computed: Array = field(repr=False)
+    """In which of the steps each sequence was computed, and not kept by a mask as in padding, which counts as none:
+    (T - d, B)."""
 
     @cached
     def singular_values(self) -> Array:
@@ -58,7 +61,7 @@ class Spectrum:
     def lyapunov(self) -> Array:
         """Lyapunov exponents, descending: mean growth of the log length a step, in n directions: (B, n)."""
         with np.errstate(all="ignore"), threadpool_limits(1):
-            return _lyapunov(self.jacobians)
+            return _lyapunov(self.jacobians) * (len(self.jacobians) / self.computed.sum(0)[:, None])
 
     @cached
     def gain(self) -> float:
@@ -68,8 +71,8 @@ class Spectrum:
         """
         *_, (product, scale) = _products(self.jacobians)
         with np.errstate(all="ignore"):
-            largest = (np.log(_singular_values(product)[:, 0]) + scale) / len(self.jacobians)
-        alive = largest[largest != -np.inf]
+            largest = (np.log(_singular_values(product)[:, 0]) + scale) / self.computed.sum(0)
+        alive = largest[(largest != -np.inf) & self.computed.any(0)]
         return float(np.exp(alive.mean())) if len(alive) else 0.0
 
     @property
@@ -78,11 +81,11 @@ class Spectrum:
         return float(np.log(0.5) / np.log(self.gain)) if 0 < self.gain < 1 else (0.0 if self.gain == 0 else np.inf)
 
     def __str__(self) -> str:
-        largest = self.singular_values[..., 0]
+        largest = self.singular_values[self.computed, 0]
         half = "" if self.half_life == np.inf else f", half-life {self.half_life:.1f} steps"
         return (
             f"{len(self.jacobians)} step Jacobians of {self.jacobians.shape[-1]} numbers: growth in the long run "
-            f"x{self.gain:.3g} a step{half}; largest singular value {largest.mean():.3g} on average, at most "
+            f"x{self.gain:.3g} a step{half}; largest singular value {largest.sum() / max(1, largest.size):.3g} on average, at most "
             f"{largest.max(initial=0.0):.3g}"
         )
 
@@ -133,7 +136,8 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) ->
             f"spectrum: h_t is made from h_(t-{d}), and {len(listed)} states were given; pass more of them"
         )
     with np.errstate(all="ignore"):
-        return Spectrum(np.stack([_jacobian(found, k, d, sequences) for k in range(d, len(listed))]), d)
+        jacobians = np.stack([_jacobian(found, k, d, sequences) for k in range(d, len(listed))])
+    return Spectrum(jacobians, d, found.moved[:sequences, d:].T)
 
 
 def _alike(states: list[State]) -> list[State]:
