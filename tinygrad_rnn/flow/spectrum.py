@@ -82,10 +82,11 @@ class Spectrum:
 
     def __str__(self) -> str:
         largest = self.singular_values[self.computed, 0]
+        mean = largest.sum() / max(1, largest.size)
         half = "" if self.half_life == np.inf else f", half-life {self.half_life:.1f} steps"
         return (
             f"{len(self.jacobians)} step Jacobians of {self.jacobians.shape[-1]} numbers: growth in the long run "
-            f"x{self.gain:.3g} a step{half}; largest singular value {largest.sum() / max(1, largest.size):.3g} on average, at most "
+            f"x{self.gain:.3g} a step{half}; largest singular value {mean:.3g} on average, at most "
             f"{largest.max(initial=0.0):.3g}"
         )
 
