@@ -172,6 +172,16 @@ def dropped_twice(p: Any, xs: Any, rng: Any) -> Any:
     return loss
 
 
+def test_a_module_that_is_given_another_generator_draws_from_that() -> None:
+    layer, xs = tg.nn.LSTM(3, 4, num_layers=2, dropout=0.5, rng=0), np.random.default_rng(0).standard_normal((6, 2, 3))
+    step = tg.compile(lambda held, xs: (held["model"](xs)[0] ** 2).sum())
+    for seed in range(5):
+        layer.rng = np.random.default_rng(seed)
+        loss, _ = step({"model": layer}, xs)
+        layer.rng = np.random.default_rng(seed)
+        assert loss == pytest.approx((layer(xs)[0] ** 2).sum().item(), rel=1e-12)
+
+
 def dropped_more_and_more(p: Any, xs: Any, rng: Any) -> Any:
     h, loss = np.zeros((xs.shape[1], 4)), 0.0
     for t, x in tg.steps(xs):

@@ -51,7 +51,6 @@ def distribute(rolled: Rolled, once: Callable[[Node], bool]) -> Program:
     program.sums_over_time()
     program.drop_unused()
     program.transposes()
-    program.same_sums()
     program.drop_unused()
     circles = _circles(program.nodes)
     factor(program, circles)

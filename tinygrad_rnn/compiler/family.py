@@ -11,7 +11,7 @@ from .agreement import FrozenError, by_gradients, by_steps
 from .containers import Function, own_tensors
 from .general import General, between, generalise, guessed, resized
 from .program import Program, bind
-from .randomness import States, rewound, wind_back
+from .randomness import States, generators, rewound, wind_back
 
 _KEPT = 16
 """Programs for one combination of shapes each, where there is none for all."""
@@ -45,7 +45,7 @@ class Family:
         for general in self._candidates(arguments, leaves, count, shapes):
             sizes = general.sizes(shapes)
             if sizes is not None:
-                before = general.program.random_states()
+                before = self._states(general.program, arguments)
                 found = general.program(leaves, sizes)
                 wrong = self._compared(general, sizes, found, arguments, leaves, count, before)
                 if not wrong:
@@ -62,13 +62,19 @@ class Family:
         self.exact.move_to_end(shapes)
         while len(self.exact) > _KEPT:
             self.exact.popitem(last=False)
-        before = program.random_states() if program.calls == 1 else []
+        before = self._states(program, arguments)
         found = program(leaves, {})
         if program.calls == 2:
             wrong = self._difference(found, arguments, leaves, count, before)
             if wrong:
                 raise FrozenError(wrong)
         return program, found
+
+    def _states(self, program: Program, arguments: Sequence[Any]) -> States:
+        """The generators that a program will draw from, and their states."""
+        if program.draws:
+            program.draw_from(generators(self.loss_fn.function, arguments))
+        return program.random_states()
 
     def _candidates(
         self, arguments: Sequence[Any], leaves: Sequence[Array], count: int | None, shapes: Any

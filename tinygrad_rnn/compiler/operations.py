@@ -20,6 +20,7 @@ from ..core.tensor import Array
 from ..core.traits import Traits
 
 
+@dataclass(slots=True)
 class Op:
     """One operation of the unrolled program: a primitive, and where it belongs.
 
@@ -34,21 +35,6 @@ class Op:
         value: the array of a constant.
         drawing: the number of the drawing that the constant came from, if it is random.
     """
-
-    __slots__ = (
-        "backward_of",
-        "drawing",
-        "dtype",
-        "name",
-        "numbers",
-        "params",
-        "primitive",
-        "scope",
-        "sent_to",
-        "shape",
-        "step",
-        "value",
-    )
 
     backward_of: Op | None
     drawing: int | None
@@ -147,14 +133,22 @@ class Ops:
 
     def __getitem__(self, n: int) -> Op:
         """One operation as an object."""
-        op, params, of = Op(), self.params[self.params_of[n]], self.backward_of[n]
-        _, op.primitive, op.shape, op.dtype, op.scope = self.site(n)
-        op.params, op.numbers = params.values, params.numbers
-        op.name, op.value = self.name(n), self.values.get(n)
-        op.drawing, op.sent_to = self.drawing_of.get(n), self.sent_to.get(self.site_of[n])
-        op.step = None if self.step[n] == NOWHEN else self.step[n]
-        op.backward_of = None if of < 0 else self[of]
-        return op
+        params, of = self.params[self.params_of[n]], self.backward_of[n]
+        _, primitive, shape, dtype, scope = self.site(n)
+        return Op(
+            backward_of=None if of < 0 else self[of],
+            drawing=self.drawing_of.get(n),
+            dtype=dtype,
+            name=self.name(n),
+            numbers=params.numbers,
+            params=params.values,
+            primitive=primitive,
+            scope=scope,
+            sent_to=self.sent_to.get(self.site_of[n]),
+            shape=shape,
+            step=None if self.step[n] == NOWHEN else self.step[n],
+            value=self.values.get(n),
+        )
 
 
 def _total(terms: Sequence[Array]) -> Array:

@@ -18,7 +18,7 @@ from ..nn import Module
 from .build import build, native
 from .containers import Function, lent, names, own_tensors, unflatten
 from .explain import explain
-from .randomness import States, generators, states_of
+from .randomness import Generators, States, generators, states_of
 from .sizes import NotGeneralError, at
 from .source import Source
 from .trace import trace
@@ -62,6 +62,8 @@ class Program:
         self.signatures = set(traced.signatures.of_step.values())
         self.calls = 0
         self.limits = ""
+        self._drew_from = generators(loss_fn.function, arguments)
+        self._now: dict[int, np.random.Generator] = {}
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
         self._idle: OrderedDict[Any, list[tuple[Callable[..., Any], dict[str, Array]]]] = OrderedDict()
 
@@ -123,16 +125,28 @@ class Program:
         for run in self._runs.code.drawn:
             for k in range(at(run.count, sizes)):
                 for drawing, places in zip(run.drawings, run.places, strict=True):
-                    numbers = drawing.draw(drawing.rng, tuple(at(n, sizes) for n in drawing.shape))
+                    rng = self._now.get(id(drawing.rng), drawing.rng)
+                    numbers = drawing.draw(rng, tuple(at(n, sizes) for n in drawing.shape))
                     for array, row in places:
                         if array in self._runs.random:
                             rows = ... if row is None else at(row, sizes) + k * run.slope
                             random[self._runs.random[array]][rows] = numbers
 
+    def draw_from(self, found: Generators) -> None:
+        """Draw from the generators that the loss function has now: a module may have been given another."""
+        if len(found) == len(self._drew_from):
+            self._now = {id(old): new for old, new in zip(self._drew_from, found, strict=True)}
+
+    @property
+    def draws(self) -> bool:
+        """Whether a call draws random numbers."""
+        return bool(self._runs.code.drawn)
+
     def random_states(self) -> States:
         """The generators that a call draws from, and their states now."""
         drawings = (each for run in self._runs.code.drawn for each in run.drawings)
-        return states_of(list({id(each.rng): each.rng for each in drawings}.values()))
+        found = {id(each.rng): self._now.get(id(each.rng), each.rng) for each in drawings}
+        return states_of(list(found.values()))
 
     def explain(self) -> str:
         """See `Compiled.explain`."""

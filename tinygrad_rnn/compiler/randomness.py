@@ -25,13 +25,20 @@ def generators(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> Generat
     used = [names[name] for name in (code.co_names if code else ()) if name in names]
     holder = getattr(loss_fn, "__self__", loss_fn)
     own = vars(holder).values() if hasattr(holder, "__dict__") else ()
-    found: list[np.random.Generator] = []
-    for x in (*arguments, *cells, *used, *own, *(getattr(loss_fn, "__defaults__", None) or ())):
-        if isinstance(x, np.random.Generator):
-            found.append(x)
-        elif isinstance(x, Module):
-            found += x.generators()
-    return list({id(each): each for each in found}.values())
+    others = (*cells, *used, *own, *(getattr(loss_fn, "__defaults__", None) or ()))
+    plain = [x for x in others if isinstance(x, (np.random.Generator, Module))]  # a container of globals may be large
+    return list({id(each): each for each in _within((*arguments, *plain))}.values())
+
+
+def _within(x: Any) -> Iterator[np.random.Generator]:
+    """Those in containers, and in modules there."""
+    if isinstance(x, np.random.Generator):
+        yield x
+    elif isinstance(x, Module):
+        yield from x.generators()
+    elif isinstance(x, (dict, list, tuple)):
+        for value in x.values() if isinstance(x, dict) else x:
+            yield from _within(value)
 
 
 def _is_filled(cell: Any) -> bool:

@@ -215,16 +215,6 @@ class Rewriter:
                 node.primitive, node.params, node.args = contract, {}, inner.args[::-1]
                 node.numbers = []
 
-    def same_sums(self) -> None:
-        """What is added up twice, such as the gradient of two biases, is added up once."""
-        known: dict[Any, Node] = {}
-        for node in self.nodes:
-            if not node.rolled and node.primitive in (sum_, total):
-                key = (node.primitive, tuple(node.args), tuple(node.params.items()), node.shape)
-                first = known.setdefault(key, node)
-                if first is not node:
-                    self.put(node, Read(first))
-
     def sum_beforehand(self, circle: dict[Node, int]) -> None:
         """Add up outside the loop what a sum inside it does not need the loop for."""
         for node in [u for u in self.nodes if _is_sum(u) and u in circle]:

@@ -154,13 +154,15 @@ class _Shadow:
             self._write(node, [initial], True)
             return
         self._operands(node, lines, t)
-        if self.places[node].kind == VIEW:
-            return
+        if self.places[node].kind != VIEW:
+            self._computed(node, lines, t)
+
+    def _computed(self, node: Node, lines: Sequence[Line], t: int | None) -> None:
+        """They read what is there, and write the results of these steps and nothing else."""
         results = [(node, step) for step in self._steps(node, t)]
-        started = False
-        for line in lines:
+        for k, line in enumerate(lines):
             for leaf in leaves(_read_by(line)):
-                if not (started and leaf.node is node and leaf.array is self.places[node].array and self._own(leaf, t)):
+                if k == 0 or not self._own(node, leaf, t):
                     self._read(node, leaf, t)
             if isinstance(line, Assign):
                 self._expect(_is_new(line.value), node, "may share memory with its operand")
@@ -169,12 +171,12 @@ class _Shadow:
                 aimed = [place for leaf in outs for place in self._seen(leaf, t)]
                 self._expect(len(outs) == 1 and aimed == results, node, "is written to other steps than its own")
             self._write(node, results, False)
-            started = True
         self._write(node, results, True)
 
-    def _own(self, leaf: Leaf, t: int | None) -> bool:
-        """Whether a leaf is what its own node is just computing."""
-        return self._seen(leaf, t) == [(leaf.node, step) for step in self._steps(leaf.node, t)]
+    def _own(self, node: Node, leaf: Leaf, t: int | None) -> bool:
+        """Whether a leaf is what the node is just computing."""
+        here = leaf.node is node and leaf.array is self.places[node].array
+        return here and self._seen(leaf, t) == [(node, step) for step in self._steps(node, t)]
 
     def _initial(self, node: Node, lines: Sequence[Line]) -> Result | None:
         """The initial value that a statement sets, if it sets one."""
