@@ -107,7 +107,7 @@ def preformatted_source(text: str) -> str:
     return f'<pre style="{_BLOCK};max-height:40em">{chr(10).join(lines)}</pre>'
 
 
-_BLOCK = "max-width:900px;overflow:auto;margin:0;line-height:1.25"
+_BLOCK = "font-family:monospace;max-width:900px;overflow:auto;margin:0;line-height:1.25"
 _KEYWORDS = re.compile(rf"\b({'|'.join(keyword.kwlist)})\b")
 
 

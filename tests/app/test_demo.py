@@ -22,6 +22,7 @@ FILES = {
     "bptt.py",
     "comparison.txt",
     "credit.svg",
+    "explorer.html",
     "gradient_flow.svg",
     "report.html",
     "rolled.dot",

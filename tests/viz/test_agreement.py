@@ -80,7 +80,8 @@ def test_everything_says_what_diagnose_says(seed: int) -> None:
             row = re.escape(f"{norm:.2e}")
             shown = re.search(rf"^ *{state[0].step} .* {row} ", table, re.M)
             assert shown or f"\n {state[0].step} " not in re.sub(" +", " ", table), "the table has the same reach"
-    assert any(layer.measured in scene.title for layer in told)
+    short = "too short to tell"
+    assert any(layer.measured in scene.title for layer in told) or all(layer.verdict == short for layer in told)
     assert all(layer.verdict in scene.title for layer in told), "of all layers, not only of the first"
     assert scene.title in page
     heading = " ".join(text for name, text in labels.items() if re.fullmatch(r"title(_\d+)?", name))

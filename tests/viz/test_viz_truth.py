@@ -265,6 +265,15 @@ def test_the_title_speaks_of_every_layer() -> None:
     assert ax.get_title().endswith("fast vanishing")
 
 
+def test_the_title_of_a_few_steps_says_what_there_is_to_see() -> None:
+    loss = network(4)
+    (layer,) = tg.diagnose(loss).layers
+    share = f"{100 * layer.last[0] / layer.last[3]:.2g}%"
+    title = tg.viz.unrolled(tg.gradient_flow(loss)).scene.title
+    assert title.startswith(f"3 steps back in time {share} of the gradient arrives, ×")
+    assert tg.viz.unrolled(tg.gradient_flow(network(2))).scene.title.startswith("1 step back in time ")
+
+
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 def test_norms_neither_overflow_nor_underflow_on_the_way(scale: float) -> None:
     flows = [tg.gradient_flow(network(12, scale=s)) for s in (1.0, scale)]

@@ -153,8 +153,8 @@ def verdict_of(layers: Sequence[Layer], first: Layer | None = None) -> str:
     told = first or min(heard, key=lambda layer: (*_SEVERITY, layer.verdict).index(layer.verdict))
     others = [layer for layer in layers if layer is not told]
     if not others:
-        return told.measured
-    words = f"{_called(told)} {told.measured}"
+        return _measured(told)
+    words = f"{_called(told)} {_measured(told)}"
     if first is None and all(layer.reach.losses and layer.verdict == told.verdict for layer in others):
         return f"{told.verdict} in all {len(layers)} layers; {words}"
     kinds: dict[str, list[str]] = {}
@@ -162,6 +162,17 @@ def verdict_of(layers: Sequence[Layer], first: Layer | None = None) -> str:
         kinds.setdefault(layer.verdict if layer.reach.losses else "without a gradient", []).append(_called(layer))
     rest = [f"{names[0] if len(names) == 1 else f'{len(names)} others'} {kind}" for kind, names in kinds.items()]
     return "; ".join([words, *rest])
+
+
+def _measured(layer: Layer) -> str:
+    """What `diagnose` says; of a few steps, which are too short for a verdict, what there is to see."""
+    memory = layer.memory
+    if layer.verdict != "too short to tell" or not memory.lags or not np.isfinite(memory.left):
+        return layer.measured
+    share = f"{100 * memory.left:.2g}%" if memory.left < 1.005 else f"{number(memory.left)} times as much"
+    rate = f", ×{memory.gain:.2f} a step" if np.isfinite(memory.gain) else ""
+    steps = "1 step" if memory.lags == 1 else f"{memory.lags} steps"
+    return f"{steps} back in time {share} of the gradient arrives{rate} (too short to tell more)"
 
 
 def _called(layer: Layer) -> str:

@@ -19,7 +19,7 @@ from .style import Theme
 
 WIDTH = 830.0
 """Pictures fit in so many px unless told otherwise: the column of a README, and less than that of a notebook."""
-FEWEST = 4
+FEWEST = 2
 
 Detail = Literal["op", "cell", "fit"]
 Limit = Annotated[int, Range(FEWEST)] | Literal["fit"] | None
@@ -49,12 +49,13 @@ def unrolled(
     Args:
         loss_or_flow: a loss, or `tg.gradient_flow(loss)`. A loss after `backward()` is drawn with its
             gradients; before, they read "not computed".
-        detail: "op", a box for each operation; "cell", one for each cell, output and loss of a step; "fit", operations
-            where they fit in 830 px, else cells.
+        detail: "op", a box for each operation, where a state's edge turns down to those that read it; "cell", one for
+            each cell, output and loss of a step, where states run straight on; "fit", operations where they fit in
+            830 px, else cells.
         weights: "strip", below the lanes what each step contributes to each shared weight; "nodes", each
             shared weight drawn once, with an edge to every operation that uses it.
         max_steps: of longer sequences so many steps are drawn, with a gap after the first; None draws all; "fit", 16,
-            or with `detail="fit"` as many as fit in 830 px, at least 4.
+            or with `detail="fit"` as many as fit in 830 px.
         of: the loss whose gradient is drawn, such as `losses[t]`, one term of the whole; by default the whole.
         title: what stands above; by default the verdict, as `tg.diagnose` says it.
         tokens: a text for each step, such as the characters read.
@@ -70,7 +71,7 @@ def unrolled(
             that is pleasant to edit (`source`), by default in "op" detail. It takes minutes from some hundred steps on.
 
     Raises:
-        InputError: an unknown `detail`, `weights`, `layout` or `theme`, or fewer than 4 `max_steps`.
+        InputError: an unknown `detail`, `weights`, `layout` or `theme`, or fewer than 2 `max_steps`.
         GraphError: there is no graph behind the loss, or a weight changed since the forward pass.
     """
     if reference == 0:

@@ -48,10 +48,10 @@ def draw_losses(folder: Path, losses: Sequence[float]) -> Picture:
 
 def draw_graphs(folder: Path, flow: GradientFlow, tokens: Sequence[str]) -> list[Picture]:
     """The unrolled graph in both details, and the loop that it came from."""
-    drawn = {
+    drawn = {  # none wider than 900 px
         "rolled": viz.rolled(flow),
-        "unrolled_cell": viz.unrolled(flow, detail="cell", tokens=tokens),
-        "unrolled_op": viz.unrolled(flow, detail="op", tokens=tokens),
+        "unrolled_cell": viz.unrolled(flow, detail="cell", tokens=tokens, max_steps=3),
+        "unrolled_op": viz.unrolled(flow, detail="op", tokens=tokens, max_steps=2),
     }
     for name, picture in drawn.items():
         picture.save(folder / f"{name}.svg")
@@ -67,7 +67,7 @@ def draw_graphs(folder: Path, flow: GradientFlow, tokens: Sequence[str]) -> list
             "unrolled_cell.svg",
             "The unrolled graph, cell by cell",
             "One column for each time step, time to the right, all of them using the same weights. Arrows point the "
-            "way the gradient runs. The wider, the larger: blue is smaller than at the last state, orange larger.",
+            "way the gradient runs. The wider, the larger: blue is less than what a step's own loss injects, orange more.",
             wide=True,
         ),
         Picture(

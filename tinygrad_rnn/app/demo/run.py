@@ -76,6 +76,8 @@ def run_demo(
         tokens = list(corpus[:steps])
         hand = comparison.gradients["hand"][0]
         viz.page(flow, diagnosis, hand, title="BPTT, step by step", tokens=tokens).save(stage / "bptt.html")
+        radii, lengths = (0.2, 0.5, 0.8, 0.95, 1.1, 1.6), (5, 25)
+        viz.explorer(radii=radii, lengths=lengths).save(stage / "explorer.html")
         report = Report(
             text=origin,
             facts=[
