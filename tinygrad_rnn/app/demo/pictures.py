@@ -67,7 +67,7 @@ def draw_graphs(folder: Path, flow: GradientFlow, tokens: Sequence[str]) -> list
             "unrolled_cell.svg",
             "The unrolled graph, cell by cell",
             "One column for each time step, time to the right, all of them using the same weights. Arrows point the "
-            "way the gradient runs. The wider, the larger: blue is less than what a step's own loss injects, orange more.",
+            "way the gradient runs. The wider, the larger: blue is less than a step's own loss injects, orange more.",
             wide=True,
         ),
         Picture(
