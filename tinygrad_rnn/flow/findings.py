@@ -34,7 +34,7 @@ def findings(reach: Reach, memory: Memory, others: set[int], thresholds: Thresho
     layout = reach.layout
     found = [*_cuts(layout), *_activations(layout)]
     rates = None
-    if layout.farthest == 1 and reach.losses:
+    if layout.farthest == 1 and reach.losses and len(layout.states) > 1:
         rates = planted(layout)
         found += jumps(reach, thresholds) or change(reach, rates, thresholds)
     if others:
