@@ -28,8 +28,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(autouse=True)
 def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.config.getoption("--native"):
-        monkeypatch.setattr(sys.modules["tinygrad_rnn.compiler.step"], "AUTO", "native")
+    chosen = "native" if request.config.getoption("--native") else "numpy"  # which is sooner compiled
+    monkeypatch.setattr(sys.modules["tinygrad_rnn.compiler.step"], "AUTO", chosen)
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from .surroundings import Surroundings
 _KEPT = 64
 """For so many structures and plain values of arguments, the latest, programs are kept."""
 
-AUTO = "numpy"
-"""What `backend="auto"` means."""
+AUTO = "native"
+"""What `backend="auto"` means: NumPy without llvmlite and for what does not fit, as `explain()` says."""
 
 
 @checked
@@ -51,7 +51,8 @@ def compile(
     Args:
         loss_fn: the loss of parameters and a batch.
         backend: "native" turns loops into machine code, where llvmlite is installed (`pip install
-            tinygrad_rnn[native]`) and the loop fits; the others, and "numpy", run as the source says. "auto" chooses.
+            tinygrad_rnn[native]`) and the loop fits; the others, and "numpy", run as the source says. "auto" is
+            "native". `explain()` says what became of each loop, and why.
         gradients: False computes what the function returns, any tensors, and no gradients: `step(*arguments)`.
 
     Returns:

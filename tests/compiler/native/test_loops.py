@@ -17,6 +17,7 @@ from tinygrad_rnn.compiler.native import call, loop, machine
 from tinygrad_rnn.compiler.native.isa import available, using
 from tinygrad_rnn.errors import InputError
 
+AUTO = sys.modules["tinygrad_rnn.compiler.step"].AUTO
 build = sys.modules["tinygrad_rnn.compiler.build"]
 Array = np.ndarray
 PATHS = list(available())
@@ -179,7 +180,7 @@ def test_numbers_from_outside_are_read_from_memory_that_stays() -> None:
         return loss
 
     agree(loss_fn, (params, xs))
-    dense = call._dense(np.float64(3.5), False)  # type: ignore[arg-type]
+    dense = call._dense(np.float64(3.5), False, np.dtype("f8"))  # type: ignore[arg-type]
     assert type(dense) is np.ndarray
     assert dense.shape == ()
 
@@ -250,6 +251,21 @@ def test_what_does_not_fit_runs_in_numpy_and_is_told() -> None:
     assert step.backend == "numpy"
 
 
+def test_a_mask_of_any_layout_picks_and_multiplies() -> None:
+    rng = np.random.default_rng(3)
+    params, xs = {"W": rng.standard_normal((5, 5)) / 2}, rng.standard_normal((9, 4, 5))
+
+    def loss_fn(params: Any, xs: Any, one: Any, all_: Any) -> Any:
+        h, loss = np.zeros((4, 5)), 0.0
+        for t, x in tg.steps(xs):
+            h = np.where(one[t], np.tanh(x + h @ params["W"]), h) * all_[t]
+            loss = loss + (h * h).sum()
+        return loss
+
+    one, all_ = rng.random((9, 4, 1)) < 0.7, rng.random((4, 9, 5)).transpose(1, 0, 2) < 0.8
+    agree(loss_fn, (params, xs, one, all_))
+
+
 def test_a_mask_that_the_loop_computes_runs_in_numpy() -> None:
     def loss_fn(params: Any, xs: Any) -> Any:
         h, loss = np.zeros((2, 3)), 0.0
@@ -306,6 +322,10 @@ def test_without_llvmlite_it_is_numpy_and_told(monkeypatch: pytest.MonkeyPatch) 
         machine.missing.cache_clear()
     assert step.backend == "numpy"
     assert "not native: llvmlite is not installed (pip install tinygrad_rnn[native])" in step.explain()
+
+
+def test_auto_is_native() -> None:
+    assert AUTO == "native"
 
 
 def test_a_backend_that_is_not_there_is_refused() -> None:

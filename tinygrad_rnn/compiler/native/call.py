@@ -130,7 +130,7 @@ class _Memory:
     def run(self, arrays: Sequence[Array]) -> Sequence[Array]:
         table, held = self.table, []
         for array, (slot, stride, timed) in zip(arrays, self.reads, strict=True):
-            x = _dense(array, timed)
+            x = _dense(array, timed, self.dtype)
             table[slot] = id(x)
             if stride is not None:
                 table[stride] = x.strides[0] // x.itemsize
@@ -174,10 +174,10 @@ def _aligned(n: int, dtype: np.dtype[Any]) -> Array:
     return _flat(n, dtype)[1]
 
 
-def _dense(x: Array, timed: bool) -> Array:
-    """The array itself if the entries of a step lie without gaps, else a copy."""
-    if type(x) is not np.ndarray:
-        return np.array(x)  # a NumPy scalar, which is no array's object
+def _dense(x: Array, timed: bool, dtype: np.dtype[Any]) -> Array:
+    """The array itself if it is of that dtype and the entries of a step lie without gaps, else a copy."""
+    if type(x) is not np.ndarray or (x.dtype is not dtype and x.dtype != dtype):
+        x = np.array(x, dtype)  # a NumPy scalar, which is no array's object, or a mask
     flags = x.flags
     if flags.c_contiguous and flags.aligned:
         return x

@@ -207,8 +207,7 @@ class Loop:
         pointer, stride = self.values["base", source]
         key = ("first", source, place.stride)
         if key not in self.values:
-            moved = self.f.multiply("%first", place.stride)
-            self.values[key] = self._moved(pointer, moved, place.flags)
+            self.values[key] = self.f.at(pointer, ("%first", place.stride))
         return self.values[key], stride
 
     def _number(self, number: Number) -> str:
@@ -221,17 +220,12 @@ class Loop:
             self.values[number] = f.splat(x)
         return self.values[number]
 
-    def _moved(self, pointer: str, by: Index, flags: bool) -> str:
-        if not flags or by == 0:
-            return self.f.at(pointer, by)
-        return self.f.op(f"getelementptr i8, ptr {pointer}, i64 {by}")
-
     def _row(self, place: Place, t: Index) -> str:
         """Where a place begins at step t, counted from the loop's first step."""
         f, source, region = self.f, place.source, self.region
         pointer, stride = self._base(place)
         if stride == 0 or place.delay is None:
-            return self._moved(pointer, place.column, place.flags)
+            return f.at(pointer, place.column)
         if isinstance(source, Read):
             row = f.add(t, region.lo - place.delay - region.span(source)[0])
         elif self.kept[source] == "slab":
@@ -240,7 +234,7 @@ class Loop:
             row = f.op(f"and i64 {f.subtract(t, place.delay)}, 1") if isinstance(t, str) else (t - place.delay) & 1
         else:
             row = f.subtract(t, self.base)
-        return self._moved(pointer, f.add(f.multiply(row, stride), place.column), place.flags)
+        return f.at(pointer, (row, stride), place.column)
 
     def _begin(self) -> None:
         """What is read of the step before the first: the initial values."""
@@ -256,9 +250,7 @@ class Loop:
                 with f.loop(0, self.rows, some=True) as (b, _):
                     for j, n in f.columns(node.shape[-1]):
                         if isinstance(found, Place):
-                            value = self._load(
-                                found, self._moved(given, f.multiply(b, found.stride), found.flags), j, n
-                            )
+                            value = self._load(found, f.at(given, (b, found.stride)), j, n)
                         elif isinstance(found, Number):
                             value = self._number(found)
                         else:
@@ -297,7 +289,7 @@ class Loop:
             if node in self.totals:
                 f.store("zeroinitializer", self.totals[node][0])
         with f.loop(0, self.rows, some=True) as (b, _):
-            at = {p: self._moved(pointer, f.multiply(b, p.stride), p.flags) for p, pointer in rows.items()}
+            at = {p: f.at(pointer, (b, p.stride)) for p, pointer in rows.items()}
             single = {p: self._load(p, at[p], 0, None) for p in at if p.single}
             for node in nodes:
                 if node in self.row_sums:
@@ -320,8 +312,7 @@ class Loop:
                     if isinstance(item, Piece):
                         self._piece(item, operands[0], at, j, n)
                         continue
-                    flags = [isinstance(x, Place) and x.flags for x in looks[item]]
-                    values[item] = self._apply(item, operands, flags)
+                    values[item] = self._apply(item, operands)
                     if item in self.kept:
                         f.store(values[item], f.at(at[_own(item)], j), n)
             for node in nodes:
@@ -345,11 +336,10 @@ class Loop:
         elif node in self.kept:
             f.store(x, f.at(at[_own(node)], j, piece.column), n)
 
-    def _apply(self, node: Node, x: list[str], flags: list[bool]) -> str:
+    def _apply(self, node: Node, x: list[str]) -> str:
         f = self.f
         if node.operation == "where":
-            return f.select(x[0], x[1], x[2])
-        x = [f.select(v, f.constant(1.0), "zeroinitializer") if flag else v for v, flag in zip(x, flags, strict=True)]
+            return f.select(f.compare("une", x[0], "zeroinitializer"), x[1], x[2])
         if node.operation == "power":  # x, x x or x x x
             y = x[0]
             for _ in range(int(node.args[1]) - 1):
@@ -363,21 +353,8 @@ class Loop:
         return y
 
     def _load(self, place: Place, pointer: str, j: Index, n: int | None) -> str:
-        """A vector of a row, or its only number in all lanes; flags of booleans."""
-        f, lanes = self.f, self.vector.lanes
-        if not place.flags:
-            return f.broadcast(pointer) if place.single else f.load(f.at(pointer, j), n)
-        bytes_ = f"<{lanes} x i8>"
-        if place.single or n is not None:
-            value = "zeroinitializer"
-            for i in range(1 if place.single else n or 0):
-                byte = f.op(f"load i8, ptr {self._moved(pointer, f.add(0 if place.single else j, i), True)}, align 1")
-                value = f.op(f"insertelement {bytes_} {value}, i8 {byte}, i64 {i}")
-            if place.single:
-                value = f.op(f"shufflevector {bytes_} {value}, {bytes_} poison, <{lanes} x i32> zeroinitializer")
-        else:
-            value = f.op(f"load {bytes_}, ptr {self._moved(pointer, j, True)}, align 1")
-        return f.op(f"icmp ne {bytes_} {value}, zeroinitializer")
+        """A vector of a row, or its only number in all lanes."""
+        return self.f.broadcast(pointer) if place.single else self.f.load(self.f.at(pointer, j), n)
 
     def _add_up(self, vector: str, to: str, count: int = 0) -> None:
         """Write the sum of a vector's numbers, or their sum divided by a count."""

@@ -35,7 +35,7 @@ class Place(NamedTuple):
     source: a node of the region, or how one outside is read (`NOW` for all that have steps).
     delay: how many steps ago, or None if it does not change with time.
     column: where its columns begin; stride: numbers from one row to the next, 0 if all rows are the same one.
-    single: whether each row is one number, for all columns; flags: whether it holds booleans.
+    single: whether each row is one number, for all columns.
     """
 
     source: Node | Read
@@ -43,7 +43,6 @@ class Place(NamedTuple):
     column: int
     stride: int
     single: bool = False
-    flags: bool = False
 
 
 class Number(NamedTuple):
@@ -188,7 +187,7 @@ class Region:
             raise MisfitError(f"an operand of {node.dtype} among {self.dtype}")
         read = Read(node, NOW) if delay is not None else Read(node, a.when)
         self.outside[read] = None
-        return Place(read, delay, column, stride, single, node.dtype == np.bool_)
+        return Place(read, delay, column, stride, single)
 
     def memory(self, a: Any, width: int) -> Place:
         """The same where it must stand in memory, a row for each of the batch."""
@@ -196,7 +195,7 @@ class Region:
         if isinstance(found, Node):
             return Place(found, 0, 0, width)
         assert not isinstance(found, Node)
-        if isinstance(found, (float, Number)) or found.single or found.flags or (found.stride == 0 and self.batch > 1):
+        if isinstance(found, (float, Number)) or found.single or (found.stride == 0 and self.batch > 1):
             raise MisfitError("a factor of a product is not a row for each of the batch")
         return found
 
@@ -238,11 +237,9 @@ class Region:
             return [self.memory(item.args[0], item.args[0].node.shape[-1])]
         if item.operation == "power":
             return [self.look(item.args[0], self.width(item))]
-        found = [self.look(a, self.width(item)) for a in item.args]
-        flags = [isinstance(x, Place) and x.flags for x in found]
-        if item.operation == "where" and flags != [True, False, False]:
-            raise MisfitError("where with a mask that the loop computes")
-        return found
+        if item.operation == "where" and (type(item.args[0]) is not Read or item.args[0].node.dtype != np.bool_):
+            raise MisfitError("where with a mask that is not one of booleans")
+        return [self.look(a, self.width(item)) for a in item.args]
 
     def _plan(self, nodes: list[Node]) -> None:
         waiting: list[Item] = []
@@ -344,7 +341,7 @@ class Region:
                 found = self.look(other, N)
                 found = Place(found, 0, 0, N) if isinstance(found, Node) else found
                 same = reader.shape == node.shape and self.times(reader) == self.times(node)
-                if same and isinstance(found, Place) and not found.single and not found.flags:
+                if same and isinstance(found, Place) and not found.single:
                     result, start = reader, found
                     if isinstance(found.source, Node) and found.delay == 0 and found.source not in done:
                         result, start = node, None
