@@ -18,8 +18,8 @@ from . import machine
 from .loop import Written
 from .pool import POOL
 
-WORTH_SHARING = 2e5
-"""Nanoseconds of work below which a call stays in one thread: handing a part to another takes 34 microseconds."""
+WORTH_SHARING = 8e5
+"""Nanoseconds of work below which a call stays in one thread: another one may wake 100 microseconds late."""
 LEAST = 4
 """Rows of the smallest part of a batch."""
 ROWS = 256
