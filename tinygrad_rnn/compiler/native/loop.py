@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ..ir import Node, Read, Shift
 from .isa import Isa, Vector, current
@@ -118,13 +118,6 @@ class Loop:
         self.values: dict[Any, Any] = {}
         self.rows = f.subtract("%end", "%first")
         self.n, self.chunk = self._given("steps"), self._given("chunk")
-        self._given("packed", kind="ptr")  # all before the loops, so that every block may use them
-        self._given("scratch")
-        for place in self._places():
-            if isinstance(place, Place):
-                self._base(place)
-            else:
-                self._number(place)
         self.row_sums = {n: f.op(f"alloca {self.vector.type}, align 64") for n in region.nodes if sums_rows(n)}
         self.totals: dict[Node, tuple[str, str]] = {}
         for node in self.sums:
@@ -166,58 +159,37 @@ class Loop:
 
     def _given(self, *what: Any, kind: str = "i64") -> Any:
         if what not in self.values:
-            self.values[what] = self.f.argument("%table", self.slot(*what), kind)
+            with self.f.early():
+                self.values[what] = self.f.argument("%table", self.slot(*what), kind)
         return self.values[what]
-
-    def _places(self) -> Iterator[Place | Number]:
-        """Every place that is read or written, and every number that is read."""
-        region = self.region
-        for node in self.kept:
-            yield _own(node)
-            for start in node.initials.values():
-                found = 0.0 if start is None else region.look(start, node.shape[-1])
-                if isinstance(found, (Place, Number)):
-                    yield found
-        for statement in [*region.before, *region.steps]:
-            if isinstance(statement, Multiply):
-                yield from [p for p in (statement.a, statement.start) if p is not None]
-                continue
-            for item in statement.members:
-                yield from [x for x in region.operands(item) if isinstance(x, (Place, Number))]
-        for contract in region.after:
-            yield from (contract.a, contract.b)
 
     def _base(self, place: Place) -> tuple[str, Index]:
         """Where the source of a place begins for this part of the batch, and how far it is from step to step."""
-        source = place.source
-        if ("base", source) not in self.values:
-            f = self.f
-            if isinstance(source, Read):
-                pointer = f.data("%table", self._read(source), DATA)
-                timed = place.delay is not None
-                stride: Index = self._given("read stride", self.reads[source]) if timed else 0
-            else:
-                how, i = self.kept[source], self.index[source]
-                slab = how == "slab"
-                pointer = self._given("slab", i, kind="ptr") if slab else f.at("%work", self._given("at", i))
-                stride = 0 if how == "one" else self._given("stride", i)
-            self.values["base", source] = pointer, stride
-            if not isinstance(source, Read) and self.kept[source] != "slab":
-                self.values["first", source, source.shape[-1]] = pointer
-        pointer, stride = self.values["base", source]
-        key = ("first", source, place.stride)
+        f, source, key = self.f, place.source, ("base", place.source, place.stride)
         if key not in self.values:
-            self.values[key] = self.f.at(pointer, ("%first", place.stride))
-        return self.values[key], stride
+            with f.early():
+                whole, stride = True, cast(Index, 0)  # of the batch
+                if isinstance(source, Read):
+                    pointer = f.data("%table", self._read(source), DATA)
+                    if place.delay is not None:
+                        stride = self._given("read stride", self.reads[source])
+                else:
+                    how, i = self.kept[source], self.index[source]
+                    whole = how == "slab"
+                    pointer = self._given("slab", i, kind="ptr") if whole else f.at("%work", self._given("at", i))
+                    stride = 0 if how == "one" else self._given("stride", i)
+                self.values[key] = f.at(pointer, ("%first", place.stride if whole else 0)), stride
+        return self.values[key]
 
     def _number(self, number: Number) -> str:
         """It in all lanes."""
         f, v = self.f, self.vector
         if number not in self.values:
-            at = self.numbers.setdefault(number, len(self.numbers))
-            x = f.argument("%table", self.slot("number", at), "double")
-            x = f.op(f"fptrunc double {x} to float") if v.single else x
-            self.values[number] = f.splat(x)
+            with f.early():
+                at = self.numbers.setdefault(number, len(self.numbers))
+                x = f.argument("%table", self.slot("number", at), "double")
+                x = f.op(f"fptrunc double {x} to float") if v.single else x
+                self.values[number] = f.splat(x)
         return self.values[number]
 
     def _row(self, place: Place, t: Index) -> str:

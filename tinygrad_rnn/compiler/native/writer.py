@@ -58,10 +58,18 @@ class Function:
         self.count = 0
         self.block = "entry"
         linkage, attributes = ("internal ", " noinline") if inner else ("", "")
-        self.lines = [f"define {linkage}void @{name}({', '.join(arguments)}){attributes} {{", "entry:"]
+        self.first = [f"define {linkage}void @{name}({', '.join(arguments)}){attributes} {{", "entry:"]
+        self.lines: list[str] = []
 
     def close(self) -> None:
-        self.module.functions.append("\n".join([*self.lines, "  ret void", "}"]))
+        self.module.functions.append("\n".join([*self.first, *self.lines, "  ret void", "}"]))
+
+    @contextmanager
+    def early(self) -> Iterator[None]:
+        """What is written in the block comes first in the function, so that every later line may use it."""
+        lines, self.lines = self.lines, self.first
+        yield
+        self.lines = lines
 
     def note(self, text: str) -> None:
         """A comment; `text` may come from anybody."""
