@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 pytest.importorskip("llvmlite")
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler.native import call, loop, machine
+from tinygrad_rnn.compiler.native import call, loop, lower, machine
 from tinygrad_rnn.compiler.native.isa import available, using
 from tinygrad_rnn.errors import InputError
 
@@ -157,6 +159,16 @@ def test_truncation_dropout_and_masks() -> None:
 
     expected = tg.compile(loss_fn, backend="numpy")(params, xs, mask)
     assert distance(tg.compile(loss_fn, backend="native")(params, xs, mask), expected) < 1e-12
+
+
+def test_nothing_is_left_of_a_program_that_is_gone() -> None:
+    others = set(lower._KNOWN)
+    step = agree(*problem(rnn, 5, 3, 23, 29, np.float64))
+    mine = [weakref.ref(primitive) for written, primitive in lower._KNOWN.items() if written not in others]
+    assert len(mine) == 2
+    del step
+    gc.collect()
+    assert all(ref() is None for ref in mine)
 
 
 def test_arrays_of_any_layout() -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from functools import lru_cache
 from itertools import count
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from ...core.primitive import Primitive, primitives
 from ...core.threads import allowed
@@ -103,16 +103,18 @@ def _native_node(loop: Loop) -> Node:
     return node
 
 
-@lru_cache(maxsize=256)
 def _primitive(written: Written) -> Primitive:
-    doc = "A loop over time, compiled to machine code; gives a sequence of arrays."
-    return Primitive(
-        NativeLoop(written).run, lambda g, y, xs: [None] * len(xs), f"native{next(_NUMBERS)}", doc, Traits(alias="new")
-    )
+    """One for all programs that need the same, and for as long as one of them lives."""
+    found = _KNOWN.get(written)
+    if found is None:
+        name, doc = f"native{next(_NUMBERS)}", "A loop over time, as machine code; gives a sequence of arrays."
+        found = Primitive(NativeLoop(written).run, lambda g, y, xs: [None] * len(xs), name, doc, Traits(alias="new"))
+        _KNOWN[written] = found
+    return found
 
 
+_KNOWN: WeakValueDictionary[Written, Primitive] = WeakValueDictionary()
 _NUMBERS = count()
-
 
 _RESULT = Primitive(
     lambda results, i: results[i], [lambda g, y, x: None], "result", "One of them.", Traits(alias="new")
