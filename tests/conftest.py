@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from importlib import import_module
 
 import matplotlib
 import numpy as np
@@ -29,7 +29,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.fixture(autouse=True)
 def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = "native" if request.config.getoption("--native") else "numpy"  # which is sooner compiled
-    monkeypatch.setattr(sys.modules["tinygrad_rnn.compiler.step"], "AUTO", chosen)
+    monkeypatch.setattr(import_module("tinygrad_rnn.compiler.step"), "AUTO", chosen)
 
 
 @pytest.fixture

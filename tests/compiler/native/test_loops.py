@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 import weakref
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from tinygrad_rnn.compiler.native import call, loop, lower, machine
 from tinygrad_rnn.compiler.native.isa import available, using
 from tinygrad_rnn.errors import InputError
 
-AUTO = sys.modules["tinygrad_rnn.compiler.step"].AUTO
-build = sys.modules["tinygrad_rnn.compiler.build"]
+AUTO = import_module("tinygrad_rnn.compiler.step").AUTO
+build = import_module("tinygrad_rnn.compiler.build")
 Array = np.ndarray
 PATHS = list(available())
 
