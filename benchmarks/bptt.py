@@ -236,8 +236,8 @@ def jax_run(cell: str, p: Any, xs: Any, ys: Any, scan: bool) -> Run:
 
 def contestants(cell: str, size: tuple[int, ...], slow: bool) -> dict[str, Callable[..., Run]]:
     table: dict[str, Callable[..., Run]] = {
-        "ours compiled": lambda *a: ours(*a, compiled=True, backend="numpy"),
         "ours native": lambda *a: ours(*a, compiled=True, backend="native"),
+        "ours numpy": lambda *a: ours(*a, compiled=True, backend="numpy"),
         "ours eager": lambda *a: ours(*a, compiled=False),
         "by hand": by_hand,
         "autograd": hips,
@@ -326,7 +326,7 @@ def table(
             data = problem(cell, *size)
             runs, first, compile_times = {}, None, {}
             for name, make in contestants(cell, size, slow).items():
-                if only and name not in only and name != "ours compiled":
+                if only and name not in only and name != "ours native":
                     continue
                 try:
                     run = make(cell, *data)
@@ -340,7 +340,7 @@ def table(
                 agree(name, found, first)
                 runs[name] = run
             times = measure(runs, seconds)
-            mine = quartiles(times["ours compiled"])[1]
+            mine = quartiles(times["ours native"])[1]
             limit = flops(cell, *size) / rate
             for name, found in times.items():
                 low, middle, high = quartiles(found)
@@ -352,7 +352,7 @@ def table(
 
 
 def show(records: list[dict[str, Any]], threads: int) -> None:
-    print(f"\n{threads} thread{'s' * (threads > 1)}; forward + backward in ms, and time / ours compiled (quartiles)")
+    print(f"\n{threads} thread{'s' * (threads > 1)}; forward + backward in ms, and time / ours native (quartiles)")
     by_name: dict[tuple[str, str], list[float]] = {}
     for cell in dict.fromkeys(r["cell"] for r in records):
         for size in dict.fromkeys(tuple(r["size"]) for r in records if r["cell"] == cell):
@@ -364,7 +364,7 @@ def show(records: list[dict[str, Any]], threads: int) -> None:
                     f"   first call {r['first']:.2f} s"
                 )
                 by_name.setdefault((cell, r["name"]), []).append(r["ratio"])
-    print("\ngeometric mean and median over the sizes of time / ours compiled")
+    print("\ngeometric mean and median over the sizes of time / ours native")
     for (cell, name), ratios in by_name.items():
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
         middle = statistics.median(ratios)
@@ -426,7 +426,7 @@ def curves(out: Path) -> None:
 def peak(name: str, cell: str, size: tuple[int, ...]) -> float:
     """How many MB three calls add to the peak of this process."""
     data = problem(cell, *size)
-    mine = {"ours": "numpy", "ours native": "native"}
+    mine = {"ours numpy": "numpy", "ours native": "native"}
     make = {"torch.nn": torch_nn, "by hand": by_hand}.get(name) or (lambda *a: ours(*a, True, mine[name]))
     make(cell, *problem(cell, *(min(n, 4) for n in size)))()  # load libraries
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -482,7 +482,7 @@ def main() -> None:
             for i, size in zip(given.sizes, sizes, strict=True):
                 found = {
                     n: child(1, n, "--cells", cell, "--sizes", str(i))
-                    for n in ("ours", "ours native", "by hand", "torch.nn")
+                    for n in ("ours numpy", "ours native", "by hand", "torch.nn")
                 }
                 print(f"  {cell:5} {size!s:22} " + "   ".join(f"{n} {mb:7.1f}" for n, mb in found.items()))
     else:
