@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ DATA = object.__basicsize__
 """Where in an array's object the address of its numbers stands: machine code reads it there, as asking costs 1 us."""
 
 _ONE = Lock()
+"""One thread builds at a time: an option belongs to the process. A fork waits, or a child would find LLVM taken."""
 
 
 @cache
@@ -44,15 +46,8 @@ def build(text: str, isa: Isa, **arguments: int) -> dict[str, Callable[..., None
         isa: what it was written for.
         arguments: for each of those functions how many addresses and whole numbers it takes.
     """
-    import llvmlite.binding as llvm
-
-    parsed = llvm.parse_assembly(text)
-    parsed.verify()
-    engine = llvm.create_mcjit_compiler(parsed, _target(isa))
-    with _ONE:  # one pass takes a third of the time and gains a hundredth; an option belongs to the process
-        llvm.set_option("", "-disable-lsr=true")
-        engine.finalize_object()
-        llvm.set_option("", "-disable-lsr=false")
+    with _ONE:
+        engine = _engine(text, isa)
     found: dict[str, Callable[..., None]] = {}
     for name, n in arguments.items():
         function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * n)(engine.get_function_address(name))
@@ -61,14 +56,25 @@ def build(text: str, isa: Isa, **arguments: int) -> dict[str, Callable[..., None
     return found
 
 
-def _target(isa: Isa) -> Any:
+def _engine(text: str, isa: Isa) -> Any:
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return llvm.Target.from_default_triple().create_target_machine(cpu=isa.cpu, features=isa.features, opt=1)
+    target = llvm.Target.from_default_triple().create_target_machine(cpu=isa.cpu, features=isa.features, opt=1)
+    parsed = llvm.parse_assembly(text)
+    parsed.verify()
+    engine = llvm.create_mcjit_compiler(parsed, target)
+    llvm.set_option("", "-disable-lsr=true")  # one pass takes a third of the time and gains a hundredth
+    engine.finalize_object()
+    llvm.set_option("", "-disable-lsr=false")
+    return engine
 
 
 def address(x: Array) -> int:
     """Where an array begins in memory."""
     return int(x.__array_interface__["data"][0])
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_ONE.acquire, after_in_parent=_ONE.release, after_in_child=_ONE.release)
