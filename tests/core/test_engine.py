@@ -123,6 +123,15 @@ def test_a_recorded_gradient_has_its_tensors_dtype_whatever_it_starts_from() -> 
     assert g.dtype == np.float32
 
 
+@pytest.mark.parametrize("make", [np.asarray, tg.Tensor, list])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_several_outputs_take_a_gradient_each(make: Any, create_graph: bool) -> None:
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    seeds = [make([1.0, 10.0]), make([100.0, 1000.0]), None]
+    (g,) = tg.grad([x * 2.0, x * 3.0, x.sum()], [x], create_graph, seeds)
+    np.testing.assert_array_equal(g.data, [303.0, 3021.0])
+
+
 def test_python_scalars_never_upcast() -> None:
     x = tg.Tensor(np.ones(3, np.float32), requires_grad=True)
     y = 0.5 * x + 1 - x / 3 + x**2 + 2.0**x + np.maximum(x, 0) + np.where(x.data > 0, x, 0.0) + np.clip(x, -2.0, 2)

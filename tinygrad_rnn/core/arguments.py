@@ -238,11 +238,12 @@ def fits(value: Any, hint: Any, kind_only: bool = False) -> bool:
 
 
 def _without_nesting(union: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The parts of a union, an array in place of those that an `ArrayLike` consists of."""
+    """The parts of a union, an array in place of those that an `ArrayLike` consists of, which no plain sequence is."""
     if not any(getattr(get_origin(one), "__name__", "") == "_NestedSequence" for one in union):
         return union
     own = __name__.partition(".")[0]
-    return np.ndarray, *(one for one in union if one is type(None) or str(one.__module__).partition(".")[0] == own)
+    kept = (one for one in union if one is type(None) or str(one.__module__).partition(".")[0] == own)
+    return np.ndarray, *kept, *(one for one in union if get_origin(one) in (list, tuple, Sequence, dict, Mapping))
 
 
 def _are_numbers(value: Any) -> bool:

@@ -62,7 +62,7 @@ def grad(
     output: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
     create_graph: bool = False,
-    grad_output: ArrayLike | Tensor | Sequence[ArrayLike | Tensor] | None = None,
+    grad_output: ArrayLike | Tensor | Sequence[ArrayLike | Tensor | None] | None = None,
 ) -> list[Tensor]:
     """The gradients of `output` with respect to each of `inputs`, leaving every `.grad` alone.
 
