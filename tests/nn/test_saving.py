@@ -47,6 +47,9 @@ def test_layers_within_arguments_are_made_again(tmp_path: Path) -> None:
 def test_copies_and_pickles_know_what_they_were_made_with(tmp_path: Path) -> None:
     for other in (copy.deepcopy(Forecaster(3)), pickle.loads(pickle.dumps(Forecaster(3)))):
         assert Forecaster.load(other.save(tmp_path / "m.safetensors")).rnn.hidden_size == 3
+    other = pickle.loads(pickle.dumps(Odd(lambda: 3)))  # a function that only its maker needed
+    with pytest.raises(tg.InputError, match="a copy of one that no file can keep"):
+        other.save(tmp_path / "m.safetensors")
 
 
 def test_what_cannot_be_saved_or_loaded_is_said(tmp_path: Path) -> None:
@@ -85,4 +88,4 @@ def test_a_hostile_record_is_refused(tmp_path: Path) -> None:
 
 class Odd(tg.nn.Module):
     def __init__(self, function: Any) -> None:
-        self.function = function
+        self.head = tg.nn.Linear(2, 3 if callable(function) else 4, rng=0)

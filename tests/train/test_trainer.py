@@ -121,7 +121,7 @@ def test_arrays_that_do_not_fit_are_refused(x: Any, y: Any, says: str) -> None:
 
 
 def test_what_is_no_data_no_loss_or_no_number_is_refused(tmp_path: Path) -> None:
-    for data in ("text", 3, {"x": X}, None):
+    for data in ("text", 3, {"x": X}, None, (X, Y, X), ((X, X), (X, X))):
         with pytest.raises(tg.InputError, match="expected arrays"):
             trained(data)
     for name, value in (("steps", 0), ("clip", -1.0), ("eval_every", 0), ("notes", {"x": {1, 2}}), ("comm", 3)):

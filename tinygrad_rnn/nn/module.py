@@ -40,13 +40,19 @@ class Module:
 
     training: bool = True
     scope_name: str
-    made_with: tuple[tuple[Any, ...], dict[str, Any]]
-    """The arguments that it was made with, which `save` writes down."""
+    made_with: tuple[tuple[Any, ...], dict[str, Any]] | None
+    """The arguments that it was made with, which `save` writes down; None if a copy does not know them."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
         object.__setattr__(self, "made_with", (args, kwargs))
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy and a pickle hold: not what it was made with, where a file could not keep that either."""
+        from .saving import can_keep
+
+        return {**vars(self), "made_with": self.made_with if can_keep(self) else None}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with scope(getattr(self, "scope_name", type(self).__name__.lower())):

@@ -72,7 +72,18 @@ def _layers() -> dict[str, Callable[..., Any]]:
     return {name: one for name, one in found.items() if isinstance(one, type) and issubclass(one, Module)}
 
 
+def can_keep(module: Module) -> bool:
+    """Whether a file can say what a module was made with."""
+    try:
+        _recipe(module, "")
+    except InputError:
+        return False
+    return True
+
+
 def _recipe(module: Module, what: str) -> dict[str, Any]:
+    if module.made_with is None:
+        raise InputError(f"save: this {what} is a copy of one that no file can keep; keep its arrays with save_weights")
     positional, named = module.made_with
     arguments = {"args": list(positional), "kwargs": named}
     return {"class": type(module).__name__, **{name: _plain(value, what) for name, value in arguments.items()}}
@@ -124,4 +135,4 @@ def _checked(path: str | Path) -> Path:
     return target
 
 
-__all__ = ["load_module", "save_module"]
+__all__ = ["can_keep", "load_module", "save_module"]

@@ -42,14 +42,16 @@ class Batches:
     @checked
     def __init__(self, x: Any, y: Any = None, *, size: Size = 32, seed: Seeding = 0, shuffle: bool = True) -> None:
         self.size, self.seed, self.shuffle = size, seed, shuffle
-        self.ragged = isinstance(x, list | tuple)
+        self.ragged = isinstance(x, list)
+        if isinstance(x, tuple) or isinstance(y, tuple):  # such as two batches, given where arrays are expected
+            raise InputError("Batches: got a tuple, expected arrays, or lists of arrays if sequences differ in length")
         self.x: Any = _arrays(x)
         if not self.ragged and self.x.ndim < 2:
             raise ShapeError(f"Batches: x has shape {self.x.shape}, expected (T, N, ...), time first")
         self.n = len(self.x) if self.ragged else self.x.shape[1]
         if not self.n or (self.ragged and any(one.ndim < 1 or not len(one) for one in self.x)):
             raise ShapeError("Batches: there are no sequences in x, or one without steps; leave those out")
-        self.per_step = self.ragged and isinstance(y, list | tuple) and all(np.ndim(raw(one)) for one in y)
+        self.per_step = self.ragged and isinstance(y, list) and all(np.ndim(raw(one)) for one in y)
         self.y: Any = None if y is None else _arrays(y) if self.per_step else np.asarray(raw(y))
         self.axes = self._check()
 
@@ -99,7 +101,7 @@ class Batches:
 
 
 def _arrays(given: Any) -> Any:
-    return [np.asarray(raw(one)) for one in given] if isinstance(given, list | tuple) else np.asarray(raw(given))
+    return [np.asarray(raw(one)) for one in given] if isinstance(given, list) else np.asarray(raw(given))
 
 
 class NoMoreBatches(Exception):  # noqa: N818 - it is no error
@@ -148,6 +150,8 @@ def source(data: Any) -> Source:
     if callable(data):
         return data
     if isinstance(data, tuple):
+        if len(data) > 2:
+            raise InputError(f"data: got a tuple of {len(data)}, expected arrays (x, y); put batches into a list")
         return Batches(*data)
     if isinstance(data, np.ndarray):
         return Batches(data)

@@ -72,6 +72,7 @@ def run_demo(
         diagnosis = _diagnosis(unrolled)
         print(f"\n{flow}\n\n{diagnosis}")
 
+        print("\ndrawing: some seconds more", flush=True)
         program = _bptt_source(model, xs, targets)
         tokens = list(corpus[:steps])
         hand = comparison.gradients["hand"][0]

@@ -15,12 +15,16 @@ from ...core.backprop import no_grad
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...ops import concatenate
+from ...train.progress import tqdm
 from ..text import Vocabulary, read_text
 from .model import SequenceModel
 from .task import Batch, Task
 
 STREAMS = 64
 """How many places of a text are read in parallel to score it."""
+
+LATE: dict[str, Any] = {"delay": 2, "disable": None, "leave": False}
+"""A progress bar that shows itself on a terminal, if the work takes more than two seconds."""
 
 WARM_UP = 100
 """How many characters a model reads before it is scored."""
@@ -137,7 +141,7 @@ def bits_per_character(model: SequenceModel, ids: Array, before: Array | None = 
         inside = np.minimum(at, len(text) - 1)
         x, target = text[inside - 1], text[inside]
         state = None
-        for start in range(0, len(x), 100):
+        for start in tqdm(range(0, len(x), 100), desc="scoring", **LATE):
             part = slice(start, start + 100)
             y, state = model(x[part], state)
             shifted = y.data - y.data.max(axis=-1, keepdims=True)
@@ -177,7 +181,7 @@ def sample(
     model.eval()
     with no_grad():
         x, state = vocabulary.encode(prime)[:, None], None
-        for _ in range(length):
+        for _ in tqdm(range(length), desc="writing", **LATE):
             y, state = model(x, state, last=True)
             logits = y.data[0].astype(np.float64)
             if temperature == 0:
