@@ -68,6 +68,29 @@ def _of(model: Any, W: Any, xs: Any) -> Any:
     return (xs @ W / model.temperature).sum()
 
 
+class Training:
+    """A user's own object, as one that keeps a run's settings."""
+
+    def __init__(self) -> None:
+        self.rate, self.calls = 1.0, 0
+
+    def loss(self, W: Any, xs: Any) -> Any:
+        return (np.tanh(xs @ W) ** 2).sum() * self.rate
+
+    def __call__(self, W: Any, xs: Any) -> Any:
+        return self.loss(W, xs)
+
+
+def test_attributes_of_other_objects_that_are_read() -> None:
+    run = Training()
+    steps = [tg.compile(run.loss), tg.compile(run), tg.compile(lambda W, xs: run.loss(W, xs))]
+    for run.rate in (1.0, 1.0, 1.0, 0.5):
+        for step in steps:
+            agree(step, run.loss)
+            run.calls += 1
+    assert [len(step.programs) for step in steps] == [2, 2, 2]
+
+
 def test_names_of_attributes_are_no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     step = tg.compile(outer)
     for value in range(4):
