@@ -121,6 +121,16 @@ def test_weights_are_read_as_they_were_or_refused(ending: str, tmp_path: Path, m
     assert refused[changes[2]] > 230
 
 
+def test_a_small_archive_of_huge_arrays_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, a=np.zeros(10_000_000))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(tg.InputError, match=r"bomb.npz is damaged, .* 80,000,128 bytes, far more than it"):
+        nn.load_weights(path)
+    np.savez_compressed(path, a=np.zeros(1_000_000))
+    assert set(nn.load_weights(path)) == {"a"}
+
+
 @pytest.mark.slow
 def test_no_changed_checkpoint_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda handle: None)

@@ -121,6 +121,14 @@ def test_a_primitive_of_any_name_compiles(monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_array_equal(grads, np.full(3, 2.0))
 
 
+@pytest.mark.parametrize("name", ["forward", "summary", "attach", "kind", "__class__", "training"])
+def test_a_part_of_a_pytorch_model_hides_nothing_of_ours(name: str) -> None:
+    part = type("Tanh", (), {})()
+    parts = {"named_parameters": lambda self, recurse: [], "named_children": lambda self: [(name, part)]}
+    with pytest.raises(tg.InputError, match=f"from_torch: Net has a part named '{name}'.*rename it"):
+        nn.from_torch(type("Net", (), parts)())
+
+
 # ---------------------------------------------------------------------- every exit
 @everywhere
 def test_compiled_source(name: str) -> None:

@@ -38,6 +38,9 @@ SAFETENSORS = {"bool", *(f"float{n}" for n in (16, 32, 64))} | {
 LONGEST = 10_000
 """Bytes of a name."""
 
+LARGEST_RATIO = 100
+"""An archive of more bytes for each of its own, above 64 MiB, holds no weights: it is made to fill the memory."""
+
 UNREADABLE = (
     SafetensorError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, TypeError, SyntaxError,
     OverflowError, NotImplementedError, RuntimeError, struct.error, TokenError, MemoryError,
@@ -149,6 +152,9 @@ def _unzip(content: bytes) -> dict[str, Array]:
         count = int.from_bytes(content[end + 10 : end + 12], "little")
         if count != min(len(archive.namelist()), 0xFFFF):
             raise ValueError(f"it should have {count} entries and has {len(archive.namelist())}")
+        size = sum(member.file_size for member in archive.infolist())
+        if size > LARGEST_RATIO * len(content) + 2**26:
+            raise ValueError(f"its arrays have {size:,} bytes, far more than it")
         for member in archive.namelist():
             name = member.removesuffix(".npy")
             if name == member or name in arrays:
