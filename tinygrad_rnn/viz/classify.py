@@ -6,11 +6,12 @@ that use it ("@ W_hh"); numbers likewise. A running sum of losses is told apart 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import numpy as np
 
+from ..core.indexing import Slot
 from ..core.tensor import Tensor
 from ..flow.structure import Structure, Use
 from ..ops import add, negative
@@ -235,7 +236,7 @@ class Reading:
             shared = {weight.index for weight in self.structure.shared_weights}
             drawn |= {i for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and x.index in shared}
         if node.primitive is getitem_p:
-            index = _index_text(node.attrs.get("key"))
+            index = index_text(node.attrs.get("key"))
             return index if 0 in drawn else f"{self.mention(node.inputs[0])}{index}"
         if traits.infix:
             words = ("" if i in drawn else self.mention(x) for i, x in enumerate(node.inputs))
@@ -278,13 +279,18 @@ def reads_slice(node: Tensor) -> bool:
     return node.primitive is getitem_p and type(node.attrs.get("key")) is int
 
 
-def _index_text(key: object) -> str:
+def index_text(key: object, names: Iterable[str] = ()) -> str:
+    """What is read of a tensor: "[0:4]", "[…, ids]"; `names` are those of the arrays among the indices."""
+    rest = iter(names)
+
     def one(entry: object) -> str:
         if isinstance(entry, slice):
             ends = ("" if entry.start is None else str(entry.start), "" if entry.stop is None else str(entry.stop))
             return ":".join(ends) + (f":{entry.step}" if entry.step is not None else "")
         if entry is Ellipsis:
             return "…"
+        if type(entry) is Slot:
+            return next(rest, "·")
         return str(int(entry)) if isinstance(entry, (int, np.integer)) else "None" if entry is None else "·"
 
     # A Slot (an array index) is a tuple itself, and stands for one entry.
@@ -292,4 +298,4 @@ def _index_text(key: object) -> str:
     return clean(f"[{', '.join(one(entry) for entry in entries)}]")
 
 
-__all__ = ["Reading", "reads_slice"]
+__all__ = ["Reading", "index_text", "reads_slice"]

@@ -7,7 +7,7 @@ from zlib import crc32
 
 from ..escape import xml
 from .scene import Edge, Label, Lane, Point, Rect, Scene
-from .style import Theme, themes
+from .style import TEXT, Theme, themes
 from .text import SUBSCRIPT, SUBSCRIPT_DROP, Line, fixed
 
 
@@ -41,7 +41,8 @@ class Writer:
             size = f'width="{width}" height="{height}"'
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {width} {height}" '
-            f'font-family="{xml(self.color.font)}" role="img" aria-labelledby="{name}-title {name}-text">\n'
+            f'font-family="{xml(self.color.font)}" font-size="{fixed(TEXT)}" text-anchor="middle" role="img" '
+            f'aria-labelledby="{name}-title {name}-text">\n'
             f'<title id="{name}-title">{xml(scene.title)}</title>\n'
             f'<desc id="{name}-text">{xml(scene.description)}</desc>\n'
         )
@@ -68,7 +69,7 @@ class Writer:
         fill = f"url(#{self.name}-hatch)" if lane.hatched else self.color("lane")
         return (
             f'<g id="{lane.id}" class="lane">{_tip(lane.tooltip)}'
-            f'<rect x="{fixed(lane.x)}" y="{fixed(lane.y)}" width="{fixed(lane.width)}" height="{fixed(lane.height)}" '
+            f"<rect {_place(lane.x, lane.y, lane.width, lane.height)} "
             f'rx="9" fill="{fill}" stroke="{self.color("lane-line")}"/>'
             + self._text(lane.label, *lane.label_at, "middle")
             + "</g>\n"
@@ -77,10 +78,11 @@ class Writer:
     def _rect(self, rect: Rect) -> str:
         stroke = ""
         if rect.stroke != "none":
-            stroke = f' stroke="{self.color(rect.stroke)}" stroke-width="{fixed(rect.stroke_width)}"'
+            stroke = f' stroke="{self.color(rect.stroke)}"'
+            stroke += "" if rect.stroke_width == 1 else f' stroke-width="{fixed(rect.stroke_width)}"'
         shape = (
-            f'<rect x="{fixed(rect.x)}" y="{fixed(rect.y)}" width="{fixed(rect.width)}" height="{fixed(rect.height)}" '
-            f'rx="{fixed(rect.radius)}" fill="{self.color(rect.fill)}"{stroke}{_dash(rect.dash)}/>'
+            f"<rect {_place(rect.x, rect.y, rect.width, rect.height)} "
+            f'rx="{fixed(rect.radius, 1)}" fill="{self.color(rect.fill)}"{stroke}{_dash(rect.dash)}/>'
         )
         words = "".join(self._text(line, rect.middle[0], y, "middle") for line, y in rect.text())
         return f'<g id="{rect.id}" class="{rect.kind}">{_tip(rect.tooltip)}{shape}{words}</g>\n'
@@ -88,11 +90,8 @@ class Writer:
     def _label(self, label: Label) -> str:
         back = ""
         if label.background != "none":
-            back = (
-                f'<rect x="{fixed(label.left - 2)}" y="{fixed(label.y - label.height / 2)}" '
-                f'width="{fixed(label.line.width + 4)}" height="{fixed(label.height)}" rx="3" '
-                f'fill="{self.color(label.background)}" fill-opacity=".85"/>'
-            )
+            place = _place(label.left - 2, label.y - label.height / 2, label.line.width + 4, label.height)
+            back = f'<rect {place} rx="3" fill="{self.color(label.background)}" fill-opacity=".85"/>'
         words = self._text(label.line, label.x, label.y, label.anchor)
         return f'<g id="{label.id}" class="{label.kind}">{_tip(label.tooltip)}{back}{words}</g>\n'
 
@@ -108,9 +107,10 @@ class Writer:
             below = run.subscript
         weight = ' font-weight="bold"' if line.bold else ""
         weight += f' class="{line.role}"' if line.role else ""
-        align = "" if anchor == "start" else f' text-anchor="{anchor}"'
+        align = "" if anchor == "middle" else f' text-anchor="{anchor}"'
+        size = "" if line.size == TEXT else f' font-size="{fixed(line.size)}"'
         return (
-            f'<text x="{fixed(x)}" y="{fixed(y + line.size * 0.35)}" font-size="{fixed(line.size)}" '
+            f'<text x="{fixed(x, 1)}" y="{fixed(y + line.size * 0.35, 1)}"{size} '
             f'fill="{self.color(line.color)}"{align}{weight}>{"".join(pieces)}</text>'
         )
 
@@ -124,7 +124,7 @@ class Writer:
                 f'"{fixed(edge.width)}"', f'"{fixed(edge.width / 3)}"'
             )
             lines += "/>"
-        corners = " ".join(f"{fixed(x)},{fixed(y)}" for x, y in tip)
+        corners = " ".join(f"{fixed(x, 1)},{fixed(y, 1)}" for x, y in tip)
         return (
             f'<g id="{edge.id}" class="edge edge-{edge.kind}" data-from="{edge.source}" data-to="{edge.target}">'
             f'{_tip(edge.tooltip)}{lines}<polygon points="{corners}" fill="{color}"/></g>\n'
@@ -133,8 +133,12 @@ class Writer:
 
 def path(points: list[Point]) -> str:
     """Bézier points as the `d` of a path."""
-    first, *rest = (f"{fixed(x)} {fixed(y)}" for x, y in points)
+    first, *rest = (f"{fixed(x, 1)} {fixed(y, 1)}" for x, y in points)
     return f"M{first}C{' '.join(rest)}"
+
+
+def _place(x: float, y: float, width: float, height: float) -> str:
+    return f'x="{fixed(x, 1)}" y="{fixed(y, 1)}" width="{fixed(width, 1)}" height="{fixed(height, 1)}"'
 
 
 def _tip(text: str) -> str:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ...core.indexing import Slot
 from ...core.tensor import Array, Tensor
 from ...flow.gradient_flow import GradientFlow
 from ...flow.norms import norm as norm_of
 from ...ops import swapaxes, transpose
 from ...ops.indexing import getitem_p
+from ..classify import index_text
 from ..diagram import Box, Diagram, Link
-from ..text import clean, number, shorten
+from ..text import number, shorten
 
 SMALL = 16
 """Arrays of up to this many numbers are written out."""
@@ -199,7 +199,7 @@ class _Teller:
         assert node.primitive is not None
         words = [self._mention(x, depth) for x in node.inputs]
         if node.primitive is getitem_p:
-            return f"{words[0]}{_key(node.attrs.get('key'), words[1:])}"
+            return f"{words[0]}{index_text(node.attrs.get('key'), words[1:])}"
         return node.primitive.traits.describe(node.primitive.name, [*words[:6], "…"] if len(words) > 6 else words)
 
     def _mention(self, x: object, depth: int = 2) -> str:
@@ -301,20 +301,6 @@ def _values(array: Array | None) -> list[list[str]] | None:
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _key(key: Any, words: list[str]) -> str:
-    entries = key if type(key) is tuple else (key,)
-    names = iter(words)
-    said = []
-    for entry in entries:
-        if isinstance(entry, slice):
-            said.append(f"{'' if entry.start is None else entry.start}:{'' if entry.stop is None else entry.stop}")
-        elif type(entry) is Slot:
-            said.append(next(names, "…"))
-        else:
-            said.append("…" if entry is Ellipsis else str(entry))
-    return clean(f"[{', '.join(said)}]")
 
 
 __all__ = ["Filling", "Story", "story"]
