@@ -64,7 +64,7 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     )
     placed, router = routed(drawn, faces, max(150.0, widest + _REACH + 20))
     kinds = f" into {len(groups)} kinds" if len(groups) > 1 else ""
-    what = f"{len(graph.steps)} steps, rolled up{kinds}"
+    what = f"{len(graph.steps)} step{'s' * (len(graph.steps) > 1)}, rolled up{kinds}"
     told = f"{what}; {gradients.verdict}" if gradients.verdict else what
     scene = Scene(title=title if title is not None else told)
     for column, steps in zip(placed.columns, steps_of, strict=True):
