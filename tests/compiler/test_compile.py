@@ -461,7 +461,7 @@ def test_the_loss_is_a_scalar_even_if_it_has_axes() -> None:
 
 
 def test_errors_say_what_to_do() -> None:
-    with pytest.raises(tg.InputError, match="expected a function"):
+    with pytest.raises(tg.DTypeError, match="expected a function"):
         tg.compile(3)  # type: ignore[arg-type]
     with pytest.raises(tg.GraphError, match="expected a scalar"):
         tg.compile(lambda p, x: p * x)(np.ones(3), np.ones(3))
