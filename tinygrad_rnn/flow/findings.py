@@ -32,7 +32,7 @@ def findings(reach: Reach, memory: Memory, others: set[int], thresholds: Thresho
         thresholds: of the verdicts.
     """
     layout = reach.layout
-    found = [*_cuts(layout), *_activations(layout)]
+    found = [*_cuts(layout), *activations(layout)]
     rates = None
     if layout.farthest == 1 and reach.losses and len(layout.states) > 1:
         rates = planted(layout)
@@ -59,7 +59,7 @@ def _cuts(layout: Layout) -> list[Finding]:
 
 
 # ------------------------------------------------------------------ activations
-def _activations(layout: Layout) -> list[Finding]:
+def activations(layout: Layout) -> list[Finding]:
     """Dead units, and saturation, among the activations that lead from state to state."""
     states = [tensor for state in layout.states for tensor in state]
     known = {tensor.index for tensor in states}
@@ -147,4 +147,4 @@ def _other_layer(layout: Layout, memory: Memory, others: set[int], thresholds: T
     return [Finding("other layer", own.gain, words)]
 
 
-__all__ = ["findings"]
+__all__ = ["activations", "findings"]

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from ..core.arguments import Count, checked
 from ..core.tensor import Tensor
 from ..escape import terminal
-from .findings import findings
+from .findings import activations
 from .gradient_flow import GradientFlow
 from .measure import measure, seeds_of
 from .memory import Thresholds
@@ -126,7 +126,7 @@ class Watch:
                     layout, found, memory = measure(states, seeds, steps, set(), thresholds)
                     median = by_lag(found.curves().values, (0.5,))[0]
                     noted = [lag for lag in LAGS if lag < memory.lags] + [memory.lags] * (memory.lags > 0)
-                    special = findings(found, memory, set(), thresholds)
+                    special = activations(layout)
                     layers[states[0][0].scope] = LayerLook(
                         verdict=memory.verdict,
                         gain=None if np.isnan(memory.gain) else memory.gain,
