@@ -21,7 +21,7 @@ def test_every_task_is_diagnosed(task, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", [task for task in TASKS if task != "char"])
+@pytest.mark.parametrize("task", [task for task in TASKS if task not in ("char", "csv")])
 def test_runs_of_every_task_are_shown(task, tmp_path, capsys):
     settings = Settings.of(task, hidden=5, steps=1, batch=4, lag=10, cell="gru", eval_every=1, save_every=1)
     TaskTrainer(settings, tmp_path / "run").run(say=lambda line: None, progress=False)
