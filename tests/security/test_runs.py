@@ -204,5 +204,5 @@ def test_damaged_logs_are_refused_by_a_sentence(content: bytes, tmp_path: Path) 
 def test_no_log_is_read_from_what_is_no_file(path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
-    with pytest.raises(tg.InputError, match=r"cannot read|expected a path|change the name"):
+    with pytest.raises(tg.TensorError, match=r"cannot read|expected text or Path|change the name"):
         tg.train.read_log(path)
