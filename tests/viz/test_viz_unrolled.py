@@ -326,7 +326,7 @@ def test_graphviz_puts_boxes_where_the_scene_has_them(name: str) -> None:
         ({"detail": "layer"}, "detail='layer'"),
         ({"weights": "all"}, "weights='all'"),
         ({"max_steps": 1}, "max_steps=1"),
-        ({"reference": 0.0}, "reference=0.0"),
+        ({"reference": 0.0}, "reference=0, expected a norm above 0"),
     ],
 )
 def test_options_are_checked(options: dict[str, object], said: str) -> None:
