@@ -176,15 +176,15 @@ CALLS: list[Bad] = [
     ("the length of a scalar", lambda: len(x.sum()), tg.ShapeError, "scalar and has no length"),
     ("a float tensor as index of a list", lambda: [1, 2][v[0]], tg.DTypeError, "cannot be an index; use integers"),
     # gradients
-    ("backward of an array", lambda: tg.grad(np.float64(1), x), tg.GraphError, "grad: got float64, expected a Tensor"),
+    ("backward of an array", lambda: tg.grad(np.float64(1), x), tg.DTypeError, "grad: got output=.*, expected Tensor"),
     ("backward of many", lambda: (x * 2.0).backward(), tg.GraphError, "not a scalar; reduce it with"),
     ("backward without a graph", lambda: tg.Tensor(1.0).backward(), tg.GraphError, "no graph behind it.*requires_grad"),
     ("backward of a detached", lambda: (x * 1.0).detach().sum().backward(), tg.GraphError, "no graph behind it"),
     ("a gradient of another shape", lambda: (x * 2.0).backward(np.ones(3)), tg.ShapeError, r"shape \(3,\), expected"),
     ("a gradient of text", lambda: (x * 2.0).backward("1"), tg.DTypeError, "backward: got str, expected"),
-    ("by an array", lambda: tg.grad(x.sum(), np.ones(3)), tg.GraphError, "expected tensors that require a gradient"),
+    ("by an array", lambda: tg.grad(x.sum(), np.ones(3)), tg.DTypeError, "got inputs=.*ndarray, expected Tensor"),
     ("by a constant", lambda: tg.grad(x.sum(), tg.Tensor(1.0)), tg.GraphError, "does not require a gradient; make"),
-    ("by None", lambda: tg.grad(x.sum(), None), tg.GraphError, "grad: got NoneType.*expected"),
+    ("by None", lambda: tg.grad(x.sum(), None), tg.DTypeError, "grad: got inputs=None, expected Tensor"),
     ("too few gradients", lambda: tg.grad([x, v], x, grad_output=[x]), tg.ShapeError, "1 grad_output for 2 outputs"),
     (
         "a jvp along another shape",
@@ -193,12 +193,17 @@ CALLS: list[Bad] = [
         r"jvp: .*\(3,\), expected \(2, 3",
     ),
     ("an hvp along too few", lambda: tg.hvp(x.sum(), [x, v], [x]), tg.ShapeError, "hvp: got 1 vectors for 2 inputs"),
-    ("a jacobian of an array", lambda: tg.jacobian(np.ones(2), x), tg.GraphError, "got ndarray, expected a Tensor"),
-    ("a jacobian by a number", lambda: tg.jacobian(x * 2, 1.5), tg.GraphError, "got float among the inputs"),  # type: ignore[arg-type]
+    (
+        "a jacobian of an array",
+        lambda: tg.jacobian(np.ones(2), x),
+        tg.DTypeError,
+        "got output=.*ndarray, expected Tensor",
+    ),
+    ("a jacobian by a number", lambda: tg.jacobian(x * 2, 1.5), tg.DTypeError, "jacobian: got inputs=1.5, expected"),  # type: ignore[arg-type]
     ("a jvp without tangents", lambda: tg.jvp(x * 2, [x], None), tg.DTypeError, "jvp: got NoneType"),
-    ("a jvp by a number", lambda: tg.jvp(x * 2, 1.5, 1.0), tg.GraphError, "jvp: got float among"),  # type: ignore[arg-type]
+    ("a jvp by a number", lambda: tg.jvp(x * 2, 1.5, 1.0), tg.DTypeError, "jvp: got inputs=1.5, expected"),  # type: ignore[arg-type]
     ("a checkpoint of nothing", lambda: tg.checkpoint(None), tg.DTypeError, "expected a function"),  # type: ignore[arg-type]
-    ("a rate in words", lambda: tg.optim.SGD([x], lr="fast"), tg.DTypeError, "expected a number"),  # type: ignore[arg-type]
+    ("a rate in words", lambda: tg.optim.SGD([x], lr="fast"), tg.DTypeError, "got lr='fast', expected a finite number"),  # type: ignore[arg-type]
     ("gradcheck to the third order", lambda: tg.gradcheck(np.exp, 1.0, order=3), tg.InputError, "expected 1 or 2"),
     # time
     ("steps of a scalar", lambda: tg.steps(1.0), tg.ShapeError, "steps: got a scalar, expected a sequence"),

@@ -255,10 +255,12 @@ def test_errors_say_what_to_do():
         tg.gradient_flow(loss).edge(loss, 7)
     flow = tg.gradient_flow(loss)
     stranger = tg.Tensor(np.zeros(3), requires_grad=True, name="stranger")
-    for weight in (stranger, stranger.detach(), "W_hh"):
-        for ask in (flow.per_step, flow.outside):
+    for ask in (flow.per_step, flow.outside):
+        for weight in (stranger, stranger.detach()):
             with pytest.raises(tg.GraphError, match="share are W_xh, W_hh, W_hy, b_h"):
                 ask(weight)
+        with pytest.raises(tg.DTypeError, match="got weight='W_hh', expected Tensor"):
+            ask("W_hh")
     with pytest.raises(tg.GraphError, match="pass a loss"):
         structure(parts["W_hh"])
 
