@@ -46,7 +46,9 @@ def compile(
     detached or has a rule of one's own. A boolean index must pick as many entries in every call, or the call raises a
     GraphError. The vjp rules of a primitive of one's own must not look at values either: they run once, on arrays of
     ones. A number that is no array makes another program when it changes, whether it is an argument, a variable that
-    the function reads from around it or an attribute of a module: what changes often is passed as an array.
+    the function reads from around it or an attribute of a module: what changes often is passed as an array. Arrays
+    that it reads from around it, and numbers there in lists and dicts, stay as the first call found them; weights
+    that are read so are refused.
 
     Args:
         loss_fn: the loss of parameters and a batch.
