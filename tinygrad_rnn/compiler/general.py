@@ -1,6 +1,6 @@
 """General: one program for every length and batch size, from traces at a few small ones.
 
-The loss function runs on the first rows of its arguments, at three sizes or more. If the three programs are one but
+The loss function runs on the first rows of its arguments, at three sizes or more. If the programs are one but
 for numbers that follow from the sizes, that one runs at any size from the smallest on.
 """
 
