@@ -70,6 +70,20 @@ def test_the_first_steps_by_hand():
     assert after(optim.AdamW, [3.0], lr=0.1, weight_decay=0.5) == pytest.approx(1 * (1 - 0.05) - 0.1)
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_a_decay_that_is_changed_later_counts_from_then_on(name: str) -> None:
+    def trained(later: float) -> float:
+        p = tg.Tensor([1.0], requires_grad=True)
+        optimiser = getattr(optim, name)([p], lr=0.1, weight_decay=0.5)
+        for decay in (0.5, later):
+            optimiser.weight_decay = decay
+            p.grad = np.array([2.0])
+            optimiser.step()
+        return float(p.data[0])
+
+    assert trained(5.0) != trained(0.0)
+
+
 def test_clipping_by_norm_scales_all_gradients_as_one_vector():
     a, b = weights((2,), (1,))
     a.grad, b.grad = np.array([3.0, 0.0]), np.array([4.0])

@@ -35,6 +35,8 @@ class Optimizer:
 
     slots: ClassVar[tuple[str, ...]] = ()
     """Names of the arrays that the rule keeps for each parameter, all starting at zero."""
+    decoupled: ClassVar[bool] = False
+    """Whether the decay is taken off the parameter itself, lr * weight_decay * p, and is no part of the gradient."""
 
     @checked
     def __init__(self, parameters: Iterable[Tensor], lr: NotNegative, weight_decay: NotNegative = 0.0) -> None:
@@ -57,7 +59,11 @@ class Optimizer:
         for p, state in zip(self.parameters, self.state, strict=True):
             if p.grad is not None:
                 array = writable(p)
-                g = p.grad + self.weight_decay * array if self.weight_decay else p.grad
+                g = p.grad
+                if self.weight_decay and self.decoupled:
+                    array *= 1 - self.lr * self.weight_decay
+                elif self.weight_decay:
+                    g = g + self.weight_decay * array
                 self.update(array, g, **state)
 
     def update(self, p: Array, g: Array, **state: Array) -> None:
@@ -219,6 +225,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Loshchilov and Hutter, 2019: Adam whose decay, p -= lr * weight_decay * p, bypasses the averages."""
 
+    decoupled = True
+
     @checked
     def __init__(
         self,
@@ -228,12 +236,7 @@ class AdamW(Adam):
         eps: NotNegative = 1e-8,
         weight_decay: NotNegative = 1e-2,
     ) -> None:
-        super().__init__(parameters, lr, betas, eps)
-        self.decoupled = weight_decay
-
-    def update(self, p: Array, g: Array, **state: Array) -> None:
-        p *= 1 - self.lr * self.decoupled
-        super().update(p, g, **state)
+        super().__init__(parameters, lr, betas, eps, weight_decay)
 
 
 # ---------------------------------------------------------------------- clipping

@@ -465,6 +465,8 @@ def test_errors_say_what_to_do() -> None:
         tg.compile(3)  # type: ignore[arg-type]
     with pytest.raises(tg.GraphError, match="expected a scalar"):
         tg.compile(lambda p, x: p * x)(np.ones(3), np.ones(3))
+    with pytest.raises(tg.GraphError, match=r"returned tuple, expected a scalar Tensor, or \(loss, extra\)"):
+        tg.compile(lambda p, x: ((p * x).sum(), x, x))(np.ones(3), np.ones(3))
     with pytest.raises(tg.GraphError, match="depends on no parameter"):
         tg.compile(lambda p, x: (x * x).sum())(np.ones(3), np.ones(3))
     with pytest.raises(tg.DTypeError, match="floating"):

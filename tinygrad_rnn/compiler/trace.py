@@ -96,7 +96,10 @@ def trace(
         loss, extra = loss if isinstance(loss, tuple) and len(loss) == 2 else (loss, None)
         if not isinstance(loss, Tensor) or loss.size != 1:
             given = loss.describe() if isinstance(loss, Tensor) else type(loss).__name__
-            raise GraphError(f"compile: the loss function returned {given}, expected a scalar Tensor")
+            raise GraphError(
+                f"compile: the loss function returned {given}, expected a scalar Tensor, or (loss, extra) with one "
+                "container of all that is returned beside it"
+            )
         if not loss.requires_grad:
             raise GraphError("compile: the loss depends on no parameter, so there is no gradient to compile")
         results = [tape.op_of(loss), *[tape.op_of(tensor) for tensor in tensors_in(extra)]]
