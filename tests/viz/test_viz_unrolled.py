@@ -382,14 +382,11 @@ def test_hostile_names(name: str, detail: str) -> None:
         assert not any(element.tag.endswith("script") for element in drawn.iter())
 
 
-@pytest.mark.parametrize(("T", "seconds"), [(50, 1), (200, 3)])
-def test_drawing_all_steps_is_quick(T: int, seconds: float) -> None:
-    loss = nets.elman(T=T)
-    start = nets.cpu_seconds()
-    picture = tg.viz.unrolled(tg.gradient_flow(loss), max_steps=None)
-    picture.svg()
-    assert nets.cpu_seconds() - start < seconds
+@pytest.mark.parametrize("T", [50, 200])
+def test_all_steps_are_drawn_where_that_is_wanted(T: int) -> None:
+    """How long it takes is measured by `benchmarks/drawing.py`."""
+    picture = tg.viz.unrolled(tg.gradient_flow(nets.elman(T=T)), max_steps=None)
+    assert len(picture.scene.lanes) == T
+    assert f"t = {T - 1}<" in picture.svg()
     if GRAPHVIZ:
-        start = nets.cpu_seconds()
-        picture.pipe("svg", "dot")
-        assert nets.cpu_seconds() - start < seconds
+        assert f"t = {T - 1}<".encode() in picture.pipe("svg", "dot")
