@@ -134,7 +134,8 @@ def profile(
 
     Args:
         flow: whose |dL/dh_k|, injected parts and gains are drawn.
-        last: C[-1], the row |dL_T/dh_k| of the credit matrix, or a diagnosis, which holds it and its sentence.
+        last: C[-1], the row |dL_T/dh_k| of the credit matrix, or a diagnosis, which holds it and its sentence; of the
+            losses as they enter `flow.loss` (a mean divides them), such as `diagnose(flow.loss)`.
         spectrum: gives the mean of the largest singular value of dh_t/dh_(t-1), drawn as a bound.
         W_hh: the recurrent weight, a tensor or array; gives its largest singular value, drawn as a bound.
         axes: two axes, for norms and gains; by default a new figure.

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ... import viz
 from ...core.tensor import Tensor
-from ...flow import Diagnosis, GradientFlow, spectrum
+from ...flow import Diagnosis, GradientFlow, diagnose, spectrum
 from ...viz import plots
 
 
@@ -92,7 +92,8 @@ def draw_flow(
     if len(tokens) < 2:
         return []
     figure = Figure(figsize=(9, 5.5), layout="constrained")
-    plots.profile(flow, after, W_hh=W_hh, axes=figure.subplots(2, sharex=True))
+    in_the_loss = diagnose(flow.loss)  # the last loss as a part of the whole, which is a mean: on one scale with all
+    plots.profile(flow, in_the_loss, W_hh=W_hh, axes=figure.subplots(2, sharex=True))
     figure.savefig(folder / "gradient_flow.svg")
     found = [Picture("gradient_flow.svg", "How far the gradient reaches", str(after))]
 
