@@ -3,11 +3,10 @@
 from .contributions import Contributions, contributions
 from .credit import credit
 from .diagnose import Clipping, Diagnosis, Layer, NonFinite, diagnose
-from .finding import Finding
 from .gradient_flow import GradientFlow, StateFlow, WeightFlow, gradient_flow
 from .influence import Influence, influence
 from .inside import Inside, inside
-from .memory import Memory, Thresholds
+from .memory import Finding, Memory, Thresholds
 from .reach import Reach
 from .spectrum import Spectrum, spectrum
 from .structure import Structure, structure

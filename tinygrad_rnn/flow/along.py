@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.tensor import Array
-from .finding import Finding
 from .layout import Layout
-from .memory import Thresholds, median
+from .memory import Finding, Thresholds, median
 from .reach import Reach, sizes
 from .sweep import ToStates
 

@@ -19,13 +19,12 @@ from ..escape import terminal, xml
 from ..ops import stack
 from .cached import cached
 from .credit import as_losses, as_states, credit
-from .finding import Finding
 from .findings import findings
-from .gradient_flow import GradientFlow
+from .gradients import Gradients
 from .held import on_the_path
 from .influence import Influence
 from .measure import measure, seeds_of
-from .memory import Memory, Thresholds
+from .memory import Finding, Memory, Thresholds
 from .norms import norm, norms
 from .reach import Reach, by_lag, reach
 from .remedies import Remedy, tried
@@ -209,7 +208,7 @@ def diagnose(
     outputs = as_losses(losses, "diagnose")
     whole = loss if loss is not None else outputs[0] if len(outputs) == 1 else stack(outputs).sum()
     with np.errstate(all="ignore"):  # overflow is an answer here
-        flow = GradientFlow(whole)
+        flow = Gradients(whole)
     if states is None:
         layers = [layer for layer in flow.structure.layers if len(layer) > 1]
     else:
@@ -230,7 +229,7 @@ def diagnose(
 
 
 def diagnosis(
-    flow: GradientFlow,
+    flow: Gradients,
     losses: list[Tensor],
     layers: Sequence[list[State]],
     max_norm: float = 1.0,
@@ -250,7 +249,7 @@ def _layer(
     seeds: Sequence[Seed],
     steps: Sequence[int | None],
     losses: list[Tensor],
-    flow: GradientFlow,
+    flow: Gradients,
     thresholds: Thresholds,
     broken: bool,
     remedies: bool,
@@ -305,7 +304,7 @@ def _majority(each: list[Memory]) -> str:
     return verdict if n > len(told) / 2 else "mixed"
 
 
-def first_nonfinite(flow: GradientFlow) -> NonFinite | None:
+def first_nonfinite(flow: Gradients) -> NonFinite | None:
     """The first operation whose value, or else whose message backwards, is not finite."""
     for node in flow.structure.nodes:
         if not np.isfinite(node.data).all():
@@ -330,7 +329,7 @@ def _name(node: Tensor, direction: str) -> NonFinite:
     return NonFinite(op, direction, node.step, node.scope, line)
 
 
-def clipping(flow: GradientFlow, max_norm: float, top: int = 3) -> Clipping:
+def clipping(flow: Gradients, max_norm: float, top: int = 3) -> Clipping:
     """The effect of clipping by norm, as PyTorch does it: factor = max_norm / (norm + 1e-6), if that is below 1."""
     leaves = [g for leaf in flow.structure.leaves if (g := flow.gradient(leaf)) is not None]
     size = norm(*leaves)

@@ -9,9 +9,8 @@ from ..core.tensor import Tensor
 from ..debug.origin import place
 from ..ops import maximum
 from .along import change, chaos, jumps, planted
-from .finding import Finding
 from .layout import Layout
-from .memory import Memory, Thresholds
+from .memory import Finding, Memory, Thresholds
 from .reach import Reach, sizes
 from .sweep import ToStates, between
 

@@ -10,7 +10,7 @@ from ..core.arguments import checked
 from ..core.tensor import Array
 from ..errors import GraphError
 from ..escape import terminal
-from .gradient_flow import GradientFlow
+from .gradients import Gradients
 from .layout import layout
 from .remedies import gates_of
 from .structure import State
@@ -68,7 +68,7 @@ class Inside:
 
 
 @checked
-def inside(flow: GradientFlow, layer: list[State] | None = None) -> Inside:
+def inside(flow: Gradients, layer: list[State] | None = None) -> Inside:
     """The states, their gradients and the gates of a layer.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..core.tensor import Tensor
-from .gradient_flow import GradientFlow
+from .gradients import Gradients
 from .layout import Layout, layout
 from .memory import Memory, Thresholds
 from .reach import Reach, reach
@@ -15,10 +15,10 @@ from .structure import State
 from .sweep import Seed, ToStates
 
 
-def seeds_of(flow: GradientFlow, losses: list[Tensor]) -> tuple[list[Seed], list[int | None]]:
+def seeds_of(flow: Gradients, losses: list[Tensor]) -> tuple[list[Seed], list[int | None]]:
     """Where each loss starts, and its step; a single loss is taken apart by the steps that it enters at."""
     if len(losses) == 1:
-        entries = (flow if flow.loss is losses[0] else GradientFlow(losses[0])).entries()
+        entries = (flow if flow.loss is losses[0] else Gradients(losses[0])).entries()
         if entries:
             return list(entries.values()), list(entries)
     return [[(loss, np.ones(loss.shape, loss.dtype))] for loss in losses], [loss.step for loss in losses]

@@ -139,6 +139,20 @@ class Memory:
         )
 
 
+@dataclass(frozen=True)
+class Finding:
+    """Something to know about a layer beside its curves."""
+
+    kind: str
+    """"cut", "jump", "change", "dead units", "saturated", "directions", "other layer", "chaos" or "silent losses"."""
+    value: float
+    """The number that it is about: a share, a factor, a doubling time, ...; see the words."""
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
 def _verdict(vanishing: float, exploding: float, lags: int, thresholds: Thresholds) -> str:
     if max(vanishing, exploding) >= MOST:
         return "vanishing" if vanishing > exploding else "exploding"
@@ -232,4 +246,4 @@ def median(values: Array) -> Array:
     )
 
 
-__all__ = ["Memory", "Thresholds", "median"]
+__all__ = ["Finding", "Memory", "Thresholds", "median"]

@@ -8,13 +8,13 @@ import numpy as np
 
 from ..core.backprop import edge_gradients
 from ..core.tensor import Tensor
-from .gradient_flow import GradientFlow
+from .gradients import Gradients
 from .norms import norm
 from .structure import State
 from .sweep import ToStates, between
 
 
-def passed(flow: GradientFlow, states: Sequence[State], steps: Collection[int]) -> float | None:
+def passed(flow: Gradients, states: Sequence[State], steps: Collection[int]) -> float | None:
     """What the steps after a stretch send to its first state, through all of it, relative to the gradient there.
 
     Of one step that is its gain. Over several it is not the product of theirs: an LSTM's c and h exchange what they
@@ -54,7 +54,7 @@ def passed(flow: GradientFlow, states: Sequence[State], steps: Collection[int]) 
         return sent / size if np.isfinite(sent) and np.isfinite(size) else float("nan")
 
 
-def _message(flow: GradientFlow, user: Tensor, i: int) -> object:
+def _message(flow: Gradients, user: Tensor, i: int) -> object:
     g = flow.gradient(user)
     return None if g is None else edge_gradients(user, g, useful={user.inputs[i].index})[i]
 

@@ -11,7 +11,7 @@ import numpy as np
 from .. import nn
 from ..core.tensor import Array, Tensor
 from ..ops import matmul, sigmoid
-from .gradient_flow import GradientFlow
+from .gradients import Gradients
 from .layout import Layout
 from .measure import measure, seeds_of
 from .memory import Memory, Thresholds
@@ -56,7 +56,7 @@ def _lags(memory: Memory) -> int:
 
 
 def tried(
-    flow: GradientFlow, losses: list[Tensor], layout: Layout, before: Memory, thresholds: Thresholds
+    flow: Gradients, losses: list[Tensor], layout: Layout, before: Memory, thresholds: Thresholds
 ) -> list[Remedy]:
     """All trials on a layer, those that reach furthest first.
 
@@ -73,7 +73,7 @@ def tried(
             copies = replay(flow.structure, trial.leaves, trial.change)
             states = trial.states or [tuple(copies[tensor.index] for tensor in state) for state in layout.states]
             changed = [copies[loss.index] for loss in losses]
-            whole = GradientFlow(copies[flow.loss.index])
+            whole = Gradients(copies[flow.loss.index])
             seeds, steps = seeds_of(whole, changed)
             _, _, after = measure(states, seeds, steps, set(), thresholds)
             found.append(Remedy(trial.words, before, after))

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .finding import Finding
-from .memory import Memory, Thresholds
+from .memory import Finding, Memory, Thresholds
 
 MASKED = "masked: |dL/dh_t| of the total loss looks healthy, because every step has a loss of its own"
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.tensor import Array
 from ..escape import terminal
 from .diagnose import Layer, diagnosis
-from .gradient_flow import GradientFlow, StateFlow
+from .gradients import Gradients, StateFlow
 from .norms import norm
 from .structure import State
 
@@ -30,7 +30,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _COLOURS = {"vanishing": "34", "healthy": "32", "exploding": "33"}
 
 
-def table(flow: GradientFlow) -> str:
+def table(flow: Gradients) -> str:
     """At most 40 lines of 80 columns: for each layer its verdict and its steps, of long sequences the first and last.
 
     Colours mark the verdicts where standard output is a terminal and NO_COLOR is not set; where its encoding has no
@@ -78,7 +78,7 @@ def _writable(lines: list[str]) -> str:
     return text
 
 
-def _parts(flow: GradientFlow) -> str:
+def _parts(flow: Gradients) -> str:
     s = flow.structure
     parts = [("step", len(s.steps)), ("state", len(s.states)), ("shared weight", len(s.shared_weights))]
     parts += [("cut", len(s.cuts))] if s.cuts else []
@@ -102,7 +102,7 @@ def _coloured(verdict: str) -> str:
     return f"\x1b[{_COLOURS.get(verdict, '33')}m{verdict}\x1b[0m"
 
 
-def _shares(flow: GradientFlow) -> dict[int, float]:
+def _shares(flow: Gradients) -> dict[int, float]:
     norms = flow.step_norms()
     whole = norms.sum()
     usual = 0 < whole < np.inf

@@ -13,7 +13,7 @@ from ..core.arguments import Count, checked
 from ..core.tensor import Tensor
 from ..escape import terminal
 from .findings import activations
-from .gradient_flow import GradientFlow
+from .gradients import Gradients
 from .measure import measure, seeds_of
 from .memory import Thresholds
 from .norms import norm
@@ -118,7 +118,7 @@ class Watch:
         """
         thresholds = Thresholds()
         with np.errstate(all="ignore"), threadpool_limits(1):
-            flow = GradientFlow(loss)
+            flow = Gradients(loss)
             seeds, steps = seeds_of(flow, [loss])
             layers = {}
             for states in flow.structure.layers:
