@@ -18,6 +18,9 @@ Arrays = list[np.ndarray[Any, Any]]
 CALLS = [(0, 0), (0, 0), (0, 0), (1, 0), (1, 0), (0, 1), (1, 1), (0, 0)]
 """For each call, which of two lengths and which of two batch sizes it has."""
 
+BOTH_AT_ONCE = [(0, 0), (0, 0), (1, 1), (1, 0), (0, 1), (0, 0)]
+"""The same for a program in which length and batch size change together, which takes fewer traces."""
+
 
 class Outcome(NamedTuple):
     """What became of a program: "right", "wrong", "overwritten", "crash", "refused" or "invalid", and more words."""

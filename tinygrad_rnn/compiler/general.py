@@ -141,7 +141,7 @@ def _generalise(
     for point in points:
         cut = [resized(x, axes, point) for x, axes in zip(leaves, pattern, strict=True)]
         with rewound(states_of(generators(loss_fn.function, arguments))):
-            programs.append(Program(loss_fn, arguments, cut, count, backend))
+            programs.append(Program(loss_fn, arguments, cut, count))
         if len(programs[-1].misfits) > _MISFITS:
             raise NotRolledError(f"{len(programs[-1].misfits)} operations do not roll")
         if len({repr(program.extra) for program in programs}) > 1:
@@ -150,7 +150,7 @@ def _generalise(
             joined([program.source.code for program in programs], points[:2])
     program = programs[-1]
     program.signatures = set().union(*(each.signatures for each in programs))
-    program.generalise(programs, points)
+    program.generalise(programs, points, backend)
     return General(program, pattern, points)
 
 

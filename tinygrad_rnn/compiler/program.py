@@ -67,14 +67,14 @@ class Program:
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
         self._idle: OrderedDict[Any, list[tuple[Callable[..., Any], dict[str, Array]]]] = OrderedDict()
 
-    def generalise(self, programs: Sequence[Program], sizes: Sequence[Mapping[str, int]]) -> None:
+    def generalise(self, programs: Sequence[Program], sizes: Sequence[Mapping[str, int]], backend: str) -> None:
         """Run at any sizes from the smallest of these on, at which the programs are the same but for the sizes.
 
         Raises:
             NotGeneralError: they are not.
         """
         self.source = self._runs = Source.general([program.source for program in programs], sizes)
-        if self.native:
+        if backend == "native":
             self._generalise_native(programs, sizes)
         self._idle.clear()
 

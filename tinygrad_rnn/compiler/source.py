@@ -12,6 +12,7 @@ import linecache
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import groupby
 from types import CodeType
 from typing import Any
@@ -67,12 +68,30 @@ class Source:
     """
 
     def __init__(self, code: Code, sizes: Sequence[str] = ()) -> None:
-        writer = _Writer(code, sizes)
-        self.code, self.sizes = code, tuple(sizes)
-        self._program: CodeType | None = None
-        self.text, self.constants, self.small = writer.text, writer.constants, code.small
-        self._raises, self._one_thread = writer.raises, writer.one_thread
-        self.random = {array: writer.slabs[array] for array in writer.drawn if array in writer.read}
+        self.code, self.sizes, self.small = code, tuple(sizes), code.small
+
+    @cached_property
+    def _written(self) -> _Writer:  # when it is asked for: of most lengths that are compared nobody reads the text
+        return _Writer(self.code, self.sizes)
+
+    @property
+    def text(self) -> str:
+        return self._written.text
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        return self._written.constants
+
+    @cached_property
+    def random(self) -> dict[Array, str]:
+        writer = self._written
+        return {array: writer.slabs[array] for array in writer.drawn if array in writer.read}
+
+    @cached_property
+    def _program(self) -> CodeType:
+        file = f"<compiled {abs(hash(self.text)):x}>"
+        linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
+        return compile(self.text, file, "exec")
 
     @classmethod
     def general(cls, sources: Sequence[Source], sizes: Sequence[Mapping[str, int]]) -> Source:
@@ -90,13 +109,9 @@ class Source:
             random: arrays of its own for the constants that random numbers are written into.
             sizes: one for each of `sizes`.
         """
-        if self._program is None:
-            file = f"<compiled {abs(hash(self.text)):x}>"
-            linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
-            self._program = compile(self.text, file, "exec")
-        names: dict[str, Any] = dict(self._raises)  # what the text raises under built-in names
+        names: dict[str, Any] = dict(self._written.raises)  # what the text raises under built-in names
         exec(self._program, names)
-        threads = {"one_thread": OneThread()} if self._one_thread else {}
+        threads = {"one_thread": OneThread()} if self._written.one_thread else {}
         return names["program"](**{**self.constants, **random, **sizes, **threads})
 
 

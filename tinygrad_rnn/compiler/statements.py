@@ -8,7 +8,7 @@ for in text.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -217,12 +217,16 @@ def leaves(x: Any) -> Iterator[Leaf]:
     """What an expression, a key or a statement reads and writes, from left to right."""
     if type(x) is Leaf:
         yield x
-    elif type(x) is slice:
-        yield from leaves((x.start, x.stop, x.step))
     elif isinstance(x, (tuple, list)):
         for each in x:
             yield from leaves(each)
-    elif is_dataclass(x) and not isinstance(x, (Array, type)):
-        for each in fields(x):
-            if each.name != "node":
-                yield from leaves(getattr(x, each.name))
+    else:
+        for name in _PARTS.get(type(x), ()):
+            yield from leaves(getattr(x, name))
+
+
+_PARTS: dict[type, tuple[str, ...]] = {slice: ("start", "stop", "step")} | {
+    each: tuple([part.name for part in fields(each) if part.name != "node"])
+    for each in (Index, Call, Alloc, Rows, Assign, Apply, Copy, Fill, Put, Within, For)
+}
+"""The fields of each kind that may hold leaves."""
