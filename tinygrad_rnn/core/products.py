@@ -5,6 +5,7 @@ The rule of x @ W says what is to be multiplied; whoever adds the gradients up d
 
 from __future__ import annotations
 
+import math
 from operator import is_
 from typing import Any
 
@@ -80,7 +81,10 @@ class Waiting:
         if products := self.products.pop(index, None):
             found.append(np.dot(np.concatenate([p.x for p in products]).T, self._joined([p.g for p in products])))
         if rows := self.rows.pop(index, None):
-            found.append(np.asarray(np.add.reduce(self._joined(rows), axis=0)))
+            joined = self._joined(rows)
+            flat = joined.reshape(len(joined), math.prod(joined.shape[1:]))
+            total = np.ones(len(joined), joined.dtype).dot(flat)  # BLAS takes half the time of np.add.reduce
+            found.append(total.reshape(joined.shape[1:]))
         return found
 
     def _joined(self, parts: list[Array]) -> Array:
