@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from math import exp, sqrt
 
 import numpy as np
@@ -22,11 +23,30 @@ def test_a_float_for_the_log() -> None:
     assert math.floor(loss) == 4
     assert math.sqrt(loss.item()) == math.sqrt(float(loss)) == 2.0
     assert math.hypot(3.0, *[float(loss)]) == 5.0
+    assert math.isclose(loss, 4.1, rel_tol=0.1)
+    to_float = float
+    assert to_float(loss) == 4.0
+
+
+def test_what_calls_it_unseen_is_refused() -> None:
+    """A function that is handed on may be `float` or `math.sqrt`: nothing on the line tells."""
+    t = tg.Tensor(4.0, requires_grad=True)
+    for convert in (float, math.sqrt):
+        with pytest.raises(tg.GraphError, match=r"float: t \(\) requires a gradient .* write t.item\(\)"):
+            list(map(convert, [t]))
+        with pytest.raises(tg.GraphError, match="requires a gradient"):
+            convert(*[t])
+        with pytest.raises(tg.GraphError, match="requires a gradient"):
+            partial(convert)(t)
+    with pytest.raises(tg.GraphError, match="requires a gradient"):
+        sorted([t], key=math.sqrt)
+    with pytest.raises(tg.GraphError, match="requires a gradient"):
+        "%.1f" % t  # noqa: B018, UP031
 
 
 def test_the_module_math_would_leave_the_graph() -> None:
     t = tg.Tensor(4.0, requires_grad=True)
-    with pytest.raises(tg.GraphError, match=r"math.sqrt: t \(\) requires a gradient .* write np.sqrt, or"):
+    with pytest.raises(tg.GraphError, match=r"math.sqrt: t \(\) requires a gradient .* write np.sqrt"):
         math.sqrt(t)
     with pytest.raises(tg.GraphError, match=r"math\.exp"):
         exp(t * 2.0 + t)

@@ -8,6 +8,7 @@ reference. Operators and NumPy functions on a tensor look their primitive up in 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from types import CodeType, MappingProxyType
@@ -291,11 +292,11 @@ class Tensor(ArrayMethods):
             raise messages.read_in_trace(self, what)
 
     def __float__(self) -> float:
-        """The one number, out of the graph as `item()` gives it; `math.sqrt(t)` and the like are refused."""
+        """The one number, where `float(t)` says so; `math.sqrt(t)`, `map(float, ts)` and the like are refused."""
         if self.requires_grad and current.get().recording:
             function = callee(sys._getframe(1))
-            if getattr(function, "__module__", None) == "math" and function.__name__ not in _PREDICATES:
-                raise messages.leaves_by_math(self, function.__name__)
+            if function not in _LEAVING:
+                raise messages.leaves_as_float(self, function)
         return float(self.item())
 
     def __int__(self) -> int:
@@ -354,8 +355,8 @@ class Tensor(ArrayMethods):
 
 NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
 _NOWHERE = (None, 0)
-_PREDICATES = {"isfinite", "isinf", "isnan", "isclose", "floor", "ceil", "trunc"}
-"""Functions of the module math that have no gradient to lose."""
+_LEAVING = (float, math.isfinite, math.isinf, math.isnan, math.isclose, math.floor, math.ceil, math.trunc)
+"""What may be called with a tensor that requires a gradient: it says that a number is meant, or has none to lose."""
 _new = Tensor.__new__
 
 

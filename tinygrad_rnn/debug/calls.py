@@ -32,9 +32,9 @@ def _names(code: CodeType, offset: int) -> tuple[str, ...]:
     """The name that the call at `offset` calls, and the attributes of it; () if it is no such call."""
     before = [each for each in instructions(code) if each.offset <= offset and each.opname not in _SKIPPED]
     call = before.pop()
-    if not call.opname.startswith("CALL") or "KW" in call.opname:
+    if not call.opname.startswith("CALL") or call.opname == "CALL_FUNCTION_EX":
         return ()
-    above = call.arg or 0  # how many values lie on the stack above the function
+    above = (call.arg or 0) + ("KW" in call.opname)  # how many values lie on the stack above the function
     while above > 0 and before:
         last = before.pop()
         above -= dis.stack_effect(last.opcode, last.arg, jump=False)

@@ -92,11 +92,15 @@ def leaves_the_graph(tensor: Any) -> GraphError:
     )
 
 
-def leaves_by_math(tensor: Any, name: str) -> GraphError:
-    advice = f"write np.{name}, or " if hasattr(np, name) else "write "
+def leaves_as_float(tensor: Any, function: Callable[..., Any] | None) -> GraphError:
+    place, advice = "float", "t.item()"
+    if getattr(function, "__module__", None) == "math":
+        name = getattr(function, "__name__", "")
+        place, advice = f"math.{name}", f"math.{name}(t.item())"
+        advice = f"np.{name}(t), or {advice}" if hasattr(np, name) else advice
     return GraphError(
-        f"math.{name}: {tensor.describe()} requires a gradient and would silently leave the graph as a float; "
-        f"{advice}math.{name}(t.item()) where that is meant"
+        f"{place}: {tensor.describe()} requires a gradient and would silently leave the graph as a float; "
+        f"write {advice} where that is meant"
     )
 
 
