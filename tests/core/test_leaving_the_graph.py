@@ -41,7 +41,7 @@ def test_what_calls_it_unseen_is_refused() -> None:
     with pytest.raises(tg.GraphError, match="requires a gradient"):
         sorted([t], key=math.sqrt)
     with pytest.raises(tg.GraphError, match="requires a gradient"):
-        "%.1f" % t  # noqa: B018, UP031
+        "%.1f" % t  # noqa: UP031
 
 
 def test_the_module_math_would_leave_the_graph() -> None:
