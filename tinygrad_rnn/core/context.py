@@ -60,11 +60,12 @@ class Tag:
             self.frame, self.head, self.sure = asking, frame.f_lasti, False
             self.body = loop_body(frame.f_code, frame.f_lasti) if body is None else body
 
-    def holds(self) -> bool:
-        """Whether what runs now is within the loop's body, or called by it."""
+    def holds(self, running: FrameType | None = None) -> bool:
+        """Whether what runs now is within the loop's body, or called by it; `running` is its frame or one above."""
         if self.frame is None or not self.alive:
             return self.alive
-        frame, (wanted, code) = sys._getframe(2), self.frame
+        wanted, code = self.frame
+        frame = running or sys._getframe(1)
         while frame is not None and (frame.f_code is not code or id(frame) != wanted):
             frame = frame.f_back  # type: ignore[assignment]
         return frame is not None and frame.f_lasti in self.body
@@ -97,22 +98,22 @@ class Context(NamedTuple):
     """The `steps` loop that gives the step, or None outside any."""
 
 
-def effective(now: Context) -> tuple[int | None, Tag | None]:
+def effective(now: Context, running: FrameType | None = None) -> tuple[int | None, Tag | None]:
     """What a context's `step` and `loop` are without the loops that have been left."""
     step, loop = now.step, now.loop
-    while loop is not None and not loop.holds():
+    while loop is not None and not loop.holds(running):
         step, loop = loop.outer_step, loop.outer
     return step, loop
 
 
-def step_of(now: Context) -> int | None:
-    """The time step that a new tensor belongs to."""
+def step_of(now: Context, running: FrameType | None = None) -> int | None:
+    """The time step that a new tensor belongs to; `running` is the frame that makes it, or one above."""
     step, loop = now.step, now.loop
     if step is not None or loop is None:
         return step
-    if loop.sure:
+    if loop.sure or loop.holds(running):
         return loop.step
-    step, loop = effective(now)
+    step, loop = effective(now, running)
     return loop.step if step is None and loop is not None else step
 
 

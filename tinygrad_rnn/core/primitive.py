@@ -97,9 +97,9 @@ class Primitive(Operation):
             wanted = wanted and y.dtype.kind == "f"
         if not self.is_ufunc:
             y = _apart(y, arrays)
-        if step is None and loop is not None:
-            step = loop.step if loop.sure else step_of(now)
         frame = _getframe(2)
+        if step is None and loop is not None:
+            step = loop.step if loop.sure else step_of(now, frame)
         name = None
         while id(frame.f_globals) in _transparent and frame.f_back is not None:
             if id(frame.f_globals) not in _operators:

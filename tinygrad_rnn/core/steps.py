@@ -38,6 +38,9 @@ def steps(xs: Sequence[Any], *, reverse: bool = False, start: int = 0) -> Iterat
 def steps(xs: Tensor | Array | Sequence[Any], *, reverse: bool = False, start: int = 0) -> Iterator[tuple[int, Any]]:
     """Read a sequence step by step: `for t, x in tg.steps(xs):`; the loop body belongs to step `t`.
 
+    It may stand in `enumerate` and `zip`. A generator around it, such as `tqdm(tg.steps(xs))`, is a loop of its own
+    and keeps the tag to itself: make the bar outside, and call `bar.update()` in the body.
+
     Args:
         xs: a tensor or array whose first axis is time, or a list with one entry per step.
         reverse: read from the last step to the first, for the backward direction of a layer.

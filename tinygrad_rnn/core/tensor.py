@@ -107,7 +107,8 @@ class Tensor(ArrayMethods):
     def data(self) -> Array:
         """The values. Results are read-only; a leaf's array may be changed between graphs.
 
-        What is assigned is copied.
+        What is assigned is copied. While a variable holds a leaf's array, each operation on the leaf reads all of it
+        to notice changes (2 ms for 10 MB); `w.data -= ...` holds nothing, and then nothing is read.
 
         Raises:
             GraphError: a function that is being compiled reads them; so do `item`, `float` and the like.
