@@ -284,3 +284,12 @@ def test_linear_in_the_number_of_steps_and_nothing_stays_alive():
     finally:
         gc.enable()
     assert long / short < 60, f"20 times the steps took {long / short:.0f} times as long"
+
+
+def test_a_state_that_is_a_slice_is_one_row_however_often_its_line_has_run():
+    """Python moves the offsets of a line's instructions once it has run a few times."""
+    W, h, loss = tg.Tensor(np.full((4, 8), 0.1), requires_grad=True), np.zeros((2, 4)), 0.0
+    for _, x in tg.steps(np.ones((30, 2, 8))):
+        h = np.tanh(x + h @ W)[:, :4]
+        loss = loss + (h**2).sum()
+    assert [len(row) for row in structure(loss).rows] == [30]

@@ -9,6 +9,7 @@ from known_nets import squared, weight
 import tinygrad_rnn as tg
 from tinygrad_rnn.app.tasks import Settings, TaskTrainer
 from tinygrad_rnn.flow import Look, Watch
+from tinygrad_rnn.train import watched
 
 
 def loss_of(r, T=40, H=4):
@@ -62,11 +63,11 @@ def test_a_watched_run_is_the_same_run(tmp_path):
         "order", lag=10, hidden=8, batch=8, steps=6, eval_every=6, save_every=2, dropout=0.2, cell="gru"
     )
     said: list[str] = []
-    plain, watched = TaskTrainer(settings, tmp_path / "a"), TaskTrainer(settings, tmp_path / "b")
+    plain, looked_at = TaskTrainer(settings, tmp_path / "a"), TaskTrainer(settings, tmp_path / "b")
     plain.run(say=lambda line: None, progress=False)
-    watched.run(say=said.append, progress=False, watch=2)
+    looked_at.run(say=said.append, progress=False, watch=2)
     for name, array in plain.model.state_dict().items():
-        np.testing.assert_array_equal(array, watched.model.state_dict()[name])
+        np.testing.assert_array_equal(array, looked_at.model.state_dict()[name])
     rows = (tmp_path / "b" / "watch.jsonl").read_text().splitlines()
     assert len(rows) == 3
     assert [line.split(":")[0] for line in said[:3]] == ["update 0", "update 2", "update 4"]
@@ -89,3 +90,28 @@ def test_the_picture_of_a_watch():
     np.testing.assert_allclose(lines["lag 5"], [0.5**5, 0.9**5])
     with pytest.raises(tg.InputError, match="got 0 looks"):
         tg.viz.plots.watch([])
+
+
+@pytest.mark.parametrize(("costs", "every"), [(10, "auto"), (10, 20), (1, 100)])
+def test_looks_that_may_choose_take_less_than_a_twentieth_of_the_time(costs, every, monkeypatch):
+    """A clock on which an update takes 1 and a look 10, or 1."""
+    now = 0.0
+
+    def loss() -> tg.Tensor:
+        nonlocal now
+        now += costs
+        return loss_of(0.9, T=3)
+
+    monkeypatch.setattr(watched, "perf_counter", lambda: now)
+    looks, spent = watched.Watched(every, None, 0), []
+    for step in range(2000):
+        if looks.due(step):
+            looks.note(loss, step)
+            spent.append(step)
+        now += 1
+    share = costs * len(spent) / now
+    if every == "auto":
+        assert (spent[0], len(spent)) == (0, 10)
+        assert share < 0.05
+    assert (looks.cost() is None) == (share <= 0.05)
+    assert looks.cost() in (None, "the looks took 33% of the time; `--watch auto` takes less than 5%")

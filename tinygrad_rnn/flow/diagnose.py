@@ -24,10 +24,11 @@ from .gradients import Gradients
 from .held import on_the_path
 from .influence import Influence
 from .measure import measure, seeds_of
-from .memory import Finding, Memory, Thresholds
+from .memory import Finding, Memory, Thresholds, quantile
 from .norms import norm, norms
-from .reach import Reach, by_lag, reach
+from .reach import Reach, reach
 from .remedies import Remedy, tried
+from .repeated import repeated
 from .sentence import MASKED, advice, in_words
 from .structure import State
 from .sweep import Seed
@@ -118,7 +119,7 @@ class Layer:
 
     def by_lag(self, quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> Array:
         """Quantiles over losses and sequences of |dL_t/dh_(t-lag)| relative to lag 0: (quantiles, lags + 1)."""
-        return by_lag(self.reach.curves().values, quantiles)
+        return np.array([quantile(self.reach.curves.values, q) for q in quantiles])
 
     @property
     def measured(self) -> str:
@@ -188,7 +189,8 @@ def diagnose(
         losses: a scalar for each step; or one, which is taken apart into what enters at each step.
         states: h_t of one layer and direction, as for `credit`. Slices of stacked outputs, masked outputs and monotone
             functions of a state, such as `out[t]` or `relu(h_t)`, stand for the state that they were made from, and
-            h_t of an LSTM for (h_t, c_t). By default every layer and direction behind the loss is diagnosed.
+            h_t of an LSTM for (h_t, c_t). By default every layer and direction behind the loss is diagnosed; a loop
+            without `tg.steps` is found by the lines that repeat themselves.
         loss: what is trained on; by default the sum of the losses.
         max_norm: of the clipping whose effect is reported.
         thresholds: where the verdicts begin.
@@ -210,14 +212,14 @@ def diagnose(
     with np.errstate(all="ignore"):  # overflow is an answer here
         flow = Gradients(whole)
     if states is None:
-        layers = [layer for layer in flow.structure.layers if len(layer) > 1]
+        layers = [layer for layer in flow.structure.layers or repeated(flow.structure) if len(layer) > 1]
     else:
         with np.errstate(all="ignore"):
             layers = [on_the_path(as_states(states, "diagnose"), "diagnose", whole)]
     if not layers:
         raise GraphError(
             "diagnose: got no states, and no layer that hands a state from step to step is behind the loss; run the "
-            "loop within tg.steps(xs), or pass the states"
+            "loop within `for t, x in tg.steps(xs)`, or pass the states"
         )
     found = diagnosis(flow, outputs, layers, max_norm, thresholds, remedies)
     if not any(layer.reach.losses for layer in found.layers):
@@ -263,12 +265,12 @@ def _layer(
         for tensor in state
     }
     shape, found, together = measure(states, seeds, steps, others, thresholds)
-    curves = found.curves()
+    curves = found.curves
     each = [Memory.of(curves.values[curves.sequence == b], thresholds, shape.farthest) for b in range(shape.sequences)]
     verdict = _majority(each) if found.losses else "vanishing"
     whole = reach([[(flow.loss, np.ones(flow.loss.shape, flow.loss.dtype))]], [None], shape)
     total = norms(whole.norms, (0, 1)) if whole.losses else np.zeros(len(states))
-    looks = Memory.of(whole.curves().values, thresholds).verdict
+    looks = Memory.of(whole.curves.values, thresholds).verdict
     special = findings(found, together, others, thresholds)
     return Layer(
         name=states[0][0].scope,

@@ -12,7 +12,7 @@ from .along import change, chaos, jumps, planted
 from .layout import Layout
 from .memory import Finding, Memory, Thresholds
 from .reach import Reach, sizes
-from .sweep import ToStates, between
+from .sweep import ToStates
 
 CLOSE = 0.95
 """A tanh or sigmoid is saturated where it is so far from the middle to a bound: its slope is a tenth of the largest."""
@@ -63,7 +63,7 @@ def activations(layout: Layout) -> list[Finding]:
     states = [tensor for state in layout.states for tensor in state]
     known = {tensor.index for tensor in states}
     places: dict[tuple[object, str, tuple[float, float]], list[Tensor]] = {}
-    for node in between(states, states).values():
+    for node in layout.path.values():
         if node.primitive is not None and node.scope == states[0].scope and node.shape == states[-1].shape:
             bounds = node.primitive.traits.bounds or (-np.inf, 0.0 if node.primitive is maximum else np.inf)
             gate = bounds == (0, 1) and node.index not in known
@@ -136,7 +136,7 @@ def _other_layer(layout: Layout, memory: Memory, others: set[int], thresholds: T
     rng = np.random.default_rng(0)
     seed = [(tensor, rng.normal(size=tensor.shape).astype(tensor.dtype)) for tensor in layout.states[-1]]
     alone = Reach(layout, sizes(layout, sweep, [seed]), [0], np.array([len(layout.states) - 1]), 0, [seed])
-    own = Memory.of(alone.curves().values, thresholds)
+    own = Memory.of(alone.curves.values, thresholds)
     if own.horizon is None or (memory.horizon is not None and memory.horizon < 2 * own.horizon):
         return []
     words = (

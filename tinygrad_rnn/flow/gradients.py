@@ -20,7 +20,7 @@ from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
 from .cached import cached
-from .injected import Injected, injected
+from .injected import injected
 from .norms import norm, norms
 from .structure import Structure, structure
 from .sweep import Seed, Sweep
@@ -231,6 +231,7 @@ class Gradients:
     @cached
     def _states(self) -> list[StateFlow]:
         records = {}
+        within, _ = injected(self.structure, self._gradients)
         for row in self.structure.rows:
             place = {state.step: k for k, state in enumerate(row)}
             for k, state in enumerate(row):
@@ -238,7 +239,7 @@ class Gradients:
                 following = min((at for at in read if at > k), default=None)
                 g = self._gradients.get(state.index)
                 g = np.zeros(state.shape, state.dtype) if g is None else g
-                own = self._injected.gradients.get(state.index)
+                own = within.get(state.index)
                 own = np.zeros_like(g) if own is None else own
                 assert state.step is not None
                 with np.errstate(invalid="ignore"):  # inf - inf, where the gradient is not finite
@@ -256,17 +257,13 @@ class Gradients:
                 )
         return [records[state.index] for state in self.structure.states]
 
-    @cached
-    def _injected(self) -> Injected:
-        return injected(self.structure, self._gradients)
-
     def entries(self) -> dict[int, Seed]:
         """The loss taken apart by the steps that it enters at: what it sends to each from outside any step.
 
         Steps to which it sends nothing but zeros are left out.
         """
-        entries = sorted(self._injected.entries.items())
-        return {step: sent for step, sent in entries if any(np.any(_values(message)) for _, message in sent)}
+        _, entries = injected(self.structure, self._gradients, within=False)
+        return {step: sent for step, sent in sorted(entries.items()) if any(np.any(_values(g)) for _, g in sent)}
 
     @checked
     def gain(self, state: Tensor, following: Tensor) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..core.backprop import edge_gradients
 from ..core.indexing import Patch
@@ -13,17 +13,13 @@ from ..ops import stack
 from .structure import Structure
 from .sweep import total
 
-
-class Injected(NamedTuple):
-    """The gradient of each step's own loss."""
-
-    gradients: dict[int, Array]
-    """dL_t / d node for the nodes of step t, by creation number."""
-    entries: dict[int, list[tuple[Tensor, Any]]]
-    """Where the loss enters each step: nodes of the step, and what they are sent from outside any step."""
+Entries = dict[int, list[tuple[Tensor, Any]]]
+"""Where the loss enters each step: nodes of the step, and what they are sent from outside any step."""
 
 
-def injected(structure: Structure, gradients: Mapping[int, Array]) -> Injected:
+def injected(
+    structure: Structure, gradients: Mapping[int, Array], within: bool = True
+) -> tuple[dict[int, Array], Entries]:
     """For each node of a step, its gradient along those paths that pass through no other step.
 
     Running totals of the loss count as outside the steps. A result made outside any step between two loops (the states
@@ -32,11 +28,15 @@ def injected(structure: Structure, gradients: Mapping[int, Array]) -> Injected:
     Args:
         structure: the graph.
         gradients: the whole gradient of every node, by creation number.
+        within: follow it within the steps; otherwise only to where it enters them.
+
+    Returns:
+        dL_t / d node for the nodes of step t, by creation number; and where the loss enters each step.
     """
     pending: dict[int, dict[int | None, list[Any]]] = defaultdict(lambda: defaultdict(list))
     """What has arrived at each node, apart by the only step that its path has met so far; None: none yet."""
     done: dict[int, Array] = {}
-    entries: dict[int, list[tuple[Tensor, Any]]] = defaultdict(list)
+    entries: Entries = defaultdict(list)
 
     def step_of(node: Tensor) -> int | None:
         return None if node.index in structure.running_totals else node.step
@@ -45,6 +45,8 @@ def injected(structure: Structure, gradients: Mapping[int, Array]) -> Injected:
         step = step_of(node)
         if step is not None and met is None:
             entries[step].append((node, message))
+            if not within:
+                return
         if step is None or met is None or step == met:
             pending[node.index][step if met is None else met].append(message)
 
@@ -59,7 +61,7 @@ def injected(structure: Structure, gradients: Mapping[int, Array]) -> Injected:
                     done[node.index] = g
             for operand, message in sent:
                 arrive(operand, message, met)
-    return Injected(done, dict(entries))
+    return done, dict(entries)
 
 
 def _sent(node: Tensor, g: Array) -> list[tuple[Tensor, Any]]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..core.tensor import Array, Tensor, raw
 from ..ops import add, matmul, multiply, subtract, where
+from .cached import cached
 from .structure import State
 from .sweep import Seed, ToStates, between, flows
 
@@ -38,13 +38,15 @@ class Layout:
     """How many states back the farthest is that a state is made from, directly; above 1 it is of higher order."""
     alone: bool
     """Whether the states lead to each other without passing through the states of another layer."""
+    path: dict[int, Tensor]
+    """The results between the states, by creation number."""
 
     @property
     def sequences(self) -> int:
         """B."""
         return len(self.moved)
 
-    @cached_property
+    @cached
     def steps(self) -> list[int]:
         """The step of each state; its number where the loop has no steps."""
         return [k if state[0].step is None else state[0].step for k, state in enumerate(self.states)]
@@ -82,7 +84,7 @@ class Layout:
 def one_sequence(states: list[State]) -> Layout:
     """The whole batch taken together, nothing cut or kept."""
     K = len(states)
-    return Layout(states, None, np.ones((1, K), bool), np.zeros(K, int), 1, True)
+    return Layout(states, None, np.ones((1, K), bool), np.zeros(K, int), 1, True, {})
 
 
 def layout(states: list[State], others: set[int]) -> Layout:
@@ -92,12 +94,14 @@ def layout(states: list[State], others: set[int]) -> Layout:
         states: of one layer and direction, in the order of running.
         others: creation numbers of the states of other layers.
     """
-    axis = _axis(states)
+    tensors = [tensor for state in states for tensor in state]
+    path = between(tensors, tensors)
+    axis = _axis(states, path)
     B = 1 if axis is None else states[0][0].shape[axis]
-    links = _links(states, others)
+    links = _links(states, path, others)
     alone = any(far < _NONE for far in links)
     if not alone:
-        links = _links(states, set())
+        links = _links(states, path, set())
     starts, crossing = np.zeros(len(states), int), _NONE
     cut = []
     for k in reversed(range(len(states))):
@@ -114,22 +118,18 @@ def layout(states: list[State], others: set[int]) -> Layout:
         starts,
         farthest=max((k - far for k, far in enumerate(links) if far < _NONE), default=1),
         alone=alone,
+        path=path,
     )
 
 
 # ------------------------------------------------------------------ which axis counts sequences
-def _axis(states: list[State]) -> int | None:
+def _axis(states: list[State], path: dict[int, Tensor]) -> int | None:
     """The batch's axis: the last where a matrix multiplies the state from the left, as in W @ h, else the first."""
     first = states[0]
     if any(tensor.ndim < 2 for tensor in first):
         return None
-    axis = 0
-    if len(states) > 1:
-        tensors = [tensor for state in states for tensor in state]
-        path = between(tensors, tensors)
-        known = {tensor.index for tensor in tensors} | set(path)
-        if any(_multiplied_from_left(node, known) for node in path.values()):
-            axis = first[0].ndim - 1
+    known = {tensor.index for state in states for tensor in state} | set(path)
+    axis = first[0].ndim - 1 if any(_multiplied_from_left(node, known) for node in path.values()) else 0
     sizes = {tensor.shape[axis] for state in states for tensor in state}
     if len(sizes) > 1 or (sizes != {1} and _mix(states, axis)):
         return None
@@ -164,13 +164,12 @@ def _mix(states: list[State], axis: int) -> bool:
 
 
 # ------------------------------------------------------------------ which states a state is made from
-def _links(states: list[State], others: set[int]) -> list[int]:
+def _links(states: list[State], path: dict[int, Tensor], others: set[int]) -> list[int]:
     """For each state the number of the farthest before it that it is made from, through none of `others`."""
     number = {tensor.index: k for k, state in enumerate(states) for tensor in state}
-    tensors = [tensor for state in states for tensor in state]
     made_from: dict[int, int] = {}
     found = [_NONE] * len(states)
-    for index, node in between(tensors, tensors).items():
+    for index, node in path.items():
         if index in others:
             continue
         sources = [x.index for x in node.inputs if type(x) is Tensor and x.index not in others]

@@ -10,7 +10,7 @@ from ..core.tensor import Tensor
 from .gradients import Gradients
 from .layout import Layout, layout
 from .memory import Memory, Thresholds
-from .reach import Reach, reach
+from .reach import LOSSES, Reach, reach
 from .structure import State
 from .sweep import Seed, ToStates
 
@@ -30,6 +30,7 @@ def measure(
     steps: Sequence[int | None],
     others: set[int],
     thresholds: Thresholds,
+    most: int = LOSSES,
 ) -> tuple[Layout, Reach, Memory]:
     """How the states lie in the graph, what reaches them, and what all losses say together.
 
@@ -38,6 +39,7 @@ def measure(
         seeds, steps: of the losses.
         others: creation numbers of the states of other layers.
         thresholds: of the verdicts.
+        most: so many losses are followed, evenly spread.
     """
     shape = layout(sorted(states, key=lambda state: state[0].index), others)
     if len(seeds) == 1 and steps[0] is None:
@@ -45,8 +47,8 @@ def measure(
         seeds, steps = (list(apart.values()), list(apart)) if len(apart) > 1 else (seeds, steps)
     if len(seeds) == len(states) and None in steps:  # a loss for each step, made after the loop
         steps = sorted(shape.steps)
-    found = reach(seeds, steps, shape)
-    return shape, found, Memory.of(found.curves().values, thresholds, shape.farthest)
+    found = reach(seeds, steps, shape, most)
+    return shape, found, Memory.of(found.curves.values, thresholds, shape.farthest)
 
 
 def _by_state(seed: Seed, shape: Layout) -> dict[int | None, Seed]:

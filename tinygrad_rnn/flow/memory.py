@@ -11,7 +11,7 @@ from typing import get_type_hints
 
 import numpy as np
 
-from ..core.arguments import Finite, Positive, check
+from ..core.arguments import Finite, Positive, check, checked
 from ..core.tensor import Array
 from ..errors import InputError
 
@@ -33,8 +33,7 @@ class Thresholds:
     """Where the verdicts begin; all relative to the gradient at lag 0."""
 
     low: Finite = 0.01
-    """A state that gets less than this is out of reach. Long training makes use of less: of 32 recall tasks 25 went as
-    1 % foretells and 30 as 0.1 % does (`benchmarks/prediction.py`)."""
+    """A state that gets less than this is out of reach. Long training makes use of less: see `for_training`."""
     high: Finite = 100.0
     """A gradient that grows to more than this explodes."""
     lags: Positive = 10
@@ -44,6 +43,23 @@ class Thresholds:
         check("Thresholds", vars(self), get_type_hints(Thresholds, include_extras=True))
         if not 0 < self.low < 1 < self.high:
             raise InputError(f"got {self}, expected low between 0 and 1, high above 1")
+
+    @staticmethod
+    @checked
+    def for_training(sequences: Positive, units: Positive) -> Thresholds:
+        """Those by which "vanishing" means: not to be learned from so many sequences.
+
+        What an early input says to the weights is the same in all sequences. What later inputs say is noise to it, of
+        the size of the gradient at lag 0, and lies in as many directions as there are units, of which the signal is
+        one: it stands out of the mean over n sequences where it is more than 1 / sqrt(n units). So it was for 30, 29
+        and 30 of 32 recall tasks each, and 1 % for 25, 28 and 29 (`benchmarks/prediction.py`). It is necessary and not
+        enough: a few updates, or too large ones, do not learn what is in reach.
+
+        Args:
+            sequences: updates times batch.
+            units: of the layer.
+        """
+        return Thresholds(low=min(0.5, (sequences * units) ** -0.5))
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,15 +251,18 @@ def _expected(lags: int, left: float, rate: float, thresholds: Thresholds) -> fl
 
 def median(values: Array) -> Array:
     """Along the first axis, without the nan; nan where there is nothing else. An inf counts as large."""
+    return quantile(values, 0.5)
+
+
+def quantile(values: Array, q: float) -> Array:
+    """As `median`; between two values on a straight line."""
+    if not len(values):
+        return np.full(values.shape[1], np.nan)
     ordered = np.sort(values, axis=0)  # nan last
-    n = (~np.isnan(values)).sum(0)
-    columns = np.arange(values.shape[1])
-    low, high = ordered[np.maximum((n - 1) // 2, 0), columns], ordered[np.maximum(n // 2, 0), columns]
-    return (
-        np.where(n > 0, np.where(low == high, low, (low + high) / 2), np.nan)
-        if len(values)
-        else np.full(values.shape[1], np.nan)
-    )
+    at = q * np.maximum((~np.isnan(values)).sum(0) - 1, 0)
+    low, high = np.take_along_axis(ordered, np.array([np.floor(at), np.ceil(at)], int), 0)
+    with np.errstate(invalid="ignore"):
+        return np.where(low == high, low, low + (high - low) * (at % 1))
 
 
-__all__ = ["Finding", "Memory", "Thresholds", "median"]
+__all__ = ["Finding", "Memory", "Thresholds", "median", "quantile"]

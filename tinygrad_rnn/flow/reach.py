@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.tensor import Array, Tensor
+from .cached import cached
 from .layout import Layout
 from .norms import norms
 from .sweep import Seed, ToStates
@@ -52,6 +53,7 @@ class Reach:
     seeds: list[Seed] = field(repr=False)
     """Where each of the losses starts."""
 
+    @cached
     def curves(self) -> Curves:
         """One row for each loss and sequence, from the last state that the loss reaches backwards."""
         rows, whose = [], []
@@ -101,17 +103,18 @@ def _companion(values: Array, order: int) -> Array:
         return np.asarray(largest / largest[:, :1])
 
 
-def reach(seeds: Sequence[Seed], steps: Sequence[int | None], layout: Layout) -> Reach:
+def reach(seeds: Sequence[Seed], steps: Sequence[int | None], layout: Layout, most: int = LOSSES) -> Reach:
     """Follow losses back to all states: those, evenly spread, that the budget allows, and others where they are silent.
 
     Args:
         seeds: where each loss starts.
         steps: the step of each loss, if it has one.
         layout: of the states.
+        most: so many losses are followed, if there are.
     """
     state = sum(tensor.size for tensor in layout.states[0])
     K = len(layout.states)
-    wanted = min(LOSSES, max(8, BUDGET // max(1, state * K)))
+    wanted = min(most, max(8, BUDGET // max(1, state * K)))
     sweep = ToStates([tensor for seed in seeds for tensor, _ in seed], layout.states)
     found: dict[int, Array] = {}
     silent = 0
@@ -171,9 +174,4 @@ def _in_turn(n: int, size: int) -> Iterator[list[int]]:
         yield list(range(n - 1 - offset, -1, -groups))[::-1]
 
 
-def by_lag(values: Array, quantiles: Sequence[float]) -> Array:
-    """Quantiles of the curves at each lag, over those that last so long: (quantiles, lags + 1)."""
-    return np.array([[np.quantile(column[~np.isnan(column)], q) for column in values.T] for q in quantiles])
-
-
-__all__ = ["Curves", "Reach", "by_lag", "reach", "sizes"]
+__all__ = ["Curves", "Reach", "reach", "sizes"]

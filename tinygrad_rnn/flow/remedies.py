@@ -18,7 +18,6 @@ from .memory import Memory, Thresholds
 from .replay import Change, replay
 from .sentence import in_percent
 from .structure import State, Structure
-from .sweep import between
 
 BETTER = 1.5
 """A remedy helps if it moves the horizon by this factor."""
@@ -127,10 +126,10 @@ def trials(graph: Structure, layout: Layout) -> Iterator[Trial]:
 def _products(graph: Structure, layout: Layout) -> dict[int, bool]:
     """The weight matrices that a state or an input is multiplied by on its way to the next state, and which it is."""
     states = [tensor for state in layout.states for tensor in state]
-    path = {tensor.index for tensor in states} | set(between(states, states))
+    path = {tensor.index for tensor in states} | set(layout.path)
     scope = states[0].scope
     leaves = {leaf.index for leaf in graph.leaves if leaf.requires_grad and leaf.ndim == 2}
-    into = {x.index for node in between(states, states).values() for x in node.inputs if type(x) is Tensor}
+    into = {x.index for node in layout.path.values() for x in node.inputs if type(x) is Tensor}
     found: dict[int, bool] = {}
     nodes = {node.index: node for node in graph.nodes}
     reached = set(path) | into

@@ -8,12 +8,13 @@ a leaf used in several steps.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Callable, Container, Hashable
 from dataclasses import dataclass, field
 
 from ..core.arguments import checked
 from ..core.indexing import Slot
 from ..core.tensor import Tensor
+from ..debug.origin import Places
 from ..errors import GraphError
 from ..ops import add, divide, multiply
 from .cached import cached
@@ -144,11 +145,11 @@ def _sites(nodes: list[Tensor]) -> dict[int, Hashable]:
     A line that runs several times in a step (a loop over layers) is several sites, and so is one in a loop over the
     steps that is run again.
     """
+    place_of = Places()
     runs: dict[Hashable, tuple[int | None, int, int, set[int | None]]] = {}
     sites: dict[int, Hashable] = {}
     for node in nodes:
-        code, offset = node.origin or (None, 0)
-        place = (id(code), offset, node.scope, node.primitive)  # hashing the code itself would read all of it
+        place = (node.origin and place_of(node.origin), node.scope, node.primitive)
         step, times, run, seen = runs.get(place, (-1, 0, 0, set()))
         if step == node.step:
             times += 1
@@ -199,11 +200,7 @@ def _running_totals(
     loss: Tensor, nodes: list[Tensor], uses: dict[int, list[Use]], sites: dict[int, Hashable]
 ) -> set[int]:
     """Tensors that steps hand on only to add to them, until they are the loss."""
-    added = {loss.index}
-    for node in reversed(nodes):
-        users = uses[node.index]
-        if users and all(user.index in added and _adds(user, i) for user, i in users):
-            added.add(node.index)
+    added = only_added(loss, nodes, lambda node: uses[node.index], {x.index for x in nodes if x.step is not None})
     places = {sites[node.index] for node in nodes if node.index in added and _crosses(node, uses)}
     return {node.index for node in nodes if node.index in added and sites[node.index] in places}
 
@@ -212,15 +209,33 @@ def _crosses(node: Tensor, uses: dict[int, list[Use]]) -> bool:
     return node.step is not None and any(user.step not in (None, node.step) for user, _ in uses[node.index])
 
 
-def _adds(user: Tensor, i: int) -> bool:
-    """Whether a result is its operand `i` plus something, or outside the steps also times a constant."""
-    assert user.primitive is not None
-    if user.step is not None:
-        return user.primitive is add
-    if user.primitive is not multiply and user.primitive is not divide:
-        return user.primitive.traits.linear
-    other = user.inputs[1 - i]
-    return not (isinstance(other, Tensor) and other.requires_grad) and not (user.primitive is divide and i == 1)
+def only_added(
+    loss: Tensor, nodes: list[Tensor], consumers: Callable[[Tensor], list[Use]], within: Container[int]
+) -> set[int]:
+    """Creation numbers of what is only added to, until it is the loss; outside the steps also times a constant.
+
+    Args:
+        loss: the loss.
+        nodes: of its graph.
+        consumers: of a node.
+        within: creation numbers of what is made in a step.
+    """
+
+    def adds(user: Tensor, i: int) -> bool:
+        assert user.primitive is not None
+        if user.index in within:
+            return user.primitive is add
+        if user.primitive is not multiply and user.primitive is not divide:
+            return user.primitive.traits.linear
+        other = user.inputs[1 - i]
+        return not (isinstance(other, Tensor) and other.requires_grad) and not (user.primitive is divide and i == 1)
+
+    added = {loss.index}
+    for node in reversed(nodes):
+        users = consumers(node)
+        if users and all(user.index in added and adds(user, i) for user, i in users):
+            added.add(node.index)
+    return added
 
 
 def _shared_weights(nodes: list[Tensor], leaves: list[Tensor], uses: dict[int, list[Use]]) -> list[Tensor]:
@@ -278,4 +293,4 @@ def _initial_states(
     return [tensor for tensor in sorted(leaves + nodes, key=_index) if begins(tensor)]
 
 
-__all__ = ["Structure", "Use", "structure"]
+__all__ = ["Structure", "Use", "only_added", "structure"]

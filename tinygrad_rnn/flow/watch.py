@@ -15,13 +15,15 @@ from ..escape import terminal
 from .findings import activations
 from .gradients import Gradients
 from .measure import measure, seeds_of
-from .memory import Thresholds
+from .memory import Thresholds, median
 from .norms import norm
-from .reach import by_lag
 from .remedies import gates_of, radius_of
 
 LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """The lags whose reach is noted, and the largest."""
+
+LOSSES = 8
+"""So many losses are followed back, spread evenly over the sequence."""
 
 SHRUNK = 0.5
 """A horizon below this fraction of the largest so far is worth a warning."""
@@ -123,8 +125,8 @@ class Watch:
             layers = {}
             for states in flow.structure.layers:
                 if len(states) > 1:
-                    layout, found, memory = measure(states, seeds, steps, set(), thresholds)
-                    median = by_lag(found.curves().values, (0.5,))[0]
+                    layout, found, memory = measure(states, seeds, steps, set(), thresholds, LOSSES)
+                    typical = median(found.curves.values)
                     noted = [lag for lag in LAGS if lag < memory.lags] + [memory.lags] * (memory.lags > 0)
                     special = activations(layout)
                     layers[states[0][0].scope] = LayerLook(
@@ -132,7 +134,7 @@ class Watch:
                         gain=None if np.isnan(memory.gain) else memory.gain,
                         horizon=memory.horizon,
                         lags=memory.lags,
-                        reach={lag: float(median[lag]) for lag in noted},
+                        reach={lag: float(typical[lag]) for lag in noted},
                         radius=radius_of(flow.structure, layout),
                         saturated={
                             name: float(np.mean([(np.abs(node.data - 0.5) > 0.45).mean() for node in nodes]))

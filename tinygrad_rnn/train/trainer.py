@@ -331,14 +331,17 @@ class Trainer:
         return float(buffer[-1])
 
     @checked
-    def run(self, say: Callable[[str], None] = _say, progress: bool | None = None, watch: Count = 0) -> Result:
+    def run(
+        self, say: Callable[[str], None] = _say, progress: bool | None = None, watch: Count | Literal["auto"] = 0
+    ) -> Result:
         """Train to the end, or until the score stops improving.
 
         Args:
             say: called with a line at every evaluation.
             progress: show a progress bar; None: only on a terminal.
-            watch: look at the model's memory every so many updates (0: never): rows in `watch.jsonl`, a picture
-                `watch.svg`, and a line for what has become worse. The run itself is the same to the bit.
+            watch: look at the model's memory every so many updates (0: never; "auto": so seldom that it takes less
+                than 5 % of the time): rows in `watch.jsonl`, a picture `watch.svg`, and a line for what has become
+                worse. The run itself is the same to the bit.
 
         Raises:
             InputError: the folder cannot be written to, holds another run or is in use by one; what was saved before
@@ -363,10 +366,10 @@ class Trainer:
         try:
             while self.step < self.steps and self.stopped == "done":
                 try:
-                    if watched is not None and self.step % watched.every == 0:
-                        look = watched.note(self._some_loss(), self.step)
+                    if watched is not None and watched.due(self.step):
+                        line = watched.note(self._some_loss, self.step)
                         with tqdm.external_write_mode():
-                            say(look.warning or str(look))
+                            say(line)
                     loss, norm, read = self.advance()
                 except NoMoreBatches:
                     self.stopped = "data"
@@ -392,6 +395,8 @@ class Trainer:
             bar.close()
             if watched is not None:
                 watched.draw()
+                if (line := watched.cost()) is not None:
+                    say(line)
         if math.isnan(score) and self.score_of is not None:
             score = self.ranks.first(self.score_of(self.model) if self.ranks.rank == 0 else None)
         return Result(self.step, score, self.best, self.stopped)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from time import perf_counter
+from typing import Any, Literal
 
 from ..core.tensor import Tensor
 from ..errors import InputError
 from ..files import read_file, write_file
 from ..flow import Look, Watch
 
-SEQUENCES = 16
+SEQUENCES = 8
 """So many sequences of a batch are looked at."""
+
+SHARE = 0.05
+"""Of the time of a run, looks take no more than this where it is not said how often to look."""
 
 LIMIT = 256 * 2**20
 """The largest file that is read, in bytes."""
@@ -22,7 +27,7 @@ class Watched:
     """The looks at a run's model.
 
     Args:
-        every: updates between looks.
+        every: updates between looks; "auto": so many that the looks take less than 5 % of the time.
         folder: where `watch.jsonl` and `watch.svg` go; None keeps nothing.
         upto: when a run resumes at this step, later rows are dropped: they will be written again.
 
@@ -30,18 +35,35 @@ class Watched:
         InputError: the file cannot be read or written, or is no such file.
     """
 
-    def __init__(self, every: int, folder: Path | None, upto: int) -> None:
+    def __init__(self, every: int | Literal["auto"], folder: Path | None, upto: int) -> None:
         self.every = every
         self.path = None if folder is None else folder / "watch.jsonl"
         kept = [] if self.path is None or not self.path.exists() else _read(self.path)
         self.watch = Watch(look for look in kept if look.update <= upto)
+        self.began, self.spent, self.last = perf_counter(), 0.0, 0.0
         self._write()
 
-    def note(self, loss: Tensor, step: int) -> Look:
-        """A look at the graph of a loss, before the update of this number."""
-        found = self.watch(loss, step)
+    def due(self, step: int) -> bool:
+        """Whether to look before the update of this number."""
+        if self.every != "auto":
+            return step % self.every == 0
+        return self.spent + self.last <= SHARE * (perf_counter() + self.last - self.began)
+
+    def note(self, loss_of: Callable[[], Tensor], step: int) -> str:
+        """Look at the graph of a loss, before the update of this number; what is to be said of it."""
+        began = perf_counter()
+        found = self.watch(loss_of(), step)
         self._write()
-        return found
+        self.last = perf_counter() - began
+        self.spent += self.last
+        return found.warning or str(found)
+
+    def cost(self) -> str | None:
+        """A line on what the looks have cost, where that is more than it need be."""
+        share = self.spent / (perf_counter() - self.began)
+        if len(self.watch.looks) < 2 or share <= SHARE:
+            return None
+        return f"the looks took {share:.0%} of the time; `--watch auto` takes less than {SHARE:.0%}"
 
     def _write(self) -> None:
         if self.path is not None and (self.watch.looks or self.path.exists()):

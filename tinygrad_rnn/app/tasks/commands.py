@@ -66,7 +66,8 @@ def add_commands(subparsers: Any) -> None:
     train.add_argument("--out", type=Path, help="folder for checkpoints, log and best weights (default: runs/TASK)")
     train.add_argument("--resume", action="store_true", help="continue the run in --out, or begin one if there is none")
     train.add_argument("--threads", type=int, help="limit NumPy's linear algebra to so many threads")
-    train.add_argument("--watch", type=int, default=0, metavar="N", help="look at the memory every N updates")
+    words = "look at the memory every N updates; auto: so seldom that it takes less than 5%% of the time"
+    train.add_argument("--watch", default="0", metavar="N", help=words)
     _add_settings(train)
     train.set_defaults(run=run_train)
 
@@ -158,8 +159,8 @@ def _train(arguments: argparse.Namespace, given: dict[str, Any], folder: Path, r
         raise InputError(f"{folder} holds a run already; continue it with --resume, or choose another --out")
     if arguments.threads is not None and not 1 <= arguments.threads <= 1024:
         raise InputError(f"--threads: got {arguments.threads}, expected 1 to 1024")
-    if arguments.watch < 0:
-        raise InputError(f"--watch: got {arguments.watch}, expected 0 or more updates between looks")
+    if arguments.watch != "auto" and not arguments.watch.isdecimal():
+        raise InputError(f"--watch: got {arguments.watch}, expected auto, or 0 or more updates between looks")
     with threadpool_limits(arguments.threads):
         if begun:
             trainer = TaskTrainer.of(folder, given.pop("steps", None), ranks.comm)
@@ -170,7 +171,7 @@ def _train(arguments: argparse.Namespace, given: dict[str, Any], folder: Path, r
         else:
             trainer = TaskTrainer(Settings.of(arguments.task, **given), folder, ranks.comm)
             say(trainer.model.summary())
-        result = trainer.run(watch=arguments.watch)
+        result = trainer.run(watch="auto" if arguments.watch == "auto" else int(arguments.watch))
     say(
         {
             "done": f"done after {result.step} steps",
