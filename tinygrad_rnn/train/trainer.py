@@ -395,8 +395,8 @@ class Trainer:
             bar.close()
             if watched is not None:
                 watched.draw()
-                if (line := watched.cost()) is not None:
-                    say(line)
+                if (cost := watched.cost()) is not None:
+                    say(cost)
         if math.isnan(score) and self.score_of is not None:
             score = self.ranks.first(self.score_of(self.model) if self.ranks.rank == 0 else None)
         return Result(self.step, score, self.best, self.stopped)
