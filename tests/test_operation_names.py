@@ -25,7 +25,6 @@ OTHER_WORDS = {
     "compiler/reference.py": "the losses that have a derivation by hand",
     "compiler/verify.py": "NumPy's functions in the source that is written",
     "compiler/vocabulary.py": "NumPy's functions in the source that is written",
-    "core/tensor.py": "functions of the module math",
     "derivatives/checkpoint.py": "a way to choose how many steps to keep",
     "flow/watch.py": "the entries of a record",
     "nn/cells.py": "the argument nonlinearity= of a layer",

@@ -312,18 +312,5 @@ def _cosine(total: int, warmup: int, end: float, step: int) -> float:
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-__all__ = [
-    "SGD",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Optimizer",
-    "RMSprop",
-    "Schedule",
-    "clip_grad_norm_",
-    "clip_grad_value_",
-    "constant",
-    "cosine",
-    "exponential",
-    "step_decay",
-]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "Schedule", "clip_grad_norm_", "clip_grad_value_"]
+__all__ += ["constant", "cosine", "exponential", "step_decay"]

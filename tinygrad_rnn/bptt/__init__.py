@@ -10,15 +10,4 @@ from .lstm import lstm
 from .problem import Gradients, Problem, windows
 from .rnn import rnn
 
-__all__ = [
-    "Bias",
-    "Comparison",
-    "Gradients",
-    "Problem",
-    "compare",
-    "gru",
-    "lstm",
-    "rnn",
-    "truncation_bias",
-    "windows",
-]
+__all__ = ["Bias", "Comparison", "Gradients", "Problem", "compare", "gru", "lstm", "rnn", "truncation_bias", "windows"]

@@ -493,22 +493,5 @@ def check_seals(used: Mapping[Seal, tuple[Tensor, int]]) -> None:
             raise messages.changed(tensor)
 
 
-__all__ = [
-    "NO_ATTRS",
-    "Array",
-    "ArrayMethods",
-    "Axis",
-    "Operand",
-    "Tensor",
-    "check_seals",
-    "connect",
-    "constant",
-    "make_leaf",
-    "make_result",
-    "numeric",
-    "raw",
-    "registry",
-    "release",
-    "take_name",
-    "writable",
-]
+__all__ = ["NO_ATTRS", "Array", "ArrayMethods", "Axis", "Operand", "Tensor", "check_seals", "connect", "constant"]
+__all__ += ["make_leaf", "make_result", "numeric", "raw", "registry", "release", "take_name", "writable"]

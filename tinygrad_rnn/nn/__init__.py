@@ -8,25 +8,6 @@ from .module import Module, parameter
 from .recurrent import GRU, LSTM, RNN, Recurrent, unroll
 from .weights import load_weights, save_weights
 
-__all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
-    "Cell",
-    "Dropout",
-    "Embedding",
-    "GRUCell",
-    "LSTMCell",
-    "LayerNorm",
-    "Linear",
-    "Module",
-    "RNNCell",
-    "Recurrent",
-    "Sequential",
-    "from_torch",
-    "init",
-    "load_weights",
-    "parameter",
-    "save_weights",
-    "unroll",
-]
+__all__ = ["GRU", "LSTM", "RNN", "Cell", "Dropout", "Embedding", "GRUCell", "LSTMCell", "LayerNorm", "Linear", "Module"]
+__all__ += ["RNNCell", "Recurrent", "Sequential", "from_torch", "init", "load_weights", "parameter", "save_weights"]
+__all__ += ["unroll"]

@@ -108,14 +108,5 @@ def _matrix(shape: Shape) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-__all__ = [
-    "he_normal",
-    "he_uniform",
-    "identity",
-    "normal",
-    "orthogonal",
-    "spectral_radius",
-    "uniform",
-    "xavier_normal",
-    "xavier_uniform",
-]
+__all__ = ["he_normal", "he_uniform", "identity", "normal", "orthogonal", "spectral_radius", "uniform", "xavier_normal"]
+__all__ += ["xavier_uniform"]

@@ -12,15 +12,10 @@ from ..core.traits import Traits
 from .axes import lift_along
 
 equal = primitive(np.equal, vjps=[None, None], doc="a == b.", traits=Traits(symbol="=", infix=True))
-
 not_equal = primitive(np.not_equal, vjps=[None, None], doc="a != b.", traits=Traits(symbol="≠", infix=True))
-
 less = primitive(np.less, vjps=[None, None], doc="a < b.", traits=Traits(symbol="<", infix=True))
-
 less_equal = primitive(np.less_equal, vjps=[None, None], doc="a <= b.", traits=Traits(symbol="≤", infix=True))
-
 greater = primitive(np.greater, vjps=[None, None], doc="a > b.", traits=Traits(symbol=">", infix=True))
-
 greater_equal = primitive(np.greater_equal, vjps=[None, None], doc="a >= b.", traits=Traits(symbol="≥", infix=True))
 
 logical_and = primitive(
@@ -32,25 +27,15 @@ logical_or = primitive(
 )
 
 logical_xor = primitive(np.logical_xor, vjps=[None, None], doc="Whether either a or b.")
-
 logical_not = primitive(np.logical_not, vjps=[None], doc="Whether not x.")
-
 isnan = primitive(np.isnan, vjps=[None], doc="Whether x is not a number.")
-
 isinf = primitive(np.isinf, vjps=[None], doc="Whether x is infinite.")
-
 isfinite = primitive(np.isfinite, vjps=[None], doc="Whether x is neither infinite nor NaN.")
-
 sign = primitive(np.sign, vjps=[None], doc="-1, 0 or 1.")
-
 floor = primitive(np.floor, vjps=[None], doc="The largest integer not above x.")
-
 ceil = primitive(np.ceil, vjps=[None], doc="The smallest integer not below x.")
-
 trunc = primitive(np.trunc, vjps=[None], doc="x without its fractional part.")
-
 rint = primitive(np.rint, vjps=[None], doc="x rounded to the nearest integer, halves to even.")
-
 floor_divide = primitive(np.floor_divide, vjps=[None, None], doc="floor(a / b).")
 
 
@@ -87,29 +72,6 @@ def argpartition(x: Array, kth: int, axis: int | None = -1) -> Array:
 registry[np.around] = round_
 registry[np.fix] = trunc
 
-__all__ = [
-    "argmax",
-    "argmin",
-    "argpartition",
-    "argsort",
-    "ceil",
-    "equal",
-    "floor",
-    "floor_divide",
-    "greater",
-    "greater_equal",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "less",
-    "less_equal",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "not_equal",
-    "rint",
-    "round_",
-    "sign",
-    "trunc",
-]
+__all__ = ["argmax", "argmin", "argpartition", "argsort", "ceil", "equal", "floor", "floor_divide", "greater"]
+__all__ += ["greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "logical_and", "logical_not"]
+__all__ += ["logical_or", "logical_xor", "not_equal", "rint", "round_", "sign", "trunc"]

@@ -13,40 +13,47 @@ import numpy as np
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Tensor, raw, registry
 from ..core.traits import Traits
+from .table import entry
 
-add = primitive(
-    np.add,
-    vjps=[lambda g, y, a, b: g, lambda g, y, a, b: g],
-    doc="a + b.",
-    traits=Traits(symbol="+", infix=True, backward=("g", "g"), linear=True),
+add = entry(
+    np.add, "a + b.", (lambda g, y, a, b: g, "g"), (lambda g, y, a, b: g, "g"), symbol="+", infix=True, linear=True
 )
 
-subtract = primitive(
+subtract = entry(
     np.subtract,
-    vjps=[lambda g, y, a, b: g, lambda g, y, a, b: -g],
-    doc="a - b.",
-    traits=Traits(symbol="−", infix=True, backward=("g", "−g"), linear=True),
+    "a - b.",
+    (lambda g, y, a, b: g, "g"),
+    (lambda g, y, a, b: -g, "−g"),
+    symbol="−",
+    infix=True,
+    linear=True,
 )
 
-multiply = primitive(
+multiply = entry(
     np.multiply,
-    vjps=[lambda g, y, a, b: g * b, lambda g, y, a, b: g * a],
-    doc="a * b.",
-    traits=Traits(symbol="⊙", infix=True, backward=("g ⊙ {1}", "g ⊙ {0}")),
+    "a * b.",
+    (lambda g, y, a, b: g * b, "g ⊙ {1}"),
+    (lambda g, y, a, b: g * a, "g ⊙ {0}"),
+    symbol="⊙",
+    infix=True,
 )
 
-divide = primitive(
+divide = entry(
     np.divide,
-    vjps=[lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b],
-    doc="a / b.",
-    traits=Traits(symbol="/", infix=True, backward=("g / {1}", "−g ⊙ y / {1}")),
+    "a / b.",
+    (lambda g, y, a, b: g / b, "g / {1}"),
+    (lambda g, y, a, b: -g * y / b, "−g ⊙ y / {1}"),
+    symbol="/",
+    infix=True,
 )
 
-remainder = primitive(
+remainder = entry(
     np.remainder,
-    vjps=[lambda g, y, a, b: g, lambda g, y, a, b: -g * np.floor(a / b)],
-    doc="a - b * floor(a / b).",
-    traits=Traits(symbol="mod", infix=True, backward=("g", "−g ⊙ ⌊{0} / {1}⌋")),
+    "a - b * floor(a / b).",
+    (lambda g, y, a, b: g, "g"),
+    (lambda g, y, a, b: -g * np.floor(a / b), "−g ⊙ ⌊{0} / {1}⌋"),
+    symbol="mod",
+    infix=True,
 )
 
 fmod = primitive(
@@ -55,33 +62,10 @@ fmod = primitive(
     doc="a - b * trunc(a / b), of the sign of a.",
 )
 
-negative = primitive(
-    np.negative,
-    vjps=[lambda g, y, x: -g],
-    doc="-x.",
-    traits=Traits(symbol="−", formula="−{0}", backward=("−g",), linear=True),
-)
-
-positive = primitive(
-    np.positive,
-    vjps=[lambda g, y, x: g],
-    doc="+x.",
-    traits=Traits(symbol="+", formula="{0}", backward=("g",), linear=True),
-)
-
-reciprocal = primitive(
-    np.reciprocal,
-    vjps=[lambda g, y, x: -g * y * y],
-    doc="1 / x.",
-    traits=Traits(symbol="1/", formula="1 / {0}", backward=("−g ⊙ y²",)),
-)
-
-square = primitive(
-    np.square,
-    vjps=[lambda g, y, x: 2 * g * x],
-    doc="x * x.",
-    traits=Traits(formula="{0}²", symbol="square", backward=("2 g ⊙ {0}",)),
-)
+negative = entry(np.negative, "-x.", (lambda g, y, x: -g, "−g"), symbol="−", formula="−{0}", linear=True)
+positive = entry(np.positive, "+x.", (lambda g, y, x: g, "g"), symbol="+", formula="{0}", linear=True)
+reciprocal = entry(np.reciprocal, "1 / x.", (lambda g, y, x: -g * y * y, "−g ⊙ y²"), symbol="1/", formula="1 / {0}")
+square = entry(np.square, "x * x.", (lambda g, y, x: 2 * g * x, "2 g ⊙ {0}"), formula="{0}²", symbol="square")
 
 
 def _by_base(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -90,67 +74,28 @@ def _by_base(g: Any, y: Any, a: Any, b: Any) -> Any:
     return g * b * np.where((a == 0) & (b == 0), 1, a) ** (b - 1)  # 0 where both are 0, not 0 * inf
 
 
-power = primitive(
+power = entry(
     np.power,
-    vjps=[_by_base, lambda g, y, a, b: g * y * np.log(np.where(a > 0, a, 1))],
-    doc="a to the power b. The gradient with respect to b is 0 where a <= 0, as the logarithm is not defined there.",
-    traits=Traits(symbol="^", infix=True, backward=("g ⊙ {1} ⊙ {0} ^ ({1} − 1)", "g ⊙ y ⊙ log({0})")),
+    "a to the power b. The gradient with respect to b is 0 where a <= 0, as the logarithm is not defined there.",
+    (_by_base, "g ⊙ {1} ⊙ {0} ^ ({1} − 1)"),
+    (lambda g, y, a, b: g * y * np.log(np.where(a > 0, a, 1)), "g ⊙ y ⊙ log({0})"),
+    symbol="^",
+    infix=True,
 )
 
-sqrt = primitive(
-    np.sqrt,
-    vjps=[lambda g, y, x: g * 0.5 / y],
-    doc="The square root of x.",
-    traits=Traits(symbol="√", backward=("g / (2 y)",)),
+sqrt = entry(np.sqrt, "The square root of x.", (lambda g, y, x: g * 0.5 / y, "g / (2 y)"), symbol="√")
+cbrt = entry(np.cbrt, "The cube root of x.", (lambda g, y, x: g / (3 * y * y), "g / (3 y²)"), symbol="∛")
+exp = entry(np.exp, "e to the power x.", (lambda g, y, x: g * y, "g ⊙ y"))
+expm1 = entry(np.expm1, "exp(x) - 1, precise near 0.", (lambda g, y, x: g * (y + 1), "g ⊙ (y + 1)"))
+exp2 = entry(np.exp2, "2 to the power x.", (lambda g, y, x: g * y * math.log(2), "g ⊙ y ⊙ log(2)"))
+log2 = entry(np.log2, "The logarithm of x to base 2.", (lambda g, y, x: g / (x * math.log(2)), "g / ({0} ⊙ log(2))"))
+
+log10 = entry(
+    np.log10, "The logarithm of x to base 10.", (lambda g, y, x: g / (x * math.log(10)), "g / ({0} ⊙ log(10))")
 )
 
-cbrt = primitive(
-    np.cbrt,
-    vjps=[lambda g, y, x: g / (3 * y * y)],
-    doc="The cube root of x.",
-    traits=Traits(symbol="∛", backward=("g / (3 y²)",)),
-)
-
-exp = primitive(np.exp, vjps=[lambda g, y, x: g * y], doc="e to the power x.", traits=Traits(backward=("g ⊙ y",)))
-
-expm1 = primitive(
-    np.expm1,
-    vjps=[lambda g, y, x: g * (y + 1)],
-    doc="exp(x) - 1, precise near 0.",
-    traits=Traits(backward=("g ⊙ (y + 1)",)),
-)
-
-exp2 = primitive(
-    np.exp2,
-    vjps=[lambda g, y, x: g * y * math.log(2)],
-    doc="2 to the power x.",
-    traits=Traits(backward=("g ⊙ y ⊙ log(2)",)),
-)
-
-log2 = primitive(
-    np.log2,
-    vjps=[lambda g, y, x: g / (x * math.log(2))],
-    doc="The logarithm of x to base 2.",
-    traits=Traits(backward=("g / ({0} ⊙ log(2))",)),
-)
-
-log10 = primitive(
-    np.log10,
-    vjps=[lambda g, y, x: g / (x * math.log(10))],
-    doc="The logarithm of x to base 10.",
-    traits=Traits(backward=("g / ({0} ⊙ log(10))",)),
-)
-
-log = primitive(
-    np.log, vjps=[lambda g, y, x: g / x], doc="The natural logarithm of x.", traits=Traits(backward=("g / {0}",))
-)
-
-log1p = primitive(
-    np.log1p,
-    vjps=[lambda g, y, x: g / (1 + x)],
-    doc="log(1 + x), precise near 0.",
-    traits=Traits(backward=("g / (1 + {0})",)),
-)
+log = entry(np.log, "The natural logarithm of x.", (lambda g, y, x: g / x, "g / {0}"))
+log1p = entry(np.log1p, "log(1 + x), precise near 0.", (lambda g, y, x: g / (1 + x), "g / (1 + {0})"))
 
 
 def _by_logaddexp(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -159,12 +104,12 @@ def _by_logaddexp(g: Any, y: Any, a: Any, b: Any) -> Any:
     return g * share + _share(g, np.logical_and(a == np.inf, b < np.inf), np.logical_and(a == np.inf, b == np.inf))
 
 
-logaddexp = primitive(
+logaddexp = entry(
     np.logaddexp,
-    vjps=[_by_logaddexp, lambda g, y, a, b: _by_logaddexp(g, y, b, a)],
-    doc="log(exp(a) + exp(b)) without overflow. Where it is inf, the operands that are inf share the gradient evenly; "
+    "log(exp(a) + exp(b)) without overflow. Where it is inf, the operands that are inf share the gradient evenly; "
     "where it is -inf, neither has any.",
-    traits=Traits(backward=("g ⊙ exp({0} − y)", "g ⊙ exp({1} − y)")),
+    (_by_logaddexp, "g ⊙ exp({0} − y)"),
+    (lambda g, y, a, b: _by_logaddexp(g, y, b, a), "g ⊙ exp({1} − y)"),
 )
 
 
@@ -174,20 +119,22 @@ def logaddexp2(a: Any, b: Any) -> Any:
     return np.logaddexp(a * math.log(2), b * math.log(2)) / math.log(2)
 
 
-absolute = primitive(
+absolute = entry(
     np.absolute,
-    vjps=[lambda g, y, x: g * np.sign(x)],
+    "|x|; the gradient at 0 is 0.",
+    (lambda g, y, x: g * np.sign(x), "g ⊙ sign({0})"),
     name="abs",
-    doc="|x|; the gradient at 0 is 0.",
-    traits=Traits(symbol="|·|", formula="|{0}|", backward=("g ⊙ sign({0})",)),
+    symbol="|·|",
+    formula="|{0}|",
 )
 
 
-fabs = primitive(
+fabs = entry(
     np.fabs,
-    vjps=[lambda g, y, x: g * np.sign(x)],
-    doc="|x| as a floating number; the gradient at 0 is 0.",
-    traits=Traits(symbol="|·|", formula="|{0}|", backward=("g ⊙ sign({0})",)),
+    "|x| as a floating number; the gradient at 0 is 0.",
+    (lambda g, y, x: g * np.sign(x), "g ⊙ sign({0})"),
+    symbol="|·|",
+    formula="|{0}|",
 )
 
 
@@ -195,18 +142,18 @@ def _share(g: Any, wins: Any, ties: Any) -> Any:
     return np.where(wins, g, np.where(ties, 0.5 * g, 0))
 
 
-maximum = primitive(
+maximum = entry(
     np.maximum,
-    vjps=[lambda g, y, a, b: _share(g, a > b, a == b), lambda g, y, a, b: _share(g, b > a, a == b)],
-    doc="The larger of a and b; equal values share the gradient evenly.",
-    traits=Traits(backward=("g where {0} > {1}, else 0", "g where {1} > {0}, else 0")),
+    "The larger of a and b; equal values share the gradient evenly.",
+    (lambda g, y, a, b: _share(g, a > b, a == b), "g where {0} > {1}, else 0"),
+    (lambda g, y, a, b: _share(g, b > a, a == b), "g where {1} > {0}, else 0"),
 )
 
-minimum = primitive(
+minimum = entry(
     np.minimum,
-    vjps=[lambda g, y, a, b: _share(g, a < b, a == b), lambda g, y, a, b: _share(g, b < a, a == b)],
-    doc="The smaller of a and b; equal values share the gradient evenly.",
-    traits=Traits(backward=("g where {0} < {1}, else 0", "g where {1} < {0}, else 0")),
+    "The smaller of a and b; equal values share the gradient evenly.",
+    (lambda g, y, a, b: _share(g, a < b, a == b), "g where {0} < {1}, else 0"),
+    (lambda g, y, a, b: _share(g, b < a, a == b), "g where {1} < {0}, else 0"),
 )
 
 
@@ -309,40 +256,7 @@ registry[np.abs] = absolute
 registry[np.real_if_close] = real
 registry[np.conjugate] = positive
 
-__all__ = [
-    "absolute",
-    "add",
-    "astype",
-    "cbrt",
-    "clip",
-    "copy",
-    "divide",
-    "exp",
-    "exp2",
-    "expm1",
-    "fabs",
-    "fmax",
-    "fmin",
-    "fmod",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "logaddexp",
-    "logaddexp2",
-    "maximum",
-    "minimum",
-    "multiply",
-    "nan_to_num",
-    "negative",
-    "positive",
-    "power",
-    "real",
-    "reciprocal",
-    "remainder",
-    "select",
-    "sqrt",
-    "square",
-    "subtract",
-    "where",
-]
+__all__ = ["absolute", "add", "astype", "cbrt", "clip", "copy", "divide", "exp", "exp2", "expm1", "fabs", "fmax"]
+__all__ += ["fmin", "fmod", "log", "log1p", "log2", "log10", "logaddexp", "logaddexp2", "maximum", "minimum"]
+__all__ += ["multiply", "nan_to_num", "negative", "positive", "power", "real", "reciprocal", "remainder", "select"]
+__all__ += ["sqrt", "square", "subtract", "where"]

@@ -96,11 +96,4 @@ def embedding(indices: Any, weight: Any) -> Any:
     return getitem(weight, in_range(indices if isinstance(indices, Tensor) else rows, 0, table[0] - 1, wrong))
 
 
-__all__ = [
-    "embedding",
-    "getitem",
-    "partition",
-    "sort",
-    "take",
-    "take_along_axis",
-]
+__all__ = ["embedding", "getitem", "partition", "sort", "take", "take_along_axis"]

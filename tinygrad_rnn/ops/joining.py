@@ -183,22 +183,5 @@ def append(x: Any, values: Any, axis: int | None = None) -> Any:
     return np.concatenate([x, values], axis=axis)
 
 
-__all__ = [
-    "append",
-    "array_split",
-    "atleast_1d",
-    "atleast_2d",
-    "atleast_3d",
-    "block",
-    "column_stack",
-    "concatenate",
-    "dsplit",
-    "dstack",
-    "hsplit",
-    "hstack",
-    "split",
-    "stack",
-    "unstack",
-    "vsplit",
-    "vstack",
-]
+__all__ = ["append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "column_stack", "concatenate"]
+__all__ += ["dsplit", "dstack", "hsplit", "hstack", "split", "stack", "unstack", "vsplit", "vstack"]

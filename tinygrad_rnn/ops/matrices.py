@@ -77,14 +77,5 @@ def matrix_trace(x: Any, *, offset: int = 0) -> Any:
 
 registry[np.linalg.matrix_transpose] = matrix_transpose
 
-__all__ = [
-    "diag",
-    "diagflat",
-    "diagonal",
-    "matrix_diagonal",
-    "matrix_trace",
-    "matrix_transpose",
-    "trace",
-    "tril",
-    "triu",
-]
+__all__ = ["diag", "diagflat", "diagonal", "matrix_diagonal", "matrix_trace", "matrix_transpose", "trace", "tril"]
+__all__ += ["triu"]

@@ -245,21 +245,5 @@ registry[np.linalg.tensordot] = tensordot
 registry[np.linalg.matmul] = matmul
 registry[np.linalg.cross] = cross
 
-__all__ = [
-    "convolve",
-    "correlate",
-    "cross",
-    "dot",
-    "inner",
-    "kron",
-    "matmul",
-    "matrix_power",
-    "matvec",
-    "multi_dot",
-    "outer",
-    "sliding_window_view",
-    "tensordot",
-    "vdot",
-    "vecdot",
-    "vecmat",
-]
+__all__ = ["convolve", "correlate", "cross", "dot", "inner", "kron", "matmul", "matrix_power", "matvec", "multi_dot"]
+__all__ += ["outer", "sliding_window_view", "tensordot", "vdot", "vecdot", "vecmat"]

@@ -296,16 +296,4 @@ registry[np.multiply.accumulate] = _of_ufunc(cumprod)
 registry[np.amax] = max
 registry[np.amin] = min
 
-__all__ = [
-    "cummax",
-    "cummin",
-    "cumprod",
-    "cumsum",
-    "max",
-    "mean",
-    "min",
-    "prod",
-    "std",
-    "sum",
-    "var",
-]
+__all__ = ["cummax", "cummin", "cumprod", "cumsum", "max", "mean", "min", "prod", "std", "sum", "var"]

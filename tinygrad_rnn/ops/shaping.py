@@ -274,25 +274,6 @@ def meshgrid(*xs: Any, indexing: str = "xy", sparse: bool = False, copy: bool = 
 
 registry[np.permute_dims] = transpose
 
-__all__ = [
-    "broadcast_arrays",
-    "broadcast_to",
-    "diff",
-    "expand_dims",
-    "flip",
-    "fliplr",
-    "flipud",
-    "meshgrid",
-    "moveaxis",
-    "pad",
-    "ravel",
-    "repeat",
-    "reshape",
-    "roll",
-    "rollaxis",
-    "rot90",
-    "squeeze",
-    "swapaxes",
-    "tile",
-    "transpose",
-]
+__all__ = ["broadcast_arrays", "broadcast_to", "diff", "expand_dims", "flip", "fliplr", "flipud", "meshgrid"]
+__all__ += ["moveaxis", "pad", "ravel", "repeat", "reshape", "roll", "rollaxis", "rot90", "squeeze", "swapaxes", "tile"]
+__all__ += ["transpose"]

@@ -164,20 +164,5 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True) -> Any
     return start * (1 - share) + stop * share
 
 
-__all__ = [
-    "average",
-    "gradient",
-    "linspace",
-    "median",
-    "nanmax",
-    "nanmean",
-    "nanmin",
-    "nanprod",
-    "nanstd",
-    "nansum",
-    "nanvar",
-    "percentile",
-    "ptp",
-    "quantile",
-    "trapezoid",
-]
+__all__ = ["average", "gradient", "linspace", "median", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum"]
+__all__ += ["nanvar", "percentile", "ptp", "quantile", "trapezoid"]

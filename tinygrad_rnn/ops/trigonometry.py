@@ -9,97 +9,51 @@ import numpy as np
 
 from ..core.primitive import composed, primitive
 from ..core.tensor import registry
-from ..core.traits import Traits
+from .table import entry
 
-sin = primitive(
-    np.sin,
-    vjps=[lambda g, y, x: g * np.cos(x)],
-    doc="The sine of x in radians.",
-    traits=Traits(bounds=(-1, 1), backward=("g ⊙ cos({0})",)),
+sin = entry(np.sin, "The sine of x in radians.", (lambda g, y, x: g * np.cos(x), "g ⊙ cos({0})"), bounds=(-1, 1))
+cos = entry(np.cos, "The cosine of x in radians.", (lambda g, y, x: -g * np.sin(x), "−g ⊙ sin({0})"), bounds=(-1, 1))
+tan = entry(np.tan, "The tangent of x in radians.", (lambda g, y, x: g * (1 + y * y), "g ⊙ (1 + y²)"))
+
+arctan = entry(
+    np.arctan, "The angle in radians whose tangent is x.", (lambda g, y, x: g / (1 + x * x), "g / (1 + {0}²)")
 )
 
-cos = primitive(
-    np.cos,
-    vjps=[lambda g, y, x: -g * np.sin(x)],
-    doc="The cosine of x in radians.",
-    traits=Traits(bounds=(-1, 1), backward=("−g ⊙ sin({0})",)),
-)
+sinh = entry(np.sinh, "The hyperbolic sine of x.", (lambda g, y, x: g * np.cosh(x), "g ⊙ cosh({0})"))
+cosh = entry(np.cosh, "The hyperbolic cosine of x.", (lambda g, y, x: g * np.sinh(x), "g ⊙ sinh({0})"))
+tanh = entry(np.tanh, "The hyperbolic tangent of x.", (lambda g, y, x: g * (1 - y * y), "g ⊙ (1 − y²)"), bounds=(-1, 1))
 
-tan = primitive(
-    np.tan,
-    vjps=[lambda g, y, x: g * (1 + y * y)],
-    doc="The tangent of x in radians.",
-    traits=Traits(backward=("g ⊙ (1 + y²)",)),
-)
-
-arctan = primitive(
-    np.arctan,
-    vjps=[lambda g, y, x: g / (1 + x * x)],
-    doc="The angle in radians whose tangent is x.",
-    traits=Traits(backward=("g / (1 + {0}²)",)),
-)
-
-sinh = primitive(
-    np.sinh,
-    vjps=[lambda g, y, x: g * np.cosh(x)],
-    doc="The hyperbolic sine of x.",
-    traits=Traits(backward=("g ⊙ cosh({0})",)),
-)
-
-cosh = primitive(
-    np.cosh,
-    vjps=[lambda g, y, x: g * np.sinh(x)],
-    doc="The hyperbolic cosine of x.",
-    traits=Traits(backward=("g ⊙ sinh({0})",)),
-)
-
-tanh = primitive(
-    np.tanh,
-    vjps=[lambda g, y, x: g * (1 - y * y)],
-    doc="The hyperbolic tangent of x.",
-    traits=Traits(bounds=(-1, 1), backward=("g ⊙ (1 − y²)",)),
-)
-
-arcsin = primitive(
+arcsin = entry(
     np.arcsin,
-    vjps=[lambda g, y, x: g / np.sqrt((1 - x) * (1 + x))],
-    doc="The angle in radians, from -pi/2 to pi/2, whose sine is x.",
-    traits=Traits(backward=("g / √(1 − {0}²)",)),
+    "The angle in radians, from -pi/2 to pi/2, whose sine is x.",
+    (lambda g, y, x: g / np.sqrt((1 - x) * (1 + x)), "g / √(1 − {0}²)"),
 )
 
-arccos = primitive(
+arccos = entry(
     np.arccos,
-    vjps=[lambda g, y, x: -g / np.sqrt((1 - x) * (1 + x))],
-    doc="The angle in radians, from 0 to pi, whose cosine is x.",
-    traits=Traits(backward=("−g / √(1 − {0}²)",)),
+    "The angle in radians, from 0 to pi, whose cosine is x.",
+    (lambda g, y, x: -g / np.sqrt((1 - x) * (1 + x)), "−g / √(1 − {0}²)"),
 )
 
-arctan2 = primitive(
+arctan2 = entry(
     np.arctan2,
-    vjps=[lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -g * a / (a * a + b * b)],
-    doc="The angle in radians of the point (b, a), seen from the origin.",
-    traits=Traits(backward=("g ⊙ {1} / ({0}² + {1}²)", "−g ⊙ {0} / ({0}² + {1}²)")),
+    "The angle in radians of the point (b, a), seen from the origin.",
+    (lambda g, y, a, b: g * b / (a * a + b * b), "g ⊙ {1} / ({0}² + {1}²)"),
+    (lambda g, y, a, b: -g * a / (a * a + b * b), "−g ⊙ {0} / ({0}² + {1}²)"),
 )
 
-arcsinh = primitive(
-    np.arcsinh,
-    vjps=[lambda g, y, x: g / np.sqrt(x * x + 1)],
-    doc="The number whose hyperbolic sine is x.",
-    traits=Traits(backward=("g / √({0}² + 1)",)),
+arcsinh = entry(
+    np.arcsinh, "The number whose hyperbolic sine is x.", (lambda g, y, x: g / np.sqrt(x * x + 1), "g / √({0}² + 1)")
 )
 
-arccosh = primitive(
+arccosh = entry(
     np.arccosh,
-    vjps=[lambda g, y, x: g / np.sqrt((x - 1) * (x + 1))],
-    doc="The number, 0 or more, whose hyperbolic cosine is x.",
-    traits=Traits(backward=("g / √({0}² − 1)",)),
+    "The number, 0 or more, whose hyperbolic cosine is x.",
+    (lambda g, y, x: g / np.sqrt((x - 1) * (x + 1)), "g / √({0}² − 1)"),
 )
 
-arctanh = primitive(
-    np.arctanh,
-    vjps=[lambda g, y, x: g / ((1 - x) * (1 + x))],
-    doc="The number whose hyperbolic tangent is x.",
-    traits=Traits(backward=("g / (1 − {0}²)",)),
+arctanh = entry(
+    np.arctanh, "The number whose hyperbolic tangent is x.", (lambda g, y, x: g / ((1 - x) * (1 + x)), "g / (1 − {0}²)")
 )
 
 
@@ -114,7 +68,6 @@ hypot = primitive(
 )
 
 deg2rad = primitive(np.deg2rad, vjps=[lambda g, y, x: g * (math.pi / 180)], doc="Degrees in radians.")
-
 rad2deg = primitive(np.rad2deg, vjps=[lambda g, y, x: g * (180 / math.pi)], doc="Radians in degrees.")
 
 
@@ -132,22 +85,5 @@ def sinc(x: Any) -> Any:
 registry[np.radians] = deg2rad
 registry[np.degrees] = rad2deg
 
-__all__ = [
-    "arccos",
-    "arccosh",
-    "arcsin",
-    "arcsinh",
-    "arctan",
-    "arctan2",
-    "arctanh",
-    "cos",
-    "cosh",
-    "deg2rad",
-    "hypot",
-    "rad2deg",
-    "sin",
-    "sinc",
-    "sinh",
-    "tan",
-    "tanh",
-]
+__all__ = ["arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cos", "cosh", "deg2rad", "hypot"]
+__all__ += ["rad2deg", "sin", "sinc", "sinh", "tan", "tanh"]
