@@ -168,9 +168,11 @@ def test_a_gradient_of_another_shape_is_not_broadcast() -> None:
         (w * w).sum().backward()
 
 
-def test_a_rule_cannot_write_into_the_gradient_that_others_read() -> None:
+@pytest.mark.parametrize("which", ["the gradient", "the result", "the operand"])
+def test_a_rule_cannot_write_into_what_others_read(which: str) -> None:
     def doubles(g: Any, y: Any, x: Any) -> Any:
-        g *= 2
+        written = {"the gradient": g, "the result": y, "the operand": x}[which]
+        written *= 2
         return g
 
     twice = tg.primitive(lambda x: 2 * x, vjps=[doubles], name="twice_in_place")
@@ -178,6 +180,7 @@ def test_a_rule_cannot_write_into_the_gradient_that_others_read() -> None:
         w = tg.Tensor([1.0], requires_grad=True)
         with pytest.raises(tg.TensorError, match="twice_in_place: its vjp rule writes"):
             (twice(w) + w).sum().backward()
+        assert w.data == [1.0]
     finally:
         del primitives["twice_in_place"]
 

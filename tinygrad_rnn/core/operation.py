@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..debug import messages
+from ..errors import TensorError
 from .traits import NOTHING, Traits
 
 Vjp = Callable[..., Any]
@@ -75,7 +76,7 @@ class Operation:
             self.compute = lambda *arrays, **attrs: function(list(arrays), **attrs)
         self.own = self.is_ufunc or _is_ours(function)
         if not self.own:
-            self.compute = self._reading(self.compute)
+            self.compute = self._reading(self.compute, messages.function_writes)
         self.differentiable = self.variadic is not None or any(vjp is not None for vjp in self.vjps)
 
     def __repr__(self) -> str:
@@ -108,22 +109,8 @@ class Operation:
             return f"{self.name}({', '.join('ab'[: self.arity] if self.arity != 1 else 'x')})"
         return usage(self.name, self.function)
 
-    def _reading(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A user's function that cannot write into its operands, such as weights."""
-
-        @wraps(function)
-        def reading(*arrays: Any, **attrs: Any) -> Any:
-            try:
-                return function(*map(_read_only, arrays), **attrs)
-            except ValueError as error:
-                if "read-only" not in str(error):
-                    raise
-                raise messages.function_writes(self) from error
-
-        return reading
-
     def _guarded(self, rule: Vjp, i: int | None) -> Vjp:
-        """A user's rule, checked; it cannot write into `g`, as other branches of the graph read the same array."""
+        """A user's rule, checked: can it be called as rules are?"""
         if _is_ours(rule):
             return rule
         operands = 1 if self.arity is None else self.arity
@@ -133,19 +120,21 @@ class Operation:
             raise messages.wrong_rule(self, i, rule) from error
         except ValueError:
             pass  # a function without a signature, such as a ufunc
+        return self._reading(rule, messages.rule_writes)
 
-        @wraps(rule)
-        def guarded(g: Any, *args: Any, **attrs: Any) -> Any:
-            if type(g) is not np.ndarray:
-                return rule(g, *args, **attrs)
+    def _reading(self, function: Callable[..., Any], refusal: Callable[[Operation], TensorError]) -> Callable[..., Any]:
+        """A user's function that cannot write into the arrays it is given: weights, and gradients others read too."""
+
+        @wraps(function)
+        def reading(*given: Any, **attrs: Any) -> Any:
             try:
-                return rule(_read_only(g), *args, **attrs)
+                return function(*map(_read_only, given), **attrs)
             except ValueError as error:
                 if "read-only" not in str(error):
                     raise
-                raise messages.rule_writes(self) from error
+                raise refusal(self) from error
 
-        return guarded
+        return reading
 
 
 def _is_ours(function: Callable[..., Any]) -> bool:
