@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.core import threads
+from tinygrad_rnn.compiler import threads
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from .. import ops
 from ..core.indexing import scatter
-from ..core.threads import SMALL
 from . import forms
 from .allocate import ARRAY, BUFFER, FRESH, PART, SLAB, VIEW, Place
 from .drawn import Places, runs
@@ -35,6 +34,7 @@ from .statements import (
     Statement,
     Within,
 )
+from .threads import SMALL
 from .vocabulary import literal, uniform
 
 

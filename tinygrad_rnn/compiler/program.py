@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ..core.tensor import Array, Tensor
-from ..core.threads import OneThread
 from ..nn import Module
 from .build import build, native
 from .containers import Function, lent, names, own_tensors, unflatten
@@ -21,6 +20,7 @@ from .explain import explain
 from .randomness import Generators, States, generators, states_of
 from .sizes import NotGeneralError, at
 from .source import Source
+from .threads import OneThread
 from .trace import trace
 
 _ROWS = 48

@@ -22,7 +22,6 @@ import numpy as np
 from .. import ops
 from ..core import tensor
 from ..core.primitive import Primitive, primitives
-from ..core.threads import OneThread
 from ..escape import comment, identifier
 from .ir import WHOLE, At, Node, Read, Shift, Span
 from .operations import total
@@ -48,6 +47,7 @@ from .statements import (
     Rows,
     leaves,
 )
+from .threads import OneThread
 from .vocabulary import NUMPY, called, imports, is_given, parameter, words
 from .written import HELPERS, definitions
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...core.tensor import Array
-from ...core.threads import allowed
+from ..threads import allowed
 from . import machine
 from .loop import Written
 from .pool import POOL

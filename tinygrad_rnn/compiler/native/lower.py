@@ -13,10 +13,10 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from ...core.primitive import Primitive, primitives
-from ...core.threads import allowed
 from ...core.traits import Traits
 from .. import ir
 from ..ir import Node, Program, Read, Shift, Span
+from ..threads import allowed
 from . import machine
 from .call import NativeLoop
 from .loop import Loop, Written
