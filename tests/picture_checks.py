@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import re
+from base64 import b64decode
+from typing import Any
+
 import numpy as np
 
 from tinygrad_rnn.viz.canvas import text_width
@@ -18,15 +24,9 @@ def graph_boxes(scene: Scene) -> list[Rect]:
     return [box for box in scene.boxes if box.kind not in ("bar", "share", "reach", "legend")]
 
 
-def area(shape: Rect | Label) -> tuple[float, float, float, float]:
-    if isinstance(shape, Label):
-        return shape.left, shape.y - shape.height / 2, shape.left + shape.line.width, shape.y + shape.height / 2
-    return shape.x, shape.y, shape.right, shape.bottom
-
-
 def overlaps(shapes: list[Rect | Label]) -> list[tuple[str, str]]:
     """The pairs that cover a common area."""
-    x0, y0, x1, y1 = np.array([area(shape) for shape in shapes]).T
+    x0, y0, x1, y1 = np.array([shape.area for shape in shapes]).T
     apart = 0.01
     crossing = (
         (x0[:, None] < x1 - apart)
@@ -55,7 +55,7 @@ def edges_over_boxes(scene: Scene) -> list[tuple[str, str]]:
     boxes = [box for box in graph_boxes(scene) if box.kind != "band"]
     if not boxes:
         return []
-    left, top, right, bottom = np.array([area(box) for box in boxes]).T
+    left, top, right, bottom = np.array([box.area for box in boxes]).T
     found = []
     for edge in scene.edges:
         x, y = sampled(edge.points)
@@ -75,7 +75,7 @@ def clipped(scene: Scene) -> list[str]:
         ):
             found.append(box.id)
     for label in scene.labels:
-        left, top, right, bottom = area(label)
+        left, top, right, bottom = label.area
         if left < 0 or top < 0 or right > scene.width or bottom > scene.height:
             found.append(label.id)
     return found
@@ -101,6 +101,12 @@ def least_contrast(scene: Scene, theme: Theme = themes["light"]) -> tuple[float,
         contrast(theme(edge.color), theme(ground)) for edge in scene.edges for ground in ("paper", "lane", "scope")
     ]
     return min(text, default=21.0), min(edges, default=21.0)
+
+
+def story_of(html: str) -> dict[str, Any]:
+    """What a page's script is told, unpacked."""
+    (data,) = re.findall(r'<script type="application/json" id="ui-data">(.*?)</script>', html, re.S)
+    return json.loads(gzip.decompress(b64decode(json.loads(data))))
 
 
 def _ground(fill: str) -> str:

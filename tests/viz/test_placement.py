@@ -54,7 +54,7 @@ def test_a_numpy_state_that_four_operations_use_is_one_box(detail: str, edges: i
 
 
 def scope_labels(scene: Scene) -> dict[str, tuple[float, float]]:
-    return {each.line.text: (each.left, each.y) for each in scene.labels if each.id.startswith("scope_name")}
+    return {each.line.text: (each.area[0], each.y) for each in scene.labels if each.id.startswith("scope_name")}
 
 
 def test_a_phase_is_named_above_its_own_lanes() -> None:
@@ -66,7 +66,7 @@ def test_a_phase_is_named_above_its_own_lanes() -> None:
         assert lane.x <= x <= lane.right
         assert y < lane.y
     title = next(each for each in scene.labels if each.id == "title")
-    assert title.y + title.height / 2 < min(y for _, y in named.values()) - 5
+    assert title.area[3] < min(y for _, y in named.values()) - 5
     stacked = tg.viz.unrolled(tg.gradient_flow(nets.lstm(layers=2))).scene
     assert all(x < stacked.lanes[0].x for x, _ in scope_labels(stacked).values()), "layers are named beside the lanes"
 

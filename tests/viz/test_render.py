@@ -130,7 +130,7 @@ def test_a_notebook_shows_the_layout_that_was_asked_for() -> None:
 
 
 def test_errors(picture: Picture, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"\.svg, \.png, \.pdf, \.gif, \.dot, \.gv"):
+    with pytest.raises(InputError, match=r"\.svg, \.png, \.pdf, \.gif, \.dot or \.gv"):
         picture.save(tmp_path / "picture.bmp")
     with pytest.raises(InputError, match="cannot write"):
         picture.save(tmp_path / "missing" / "picture.svg")
@@ -156,7 +156,7 @@ def test_text_and_edges_stand_out_in_every_theme(name: str) -> None:
             assert contrast(theme(ink), theme(ground)) >= 4.5, (ink, ground)
     for level in levels:
         assert contrast(theme(f"on {level:.2f}"), theme(f"scale {level:.2f}")) >= 4.5, level
-    for role in ["op", "plain", "faint", "not finite", "state", "input", "loss", "cut", "injected", "future"]:
+    for role in ["op", "muted", "faint", "not finite", "state", "input", "loss", "cut", "injected", "future"]:
         assert contrast(theme(role), theme("paper")) >= 3.0, role
     for level in levels:
         for ground in ("paper", "lane", "scope"):

@@ -47,7 +47,7 @@ def test_the_strip_of_a_weight_used_inside_and_outside_sums_to_its_gradient(max_
     assert outside.tooltip.endswith(f"{np.linalg.norm(0.6 * W._array):.4g}")
     total = next(label for label in scene.labels if label.id == "total_0")
     assert f"|sum of G_t| = {whole:.4g}" in total.tooltip
-    assert total.left >= outside.right
+    assert total.area[0] >= outside.right
     np.testing.assert_allclose(flow.per_step(W).sum(axis=0) + flow.outside(W), W.grad, rtol=1e-12)
     plain = tg.viz.unrolled(tg.gradient_flow(elman(6))).scene
     assert "g0_outside" not in {box.id for box in plain.boxes}, "a cell only where there is something outside"

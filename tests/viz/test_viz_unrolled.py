@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import recurrent_nets as nets
 from picture_checks import (
-    area,
     clipped,
     edges_over_boxes,
     graph_boxes,
@@ -69,7 +68,7 @@ def test_by_default_text_can_be_read_in_a_readme(name: str) -> None:
 def test_everything_is_inside_the_picture(name: str) -> None:
     scene = draw(name)
     for shape in [*scene.boxes, *scene.labels]:
-        left, top, right, bottom = area(shape)
+        left, top, right, bottom = shape.area
         assert left >= 0
         assert top >= 0
         assert right <= scene.width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from picture_checks import story_of
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.core.primitive import Primitive
@@ -32,6 +33,6 @@ def test_a_users_operation_has_its_symbol_in_pictures() -> None:
 
 
 def test_a_users_operation_has_its_formulas_on_pages() -> None:
-    page = tg.viz.page(tg.gradient_flow(loss_of())).html()
-    assert "⋆ w" in page
-    assert "half of g" in page
+    events = str(story_of(tg.viz.page(tg.gradient_flow(loss_of())).html())["events"])
+    assert "⋆ w" in events
+    assert "half of g" in events

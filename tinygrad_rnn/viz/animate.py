@@ -11,20 +11,21 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from ..core.arguments import NotNegative, checked
 from ..core.tensor import Tensor
 from ..errors import InputError
-from ..files import as_path, write_file
 from ..flow.gradient_flow import GradientFlow, gradient_flow
 from ..flow.norms import norm as norm_of
 from .canvas import image
 from .compose import Options
 from .diagram import Diagram
 from .measure import FILL, Gradients
+from .printing import saved
 from .scene import Edge, Label, Rect, Scene
 from .style import Theme, theme
 from .svg import Writer
@@ -58,7 +59,7 @@ class Animation:
 
     def frame(self, moment: int) -> Scene:
         """What is shown at a moment, 0 to `moments`."""
-        shown = [clip.shape for clip in self.clips if clip.start <= moment and not _is_over(clip, moment)]
+        shown = [clip.shape for clip in self.clips if clip.start <= moment < (clip.stop or self.moments + 1)]
         return replace(
             self.scene,
             edges=[shape for shape in shown if isinstance(shape, Edge)],
@@ -73,7 +74,7 @@ class Animation:
         whole = self.moments + HOLD
         rules = {(clip.start, clip.stop, clip.faint) for clip in self.clips if clip.start or clip.stop is not None}
         css = "".join(_rule(*rule, whole) for rule in sorted(rules, key=str))
-        length = seconds if seconds is not None else whole * 0.18
+        length = whole * 0.18 if seconds is None else seconds
         style = (
             f"<style>.m{{animation-duration:{length:g}s;animation-iteration-count:infinite;"
             f"animation-timing-function:step-end}}{css}"
@@ -83,16 +84,15 @@ class Animation:
         return "".join([parts[0], parts[1], style, *parts[2:]])
 
     def _shapes(self, writer: Writer) -> Iterator[str]:
-        """Edges, then boxes, then labels, each within a group that says when it is seen."""
-        for kind in (Edge, Rect, Label):
-            for clip in self.clips:
-                if isinstance(clip.shape, kind):
-                    text = writer.shape(clip.shape)
-                    if not clip.start and clip.stop is None:
-                        yield text
-                    else:
-                        last = "" if clip.stop is None else ' opacity="0"'
-                        yield f'<g class="m {_name(clip.start, clip.stop, clip.faint)}"{last}>{text}</g>\n'
+        """As in the scene, each within a group that says when it is seen."""
+        yield from map(writer.shape, self.scene.lanes)
+        yield from map(writer.shape, self.scene.backdrops)
+        for clip in self.clips:
+            text = writer.shape(clip.shape)
+            if clip.start or clip.stop is not None:
+                last = "" if clip.stop is None else ' opacity="0"'
+                text = f'<g class="m {_name(clip.start, clip.stop, clip.faint)}"{last}>{text}</g>\n'
+            yield text
 
     @checked
     def save(self, path: str | os.PathLike[str], seconds: NotNegative | None = None) -> Path:
@@ -101,21 +101,16 @@ class Animation:
         Raises:
             InputError: another ending, a place that cannot be written to, or no ffmpeg.
         """
-        path = as_path(path, "save")
-        kind = path.suffix.lower()
-        if kind == ".svg":
-            return write_file(path, self.svg(seconds))
-        if kind not in (".gif", ".mp4"):
-            raise InputError(f"save: got {str(path)!r}, expected a file name that ends in .svg, .gif or .mp4")
-        program = shutil.which("ffmpeg")
-        if kind == ".mp4" and program is None:
-            raise InputError("save: .mp4 needs the program ffmpeg, which is not on the PATH; save as .gif or .svg")
-        each = (seconds if seconds is not None else (self.moments + HOLD) * 0.18) / (self.moments + HOLD)
+        each = 0.18 if seconds is None else seconds / (self.moments + HOLD)
+        forms: dict[str, Callable[[], str | bytes]] = {".svg": lambda: self.svg(seconds)}
+        forms |= {".gif": lambda: _gif(self._frames(), each), ".mp4": lambda: _mp4(self._frames, each)}
+        return saved(path, forms)
+
+    def _frames(self) -> list[bytes]:
+        """A PNG for each moment."""
         drawn = [0, *sorted({at for clip in self.clips for at in (clip.start, clip.stop) if at})]
         made_at = {moment: image(self.frame(moment), self.theme, "png", 96.0) for moment in drawn}
-        frames = [made_at[max(each for each in drawn if each <= moment)] for moment in range(self.moments + 1)]
-        made = _gif(frames, each) if kind == ".gif" else _mp4(str(program), frames, each)
-        return write_file(path, made)
+        return [made_at[max(each for each in drawn if each <= moment)] for moment in range(self.moments + 1)]
 
     def _repr_html_(self) -> str:
         made = self.svg()
@@ -169,13 +164,10 @@ class _Cutter:
         self.gradients = gradients
         self.scene = scene
         order = sorted(drawn.boxes, key=lambda box: max(member.index for member in box.members))
-        computed = [box for box in order if not box.tensors[-1].is_leaf]
-        rank = {id(box): at for at, box in enumerate(order)}
-        self.forward = {box.id: 1 + rank[id(box)] * FORWARD // len(order) for box in order}
+        computed = [box for box in reversed(order) if not box.tensors[-1].is_leaf]
+        self.forward = {box.id: 1 + at * FORWARD // len(order) for at, box in enumerate(order)}
         middle = 1 + max(self.forward.values(), default=0)
-        self.backward: dict[str, int] = {}
-        for at, box in enumerate(reversed(computed)):
-            self.backward[box.id] = middle + at * BACKWARD // len(computed)
+        self.backward = {box.id: middle + at * BACKWARD // len(computed) for at, box in enumerate(computed)}
         self.last = middle + BACKWARD
         for box in order:  # leaves, and x_t: when the first message arrives
             users = [
@@ -217,10 +209,7 @@ class _Cutter:
             if len(lines) == len(rect.lines):
                 yield Clip(rect, start, faint=True)
             else:
-                shift = rect.text_shift
-                yield Clip(
-                    replace(rect, lines=lines, fill=FILL.get(rect.kind, "fill"), text_shift=shift), start, stop, True
-                )
+                yield Clip(replace(rect, lines=lines, fill=FILL.get(rect.kind, "fill")), start, stop, faint=True)
                 yield Clip(rect, stop)
         elif rect.kind == "bar":
             yield Clip(rect, self.backward.get(name.rpartition("_")[0], self.last))
@@ -251,14 +240,12 @@ class _Cutter:
         weight = weights[int(label.id.removeprefix("total_"))]
         flow = self.gradients.flow
         assert flow is not None
-        parts, total = flow.per_step(weight), flow.outside(weight).copy()
         row_of = {step: at for at, step in enumerate(flow.structure.steps)}
-        places = sorted([(done, [step]) for step, done in self.step_done.items()])
-        if self.drawn.hidden:
-            places = sorted([*places, (self.hidden_done, self.drawn.hidden)])
-        for at, (done, steps) in enumerate(places):
-            total += parts[[row_of[step] for step in steps if step in row_of]].sum(axis=0)
-            stop = places[at + 1][0] if at + 1 < len(places) else self.last
+        places = [(done, [step]) for step, done in self.step_done.items()]
+        places = sorted([*places, *([(self.hidden_done, self.drawn.hidden)] if self.drawn.hidden else [])])
+        parts, total = flow.per_step(weight), flow.outside(weight)
+        for at, ((done, steps), (stop, _)) in enumerate(pairwise([*places, (self.last, [])])):
+            total = total + parts[[row_of[step] for step in steps if step in row_of]].sum(axis=0)
             if stop > done:
                 yield Clip(replace(label, id=f"{label.id}_{at}", line=line("Σ ", number(norm_of(total)))), done, stop)
         yield Clip(label, self.last)
@@ -271,10 +258,6 @@ class _Cutter:
 
     def _gap(self, name: str) -> int:
         return self.hidden_done if self.drawn.hidden and name == self.drawn.gap.id else self.last
-
-
-def _is_over(clip: Clip, moment: int) -> bool:
-    return clip.stop is not None and moment >= clip.stop
 
 
 def _name(start: int, stop: int | None, faint: bool) -> str:
@@ -303,10 +286,14 @@ def _gif(frames: list[bytes], seconds: float) -> bytes:
     return out.getvalue()
 
 
-def _mp4(program: str, frames: list[bytes], seconds: float) -> bytes:
+def _mp4(drawn: Callable[[], list[bytes]], seconds: float) -> bytes:
     """By ffmpeg, from PNG on its standard input; H.264 wants even sizes."""
     from tempfile import TemporaryDirectory
 
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise InputError("save: .mp4 needs the program ffmpeg, which is not on the PATH; save as .gif or .svg")
+    frames = drawn()
     with TemporaryDirectory() as folder:
         target = Path(folder) / "animation.mp4"
         command = [program, "-y", "-loglevel", "error", "-f", "image2pipe", "-framerate", f"{1 / seconds:g}", "-i", "-"]
@@ -321,6 +308,3 @@ def _mp4(program: str, frames: list[bytes], seconds: float) -> bytes:
             words = done.stderr.decode(errors="replace").strip().splitlines()
             raise InputError(f"save: ffmpeg failed: {words[-1] if words else done.returncode}; save as .gif or .svg")
         return target.read_bytes()
-
-
-__all__ = ["Animation", "animate"]

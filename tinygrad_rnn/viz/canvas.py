@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .printing import printed
-from .scene import Edge, Label, Lane, Rect, Scene
+from .scene import Curve, Head, Rect, Scene, Words
 from .style import Theme
-from .text import SUBSCRIPT, SUBSCRIPT_DROP, Line
+from .text import SUBSCRIPT, SUBSCRIPT_DROP
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
 POINT = 0.75
@@ -47,108 +48,53 @@ def figure(scene: Scene, theme: Theme) -> Figure:
     made = Figure(figsize=(scene.width / 96, scene.height / 96), facecolor=theme("paper"))
     axes = made.add_axes((0, 0, 1, 1), xlim=(0, scene.width), ylim=(scene.height, 0))
     axes.axis("off")
-    _Drawing(axes, theme).draw(scene)
+    for shape in scene.shapes():
+        for part in shape.parts():
+            for artist in [*_text(part, theme)] if isinstance(part, Words) else [_patch(part, theme)]:
+                axes.add_artist(artist)
     return made
 
 
-class _Drawing:
-    def __init__(self, axes: Axes, theme: Theme) -> None:
-        self.axes = axes
-        self.color = theme
+def _patch(part: Rect | Curve | Head, color: Theme) -> Artist:
+    from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
+    from matplotlib.path import Path
 
-    def draw(self, scene: Scene) -> None:
-        for lane in scene.lanes:
-            self._lane(lane)
-        for backdrop in scene.backdrops:
-            self._rect(backdrop, 1)
-        for edge in scene.edges:
-            self._edge(edge)
-        for box in scene.boxes:
-            self._rect(box, 3)
-        for label in scene.labels:
-            self._label(label)
+    if isinstance(part, Head):
+        return Polygon(part.points, facecolor=color(part.color), edgecolor="none")
+    if isinstance(part, Curve):
+        path = Path(part.points, [Path.MOVETO, *[Path.CURVE4] * (len(part.points) - 1)])
+        look: Any = {"edgecolor": color(part.color), "linewidth": part.width * POINT, "capstyle": "butt"}
+        return PathPatch(path, facecolor="none", linestyle=_DASHES.get(part.dash, "-"), **look)
+    radius = min(part.radius, part.width / 2, part.height / 2)
+    return FancyBboxPatch(
+        (part.x, part.y),
+        part.width,
+        part.height,
+        boxstyle=f"round,pad=0,rounding_size={radius}" if radius else "square,pad=0",
+        facecolor=color(part.fill),
+        edgecolor=color(part.stroke),
+        linewidth=part.stroke_width * POINT if part.stroke != "none" else 0.0,
+        linestyle=_DASHES.get(part.dash, "-"),
+        hatch="//" if part.hatched else None,
+    )
 
-    def _lane(self, lane: Lane) -> None:
-        shape = Rect(lane.id, lane.x, lane.y, lane.width, lane.height, "lane", "lane-line", radius=9.0)
-        self._box(shape, 0, hatch="//" if lane.hatched else None)
-        self._text(lane.label, *lane.label_at, "middle", 1)
 
-    def _rect(self, rect: Rect, order: float) -> None:
-        self._box(rect, order)
-        for line, y in rect.text():
-            self._text(line, rect.middle[0], y, "middle", order + 0.1)
+def _text(words: Words, color: Theme) -> Iterator[Artist]:
+    """One line, run after run, each as wide as the font says."""
+    from matplotlib.text import Text
 
-    def _box(self, rect: Rect, order: float, hatch: str | None = None) -> None:
-        from matplotlib.patches import FancyBboxPatch
-
-        radius = min(rect.radius, rect.width / 2, rect.height / 2)
-        self.axes.add_artist(
-            FancyBboxPatch(
-                (rect.x, rect.y),
-                rect.width,
-                rect.height,
-                boxstyle=f"round,pad=0,rounding_size={radius}" if radius else "square,pad=0",
-                facecolor=self.color(rect.fill),
-                edgecolor=self.color(rect.stroke),
-                linewidth=rect.stroke_width * POINT if rect.stroke != "none" else 0.0,
-                linestyle=_DASHES.get(rect.dash, "-"),
-                zorder=order,
-                hatch=hatch,
-            )
-        )
-
-    def _edge(self, edge: Edge) -> None:
-        from matplotlib.patches import PathPatch, Polygon
-        from matplotlib.path import Path
-
-        points, head = edge.with_arrow()
-        path = Path(points, [Path.MOVETO, *[Path.CURVE4] * (len(points) - 1)])
-        color = self.color(edge.color)
-        strokes = [(color, edge.width)] + ([(self.color("paper"), edge.width / 3)] if edge.dash == "double" else [])
-        for stroke, width in strokes:
-            self.axes.add_artist(
-                PathPatch(
-                    path,
-                    facecolor="none",
-                    edgecolor=stroke,
-                    linewidth=width * POINT,
-                    linestyle=_DASHES.get(edge.dash, "-"),
-                    capstyle="butt",
-                    zorder=2,
-                )
-            )
-        self.axes.add_artist(Polygon(head, facecolor=color, edgecolor="none", zorder=2))
-
-    def _label(self, label: Label) -> None:
-        if label.background != "none":
-            left, top = label.left - 2, label.y - label.height / 2
-            back = Rect(label.id, left, top, label.line.width + 4, label.height, label.background, radius=3.0)
-            self._box(back, 4)
-        self._text(label.line, label.x, label.y, label.anchor, 5)
-
-    def _text(self, line: Line, x: float, y: float, anchor: str, order: float) -> None:
-        """One line, run after run, each as wide as the font says."""
-        pieces = [
-            (run.text, line.size * (SUBSCRIPT if run.subscript else 1), line.size * SUBSCRIPT_DROP * run.subscript)
-            for run in line.runs
-        ]
-        widths = [text_width(text, line.bold) * size for text, size, _ in pieces]
-        x -= sum(widths) * {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor]
-        for (text, size, drop), width in zip(pieces, widths, strict=True):
-            self.axes.text(
-                x,
-                y + line.size * 0.35 + drop,
-                text,
-                fontsize=size * POINT,
-                color=self.color(line.color),
-                family=_FONT,
-                weight="bold" if line.bold else "normal",
-                va="baseline",
-                ha="left",
-                zorder=order,
-                parse_math=False,
-            )
-            x += width
+    line = words.line
+    pieces = [
+        (run.text, line.size * (SUBSCRIPT if run.subscript else 1), line.size * SUBSCRIPT_DROP * run.subscript)
+        for run in line.runs
+    ]
+    widths = [text_width(text, line.bold) * size for text, size, _ in pieces]
+    x = words.x - sum(widths) * {"start": 0.0, "middle": 0.5, "end": 1.0}[words.anchor]
+    look: Any = {"color": color(line.color), "family": _FONT, "weight": "bold" if line.bold else "normal"}
+    for (text, size, drop), width in zip(pieces, widths, strict=True):
+        y = words.y + line.size * 0.35 + drop
+        yield Text(x, y, text, fontsize=size * POINT, zorder=1, parse_math=False, **look)
+        x += width
 
 
 @lru_cache(4096)
@@ -165,6 +111,3 @@ def text_width(text: str, bold: bool) -> float:
             font.set_text(words, 0.0)
             ends.append(font.get_width_height()[0])
     return (ends[0] - ends[1]) / 6400
-
-
-__all__ = ["figure", "image", "text_width"]

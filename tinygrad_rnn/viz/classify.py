@@ -296,6 +296,3 @@ def index_text(key: object, names: Iterable[str] = ()) -> str:
     # A Slot (an array index) is a tuple itself, and stands for one entry.
     entries = key if type(key) is tuple else (key,)
     return clean(f"[{', '.join(one(entry) for entry in entries)}]")
-
-
-__all__ = ["Reading", "index_text", "reads_slice"]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ..core.arguments import checked
-from ..errors import InputError
 from ..escape import terminal, xml
-from ..files import as_path, write_file
 from ..flow.contributions import Contributions
+from .printing import saved
+from .scene import Label, Rect, Scene
+from .style import mix, themes
+from .svg import svg
+from .text import line
 
 COLUMNS = 80
 _WIDTH, _HEIGHT = 9.0, 22.0
-_FOR, _AGAINST = (194, 84, 0), (0, 114, 178)
+_FOR, _AGAINST = "#C25400", "#0072B2"
 
 
 class ColouredText:
@@ -62,26 +66,18 @@ class ColouredText:
 
     def svg(self) -> str:
         """One box for each part, in lines of about 80 characters."""
-        boxes, x, y, widest = [], 0.0, 0.0, 0.0
-        for token, share, value in zip(self.found.tokens, self.shares, self.found.values.tolist(), strict=True):
-            text = _visible(token)
-            width = _WIDTH * max(1, len(terminal(token)))
+        scene, x, y = Scene(title=self.title), 0.0, 0.0
+        for k, (token, share) in enumerate(zip(self.found.tokens, self.shares, strict=True)):
+            words = line(terminal(token), size=14.0)
+            width = _WIDTH * max(1, len(words.text))
             if x and x + width > COLUMNS * _WIDTH:
                 x, y = 0.0, y + _HEIGHT
-            boxes.append(
-                f'<g><title>{value:+.3g}</title><rect x="{x:g}" y="{y:g}" width="{width:g}" height="{_HEIGHT:g}" '
-                f'fill="{_css(share)}"/><text x="{x + width / 2:g}" y="{y + 15:g}" text-anchor="middle" '
-                f'xml:space="preserve">{text}</text></g>'
-            )
+            tip = f"{self.found.values[k]:+.3g}"
+            scene.boxes.append(Rect(f"part_{k}", x, y, width, _HEIGHT, _css(share), lines=(words,), tooltip=tip))
             x += width
-            widest = max(widest, x)
-        size = f'width="{max(widest, 600):g}" height="{y + 2 * _HEIGHT + 8:g}"'
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="monospace" font-size="14" role="img" '
-            f'aria-label="{xml(self.title)}"><rect width="100%" height="100%" fill="#FFFFFF"/>{"".join(boxes)}'
-            f'<text x="0" y="{y + 2 * _HEIGHT - 2:g}" font-family="sans-serif" font-size="12">'
-            f"{xml(self.title)}</text></svg>\n"
-        )
+        scene.labels.append(Label("title", 0.0, y + 2 * _HEIGHT, line(self.title), "start"))
+        scene.fit(8.0)
+        return svg(scene, replace(themes["light"], font="monospace"))
 
     @checked
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -90,15 +86,10 @@ class ColouredText:
         Raises:
             InputError: the ending is another one, or the place cannot be written to.
         """
-        place = as_path(path, "save")
         policy = "default-src 'none'; style-src 'unsafe-inline'"
         head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
         page = f"<!doctype html>{head}<title>{xml(self.title)}</title>{self.html()}\n"
-        made = {".svg": self.svg(), ".html": page, ".txt": f"{self}\n"}.get(place.suffix)
-        if made is None:
-            raise InputError(f"save: got {place.name!r}, expected a name that ends in .svg, .html or .txt")
-        write_file(place, made)
-        return place
+        return saved(path, {".svg": self.svg, ".html": lambda: page, ".txt": lambda: f"{self}\n"})
 
 
 @checked
@@ -111,20 +102,10 @@ def _visible(token: str) -> str:
     return xml(terminal(token))
 
 
-def _mixed(share: float) -> tuple[int, int, int]:
-    full = _FOR if share > 0 else _AGAINST
-    strength = 0.75 * abs(share)
-    r, g, b = (round(255 + (part - 255) * strength) for part in full)
-    return r, g, b
-
-
 def _css(share: float) -> str:
-    return "#{:02X}{:02X}{:02X}".format(*_mixed(share))
+    return mix("#FFFFFF", _FOR if share > 0 else _AGAINST, 0.75 * abs(share))
 
 
 def _ansi(token: str, share: float) -> str:
-    r, g, b = _mixed(share)
+    r, g, b = bytes.fromhex(_css(share)[1:])
     return f"\x1b[48;2;{r};{g};{b}m\x1b[38;2;0;0;0m{token}\x1b[0m"
-
-
-__all__ = ["ColouredText", "coloured"]

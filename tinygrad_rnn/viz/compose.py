@@ -105,7 +105,7 @@ def _description(drawn: Diagram, gradients: Gradients) -> str:
 
 
 def _bottom(scene: Scene) -> float:
-    return max([lane.y + lane.height for lane in scene.lanes] + [box.bottom for box in scene.boxes])
+    return max([lane.bottom for lane in scene.lanes] + [box.bottom for box in scene.boxes])
 
 
 # ---------------------------------------------------------------------- lanes
@@ -151,15 +151,13 @@ def _hidden(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradie
         name = f"{names_of(layer)} " if len(rows) > 1 else ""
         said = line(f"{name}×{number(gain)}", bold=True)
         tip = f"of the gradient behind {count} {gain:.3g} gets through all of them"
-        place = space.place(said, [(x, y + move) for move in MOVES]) or (x, y)
-        scene.labels.append(Label(f"hidden_gain_{at}", *place, said, "middle", "paper", tip, "gain"))
+        space.write(scene, f"hidden_gain_{at}", said, [(x, y + move) for move in MOVES], tip, must=True)
     cut = sorted({step for steps in drawn.restarts.values() for step in steps if step in drawn.hidden})
     if cut:
         said = line(restart_words(cut), color="cut")
         tip = f"the state is cut off from its past before t = {', '.join(map(str, cut))}"
-        wished = [y + move for y in level_of.values() for move in (18, -18, 36, -36)]
-        found = space.place(said, [(x, y) for y in wished]) or (x, lane.y + 60)
-        scene.labels.append(Label("hidden_cut", *found, said, background="paper", tooltip=tip, kind="cut"))
+        wished = [(x, y + move) for y in level_of.values() for move in (18, -18, 36, -36)]
+        space.write(scene, "hidden_cut", said, [*wished, (x, lane.y + 60)], tip, "cut", must=True)
     words = [f"{len(drawn.hidden)} step{'s' * (len(drawn.hidden) > 1)}", "not drawn"]
     heights = [lane.y + lane.height * 0.2, *(lane.y + 12 + 8 * at for at in range(int(lane.height / 8)))]
     y = next((y for y in heights if space.is_free((x - 30, y - 8, x + 30, y + 23))), heights[0])
@@ -274,7 +272,7 @@ def _bar(scene: Scene, rect: Rect, parts: tuple[float, float]) -> None:
 
 def add_edges(scene: Scene, drawn: Diagram, router: Router, gradients: Gradients) -> None:
     said: set[tuple[int, int, int | None]] = set()
-    space = space_of(scene.boxes, scene.labels)
+    space = space_of([*scene.boxes, *scene.labels])
     for at, link in enumerate(drawn.links):
         norm = gradients.link(link)
         points = router.path(link)
@@ -295,9 +293,8 @@ def add_edges(scene: Scene, drawn: Diagram, router: Router, gradients: Gradients
         if link.kind == "cut":
             x, y = halfway(points)
             words = line("✂", size=13.0, color="cut")
-            found = space.place(words, [(x + move, y) for move in (0, 18, -18, 36, -36)])
-            if found is not None:
-                scene.labels.append(Label(f"cut_{at}", *found, words, "middle", "paper", edge.tooltip, "cut"))
+            wished = [(x + move, y) for move in (0, 18, -18, 36, -36)]
+            space.write(scene, f"cut_{at}", words, wished, edge.tooltip, "cut")
         gain = gradients.link_gain(link)
         key = (id(link.source), link.tensor.index, link.uses[0][0].step if link.uses else None)
         if gain is not None and link in router.label_at and key not in said:
@@ -305,9 +302,7 @@ def add_edges(scene: Scene, drawn: Diagram, router: Router, gradients: Gradients
             x, y = router.label_at[link]
             tip = f"gain: step {key[2]} sends back here {gain:.3g} times the gradient of its state"
             words = line("×" + number(gain))
-            found = space.place(words, [(x, y + move) for move in MOVES])
-            if found is not None:
-                scene.labels.append(Label(f"gain_{at}", *found, words, "middle", "paper", tip, "gain"))
+            space.write(scene, f"gain_{at}", words, [(x, y + move) for move in MOVES], tip)
 
 
 def stroke_of(link: Link, norm: float | None, gradients: Gradients) -> Stroked:
@@ -315,7 +310,7 @@ def stroke_of(link: Link, norm: float | None, gradients: Gradients) -> Stroked:
     if link.kind == "cut":
         return "cut", 1.2, "dashed"
     if not gradients.computed:
-        return ("plain" if link.kind != "weight" else "faint"), 1.1, "solid"
+        return ("muted" if link.kind != "weight" else "faint"), 1.1, "solid"
     return ("faint", 0.9, "dashed") if norm is None else stroke(norm, gradients.reference)
 
 
@@ -325,7 +320,7 @@ def stroke(norm: float, reference: float) -> Stroked:
         return "not finite", 3.0, "double"
     level = style.decades(norm, reference)
     if level is None:
-        return "plain", 0.9, "dotted"
+        return "muted", 0.9, "dotted"
     return style.on_scale("scale", norm, reference), style.stroke_width(level), "solid"
 
 
@@ -333,26 +328,11 @@ def add_heading(scene: Scene) -> None:
     """The title above everything, in as many lines as the picture is wide."""
     if not clean(scene.title):
         return
-    solid: list[Lane | Rect] = [*scene.lanes, *scene.boxes]
-    left = min(each.x for each in solid)
-    right = max(each.right for each in solid)
-    top = min([each.y for each in solid] + [each.y - each.height / 2 for each in scene.labels])
+    solid = [each.area for each in [*scene.lanes, *scene.boxes]]
+    left, right = min(area[0] for area in solid), max(area[2] for area in solid)
+    top = min(area[1] for area in [*solid, *(each.area for each in scene.labels)])
     lines = wrapped(shorten(scene.title, 300), max(right - left, 420.0), style.TITLE)
     for at, words in enumerate(lines):
         y = top - 18 - 18 * (len(lines) - 1 - at)
         text = line(words, size=style.TITLE, bold=True)
         scene.labels.append(Label("title" if not at else f"title_{at}", left, y, text, "start", kind="title"))
-
-
-__all__ = [
-    "MARGIN",
-    "MOVES",
-    "Options",
-    "add_boxes",
-    "add_edges",
-    "add_heading",
-    "compose",
-    "restart_words",
-    "stroke",
-    "title_of",
-]

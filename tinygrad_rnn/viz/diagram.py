@@ -15,7 +15,7 @@ from ..core.tensor import Tensor
 from ..flow.structure import Structure, Use
 from .classify import Reading, reads_slice
 from .group import cells
-from .text import Run, name_runs, words_runs
+from .text import Run, name_runs, shape_of, words_runs
 
 Kind = Literal["op", "state", "cell", "initial", "input", "loss", "total", "weight", "band", "cut", "gap"]
 Zone = Literal["lane", "before", "after", "top", "bottom", "weights"]
@@ -365,8 +365,8 @@ class _Builder:
     def _with_weights(self, boxes: list[Box], links: list[Link]) -> tuple[list[Box], list[Link]]:
         """Draw every shared weight as one box, linked to each operation that uses it."""
         for weight in self.structure.shared_weights:
-            shape = "×".join(map(str, weight.shape)) or "scalar"
-            box = Box("weight", "weights", [weight], name_runs(self.structure.weight_name(weight)), shape)
+            title = name_runs(self.structure.weight_name(weight))
+            box = Box("weight", "weights", [weight], title, shape_of(weight))
             uses: dict[int, tuple[Box, list[Use]]] = {}
             stack, seen = [weight], {weight.index}
             while stack:
@@ -395,6 +395,3 @@ def _number(boxes: list[Box]) -> None:
         place = f"t{box.step}" if box.zone == "lane" else box.zone
         box.id = f"{place}_{counts[place]}"
         counts[place] += 1
-
-
-__all__ = ["Box", "Diagram", "Link", "diagram", "visible_steps"]

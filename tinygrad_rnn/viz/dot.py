@@ -151,15 +151,16 @@ class _Writer:
         )
 
     def _label(self, item: Label) -> str:
-        x = item.left + item.line.width / 2
+        left, top, right, bottom = item.area
+        place = f'pos="{self._flip((left + right) / 2, item.y)}"'
         end = {"start": "\\l", "middle": "", "end": "\\r"}[item.anchor]
         back = (
             f'style=filled fillcolor="{self.color(item.background)}D9"' if item.background != "none" else "style=solid"
         )
         return (
             f'{item.id} [id="{item.id}" class="{item.kind}" label={_label([item.line], end=end)} '
-            f'fontsize={fixed(item.line.size)} fontcolor="{self.color(item.line.color)}" pos="{self._flip(x, item.y)}" '
-            f"width={_inches(item.line.width + 4)} height={_inches(item.height)} {back} color=transparent"
+            f'fontsize={fixed(item.line.size)} fontcolor="{self.color(item.line.color)}" {place} '
+            f"width={_inches(right - left + 4)} height={_inches(bottom - top)} {back} color=transparent"
             f"{_tip(item.tooltip or item.line.text)}];"
         )
 
@@ -200,6 +201,3 @@ def _label(lines: Sequence[Line], lift: str = "", end: str = "") -> str:
     """Lines of text as a DOT label, with subscripts in line: W_hh, h₃."""
     words = "\n".join("".join(in_line(run) for run in line.runs) for line in lines)
     return f'{dot_string(words + lift)[:-1]}{end}"'
-
-
-__all__ = ["dot"]

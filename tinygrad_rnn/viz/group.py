@@ -70,6 +70,3 @@ def _cell_of_row(reading: Reading) -> list[int]:
             if via in each:
                 each |= reach[via]
     return [min([at, *(other for other in reach[at] if at in reach[other])]) for at in range(count)]
-
-
-__all__ = ["cells"]

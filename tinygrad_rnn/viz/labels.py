@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .diagram import Diagram
 from .measure import Gradients
 from .route import halfway
-from .scene import Label, Point, Rect, Scene
+from .scene import Area, Label, Point, Rect, Scene
 from .text import Line, line, number
 
-Area = tuple[float, float, float, float]
 _CELL = 120.0
 
 
@@ -38,20 +37,33 @@ class Space:
                 return x, y
         return None
 
+    def write(
+        self,
+        scene: Scene,
+        name: str,
+        words: Line,
+        middles: Sequence[Point],
+        tip: str,
+        kind: str = "gain",
+        must: bool = False,
+    ) -> None:
+        """Put a line where there is room; if there is none, at the first point where it `must` be, else nowhere."""
+        found = self.place(words, middles) or (middles[0] if must else None)
+        if found is not None:
+            scene.labels.append(Label(name, *found, words, background="paper", tooltip=tip, kind=kind))
 
-def space_of(boxes: Iterable[Rect], labels: Iterable[Label] = ()) -> Space:
+
+def space_of(shapes: Iterable[Rect | Label]) -> Space:
     """The space that boxes and labels leave."""
     space = Space()
-    for box in boxes:
-        space.take((box.x, box.y, box.right, box.bottom))
-    for each in labels:
-        space.take((each.left, each.y - each.height / 2, each.left + each.line.width, each.y + each.height / 2))
+    for shape in shapes:
+        space.take(shape.area)
     return space
 
 
 def add_edge_numbers(scene: Scene, drawn: Diagram, gradients: Gradients) -> None:
     """Write the norm of the message beside each edge that has no gain on it, where there is room."""
-    space = space_of(scene.boxes, scene.labels)
+    space = space_of([*scene.boxes, *scene.labels])
     for lane in scene.lanes:
         x, y = lane.label_at
         space.take((x - lane.label.width / 2, y - 7, x + lane.label.width / 2, y + 7))
@@ -93,6 +105,3 @@ def _sampled(points: list[Point]) -> list[Point]:
             a, b, c, d = (1 - u) ** 3, 3 * u * (1 - u) ** 2, 3 * u * u * (1 - u), u**3
             found.append((a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy))
     return found
-
-
-__all__ = ["Space", "add_edge_numbers", "space_of"]

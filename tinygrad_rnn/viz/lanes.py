@@ -262,6 +262,3 @@ def lay_out(lanes: dict[int, LaneContent], kinds: dict[Hashable, list[int]], fac
         made = tile(widths, group[0].rows, group[0].edges, group[0].pulls)
         for lane in group:
             lane.tile = made
-
-
-__all__ = ["LaneContent", "assign_rows", "kinds_of", "lanes_of", "lay_out", "side_of"]

@@ -85,6 +85,3 @@ def _notes(scene: Scene, gradients: Gradients) -> list[str]:
     said = {"dotted": "dotted: zero", "double": "double: not finite", "dashed": "dashed: no gradient flows"}
     found = [words for mark, words in said.items() if mark in marks]
     return notes + (["; ".join(found)] if found else [])
-
-
-__all__ = ["add_legend"]

@@ -19,7 +19,7 @@ from ..flow.sweep import Sweep, between
 from . import style
 from .diagram import Box, Link
 from .scene import LINE_SPACING
-from .text import Line, clean, line, number, shorten, words_runs
+from .text import Line, clean, line, number, shape_of, shorten, words_runs
 
 BAR_HEIGHT = 5.0
 FEW = 6
@@ -186,7 +186,7 @@ FILL = {"state": "fill state", "cell": "fill state", "input": "fill input", "los
 _STROKE = {"state": "state", "cell": "state", "initial": "state", "input": "input", "cut": "cut"} | {
     "loss": "loss",
     "total": "loss",
-    "weight": "plain",
+    "weight": "muted",
 }
 
 
@@ -214,7 +214,7 @@ def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = Fa
     if box.caption:
         lines.append(line(*words_runs(box.caption), color="muted"))
     if shapes and box.tensors:
-        lines.append(line(_shape(box.tensor), color="muted"))
+        lines.append(line(shape_of(box.tensor), color="muted"))
     told = values and box.tensors and box.tensor.size <= FEW
     if told:
         lines += _data_and_gradient(box.tensor, gradients)
@@ -242,10 +242,6 @@ def _data_and_gradient(tensor: Tensor, gradients: Gradients) -> list[Line]:
     return found
 
 
-def _shape(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "scalar"
-
-
 def _values(array: Array, limit: int = FEW) -> str:
     words = ", ".join(f"{v:.4g}" for v in array.reshape(-1)[:limit].tolist()) + (", …" if array.size > limit else "")
     return f"[{words}]" if array.ndim else words
@@ -258,7 +254,7 @@ def _tooltip(box: Box, gradients: Gradients) -> str:
         parts = [name] if name else []
         if tensor.primitive is not None:
             parts.append(f"= {tensor.primitive.name}")
-        parts.append(f"shape {_shape(tensor)}")
+        parts.append(f"shape {shape_of(tensor)}")
         if tensor.step is not None:
             parts.append(f"step {tensor.step}")
         if tensor.scope:
@@ -294,6 +290,3 @@ def _name(box: Box) -> str:
     if box.kind == "gap":
         return "hidden steps"
     return "".join(f"[{run.text}]" if run.subscript else run.text for run in box.title)
-
-
-__all__ = ["FILL", "Face", "Gradients", "face", "link_words", "names_of", "verdict_of"]

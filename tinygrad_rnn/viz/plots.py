@@ -6,6 +6,7 @@ They draw what `tg.credit`, `tg.diagnose`, `tg.gradient_flow` and `tg.spectrum` 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,8 @@ CREDIT_DECADES = 6.0
 HORIZON = Thresholds().low
 _LIGHT = style.themes["light"]
 _TOTAL, _LAST = "#8A8A8A", "#0072B2"
+_ALL_LOSSES: dict[str, Any] = {"color": _TOTAL, "lw": 2, "label": "|∂L/∂h_k|, all losses"}
+_LAST_LOSS: dict[str, Any] = {"color": _LAST, "lw": 2, "marker": "o", "ms": 3, "label": "|∂L_T/∂h_k|, the last loss"}
 _WEIGHTS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 _MARKS = "os^DvPX*"
 
@@ -88,15 +91,10 @@ def credit(
         words = f"horizon: {100 * HORIZON:.0f} % of C[t, t] is left"
         ax.add_collection(LineCollection(horizon, colors="black", linewidths=1.4, label=words))
         ax.legend(fontsize="small", loc="lower right")
-    ax.set_xlabel("k: step receiving the gradient")
-    ax.set_ylabel("t: loss step")
-    _whole_steps(ax.xaxis, ax.yaxis)
+    words = verdict_of(matrix.layers, matrix.layers[0]) if isinstance(matrix, Diagnosis) else ""
+    _dress(ax, "k: step receiving the gradient", "t: loss step", words if title is None else title, whole=ax.yaxis)
     if tokens is not None:
         _tokens(ax, tokens, C.shape)
-    words = title or ""
-    if title is None and isinstance(matrix, Diagnosis):
-        words = verdict_of(matrix.layers, matrix.layers[0])
-    ax.set_title(plot_label(_wrapped(words, 46)), fontsize="medium")
     if len(C) == 1:
         ax.set_yticks([0])
     _colorbar(ax, decades)
@@ -154,19 +152,16 @@ def profile(
     records = _records(flow, row)
     steps = [record.step for record in records]
     injected = [norm_of(record.injected) for record in records]
-    upper.plot(steps, _positive([r.norm for r in records]), color=_TOTAL, lw=2, label="|∂L/∂h_k|, all losses")
+    upper.plot(steps, _positive([r.norm for r in records]), **_ALL_LOSSES)
     upper.plot(steps, _positive(injected), color=_TOTAL, ls="--", lw=1.2, label="of it injected at step k")
     found = _layer_of(last, rows[row]) if isinstance(last, Diagnosis) else None
     line = found.last if found is not None else None
     if last is not None and not isinstance(last, Diagnosis):
         line = np.asarray(last).ravel()
     if line is not None and len(line) == len(steps):
-        upper.plot(steps, _positive(line), color=_LAST, lw=2, marker="o", ms=3, label="|∂L_T/∂h_k|, the last loss")
-    upper.set_yscale("log")
-    upper.set_ylabel("gradient norm")
-    _legend(upper, 2)
+        upper.plot(steps, _positive(line), **_LAST_LOSS)
     words = verdict_of(last.layers, found) if isinstance(last, Diagnosis) and found is not None else ""
-    upper.set_title(plot_label(_wrapped(words, 60)), fontsize="medium")
+    _dress(upper, "", "gradient norm", words, log=True, columns=2)
     gains = [(record.step, record.gain) for record in records if record.gain is not None]
     top = _gains(lower, gains)
     lower.axhline(1.0, color="black", lw=0.8)
@@ -177,11 +172,8 @@ def profile(
     if spectrum is not None:
         mean = float(spectrum.singular_values[..., 0].mean())
         lower.axhline(mean, color="#009E73", ls=":", lw=1.4, label=f"mean σ_max(J_t) = {number(mean)}")
-    lower.set_xlabel("k: time step")
-    _whole_steps(lower.xaxis)
-    lower.set_ylabel("gain")
     lower.set_ylim(0, top)
-    _legend(lower, 3)
+    _dress(lower, "k: time step", "gain", columns=3)
     return upper, lower
 
 
@@ -220,28 +212,19 @@ def shares(flow: GradientFlow, ax: Axes | None = None) -> Axes:
         raise InputError("shares: no weight is used in several steps; write the loop with tg.steps")
     ax = _axes("shares", ax, (1, 1), (7.0, 3.4))[0, 0]
     steps = flow.structure.steps
-    ax.set_xlabel("t: time step")
     names = [f"{plot_label(shorten(weight.name, 14))}: {weight.cancellation:.0%} left" for weight in weights]
     if len(weights) > len(_WEIGHTS):
-        return _as_rows(ax, steps, np.array([weight.shares for weight in weights]), names)
+        shares = np.array([weight.shares for weight in weights])
+        _heat(ax, shares, steps, "{x:.0%}", cmap="Blues", vmin=0).colorbar.set_label("share of Σ |G_t|")
+        ax.set_yticks(range(len(names)), names, fontsize="small")
+        _dress(ax, "t: time step")
+        return ax
     for at, weight in enumerate(weights):
         size = 4 if len(steps) <= 60 else 0
         ax.plot(steps, weight.shares, color=_WEIGHTS[at], marker=_MARKS[at], ms=size, lw=1.2, label=names[at])
-    _whole_steps(ax.xaxis)
-    ax.set_ylabel("share of Σ |G_t|")
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter("{x:.0%}")
-    _legend(ax, 3)
-    return ax
-
-
-def _as_rows(ax: Axes, steps: Sequence[int], shares: Array, names: list[str]) -> Axes:
-    """Steps across, a row for each of many weights: more lines than colours tell apart."""
-    extent = (steps[0] - 0.5, steps[-1] + 0.5, len(names) - 0.5, -0.5)
-    image = ax.imshow(shares, aspect="auto", cmap="Blues", vmin=0, extent=extent, interpolation="nearest")
-    ax.set_yticks(range(len(names)), names, fontsize="small")
-    _whole_steps(ax.xaxis)
-    ax.figure.colorbar(image, ax=ax, pad=0.01, format="{x:.0%}", label="share of Σ |G_t|")
+    _dress(ax, "t: time step", "share of Σ |G_t|", columns=3)
     return ax
 
 
@@ -264,12 +247,8 @@ def spectrum(found: Spectrum, ax: Axes | None = None, start: int = 1) -> Axes:
     ax.plot(steps, _positive(middle), color="#053061", lw=1.4, label="median")
     ax.plot(steps, _positive(high), color="#D55E00", lw=1.6, label="largest")
     ax.axhline(1.0, color="black", lw=0.8)
-    ax.set_yscale("log")
-    ax.set_xlabel("t: time step")
-    _whole_steps(ax.xaxis)
-    ax.set_ylabel("singular values of ∂h_t/∂h_(t−1)")
-    _legend(ax, 2)
-    ax.set_title(f"growth in the long run ×{number(found.gain)} a step (Lyapunov)", fontsize="medium")
+    title = f"growth in the long run ×{number(found.gain)} a step (Lyapunov)"
+    _dress(ax, "t: time step", "singular values of ∂h_t/∂h_(t−1)", title, log=True, columns=2)
     return ax
 
 
@@ -287,29 +266,22 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
     """
     axes = _axes("compare", axes, (2, 2), (10, 7.2), gridspec_kw={"height_ratios": [3, 2]})
     decades = max(_decades(relative_credit(_matrix(each))) for each in (a, b))
-    lowest, highest = [], []
+    drawn: list[Array] = []
     for column, (diagnosis, name) in enumerate(zip((a, b), labels, strict=True)):
         found = diagnosis.layers[0]
         words = f"{name}\n{verdict_of(diagnosis.layers, found)}"
         credit(diagnosis, axes[0, column], title=words, decades=decades)
         ax = axes[1, column]
-        node, line = _positive(found.total), _positive(found.last)
-        ax.plot(node, color=_TOTAL, lw=2, label="|∂L/∂h_k|, all losses")
-        ax.plot(line, color=_LAST, lw=2, marker="o", ms=3, label="|∂L_T/∂h_k|, the last loss")
-        ax.set_yscale("log")
-        ax.set_xlabel("k: step receiving the gradient")
-        _whole_steps(ax.xaxis)
-        ax.set_ylabel("gradient norm")
-        known = np.concatenate([node, line])
-        known = known[np.isfinite(known)]
-        if len(known):
-            lowest.append(known.min())
-            highest.append(known.max())
-    if lowest:
-        for ax in axes[1]:
-            ax.set_ylim(min(lowest) / 2, max(highest) * 2)
+        for values, look in ((found.total, _ALL_LOSSES), (found.last, _LAST_LOSS)):
+            drawn.append(_positive(values))
+            ax.plot(drawn[-1], **look)
+    known = np.concatenate(drawn)
+    known = known[np.isfinite(known)]
     for ax in axes[1]:
-        _legend(ax)
+        ax.set_yscale("log")
+        if len(known):
+            ax.set_ylim(known.min() / 2, known.max() * 2)
+        _dress(ax, "k: step receiving the gradient", "gradient norm", columns=1)
     return axes
 
 
@@ -333,37 +305,20 @@ def inside(found: Inside, axes: Any = None, sequence: int = 0) -> Any:
     if not 0 <= sequence < values.shape[1]:
         raise InputError(f"inside: got sequence {sequence}, expected 0 to {values.shape[1] - 1}")
     axes = _axes("inside", axes, (3, 1), (8, 8))[:, 0]
-    extent = (found.steps[0] - 0.5, found.steps[-1] + 0.5, values.shape[2] - 0.5, -0.5)
     largest = float(np.abs(values[:, sequence]).max()) or 1.0
-    image = axes[0].imshow(
-        values[:, sequence].T,
-        aspect="auto",
-        cmap="RdBu_r",
-        vmin=-largest,
-        vmax=largest,
-        extent=extent,
-        interpolation="nearest",
-    )
-    axes[0].figure.colorbar(image, ax=axes[0], pad=0.01)
     with np.errstate(divide="ignore"):
         levels = np.log10(np.abs(found.gradients[name][:, sequence].T))
-    levels = np.where(np.isfinite(levels), levels, np.nan)
-    image = axes[1].imshow(levels, aspect="auto", cmap="viridis", extent=extent, interpolation="nearest")
-    axes[1].figure.colorbar(image, ax=axes[1], pad=0.01)
     shown = plot_label(shorten(name, 14))
-    for ax, words in zip(axes[:2], (f"{shown}_t", f"log10 |∂L/∂{shown}_t|"), strict=True):
-        ax.set_title(words, fontsize="medium")
-        ax.set_ylabel("unit")
-        _whole_steps(ax.xaxis, ax.yaxis)
-    axes[1].set_xlabel("t: time step")
+    _heat(axes[0], values[:, sequence].T, found.steps, cmap="RdBu_r", vmin=-largest, vmax=largest)
+    _heat(axes[1], np.where(np.isfinite(levels), levels, np.nan), found.steps, cmap="viridis")
+    _dress(axes[0], "", "unit", f"{shown}_t", whole=axes[0].yaxis)
+    _dress(axes[1], "t: time step", "unit", f"log10 |∂L/∂{shown}_t|", whole=axes[1].yaxis)
     for at, gate in enumerate(found.gates):
         shares = found.histogram(gate)
         centres = (np.arange(len(shares)) + 0.5) / len(shares)
         label, color = plot_label(f"gate {shorten(gate, 14)}"), _WEIGHTS[at % len(_WEIGHTS)]
         axes[2].plot(centres, shares, color=color, marker=_MARKS[at % len(_MARKS)], ms=3, label=label)
-    axes[2].set_xlabel("output of the gate")
-    axes[2].set_ylabel("share")
-    axes[2].set_xlim(0, 1)
+    axes[2].set(xlabel="output of the gate", ylabel="share", xlim=(0, 1))
     if found.gates:
         axes[2].legend(fontsize="small")
     return axes
@@ -399,27 +354,18 @@ def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> 
         values = _positive([row.reach.get(lag, 0.0) for row in rows])
         reach.plot(updates, values, marker=_MARKS[at % len(_MARKS)], ms=3, lw=1.2, label=f"lag {lag}")
     reach.axhline(HORIZON, color="black", lw=0.8)
-    reach.set_yscale("log")
-    reach.set_ylabel("|∂L_t/∂h_(t−lag)|, lag 0 = 1")
     reach.set_title(plot_label(name), fontsize="medium")
-    gain.plot(
-        updates,
-        [np.nan if row.gain is None else row.gain for row in rows],
-        color=_LAST,
-        marker="o",
-        ms=3,
-        label="gain a step",
-    )
-    radii = [np.nan if row.radius is None else row.radius for row in rows]
+    reach.set(yscale="log", ylabel="|∂L_t/∂h_(t−lag)|, lag 0 = 1")
+    gains, radii = np.array([(row.gain, row.radius) for row in rows], np.float64).T  # None is nan
+    gain.plot(updates, gains, color=_LAST, marker="o", ms=3, label="gain a step")
     gain.plot(updates, radii, color="#D55E00", marker="s", ms=3, label="spectral radius of W_hh")
     gain.axhline(1.0, color="black", lw=0.8)
     for gate in sorted({gate for row in rows for gate in row.saturated}):
         shares = [row.saturated.get(gate, np.nan) for row in rows]
         states.plot(updates, shares, marker=".", label=plot_label(f"{shorten(gate, 14)} saturated"))
     states.plot(updates, [row.dead for row in rows], color="black", ls="--", lw=1, label="units dead")
-    states.set_ylim(-0.02, 1.02)
+    states.set(ylim=(-0.02, 1.02), xlabel="update")
     states.yaxis.set_major_formatter("{x:.0%}")
-    states.set_xlabel("update")
     for ax in (reach, gain, states):
         ax.legend(fontsize="small", ncols=3)
     return axes
@@ -473,25 +419,35 @@ def _positive(values: Any) -> Array:
     return np.where(np.isfinite(array) & (array > 0), array, np.nan)
 
 
-def _whole_steps(*axes: Any) -> None:
-    """There is no step 2.5."""
+def _dress(
+    ax: Axes, x: str = "", y: str = "", title: str = "", *, log: bool = False, columns: int = 0, whole: Any = None
+) -> None:
+    """Labels, a title in lines as wide as the axes, whole steps along x (and `whole`), a legend of so many columns."""
     from matplotlib.ticker import MaxNLocator
 
-    for axis in axes:
-        axis.set_major_locator(MaxNLocator(integer=True))
+    for axis in (ax.xaxis, *([] if whole is None else [whole])):
+        axis.set_major_locator(MaxNLocator(integer=True))  # there is no step 2.5
+    ax.set(xlabel=x, ylabel=y, **({"yscale": "log"} if log else {}))
+    width = round(11 * ax.get_position().width * ax.figure.bbox.width / ax.figure.dpi)
+    ax.set_title("\n".join(plot_label(fill(part, width)) for part in title.split("\n")), fontsize="medium")
+    if columns:
+        _legend(ax, columns)
+
+
+def _heat(ax: Axes, values: Array, steps: Sequence[int], ticks: str | None = None, **look: Any) -> Any:
+    """Steps across, a row for each unit or weight, with a colour bar; the image is returned."""
+    extent = (steps[0] - 0.5, steps[-1] + 0.5, len(values) - 0.5, -0.5)
+    image = ax.imshow(values, aspect="auto", extent=extent, interpolation="nearest", **look)
+    ax.figure.colorbar(image, ax=ax, pad=0.01, format=ticks)
+    return image
 
 
 def _outline(inside: Array, known: Array) -> list[list[tuple[float, float]]]:
     """The edges between cells of which one is inside and the other, known too, is not."""
-    lines = []
-    rows, columns = inside.shape
-    for t in range(rows):
-        for k in range(columns):
-            if k + 1 < columns and known[t, k] and known[t, k + 1] and inside[t, k] != inside[t, k + 1]:
-                lines.append([(k + 0.5, t - 0.5), (k + 0.5, t + 0.5)])
-            if t + 1 < rows and known[t, k] and known[t + 1, k] and inside[t, k] != inside[t + 1, k]:
-                lines.append([(k - 0.5, t + 0.5), (k + 0.5, t + 0.5)])
-    return lines
+    beside = known[:, 1:] & known[:, :-1] & (inside[:, 1:] != inside[:, :-1])
+    above = known[1:] & known[:-1] & (inside[1:] != inside[:-1])
+    lines = [[(k + 0.5, t - 0.5), (k + 0.5, t + 0.5)] for t, k in np.argwhere(beside)]
+    return lines + [[(k - 0.5, t + 0.5), (k + 0.5, t + 0.5)] for t, k in np.argwhere(above)]
 
 
 def _tokens(ax: Axes, tokens: Sequence[str], shape: tuple[int, ...]) -> None:
@@ -528,13 +484,6 @@ def _legend(ax: Axes, columns: int = 1) -> None:
     else:
         ax.set_ylim(low, low + (high - low) / (1 - room))
     ax.legend(fontsize="small", loc="upper left", ncols=columns)
-
-
-def _wrapped(words: str, length: int) -> str:
-    """Lines of about `length` characters."""
-    from textwrap import fill
-
-    return "\n".join(fill(part, length) for part in words.split("\n"))
 
 
 __all__ = ["colormap", "compare", "credit", "inside", "profile", "relative_credit", "shares", "spectrum", "watch"]

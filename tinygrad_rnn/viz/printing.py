@@ -1,4 +1,4 @@
-"""Matplotlib figures as bytes, one thread at a time.
+"""What leaves this room: files by the ending of their name, and Matplotlib figures as bytes, one thread at a time.
 
 Matplotlib's settings and its lock belong to the process. A fork waits until nothing is printed, since a child would
 find that lock taken for ever by a thread that it does not have.
@@ -9,7 +9,12 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..files import as_path, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,4 +34,16 @@ def printed(figure: Figure, kind: str, settings: Any = None, **options: Any) -> 
     return out.getvalue()
 
 
-__all__ = ["printed"]
+def saved(path: str | os.PathLike[str], forms: Mapping[str, Callable[[], str | bytes]]) -> Path:
+    """Write one of several forms, by ending: the one that `path` ends in. The path is returned.
+
+    Raises:
+        InputError: another ending, or a place that cannot be written to.
+    """
+    target = as_path(path, "save")
+    make = forms.get(target.suffix.lower())
+    if make is None:
+        *first, last = forms
+        names = f"{', '.join(first)} or {last}" if first else last
+        raise InputError(f"save: got {str(path)!r}, expected a file name that ends in {names}")
+    return write_file(target, make())

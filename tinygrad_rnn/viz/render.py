@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import webbrowser
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ..errors import InputError
 from ..files import as_path, make_folder, write_file
 from .canvas import figure, image
 from .dot import dot
+from .printing import saved
 from .scene import Scene
 from .style import Theme, theme
 from .svg import svg
@@ -66,9 +68,7 @@ class Picture:
 
     @engine.setter
     def engine(self, name: str | None) -> None:
-        if name is not None and name not in ENGINES:
-            raise InputError(f"picture: got engine {name!r}, expected None or one of {', '.join(ENGINES)}")
-        self._engine = name
+        self._engine = _engine(name)
 
     @property
     def format(self) -> str:
@@ -111,7 +111,7 @@ class Picture:
             InputError: an unknown format or engine; `GraphvizError`: an engine was asked for and is not there, fails,
                 or takes more than 30 seconds.
         """
-        drawn_by = engine if engine is not None else self._engine
+        drawn_by = _engine(engine) or self._engine
         kind = _known(format if format is not None else self._format, drawn_by)
         if kind in ("dot", "gv"):
             return self.source.encode()
@@ -129,11 +129,7 @@ class Picture:
         Raises:
             InputError: another ending, or a folder that is not there or not writable; else as `pipe`.
         """
-        path = as_path(path, "save")
-        kind = path.suffix[1:].lower()
-        if kind not in FORMATS:
-            raise InputError(f"save: got {str(path)!r}, expected a file name that ends in .{', .'.join(FORMATS)}")
-        return write_file(path, self.pipe(kind, engine))
+        return saved(path, {f".{kind}": partial(self.pipe, kind, engine) for kind in FORMATS})
 
     @checked
     def render(
@@ -208,9 +204,18 @@ def _known(kind: str, engine: str | None) -> str:
     return kind
 
 
+def _engine(name: str | None) -> str | None:
+    """A Graphviz program, or None.
+
+    Raises:
+        InputError: Graphviz has no such program.
+    """
+    if name is not None and name not in ENGINES:
+        raise InputError(f"picture: got engine {name!r}, expected None or one of {', '.join(ENGINES)}")
+    return name
+
+
 def _by_graphviz(source: str, engine: str, kind: str, dpi: float) -> bytes:
-    if engine not in ENGINES:
-        raise InputError(f"picture: got engine {engine!r}, expected one of {', '.join(ENGINES)}")
     program = shutil.which(engine)
     if program is None:
         raise GraphvizError(
@@ -221,15 +226,11 @@ def _by_graphviz(source: str, engine: str, kind: str, dpi: float) -> bytes:
     try:
         done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired as error:
-        raise GraphvizError(
-            f"picture: {engine} gave up after {TIMEOUT:g} seconds; draw fewer steps, or leave engine at None"
-        ) from error
+        advice = "draw fewer steps, or leave engine at None"
+        raise GraphvizError(f"picture: {engine} gave up after {TIMEOUT:g} seconds; {advice}") from error
     except OSError as error:
         raise GraphvizError(f"picture: {engine} cannot be run: {error}") from error
     if done.returncode or not done.stdout:
         words = done.stderr.decode(errors="replace").strip().splitlines()
         raise GraphvizError(f"picture: {engine} failed: {words[0] if words else f'exit code {done.returncode}'}")
     return done.stdout
-
-
-__all__ = ["GraphvizError", "Picture"]

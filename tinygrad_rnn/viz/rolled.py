@@ -104,7 +104,7 @@ def _steps_between(
 ) -> None:
     """The gain where one kind of step follows another."""
     group_of = {step: at for at, steps in enumerate(sorted(groups)) for step in steps}
-    space = space_of(scene.boxes, scene.labels)
+    space = space_of([*scene.boxes, *scene.labels])
     for link in drawn.links:
         if link.kind != "state" or link not in router.label_at:
             continue
@@ -120,9 +120,8 @@ def _steps_between(
         if gains:
             x, y = router.label_at[link]
             words = line(f"×{number(_mean(gains))}", bold=True)
-            found = space.place(words, [(x, y + move) for move in MOVES]) or (x, y)
-            tip = f"{_range(gains)}"
-            scene.labels.append(Label(f"between_{len(scene.labels)}", *found, words, "middle", "paper", tip, "gain"))
+            wished = [(x, y + move) for move in MOVES]
+            space.write(scene, f"between_{len(scene.labels)}", words, wished, _range(gains), must=True)
 
 
 def _ranges(steps: list[int], known: list[int]) -> str:
@@ -238,7 +237,7 @@ def _draw_loops(scene: Scene, box: Box, place: Place, loops: list[_Loop]) -> Non
         y -= _APART * len(loops) / 2 + 6 if leaves else 0  # clear of an edge that leaves in the middle
         out = x + side * _REACH
         points = [(x, y - 5), (out, y - 14), (out, y + 14), (x, y + 5)]
-        color, width, dash = stroke(_mean(loop.gains), 1.0) if loop.gains else ("plain", 1.2, "solid")
+        color, width, dash = stroke(_mean(loop.gains), 1.0) if loop.gains else ("muted", 1.2, "solid")
         tip = "from each step to the next" if loop.lag == 1 else f"from each step to the one {loop.lag} later"
         back = bool(loop.gains)
         scene.edges.append(
@@ -284,6 +283,3 @@ def _range(gains: list[float]) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-__all__ = ["rolled"]

@@ -337,6 +337,3 @@ def _toward(corner: Point, other: Point) -> Point:
 def _between(end: Point, corner: Point) -> Point:
     """The control point that makes a quarter of a circle (0.5523, as usual)."""
     return end[0] + (corner[0] - end[0]) * 0.5523, end[1] + (corner[1] - end[1]) * 0.5523
-
-
-__all__ = ["Router", "halfway", "rounded", "routed", "smooth", "straight"]

@@ -1,7 +1,7 @@
-"""A picture as a list of shapes with coordinates: what every renderer is given, so all draw the same.
+"""A picture as a list of shapes with coordinates, and a shape as parts: all renderers draw the same ones.
 
 Units are px, x to the right and y down, as in SVG; colours are named by role (see `style`). Shapes are drawn in the
-order of the fields of `Scene`: lanes, then edges, then boxes, then labels.
+order of `Scene.shapes`: lanes, then edges, then boxes, then labels.
 """
 
 from __future__ import annotations
@@ -9,34 +9,60 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 from .text import Line
 
 Point = tuple[float, float]
+Area = tuple[float, float, float, float]
+"""Left, top, right and bottom."""
+Anchor = Literal["start", "middle", "end"]
 Stroke = Literal["solid", "dashed", "dotted", "double"]
 LINE_SPACING = 1.22
 
 
 @dataclass(slots=True)
-class Rect:
-    """A rectangle with lines of text centred in it."""
+class Words:
+    """A line of text with the middle of its height; `x` is its left end, middle or right end by `anchor`."""
+
+    line: Line
+    x: float
+    y: float
+    anchor: Anchor = "middle"
+
+    @property
+    def left(self) -> float:
+        return self.x - {"start": 0.0, "middle": 0.5, "end": 1.0}[self.anchor] * self.line.width
+
+
+@dataclass(slots=True)
+class Curve:
+    """Cubic Bézier points p0, c, c, p1, c, c, p2, ..."""
+
+    points: list[Point]
+    color: str
+    width: float
+    dash: Stroke = "solid"
+
+
+@dataclass(slots=True)
+class Head:
+    """The triangle at the end of an arrow, its tip first."""
+
+    points: list[Point]
+    color: str
+
+
+@dataclass(slots=True)
+class Block:
+    """What is as large as a rectangle."""
 
     id: str
     x: float
     y: float
     width: float
     height: float
-    fill: str = "none"
-    stroke: str = "none"
-    stroke_width: float = 1.0
-    dash: Stroke = "solid"
-    radius: float = 0.0
-    lines: tuple[Line, ...] = ()
-    tooltip: str = ""
-    kind: str = "box"
-    text_shift: float = 0.0
-    """How far the text sits above the middle, where something else is drawn below it."""
 
     @property
     def right(self) -> float:
@@ -50,32 +76,45 @@ class Rect:
     def middle(self) -> Point:
         return self.x + self.width / 2, self.y + self.height / 2
 
-    def text(self) -> Iterator[tuple[Line, float]]:
-        """Each line with the y of its middle."""
-        y = self.y + self.height / 2 - self.text_shift - sum(line.size for line in self.lines) * LINE_SPACING / 2
-        for line in self.lines:
-            y += line.size * LINE_SPACING
-            yield line, y - line.size * LINE_SPACING / 2
+    @property
+    def area(self) -> Area:
+        return self.x, self.y, self.right, self.bottom
 
 
 @dataclass(slots=True)
-class Lane:
+class Rect(Block):
+    """A rectangle with lines of text centred in it."""
+
+    fill: str = "none"
+    stroke: str = "none"
+    stroke_width: float = 1.0
+    dash: Stroke = "solid"
+    radius: float = 0.0
+    lines: tuple[Line, ...] = ()
+    tooltip: str = ""
+    kind: str = "box"
+    text_shift: float = 0.0
+    """How far the text sits above the middle, where something else is drawn below it."""
+    hatched: bool = False
+
+    def parts(self) -> Iterator[Part]:
+        yield self
+        y = self.y + self.height / 2 - self.text_shift - sum(line.size for line in self.lines) * LINE_SPACING / 2
+        for line in self.lines:
+            y += line.size * LINE_SPACING
+            yield Words(line, self.middle[0], y - line.size * LINE_SPACING / 2)
+
+
+@dataclass(slots=True)
+class Lane(Block):
     """The column of one time step."""
 
-    id: str
-    x: float
-    y: float
-    width: float
-    height: float
     label: Line
     hatched: bool = False
     head: bool = False
     """The label stands at the upper end."""
     tooltip: str = ""
-
-    @property
-    def right(self) -> float:
-        return self.x + self.width
+    kind = "lane"
 
     @property
     def label_at(self) -> Point:
@@ -84,10 +123,16 @@ class Lane:
             return self.x + 8 + self.label.width / 2, self.y + 11
         return self.x + self.width / 2, self.y + self.height - 10
 
+    def parts(self) -> Iterator[Part]:
+        yield Rect(
+            self.id, self.x, self.y, self.width, self.height, "lane", "lane-line", radius=9, hatched=self.hatched
+        )
+        yield Words(self.label, *self.label_at)
+
 
 @dataclass(slots=True)
 class Edge:
-    """A curve between two boxes: cubic Bézier points p0, c, c, p1, c, c, p2, ... in the direction of the data."""
+    """A curve between two boxes in the direction of the data; its points as those of a `Curve`."""
 
     id: str
     source: str
@@ -122,27 +167,41 @@ class Edge:
             points.reverse()
         return points, head
 
+    def parts(self) -> Iterator[Part]:
+        points, head = self.with_arrow()
+        yield Curve(points, self.color, self.width, self.dash)
+        if self.dash == "double":
+            yield Curve(points, "paper", self.width / 3)
+        yield Head(head, self.color)
+
 
 @dataclass(slots=True)
 class Label:
-    """A line of text outside any box; `x` is its left end, middle or right end by `anchor`."""
+    """A line of text outside any box, placed as `Words` are."""
 
     id: str
     x: float
     y: float
     line: Line
-    anchor: Literal["start", "middle", "end"] = "middle"
+    anchor: Anchor = "middle"
     background: str = "none"
     tooltip: str = ""
     kind: str = "label"
 
     @property
-    def left(self) -> float:
-        return self.x - {"start": 0.0, "middle": 0.5, "end": 1.0}[self.anchor] * self.line.width
+    def area(self) -> Area:
+        left, half = Words(self.line, self.x, self.y, self.anchor).left, self.line.size * 0.625
+        return left, self.y - half, left + self.line.width, self.y + half
 
-    @property
-    def height(self) -> float:
-        return self.line.size * 1.25
+    def parts(self) -> Iterator[Part]:
+        if self.background != "none":
+            left, top, right, bottom = self.area
+            yield Rect(self.id, left - 2, top, right - left + 4, bottom - top, self.background, radius=3)
+        yield Words(self.line, self.x, self.y, self.anchor)
+
+
+Part = Rect | Curve | Head | Words
+Shape = Lane | Rect | Edge | Label
 
 
 @dataclass(slots=True)
@@ -159,22 +218,18 @@ class Scene:
     boxes: list[Rect] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
 
-    def shift(self, dx: float, dy: float) -> None:
-        """Move everything."""
-        shapes: list[Lane | Rect | Label] = [*self.lanes, *self.backdrops, *self.boxes, *self.labels]
-        for shape in shapes:
-            shape.x += dx
-            shape.y += dy
-        for edge in self.edges:
-            edge.points = [(x + dx, y + dy) for x, y in edge.points]
+    def shapes(self) -> Iterator[Shape]:
+        return chain(self.lanes, self.backdrops, self.edges, self.boxes, self.labels)
 
     def fit(self, margin: float) -> None:
         """Move everything so that it starts at `margin`, and set the size to hold it all."""
-        solid: list[Lane | Rect] = [*self.lanes, *self.backdrops, *self.boxes]
-        areas = [(s.x, s.y, s.x + s.width, s.y + s.height) for s in solid]
-        areas += [(b.left, b.y - b.height / 2, b.left + b.line.width, b.y + b.height / 2) for b in self.labels]
+        areas = [shape.area for shape in self.shapes() if not isinstance(shape, Edge)]
         areas += [(x, y, x, y) for edge in self.edges for x, y in edge.points]
-        left, top = min(a[0] for a in areas), min(a[1] for a in areas)
-        self.shift(margin - left, margin - top)
-        self.width = max(a[2] for a in areas) - left + 2 * margin
-        self.height = max(a[3] for a in areas) - top + 2 * margin
+        left, top = (min(area[side] for area in areas) - margin for side in (0, 1))
+        self.width, self.height = (max(area[side] for area in areas) + margin for side in (2, 3))
+        self.width, self.height = self.width - left, self.height - top
+        for shape in self.shapes():
+            if isinstance(shape, Edge):
+                shape.points = [(x - left, y - top) for x, y in shape.points]
+            else:
+                shape.x, shape.y = shape.x - left, shape.y - top

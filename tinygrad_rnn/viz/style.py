@@ -60,14 +60,6 @@ class Theme:
         return self.scale[-1][1]
 
 
-_HUES = {
-    "state": "#00805E",
-    "input": "#0072B2",
-    "loss": "#C25400",
-    "cut": "#B00020",
-    "injected": "#7A7A7A",
-    "future": "#009E73",
-}
 _LIGHT = {
     "paper": "#FFFFFF",
     "ink": "#1A1A1A",
@@ -76,9 +68,7 @@ _LIGHT = {
     "lane-line": "#C4C4C4",
     "hatch": "#DADADA",
     "scope": "#EDF1F4",
-    "cell-line": "#C8C8C8",
     "op": "#777777",
-    "plain": "#555555",
     "faint": "#808080",
     "not finite": "#C800C8",
     "not finite fill": "#F6C9F6",
@@ -88,7 +78,12 @@ _LIGHT = {
     "fill loss": "#FBE6DA",
     "fill weight": "#DFDFDF",
     "fill band": "#F1F1F1",
-    **_HUES,
+    "state": "#00805E",
+    "input": "#0072B2",
+    "loss": "#C25400",
+    "cut": "#B00020",
+    "injected": "#7A7A7A",
+    "future": "#009E73",
 }
 themes: dict[str, Theme] = {
     "light": Theme(
@@ -103,9 +98,7 @@ themes: dict[str, Theme] = {
             "lane-line": "#4A525A",
             "hatch": "#343A40",
             "scope": "#262C31",
-            "cell-line": "#4A525A",
             "op": "#9AA2A9",
-            "plain": "#C2C8CD",
             "faint": "#8A929A",
             "not finite": "#FF6BFF",
             "not finite fill": "#5A1F5A",
@@ -133,7 +126,6 @@ themes: dict[str, Theme] = {
             "lane-line": "#9A9A9A",
             "hatch": "#C9C9C9",
             "scope": "#F0F0F0",
-            "cell-line": "#9A9A9A",
             "muted": "#404040",
             "faint": "#808080",
             "injected": "#8C8C8C",

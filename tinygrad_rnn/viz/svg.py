@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from zlib import crc32
 
 from ..escape import xml
-from .scene import Edge, Label, Lane, Point, Rect, Scene
+from .scene import Curve, Edge, Part, Point, Rect, Scene, Shape, Words
 from .style import TEXT, Theme, themes
-from .text import SUBSCRIPT, SUBSCRIPT_DROP, Line, fixed
+from .text import SUBSCRIPT, SUBSCRIPT_DROP, fixed
 
 
 def svg(scene: Scene, theme: Theme = themes["light"], fluid: bool = False) -> str:
@@ -31,16 +31,15 @@ class Writer:
         self.name = f"picture-{crc32((scene.title + scene.description).encode('utf-8', 'replace')):x}"
 
     def document(self, fluid: bool, shapes: Iterable[str] | None = None) -> Iterator[str]:
-        """The document, piece by piece; `shapes` instead of the scene's edges, boxes and labels."""
+        """The document, piece by piece; `shapes` instead of the scene's own."""
         scene, name = self.scene, self.name
         width, height = fixed(scene.width), fixed(scene.height)
-        if fluid:
-            size = f'width="100%" style="max-width:{width}px;height:auto"'
-        else:
-            yield '<?xml version="1.0" encoding="UTF-8"?>\n'
-            size = f'width="{width}" height="{height}"'
+        size = (
+            f'width="100%" style="max-width:{width}px;height:auto"' if fluid else f'width="{width}" height="{height}"'
+        )
+        yield "" if fluid else '<?xml version="1.0" encoding="UTF-8"?>\n'
         yield (
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {width} {height}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {width} {height}" fill="{self.color("ink")}" '
             f'font-family="{xml(self.color.font)}" font-size="{fixed(TEXT)}" text-anchor="middle" role="img" '
             f'aria-labelledby="{name}-title {name}-text">\n'
             f'<title id="{name}-title">{xml(scene.title)}</title>\n'
@@ -53,50 +52,37 @@ class Writer:
                 f'<path d="M0 0V7" stroke="{self.color("hatch")}" stroke-width="2"/></pattern></defs>\n'
             )
         yield f'<rect width="{width}" height="{height}" fill="{self.color("paper")}" class="paper"/>\n'
-        yield from map(self._lane, scene.lanes)
-        yield from map(self._rect, scene.backdrops)
-        drawn: list[Edge | Rect | Label] = [*scene.edges, *scene.boxes, *scene.labels]
-        yield from map(self.shape, drawn) if shapes is None else shapes
+        yield from map(self.shape, scene.shapes()) if shapes is None else shapes
         yield "</svg>\n"
 
-    def shape(self, shape: Edge | Rect | Label) -> str:
-        """An edge, a box or a label."""
+    def shape(self, shape: Shape) -> str:
+        """A shape as a group with its id, its kind as the class, and its tooltip."""
+        kind, more, tip = shape.kind, "", f"<title>{xml(shape.tooltip)}</title>" if shape.tooltip else ""
         if isinstance(shape, Edge):
-            return self._edge(shape)
-        return self._rect(shape) if isinstance(shape, Rect) else self._label(shape)
+            kind, more = f"edge edge-{kind}", f' data-from="{shape.source}" data-to="{shape.target}"'
+        return f'<g id="{shape.id}" class="{kind}"{more}>{tip}{"".join(map(self._part, shape.parts()))}</g>\n'
 
-    def _lane(self, lane: Lane) -> str:
-        fill = f"url(#{self.name}-hatch)" if lane.hatched else self.color("lane")
-        return (
-            f'<g id="{lane.id}" class="lane">{_tip(lane.tooltip)}'
-            f"<rect {_place(lane.x, lane.y, lane.width, lane.height)} "
-            f'rx="9" fill="{fill}" stroke="{self.color("lane-line")}"/>'
-            + self._text(lane.label, *lane.label_at, "middle")
-            + "</g>\n"
-        )
+    def _part(self, part: Part) -> str:
+        if isinstance(part, Words):
+            return self._words(part)
+        if isinstance(part, Rect):
+            place = (f'{key}="{fixed(getattr(part, key), 1)}"' for key in ("x", "y", "width", "height"))
+            fill = f"url(#{self.name}-hatch)" if part.hatched else self.color(part.fill)
+            round_ = f' rx="{fixed(part.radius, 1)}"' if part.radius else ""
+            stroke = self._stroke(part.stroke, part.stroke_width, part.dash) if part.stroke != "none" else ""
+            return f'<rect {" ".join(place)}{round_} fill="{fill}"{stroke}/>'
+        if isinstance(part, Curve):
+            return f'<path d="{path(part.points)}" fill="none"{self._stroke(part.color, part.width, part.dash)}/>'
+        corners = " ".join(f"{fixed(x, 1)},{fixed(y, 1)}" for x, y in part.points)
+        return f'<polygon points="{corners}" fill="{self.color(part.color)}"/>'
 
-    def _rect(self, rect: Rect) -> str:
-        stroke = ""
-        if rect.stroke != "none":
-            stroke = f' stroke="{self.color(rect.stroke)}"'
-            stroke += "" if rect.stroke_width == 1 else f' stroke-width="{fixed(rect.stroke_width)}"'
-        shape = (
-            f"<rect {_place(rect.x, rect.y, rect.width, rect.height)} "
-            f'rx="{fixed(rect.radius, 1)}" fill="{self.color(rect.fill)}"{stroke}{_dash(rect.dash)}/>'
-        )
-        words = "".join(self._text(line, rect.middle[0], y, "middle") for line, y in rect.text())
-        return f'<g id="{rect.id}" class="{rect.kind}">{_tip(rect.tooltip)}{shape}{words}</g>\n'
+    def _stroke(self, color: str, width: float, dash: str) -> str:
+        words = f' stroke="{self.color(color)}"' + (f' stroke-width="{fixed(width)}"' if width != 1 else "")
+        return words + {"dashed": ' stroke-dasharray="4 3"', "dotted": ' stroke-dasharray="1 3"'}.get(dash, "")
 
-    def _label(self, label: Label) -> str:
-        back = ""
-        if label.background != "none":
-            place = _place(label.left - 2, label.y - label.height / 2, label.line.width + 4, label.height)
-            back = f'<rect {place} rx="3" fill="{self.color(label.background)}" fill-opacity=".85"/>'
-        words = self._text(label.line, label.x, label.y, label.anchor)
-        return f'<g id="{label.id}" class="{label.kind}">{_tip(label.tooltip)}{back}{words}</g>\n'
-
-    def _text(self, line: Line, x: float, y: float, anchor: str) -> str:
-        """One line, vertically centred on `y`."""
+    def _words(self, words: Words) -> str:
+        """One line, vertically centred on its `y`."""
+        line = words.line
         drop, below = line.size * SUBSCRIPT_DROP, False
         pieces = []
         for run in line.runs:
@@ -105,57 +91,38 @@ class Writer:
             size = f' font-size="{fixed(line.size * SUBSCRIPT)}"' if run.subscript else ""
             pieces.append(f"<tspan{move}{size}>{text}</tspan>" if move or size else text)
             below = run.subscript
-        weight = ' font-weight="bold"' if line.bold else ""
-        weight += f' class="{line.role}"' if line.role else ""
-        align = "" if anchor == "middle" else f' text-anchor="{anchor}"'
-        size = "" if line.size == TEXT else f' font-size="{fixed(line.size)}"'
+        attributes = {
+            "font-size": fixed(line.size) if line.size != TEXT else "",
+            "fill": self.color(line.color) if self.color(line.color) != self.color("ink") else "",
+            "text-anchor": words.anchor if words.anchor != "middle" else "",
+            "font-weight": "bold" if line.bold else "",
+            "class": line.role,
+        }
+        told = "".join(f' {key}="{value}"' for key, value in attributes.items() if value)
         return (
-            f'<text x="{fixed(x, 1)}" y="{fixed(y + line.size * 0.35, 1)}"{size} '
-            f'fill="{self.color(line.color)}"{align}{weight}>{"".join(pieces)}</text>'
-        )
-
-    def _edge(self, edge: Edge) -> str:
-        points, tip = edge.with_arrow()
-        color = self.color(edge.color)
-        line = f'<path d="{path(points)}" fill="none" stroke="{color}" stroke-width="{fixed(edge.width)}"'
-        lines = f"{line}{_dash(edge.dash)}/>"
-        if edge.dash == "double":
-            lines += line.replace(color, self.color("paper")).replace(
-                f'"{fixed(edge.width)}"', f'"{fixed(edge.width / 3)}"'
-            )
-            lines += "/>"
-        corners = " ".join(f"{fixed(x, 1)},{fixed(y, 1)}" for x, y in tip)
-        return (
-            f'<g id="{edge.id}" class="edge edge-{edge.kind}" data-from="{edge.source}" data-to="{edge.target}">'
-            f'{_tip(edge.tooltip)}{lines}<polygon points="{corners}" fill="{color}"/></g>\n'
+            f'<text x="{fixed(words.x, 1)}" y="{fixed(words.y + line.size * 0.35, 1)}"{told}>{"".join(pieces)}</text>'
         )
 
 
 def path(points: list[Point]) -> str:
-    """Bézier points as the `d` of a path."""
-    first, *rest = (f"{fixed(x, 1)} {fixed(y, 1)}" for x, y in points)
-    return f"M{first}C{' '.join(rest)}"
+    """Bézier points as the `d` of a path; a curve that is straight, as a line."""
+    drawn, before = [f"M{_point(points[0])}"], "M"
+    for at in range(0, len(points) - 1, 3):
+        (x0, y0), *between, (x1, y1) = points[at : at + 4]
+        is_line = all(abs((x - x0) * (y1 - y0) - (y - y0) * (x1 - x0)) < 0.01 for x, y in between)
+        kind = "L" if is_line else "C"
+        words = " ".join(map(_point, points[at + 3 : at + 4] if is_line else points[at + 1 : at + 4]))
+        drawn.append(f"{kind if kind != before else ' '}{words}")
+        before = kind
+    return "".join(drawn)
 
 
-def _place(x: float, y: float, width: float, height: float) -> str:
-    return f'x="{fixed(x, 1)}" y="{fixed(y, 1)}" width="{fixed(width, 1)}" height="{fixed(height, 1)}"'
-
-
-def _tip(text: str) -> str:
-    return f"<title>{xml(text)}</title>" if text else ""
-
-
-def _dash(kind: str) -> str:
-    return {"dashed": ' stroke-dasharray="4 3"', "dotted": ' stroke-dasharray="1 3"'}.get(kind, "")
+def _point(point: Point) -> str:
+    return f"{fixed(point[0], 1)} {fixed(point[1], 1)}"
 
 
 def _spaced(text: str) -> str:
     """Spaces at the ends of a piece of text, which XML would swallow, made firm."""
     inner = text.strip(" ")
-    if not inner:
-        return "\u00a0" * len(text)
     before = len(text) - len(text.lstrip(" "))
     return "\u00a0" * before + inner + "\u00a0" * (len(text) - before - len(inner))
-
-
-__all__ = ["Writer", "path", "svg"]

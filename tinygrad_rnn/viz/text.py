@@ -10,6 +10,9 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from .style import TEXT
 
@@ -151,6 +154,11 @@ def wrapped(words: str, width_limit: float, size: float) -> list[str]:
 def fixed(value: float, decimals: int = 2) -> str:
     """A coordinate, without the zeros at its end."""
     return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+
+
+def shape_of(x: Any) -> str:
+    """The shape of an array or tensor: 2×3, or scalar."""
+    return "×".join(map(str, np.shape(getattr(x, "_array", x)))) or "scalar"
 
 
 def number(value: float | None) -> str:

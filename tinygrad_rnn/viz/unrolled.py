@@ -131,6 +131,3 @@ def resolve(loss_or_flow: Tensor | GradientFlow) -> tuple[Structure, GradientFlo
         flow = gradient_flow(loss_or_flow)
         return flow.structure, flow
     return graph, None
-
-
-__all__ = ["fitted", "resolve", "unrolled"]

@@ -22,7 +22,7 @@ from ..style import on_scale, text_on, themes
 from ..svg import svg
 from ..text import clean, number, shorten
 from .charts import credit_chart, profile_chart
-from .document import Page, environment, read
+from .document import Page, environment, packed
 from .events import story
 from .explorer import explorer
 
@@ -64,37 +64,29 @@ def page(
     gradients = Gradients(flow)
     scene = compose(drawn, gradients, Options(title="", tokens=tokens, edge_numbers=False))
     scene.title = "The unrolled graph"
-    told = story(drawn, flow, _by_hand(hand, flow))
+    events, weights = story(drawn, flow, _by_hand(hand, flow))
     count = len(flow.structure.steps)
     words = clean(title) if title is not None else f"Backpropagation through {count} time steps"
     picture = svg(scene)
+    reach = _reach_of_losses(drawn, gradients) if count <= 60 else {}
+    data = {"events": events, "weights": [weight.data() for weight in weights], "reach": reach}
     html = (
         environment()
         .get_template("page.html")
         .render(
             title=shorten(words, 160),
             picture=Markup(picture[picture.index("<svg") :]),
-            style=Markup(read("page.css")),
-            script=Markup(read("page.js")),
-            data=Markup(
-                script(
-                    {
-                        "events": told.events,
-                        "weights": [weight.data() for weight in told.weights],
-                        "reach": _reach_of_losses(drawn, gradients) if count <= 60 else {},
-                    }
-                )
-            ),
+            data=Markup(script(packed(script(data)))),
             diagnosis=gradients.verdict if diagnosis is None else str(diagnosis),
             profile=Markup(profile_chart(flow, gradients)),
             credit=Markup(credit_chart(gradients)),
             coloured="" if contributions is None else Markup(coloured(contributions).html()),
-            weights=told.weights,
+            weights=weights,
             states=[
                 (s.name, s.step, s.scope, number(s.norm), number(s.gain) if s.gain is not None else "")
                 for s in flow.states()[:400]
             ],
-            count=len(told.events),
+            count=len(events),
             natural=round(scene.width),
             hand=hand is not None,
             number=number,

@@ -76,6 +76,3 @@ def _svg(figure: Any, axes: list[Axes], name: str, words: str, first: int, last:
     )
     cursor = f'<line class="cursor" y1="{top:.1f}" y2="{bottom:.1f}" visibility="hidden"/></svg>'
     return head + text[text.index(">") + 1 :].rstrip().removesuffix("</svg>") + cursor
-
-
-__all__ = ["credit_chart", "profile_chart"]

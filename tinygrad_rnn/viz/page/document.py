@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import __name__ as _package
-from ...errors import InputError
 from ...escape import html as escaped
 from ...escape import xml
-from ...files import as_path, write_file
+from ..printing import saved
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,10 +34,7 @@ class Page:
         Raises:
             InputError: the name does not end in .html, or the place cannot be written to.
         """
-        place = as_path(path, "save")
-        if place.suffix.lower() not in (".html", ".htm"):
-            raise InputError(f"save: got {str(path)!r}, expected a file name that ends in .html")
-        return write_file(place, self._html)
+        return saved(path, {".html": self.html, ".htm": self.html})
 
     def _repr_html_(self) -> str:
         size = 'width="100%" height="760" style="border:0"'
@@ -53,8 +51,6 @@ def environment() -> Environment:
     return Environment(loader=loader, autoescape=True, finalize=escaped, trim_blocks=True, lstrip_blocks=True)
 
 
-def read(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
-
-
-__all__ = ["Page", "environment", "read"]
+def packed(text: str) -> str:
+    """Text as `unpack.js` reads it."""
+    return b64encode(gzip.compress(text.encode(), mtime=0)).decode()

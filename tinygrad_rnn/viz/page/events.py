@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,15 @@ from ...ops import swapaxes, transpose
 from ...ops.indexing import getitem_p
 from ..classify import index_text
 from ..diagram import Box, Diagram, Link
-from ..text import number, shorten
+from ..text import number, shape_of, shorten
 
 SMALL = 16
 """Arrays of up to this many numbers are written out."""
+
+
+Event = dict[str, Any]
+"""What the page is told of one operation: phase ("f" or "b"), box, time step, equation, shapes, edges (their numbers),
+values, messages in and out, sums that fill ([weight, place], ...) and what to notice."""
 
 
 @dataclass
@@ -29,42 +35,32 @@ class Filling:
     shape: str
     total: float
     """|dL/dW|."""
-    steps: list[int | str] = field(default_factory=list)
+    steps: list[int | str]
     """In the order in which they arrive; "hidden" for those that are not drawn."""
-    norms: list[float] = field(default_factory=list)
-    running: list[float] = field(default_factory=list)
+    norms: list[float]
+    running: list[float]
     """The norm of the sum so far, starting with what comes from outside the steps."""
-    values: list[Any] = field(default_factory=list)
+    values: list[Any]
     """The sum so far itself, where it is small."""
-    hand: list[float] = field(default_factory=list)
-    """The same sum from the derivation by hand; only the last entry where no steps are given."""
-    error: float | None = None
+    hand: list[float]
+    """The same norms from the derivation by hand; only the last entry where no steps are given."""
+    error: float | None
     """The largest difference between the two at the end."""
 
     def data(self) -> dict[str, Any]:
+        known = [norm if np.isfinite(norm) else 0.0 for norm in self.running]
         return {
             "name": self.name,
             "steps": self.steps,
-            "norms": [number(n) for n in self.norms],
-            "running": [number(n) for n in self.running],
-            "share": [
-                round(n / self.total, 4) if 0 < self.total < np.inf and np.isfinite(n) else 0 for n in self.running
-            ],
+            "running": list(map(number, self.running)),
+            "share": [round(norm / self.total, 4) if 0 < self.total < np.inf else 0 for norm in known],
             "values": self.values,
-            "hand": [number(n) for n in self.hand],
+            "hand": list(map(number, self.hand)),
         }
 
 
-@dataclass
-class Story:
-    """All events, and how the weights' gradients fill."""
-
-    events: list[dict[str, Any]]
-    weights: list[Filling]
-
-
-def story(drawn: Diagram, flow: GradientFlow, hand: dict[int, Array]) -> Story:
-    """Tell the forward and the backward pass.
+def story(drawn: Diagram, flow: GradientFlow, hand: dict[int, Array]) -> tuple[list[Event], list[Filling]]:
+    """All events of the forward and the backward pass, and how the weights' gradients fill.
 
     Args:
         drawn: the boxes and links of the picture, in `op` detail.
@@ -89,11 +85,15 @@ class _Teller:
             for user, _ in link.uses if link.target.kind != "gap" else ():
                 self.into[user.index].append((at, link))
 
-    def tell(self) -> Story:
+    def tell(self) -> tuple[list[Event], list[Filling]]:
         nodes = self.flow.structure.nodes
         events = [self._forward(node) for node in nodes if node.index in self.box_of]
         fillings, due = self._fillings()
-        passing: dict[str, Any] | None = None
+        hidden = self.drawn.hidden
+        words = (
+            f"through steps {hidden[-1]} to {hidden[0]}, which are not drawn" if hidden else "work outside the steps"
+        )
+        passing: Event | None = None
         for node in reversed(nodes):
             arrived = due.get(node.index, [])
             if node.index in self.box_of and self.flow.gradient(node) is not None:
@@ -101,35 +101,29 @@ class _Teller:
             elif arrived and events[-1]["p"] == "b" and (node.step not in self.hidden or events[-1] is passing):
                 events[-1].setdefault("fill", []).extend(arrived)  # such as W.T, which is told with its user
             elif arrived:  # tell all steps that are not drawn in one go
-                passing = {"p": "b", "t": None, "eq": self._passing(), "fill": list(arrived), "e": []}
+                passing = {"p": "b", "t": None, "eq": words, "fill": list(arrived), "e": []}
                 events.append(passing)
-        return Story(events, fillings)
-
-    def _passing(self) -> str:
-        hidden = self.drawn.hidden
-        return f"through steps {hidden[-1]} to {hidden[0]}, which are not drawn" if hidden else "work outside the steps"
+        return events, fillings
 
     # ------------------------------------------------------------------ one operation
-    def _forward(self, node: Tensor) -> dict[str, Any]:
+    def _event(self, phase: str, node: Tensor, words: str, shapes: str, values: list[list[Any]], **more: Any) -> Event:
+        box = self.box_of[node.index]
+        edges = [at for at, link in self.into[node.index] if phase == "f" or link.kind != "cut"]
+        event = {"p": phase, "b": box.id, "t": box.step, "eq": words, "sh": shapes, "e": edges}
+        more["v"] = [each for each in values if each[1] is not None]
+        return event | {key: value for key, value in more.items() if value}
+
+    def _forward(self, node: Tensor) -> Event:
         right = self._expression(node)
         name = self._name(node)
-        shapes = " , ".join(_shape(x) for x in node.inputs[:6])
-        event: dict[str, Any] = {
-            "p": "f",
-            "b": self.box_of[node.index].id,
-            "t": self.box_of[node.index].step,
-            "eq": f"{name} = {right}" if name else right,
-            "sh": f"{shapes} → {_shape(node)}",
-            "e": [f"e{at}" for at, _ in self.into[node.index]],
-        }
-        values = _values(node._array)
-        if values is not None:
-            event["v"] = [[name or "the result", values]]
+        shapes = f"{' , '.join(_shape(x) for x in node.inputs[:6])} → {_shape(node)}"
+        notice = ""
         if node.index in self.states:
-            event["n"] = "All that later steps get to know of the past goes through this state."
+            notice = "All that later steps get to know of the past goes through this state."
         elif node is self.flow.loss:
-            event["n"] = "The forward pass ends here; backpropagation visits the same operations the other way round."
-        return event
+            notice = "The forward pass ends here; backpropagation visits the same operations the other way round."
+        values = [[name or "the result", _values(node._array)]]
+        return self._event("f", node, f"{name} = {right}" if name else right, shapes, values, n=notice)
 
     def _notice(self, node: Tensor, arrived: list[list[Any]]) -> str:
         """What there is to see in a step of the backward pass."""
@@ -146,43 +140,23 @@ class _Teller:
             return "The same weight is used in every step, so its gradient is the sum of what all steps send to it."
         return ""
 
-    def _backward(self, node: Tensor, arrived: list[list[Any]]) -> dict[str, Any]:
+    def _backward(self, node: Tensor, arrived: list[list[Any]]) -> Event:
         assert node.primitive is not None
-        g = self.flow.gradient(node)
         rules = node.primitive.traits.backward
         words = [self._mention(x) for x in node.inputs]
-        said: list[list[str]] = []
-        values: list[list[Any]] = []
-        g_values = _values(g)
-        if g_values is not None:
-            values.append([f"∂L/∂{self._mention(node)}", g_values])
+        called = f"∂L/∂{self._mention(node)}"
+        sent: list[list[str]] = []
+        values = [[called, _values(self.flow.gradient(node))]]
         for i, x in enumerate(node.inputs[:6]):
             if not isinstance(x, Tensor) or not x.requires_grad:
                 continue
             rule = rules[i].format(*words) if i < len(rules) else f"the {node.primitive.name} rule, operand {i}"
-            norm = self.flow.edge_norm(node, i)
-            said.append([f"to {words[i]}: {rule}", _shape(x), number(norm)])
-            message = self.flow.edge(node, i) if x.size <= SMALL else None
-            if message is not None and x.is_leaf:
-                values.append([f"to {words[i]}", _values(message)])
-        box = self.box_of[node.index]
-        event: dict[str, Any] = {
-            "p": "b",
-            "b": box.id,
-            "t": box.step,
-            "eq": f"g = ∂L/∂{self._mention(node)}, norm {number(self.flow.norm(node))}",
-            "sh": _shape(node),
-            "out": said,
-            "in": self._incoming(node),
-            "e": [f"e{at}" for at, link in self.into[node.index] if link.kind != "cut"],
-        }
-        if values:
-            event["v"] = values
-        if arrived:
-            event["fill"] = arrived
-        if notice := self._notice(node, arrived):
-            event["n"] = notice
-        return event
+            sent.append([f"to {words[i]}: {rule}", _shape(x), number(self.flow.edge_norm(node, i))])
+            if x.is_leaf and x.size <= SMALL:
+                values.append([f"to {words[i]}", _values(self.flow.edge(node, i))])
+        more = {"out": sent, "in": self._incoming(node), "fill": arrived, "n": self._notice(node, arrived)}
+        words_of_g = f"g = {called}, norm {number(self.flow.norm(node))}"
+        return self._event("b", node, words_of_g, _shape(node), values, **more)
 
     def _incoming(self, node: Tensor) -> list[list[str]]:
         """The messages that were added up to this node's gradient."""
@@ -234,43 +208,41 @@ class _Teller:
         row_of = {step: at for at, step in enumerate(structure.steps)}
         fillings: list[Filling] = []
         due: dict[int, list[list[Any]]] = defaultdict(list)
-        for number_of, weight in enumerate(structure.shared_weights):
-            parts = self.flow.per_step(weight)
-            by_hand = self.hand.get(weight.index)
-            filling = Filling(shorten(structure.weight_name(weight), 24), _shape(weight), self.flow.norm(weight) or 0.0)
+        for at, weight in enumerate(structure.shared_weights):
+            parts, by_hand = self.flow.per_step(weight), self.hand.get(weight.index)
             done: dict[int | str, int] = {}
             for step, order in self._completions(weight).items():
                 place = "hidden" if step in self.hidden else step
                 done[place] = min(order, done.get(place, order))
-            total = np.array(self.flow.outside(weight), copy=True)
-            derived = np.zeros_like(total)
-            self._note(filling, total, derived, by_hand)
-            for place, order in sorted(done.items(), key=lambda item: -item[1]):
-                rows = [row_of[step] for step in self.drawn.hidden] if place == "hidden" else [row_of[int(place)]]
-                part = parts[rows].sum(axis=0)
-                total += part
-                if by_hand is not None and by_hand.ndim > weight.ndim:
-                    derived += by_hand[rows].sum(axis=0)
-                filling.steps.append(place)
-                filling.norms.append(norm_of(part))
-                self._note(filling, total, derived, by_hand)
-                due[order].append([number_of, place])
+            steps = sorted(done, key=lambda place: -done[place])
+            for place in steps:
+                due[done[place]].append([at, place])
+            rows = [[row_of[each] for each in (self.drawn.hidden if p == "hidden" else [int(p)])] for p in steps]
+            added = [parts[row].sum(axis=0) for row in rows]
+            sums = list(accumulate(added, initial=self.flow.outside(weight)))
+            hand, error, g = [], None, self.flow.gradient(weight)
             if by_hand is not None:
-                whole = by_hand if by_hand.ndim == weight.ndim else by_hand.sum(axis=0)
-                g = self.flow.gradient(weight)
-                filling.hand = filling.hand if by_hand.ndim > weight.ndim else [norm_of(whole)]
-                filling.error = float(np.max(np.abs(whole - g), initial=0.0)) if g is not None else None
-            fillings.append(filling)
+                is_whole = by_hand.ndim == weight.ndim
+                derived = (
+                    [by_hand] if is_whole else accumulate((by_hand[r].sum(axis=0) for r in rows), initial=0 * sums[0])
+                )
+                hand = list(map(norm_of, derived))
+                whole = by_hand if is_whole else by_hand.sum(axis=0)
+                error = float(np.max(np.abs(whole - g), initial=0.0)) if g is not None else None
+            fillings.append(
+                Filling(
+                    shorten(structure.weight_name(weight), 24),
+                    _shape(weight),
+                    self.flow.norm(weight) or 0.0,
+                    steps,
+                    list(map(norm_of, added)),
+                    list(map(norm_of, sums)),
+                    [_values(each) for each in sums] if _values(sums[0]) is not None else [],
+                    hand,
+                    error,
+                )
+            )
         return fillings, due
-
-    @staticmethod
-    def _note(filling: Filling, total: Array, derived: Array, by_hand: Array | None) -> None:
-        filling.running.append(norm_of(total))
-        values = _values(total)
-        if values is not None:
-            filling.values.append(values)
-        if by_hand is not None and by_hand.ndim > total.ndim:
-            filling.hand.append(norm_of(derived))
 
     def _completions(self, weight: Tensor) -> dict[int, int]:
         """For each step the creation number of the last operation, going back, that uses the weight in it."""
@@ -288,8 +260,8 @@ class _Teller:
 
 
 def _shape(x: object) -> str:
-    shape = x.shape if isinstance(x, Tensor) else np.shape(np.asarray(x))
-    return "(" + "×".join(map(str, shape)) + ")" if shape else "scalar"
+    words = shape_of(x)
+    return words if words == "scalar" else f"({words})"
 
 
 def _values(array: Array | None) -> list[list[str]] | None:
@@ -301,6 +273,3 @@ def _values(array: Array | None) -> list[list[str]] | None:
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-__all__ = ["Filling", "Story", "story"]

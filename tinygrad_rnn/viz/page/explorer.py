@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-from base64 import b64encode
 from collections.abc import Sequence
 from itertools import product
 from typing import Literal
@@ -12,20 +10,20 @@ import numpy as np
 
 from ...core.arguments import NotNegative, Seeding, Size, checked
 from ...core.steps import steps
-from ...core.tensor import Array, Tensor
+from ...core.tensor import Tensor
 from ...errors import InputError
 from ...escape import script
 from ...flow.gradient_flow import GradientFlow, gradient_flow
-from ...ops import sigmoid, squared_error, tanh
+from ...nn.cells import GRUCell, LSTMCell, RNNCell
+from ...ops import squared_error
 from ..compose import Options, compose
 from ..diagram import diagram
 from ..measure import Gradients
 from ..style import themes
 from ..svg import svg
-from .document import Page, environment
+from .document import Page, environment, packed
 
-Cell = Literal["tanh", "lstm", "gru"]
-CELLS: tuple[Cell, ...] = ("tanh", "lstm", "gru")
+CELLS = {"tanh": RNNCell, "lstm": LSTMCell, "gru": GRUCell}
 PLACES = {"at every step": True, "at the last step": False}
 SHOWN = 5
 """So many steps of the picture are drawn."""
@@ -33,11 +31,11 @@ SHOWN = 5
 
 @checked
 def explorer(
-    cells: Sequence[Cell] = CELLS,
+    cells: Sequence[Literal["tanh", "lstm", "gru"]] = ("tanh", "lstm", "gru"),
     radii: Sequence[NotNegative] = (0.2, 0.5, 0.8, 0.95, 1.1, 1.3, 1.6, 2.0),
     lengths: Sequence[Size] = (5, 12, 25),
     hidden: Size = 8,
-    seed: Seeding = 0,
+    seed: Seeding = 5,
     title: str = "How far does a gradient reach?",
 ) -> Page:
     """A page with sliders for the spectral radius of W_hh, the number of steps, the cell and the place of the loss.
@@ -77,8 +75,13 @@ def explorer(
         found.append({"verdict": gradients.verdict, **_curves(flow, gradients)})
     start = {"cell": 0, "loss": 0, "T": len(lengths) - 1, "radius": len(radii) // 2}
     first = (start["T"]) * len(radii) + start["radius"]
-    packed = b64encode(gzip.compress("\f".join(pictures).encode(), mtime=0)).decode()
-    data = {"keys": list(values), "values": values, "start": start, "found": found, "pictures": packed}
+    data = {
+        "keys": list(values),
+        "values": values,
+        "start": start,
+        "found": found,
+        "pictures": packed("\f".join(pictures)),
+    }
     html = (
         environment()
         .get_template("explorer.html")
@@ -102,43 +105,21 @@ def _curves(flow: GradientFlow, gradients: Gradients) -> dict[str, list[float | 
     }
 
 
-def _loss(cell: str, every: bool, length: int, radius: float, hidden: int, seed: int) -> Tensor:
-    """The loss of a small network, written as a user would."""
+def _loss(kind: str, every: bool, length: int, radius: float, hidden: int, seed: int) -> Tensor:
+    """The loss of a small network, with one recurrent matrix of this spectral radius for each gate."""
     rng = np.random.default_rng(seed)
-    I, H = 3, hidden
-    gates = {"tanh": 1, "gru": 3, "lstm": 4}[cell]
-    W_xh = Tensor(rng.normal(0, I**-0.5, (I, gates * H)), requires_grad=True, name="W_xh")
-    recurrent = [rng.normal(size=(H, H)) for _ in range(gates)]
-    W_hh = Tensor(np.concatenate([_scaled(W, radius) for W in recurrent], axis=1), requires_grad=True, name="W_hh")
-    b = np.zeros(gates * H)
-    if cell == "lstm":
-        b[H : 2 * H] = 1.0  # the forget gate starts open
-    b_h = Tensor(b, requires_grad=True, name="b_h")
-    W_hy = Tensor(rng.normal(0, H**-0.5, (H, 2)), requires_grad=True, name="W_hy")
-    xs, targets = rng.normal(size=(length, 1, I)), rng.normal(size=(length, 1, 2))
-    h = c = Tensor(np.zeros((1, H)))
-    L: Tensor | float = 0.0
-    for t, x in steps(xs):
-        if cell == "gru":
-            z, r = x @ W_xh + b_h, h @ W_hh
-            u, f = sigmoid(z[:, :H] + r[:, :H]), sigmoid(z[:, H : 2 * H] + r[:, H : 2 * H])
-            h = u * h + (1 - u) * tanh(z[:, 2 * H :] + f * r[:, 2 * H :])
-        elif cell == "lstm":
-            z = x @ W_xh + h @ W_hh + b_h
-            c = sigmoid(z[:, H : 2 * H]) * c + sigmoid(z[:, :H]) * tanh(z[:, 2 * H : 3 * H])
-            h = sigmoid(z[:, 3 * H :]) * tanh(c)
-        else:
-            h = tanh(x @ W_xh + h @ W_hh + b_h)
+    cell = CELLS[kind](3, hidden, rng=rng)
+    for name, parameter in zip(("W_xh", "W_hh", "b_xh", "b_hh"), cell.parameters(), strict=True):
+        parameter.name = name
+    recurrent = cell.weight_hh.data.reshape(-1, hidden, hidden)
+    recurrent *= radius / np.abs(np.linalg.eigvals(recurrent)).max(axis=1)[:, None, None]
+    if kind == "lstm" and cell.bias_ih is not None:
+        cell.bias_ih.data[hidden : 2 * hidden] = 1.0  # the forget gate starts open
+    W_hy = Tensor(rng.normal(0, hidden**-0.5, (hidden, 2)), requires_grad=True, name="W_hy")
+    targets = rng.normal(size=(length, 1, 2))
+    state, L = cell.zeros((1,)), Tensor(0.0)
+    for t, x in steps(rng.normal(size=(length, 1, 3))):
+        state = cell.step(x, *state)
         if every or t == length - 1:
-            y = h @ W_hy
-            l = squared_error(y, targets[t])
-            L = L + l
-    assert isinstance(L, Tensor)
+            L = L + squared_error(state[0] @ W_hy, targets[t])
     return L
-
-
-def _scaled(W: Array, radius: float) -> Array:
-    return np.asarray(W * (radius / np.abs(np.linalg.eigvals(W)).max()))
-
-
-__all__ = ["explorer"]
