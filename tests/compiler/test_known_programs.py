@@ -378,6 +378,26 @@ def test_sigmoid_of_large_numbers_is_one_in_every_dtype(dtype: Any) -> None:
     assert np.isfinite(grads).all()
 
 
+def test_a_single_sequence_rolls_backward_too() -> None:
+    """Both rules of a vector times a matrix begin with the same operation; at step 0 only one of them is wanted."""
+
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h, loss = np.zeros(4), 0.0
+        for _, x in tg.steps(xs):
+            h = np.tanh(x @ params["W"] + h @ params["R"])
+            loss = loss + (h * h).sum()
+        return loss
+
+    agree(loss_fn, batch=(9, 3))
+    lengths = []
+    for T in (9, 13):
+        step = tg.compile(loss_fn)
+        step({key: np.ones(shape) for key, shape in SHAPES.items()}, np.ones((T, 3)))
+        lengths.append(len(step.source.splitlines()))
+    assert lengths[0] == lengths[1]
+    assert str(step.explain()).count("not rolled") == 1  # h @ R at step 0, where h is not yet a state
+
+
 def test_as_many_sequences_as_states_roll_all_the_same() -> None:
     """h.T @ dz and dz @ R.T have one shape then, and are of one matmul."""
 

@@ -8,7 +8,7 @@ nobody reads what they compute, and only once for what is the same at every step
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,11 @@ class Script:
             word = self._words[x] = ~len(self.fixed)
             self.fixed.append(x)
         return word
+
+    def role(self, x: int) -> int | None:
+        """What x is to the rules: the place of what they were given, or what they computed; None for their own."""
+        word = self._words.get(x, -1)
+        return None if word < 0 else word if word < self._given else -1 - self.lines[word - self._given][0].base
 
     def own(self, n: int) -> None:
         """A rule has made the constant n."""
@@ -217,7 +222,8 @@ class Tape:
         flows, data = tensor.requires_grad, tensor._array
         wanted = tuple([type(x) is Tensor and x.requires_grad for x in inputs])  # a detached operand is another
         flags = self._number(self._flags, (wanted, flows), (wanted, flows))
-        like, before = self._like(primitive, params, data, tensor.scope, place), len(self.ops)
+        of_what = None if self._script is None else tuple(map(self._script.role, args))
+        like, before = self._like(primitive, params, data, tensor.scope, place, of_what), len(self.ops)
         n = self._write(like, args, params, _when(tensor.step), flags, varies)
         if self._script is not None:
             self._script.note(n, like, args, params, flags, row)
@@ -353,7 +359,7 @@ class Tape:
         self._script = script = Script(key, given)
         step = None if ops.step[n] == NOWHEN else ops.step[n]
         with context(recording=False, step=step, scope=ops.site(n).scope):
-            for message in self._by_operand(self._node(n), self._stand_in(g)):
+            for message in edge_gradients(self._node(n), self._stand_in(g), create_graph=True):
                 if type(message) is Patch:
                     sent: Any = message.key, [self.op_of(x) for x in (message.value, *message.indices)]
                 else:
@@ -365,16 +371,6 @@ class Tape:
         if script.repeatable and not masks:
             self._scripts[ops.site_of[n]] = script
         return script.sent
-
-    def _by_operand(self, node: Tensor, g: Tensor) -> Iterator[Any]:
-        """What the rules send back, one after another, so that it is known which of them records an operation."""
-        assert node.primitive is not None
-        if node.primitive.variadic is not None:
-            yield from edge_gradients(node, g, create_graph=True)
-            return
-        for i, x in enumerate(node.inputs):
-            wanted = {x.index} if type(x) is Tensor else set()
-            yield edge_gradients(node, g, create_graph=True, useful=wanted)[i]
 
     def _node(self, n: int) -> Tensor:
         """A stand-in whose operands are stand-ins, for its rules to run on."""
@@ -410,10 +406,14 @@ class Tape:
             self.ops.site_of[n] = self._site(self.ops.site(n), step)
 
     # ------------------------------------------------------------------ both
-    def _like(self, primitive: Primitive | None, params: int, of: Any, scope: str, place: Any = None) -> Site:
-        """What operations have in common that do this, with results of the shape and dtype that `of` has."""
-        rule = None if self._script is None else len(self._script.sent)  # which operand's it is
-        where = (place, scope) if self._of < 0 else (self.ops.site_of[self._of], rule)
+    def _like(
+        self, primitive: Primitive | None, params: int, of: Any, scope: str, place: Any = None, of_what: Any = None
+    ) -> Site:
+        """What operations have in common that do this, with results of the shape and dtype that `of` has.
+
+        In a rule it also counts `of_what` they are: h.T @ dz and dz @ R.T may have one shape.
+        """
+        where = (place, scope) if self._of < 0 else (self.ops.site_of[self._of], of_what)
         key = (primitive, where, of.shape, of.dtype, self.ops.params[params].frozen)
         like = self._likes.get(key)
         if like is None:
