@@ -86,6 +86,27 @@ def test_one_program_for_every_length_and_batch(loss_fn: Callable[..., Any]) -> 
         agree(source, loss_fn, T, B)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.1, 3.7])
+def test_a_number_that_was_rounded_to_float32_is_rounded_at_every_length(share: float) -> None:
+    def loss_fn(p: Any, xs: Any) -> Any:
+        h, loss = np.zeros((xs.shape[1], H), np.float32), np.float32(0)
+        for _, x in tg.steps(xs):
+            h = np.tanh(x @ p["W"] + h @ p["R"])
+            loss = loss + (h * h).sum()
+        return loss * np.float32(share / xs.size)
+
+    def low(T: int, B: int) -> tuple[Any, Any]:
+        params, xs = arguments(T, B)
+        return {k: v.astype(np.float32) for k, v in params.items()}, xs.astype(np.float32)
+
+    step, plain = tg.compile(loss_fn), tg.compile(loss_fn)
+    for T in (9, 20, 47):
+        assert step(*low(T, 3))[0] == plain(*low(T, 3))[0]
+        plain = tg.compile(loss_fn)  # a program for that length alone
+    assert len(step.programs) == 2, step.explain()
+    assert "float32(" in step.source
+
+
 def every_third(p: Any, xs: Any) -> Any:
     h = np.zeros((xs.shape[1], H))
     for t, x in tg.steps(xs):

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.tensor import Array
 from .agreement import FrozenError, by_gradients, by_steps
 from .containers import Function, own_tensors
-from .general import General, between, generalise, guessed, resized
+from .general import LONG, General, between, generalise, guessed, resized
 from .program import Program, bind
 from .randomness import States, generators, rewound, wind_back
 
@@ -86,7 +86,7 @@ class Family:
         known = [*self.exact, *(tuple(general.shapes) for general in self.general)]
         weights = [tensor is not None for argument in arguments for tensor in own_tensors(argument)]
         batch = [not own and i >= (count or 0) for i, own in enumerate(weights)]
-        patterns = [between(other, shapes) for other in reversed(known)] if known else [guessed(shapes, batch)]
+        patterns = [between(other, shapes) for other in reversed(known)] if known else [guessed(shapes, batch, LONG)]
         pattern = next((p for p in patterns if p is not None), None)
         if pattern is None or str(pattern) in self.refused or any(pattern == each.pattern for each in self.general):
             return

@@ -48,10 +48,10 @@ def between(one: Shapes, other: Shapes) -> Pattern | None:
     return [tuple(pairs.get((a, b), a) for a, b in zip(x, y, strict=True)) for x, y in zip(one, other, strict=True)]
 
 
-def guessed(shapes: Shapes, batch: Sequence[bool]) -> Pattern | None:
-    """The pattern in which the longest axis of the batch, if it is long, may have any length; weights keep theirs."""
-    longest = max((n for shape, free in zip(shapes, batch, strict=True) if free for n in shape), default=0)
-    if longest < LONG:
+def guessed(shapes: Shapes, batch: Sequence[bool], least: int) -> Pattern | None:
+    """The pattern in which the longest axis of the batch may have any length; features and weights keep theirs."""
+    longest = max((n for shape, free in zip(shapes, batch, strict=True) if free for n in shape[:-1] or shape), default=0)
+    if longest < least:
         return None
     return [
         tuple("T" if free and n == longest else n for n in shape) for shape, free in zip(shapes, batch, strict=True)

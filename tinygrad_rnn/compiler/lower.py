@@ -61,7 +61,8 @@ class _Lowering:
             for read in node.reads:
                 self.readers.setdefault(read.node, []).append(node)
         alone = {part for part in program.schedule if not isinstance(part, Loop)}
-        self.small = all(flops(node) * ((node.steps or 1) if node in alone else 1) < SMALL for node in program.nodes)
+        products = [flops(node) * ((node.steps or 1) if node in alone else 1) for node in program.nodes]
+        self.small = any(products) and all(n < SMALL for n in products)
 
     def code(self) -> Code:
         for part in self.program.schedule:

@@ -12,6 +12,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from fractions import Fraction as ratio
 from itertools import combinations, product
 from typing import Any
 
@@ -114,18 +115,19 @@ class Size:
 
 @dataclass(frozen=True)
 class Fraction:
-    """A number that comes with the sizes, such as 2 / (T*B): number * above / below."""
+    """A number that comes with the sizes, such as 2 / (T*B): number * above / below, rounded to float32 if `single`."""
 
     number: float
     above: Size | int
     below: Size | int
+    single: bool = False
 
     def __repr__(self) -> str:
-        above = f"{self.number!r}*{self.above!r}" if isinstance(self.above, Size) else repr(self.number)
-        below = repr(self.below)
-        if not isinstance(self.below, Size):
-            return above
-        return f"{above} / {below if below.isidentifier() else f'({below})'}"
+        text = f"{self.number!r}*{self.above!r}" if isinstance(self.above, Size) else repr(self.number)
+        if isinstance(self.below, Size):
+            below = repr(self.below)
+            text = f"{text} / {below if below.isidentifier() else f'({below})'}"
+        return f"float(float32({text}))" if self.single else text
 
 
 def at(size: Size | int, point: Point) -> int:
@@ -133,11 +135,20 @@ def at(size: Size | int, point: Point) -> int:
     return size.at(point) if isinstance(size, Size) else size
 
 
-def _constant(numbers: Sequence[float]) -> float | None:
-    """The number that all of these are but for rounding, whole if it can be."""
-    first = numbers[0]
+def _constant(numbers: Sequence[float], single: bool) -> float | None:
+    """The number that all of these are but for rounding: a whole one if it can be, or if `single` a simple ratio."""
+    first, error = numbers[0], 2.0**-23 if single else 1e-14
     number = float(round(first)) if abs(first - round(first)) < 1e-12 * abs(first) else first
-    return number if all(abs(n - number) <= 1e-14 * abs(number) for n in numbers) else None
+    if single:
+        ratios = (float(ratio(first).limit_denominator(10**digits)) for digits in range(1, 9))
+        number = next((x for x in ratios if abs(x - first) <= error * abs(first)), first)
+    return number if all(abs(n - number) <= error * abs(number) for n in numbers) else None
+
+
+def _rounded(xs: Sequence[float]) -> list[float]:
+    """The numbers in float32."""
+    with np.errstate(over="ignore"):
+        return [float(x) for x in np.array(xs, np.float32)]
 
 
 def generalise(codes: Sequence[Code], sizes: Sequence[Point]) -> Code:
@@ -207,11 +218,15 @@ class _Merger:
         if all(type(x) is int for x in xs):
             return self._size(xs)
         ones: list[Size | int] = [1, *(Size({m: 1}, self.points) for (m, *rest) in self.shapes if not rest and m)]
-        for below, above in sorted(product(ones, ones), key=lambda pair: (pair[1] != 1, pair[0] != 1)):
+        pairs = sorted(product(ones, ones), key=lambda pair: (pair[1] != 1, pair[0] != 1))
+        rounded = _rounded(xs) == list(xs)
+        for single, (below, above) in product((False, True)[: 1 + rounded], pairs):
             top, bottom = ([at(size, point) for point in self.points] for size in (above, below))
-            number = _constant([x * b / a for x, a, b in zip(xs, top, bottom, strict=True)])
-            if number is not None:
-                return Fraction(number, above, below)
+            number = _constant([x * b / a for x, a, b in zip(xs, top, bottom, strict=True)], single)
+            if number is None:
+                continue
+            if not single or _rounded([number * a / b for a, b in zip(top, bottom, strict=True)]) == list(xs):
+                return Fraction(number, above, below, single)
         for number in (1.0, 2.0, 3.0, 4.0):  # over an affine size, such as T - 1
             whole = [round(number / x) if x else 0 for x in xs]
             if all(n and abs(x * n / number - 1) < 1e-14 for x, n in zip(xs, whole, strict=True)):

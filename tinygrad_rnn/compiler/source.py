@@ -62,7 +62,7 @@ class Source:
         text: Python that runs by itself.
         constants: the arguments of its function `program`: long arrays, and functions of a user's own primitives.
         random: the constants that random numbers are written into, and what they are called.
-        small: whether all its matrix products are too small to share between threads.
+        small: whether it has matrix products, and all are too small to share between threads.
         code: its statements.
         sizes: the names of the sizes that it runs at; none if it has its own.
     """

@@ -202,7 +202,7 @@ class Code:
     Attributes:
         inputs: the arrays that a call is given.
         drawn: the random numbers of a call, and the constants that they go to; see `drawn.Run`.
-        small: whether all matrix products are too small to share between threads.
+        small: whether there are matrix products, and all are too small to share between threads.
     """
 
     inputs: list[Array]
