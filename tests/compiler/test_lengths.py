@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.compiler import family
 from tinygrad_rnn.core import seal
 from tinygrad_rnn.core.primitive import primitives
 
@@ -215,6 +216,35 @@ def test_a_general_program_is_compared_with_its_gradients() -> None:
     scale[0] = 2.0
     loss, _ = step(*arguments(14, 2))  # the program made for T is seen to be wrong, and one is made for T = 14
     assert loss == pytest.approx(2 * every_step(*map_tensors(*arguments(14, 2))).item())
+
+
+def test_a_large_second_call_is_compared_at_a_short_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(family, "_LARGE", 0)
+    compared: list[int] = []
+    by_gradients = family.by_gradients
+    monkeypatch.setattr(family, "by_gradients", lambda *a: compared.append(len(a[1][1])) or by_gradients(*a))
+    scale = [1.0]
+    step = tg.compile(lambda p, xs: every_step(p, xs) * scale[0])
+    for seed in range(4):
+        params, xs = arguments(20, 20, seed)
+        loss, _ = step(params, xs)
+        assert loss == pytest.approx(every_step(*map_tensors(params, xs)).item())
+    assert [program.source.sizes for program in step.programs] == [("T",)]
+    assert compared
+    assert max(compared) < 10
+
+
+def test_what_changes_before_a_large_second_call_is_noticed_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(family, "_LARGE", 0)
+    scale, (params, xs) = [1.0], arguments(20, 20)
+    step = tg.compile(lambda p, xs: every_step(p, xs) * scale[0])
+    for _ in range(3):  # the second makes another program, and the third sees that it is wrong
+        scale[0] *= 2
+        loss, _ = step(params, xs)
+        assert loss == pytest.approx(scale[0] * every_step(*map_tensors(params, xs)).item())
+    scale[0] *= 2
+    with pytest.raises(tg.GraphError, match="depends on values"):
+        step(params, xs)
 
 
 def map_tensors(params: Any, xs: Any) -> tuple[Any, Any]:

@@ -80,15 +80,12 @@ def dtypes_and_settings() -> None:
 step_module = sys.modules["tinygrad_rnn.compiler.step"]
 
 
-def without_settings(x: Any, leaves: Any, where: str) -> Any:
-    return "number" if isinstance(x, (int, float)) else flatten(x, leaves, where)
+def without_settings(x: Any, leaves: Any, *path: Any) -> Any:
+    return "number" if isinstance(x, (int, float)) else flatten(x, leaves, *path)
 
 
-def without_dtypes(x: Any, leaves: Any, where: str) -> Any:
-    before = len(leaves)
-    found = flatten(x, leaves, where)
-    leaves[before:] = [leaf.astype(np.float64) for leaf in leaves[before:]]
-    return found
+def without_dtypes(x: Any, leaves: Any, *path: Any) -> Any:
+    return flatten(x.astype(np.float64) if isinstance(x, np.ndarray) else x, leaves, *path)
 
 
 @contextmanager

@@ -38,27 +38,36 @@ class Function:
         return names[i] if i < len(names) else f"x{i}"
 
 
-def flatten(x: Any, leaves: list[Array], where: str) -> Any:
-    """Append the arrays in `x` to `leaves`; returns a hashable description of the rest."""
+def flatten(x: Any, leaves: list[Array], *path: Any) -> Any:
+    """Append the arrays in `x` to `leaves`; returns a hashable description of the rest, and of their kinds.
+
+    Args:
+        x: containers of arrays.
+        leaves: where the arrays go.
+        path: "params" or "batch", and the keys on the way from there to `x`, for errors.
+    """
     kind = type(x)
     if kind is np.ndarray:
         leaves.append(numeric(x, "compile"))
-        return "array"
+        return x.ndim, x.dtype
     if kind is Tensor:
-        leaves.append(x._array)
-        return "array"
+        x = x._array
+        leaves.append(x)
+        return x.ndim, x.dtype
     if isinstance(x, dict):
-        return "dict", *[(key, flatten(value, leaves, f"{where}[{key!r}]")) for key, value in x.items()]
+        return "dict", *[(key, flatten(value, leaves, *path, key)) for key, value in x.items()]
     if isinstance(x, (list, tuple)):
-        return kind, *[flatten(value, leaves, f"{where}[{i}]") for i, value in enumerate(x)]
+        return kind, *[flatten(value, leaves, *path, i) for i, value in enumerate(x)]
     if isinstance(x, Module):
         named = dict(x.named_parameters())
-        leaves.extend(parameter._array for parameter in named.values())
-        return "module", id(x), *named, attributes(x)
+        arrays = [parameter._array for parameter in named.values()]
+        leaves.extend(arrays)
+        return "module", id(x), *named, *[(a.ndim, a.dtype) for a in arrays], attributes(x)
     if isinstance(x, (np.ndarray, np.generic)):
         leaves.append(numeric(x, "compile"))
-        return "array"
-    if where.startswith("params"):
+        return x.ndim, x.dtype
+    where = f"{path[0]}{''.join(f'[{key!r}]' for key in path[1:])}"
+    if path[0] == "params":
         raise DTypeError(f"compile: {where} is {kind.__name__}, expected an array or tensor (or a container of them)")
     try:
         hash(x)

@@ -9,10 +9,12 @@ from typing import Any
 from ..core.tensor import Array
 from .agreement import FrozenError, by_gradients, by_steps
 from .containers import Function, own_tensors
-from .general import LONG, General, between, generalise, guessed, resized
+from .general import General, between, generalise, guessed, resized
 from .program import Program, bind
 from .randomness import States, generators, rewound, wind_back
 
+_LARGE = 8 << 20
+"""Bytes of an eager pass above which it is worth three short traces not to need it."""
 _KEPT = 16
 """Programs for one combination of shapes each, where there is none for all."""
 
@@ -29,6 +31,7 @@ class Family:
         self.loss_fn, self.backend = loss_fn, backend
         self.general: list[General] = []
         self.exact: OrderedDict[Any, Program] = OrderedDict()
+        self.settled: tuple[Any, Program, Mapping[str, int]] | None = None  # the last that needs no comparison again
         self.refused: dict[Any, str] = {}  # patterns for which there is no program, and why
 
     def programs(self) -> Iterator[Program]:
@@ -41,7 +44,13 @@ class Family:
         Raises:
             FrozenError: it gives something else than the loss function.
         """
-        shapes = tuple(x.shape for x in leaves)
+        shapes = tuple([x.shape for x in leaves])
+        settled = self.settled
+        if settled is not None and settled[0] == shapes:
+            _, known, at = settled
+            if known.draws:
+                known.draw_from(generators(self.loss_fn.function, arguments))
+            return known, known(leaves, at)
         for general in self._candidates(arguments, leaves, count, shapes):
             sizes = general.sizes(shapes)
             if sizes is not None:
@@ -49,8 +58,12 @@ class Family:
                 found = general.program(leaves, sizes)
                 wrong = self._compared(general, sizes, found, arguments, leaves, count, before)
                 if not wrong:
+                    if general.checked == 2:
+                        self.settled = shapes, general.program, sizes
+                    self.exact.pop(shapes, None)
                     return general.program, found
                 wind_back(before)
+                self.settled = None
                 self.general.remove(general)
                 self.refused[str(general.pattern)] = f"at {_words(sizes)} {wrong}"
         program = self.exact.get(shapes)
@@ -68,6 +81,8 @@ class Family:
             wrong = self._difference(found, arguments, leaves, count, before)
             if wrong:
                 raise FrozenError(wrong)
+        if program.calls > 1:
+            self.settled = shapes, program, {}
         return program, found
 
     def _states(self, program: Program, arguments: Sequence[Any]) -> States:
@@ -79,14 +94,23 @@ class Family:
     def _candidates(
         self, arguments: Sequence[Any], leaves: Sequence[Array], count: int | None, shapes: Any
     ) -> Iterator[General]:
-        """Programs for many shapes; the last is made for this call, if these shapes are new and it can be."""
-        if shapes in self.exact:
-            return
+        """Programs for many shapes; the last is made for this call, if these shapes are new and it can be.
+
+        Also for the second call at large shapes: to compare a program for them alone takes an eager pass over all.
+        """
+        program = self.exact.get(shapes)
+        steps = None
+        if program is not None:
+            if program.calls != 1 or program.eager_bytes < _LARGE:
+                return
+            steps = max(node.steps or 0 for node in program.ir.nodes)
         yield from list(self.general)
         known = [*self.exact, *(tuple(general.shapes) for general in self.general)]
         weights = [tensor is not None for argument in arguments for tensor in own_tensors(argument)]
         batch = [not own and i >= (count or 0) for i, own in enumerate(weights)]
-        patterns = [between(other, shapes) for other in reversed(known)] if known else [guessed(shapes, batch, LONG)]
+        patterns = [between(other, shapes) for other in reversed(known)]
+        if steps or not known:
+            patterns = [guessed(shapes, batch, steps)]
         pattern = next((p for p in patterns if p is not None), None)
         if pattern is None or str(pattern) in self.refused or any(pattern == each.pattern for each in self.general):
             return

@@ -48,13 +48,21 @@ def between(one: Shapes, other: Shapes) -> Pattern | None:
     return [tuple(pairs.get((a, b), a) for a, b in zip(x, y, strict=True)) for x, y in zip(one, other, strict=True)]
 
 
-def guessed(shapes: Shapes, batch: Sequence[bool], least: int) -> Pattern | None:
-    """The pattern in which the longest axis of the batch may have any length; features and weights keep theirs."""
-    longest = max((n for shape, free in zip(shapes, batch, strict=True) if free for n in shape[:-1] or shape), default=0)
-    if longest < least:
+def guessed(shapes: Shapes, batch: Sequence[bool], steps: int | None) -> Pattern | None:
+    """The pattern in which the number of steps may be any, or if it is not known the longest axis, if that is long.
+
+    That is the first axis of this length in each array of the batch; features and weights keep their lengths.
+    """
+    free = [n for shape, of_batch in zip(shapes, batch, strict=True) if of_batch for n in shape[:-1] or shape]
+    longest = max(free, default=0)
+    length = steps or (longest if longest >= LONG else None)
+    if length not in free:
         return None
     return [
-        tuple("T" if free and n == longest else n for n in shape) for shape, free in zip(shapes, batch, strict=True)
+        tuple("T" if i == shape.index(length) else n for i, n in enumerate(shape))
+        if of_batch and length in (shape[:-1] or shape)
+        else shape
+        for shape, of_batch in zip(shapes, batch, strict=True)
     ]
 
 

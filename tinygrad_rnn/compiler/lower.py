@@ -61,8 +61,7 @@ class _Lowering:
             for read in node.reads:
                 self.readers.setdefault(read.node, []).append(node)
         alone = {part for part in program.schedule if not isinstance(part, Loop)}
-        products = [flops(node) * ((node.steps or 1) if node in alone else 1) for node in program.nodes]
-        self.small = any(products) and all(n < SMALL for n in products)
+        self.most = max((flops(n) * ((n.steps or 1) if n in alone else 1) for n in program.nodes), default=0)
 
     def code(self) -> Code:
         for part in self.program.schedule:
@@ -73,7 +72,7 @@ class _Lowering:
             elif not part.is_input:
                 self._constant(part)
         inputs = [self.array(node) for node in self.program.inputs]
-        return Code(inputs, self.setup, self.body, self._results(), runs(self.program.drawings, self.drawn), self.small)
+        return Code(inputs, self.setup, self.body, self._results(), runs(self.program.drawings, self.drawn), self.most)
 
     def array(self, node: Node) -> Array:
         array = self.places[node].array
@@ -254,7 +253,7 @@ class _Lowering:
             if node not in shown:
                 body.extend(Within(node.lo, node.hi, line) for line in self._step(node))
         products = [flops(node) for node in loop.nodes]
-        alone = not self.small and any(products) and all(n < SMALL for n in products)
+        alone = any(products) and all(n < SMALL for n in products)
         self.body.append(For(loop.lo, loop.hi, loop.reverse, body, alone))
 
     def _parts(self, node: Node) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ class Program:
         native: the text of each native loop, in LLVM's language.
         calls: how often it ran.
         signatures: of the steps of the loss function; see `signature`.
+        eager_bytes: about what all results of an eager pass take.
         limits: for which shapes it is, in words.
     """
 
@@ -60,6 +62,7 @@ class Program:
             self.ir, self.source, self._runs, self.misfits, self.native, self._notes = build(traced, backend)
             self.extra = unflatten(traced.extra, repeat(np.bool_()))  # the containers alone, not what was in them
         self.signatures = set(traced.signatures.of_step.values())
+        self.eager_bytes = sum((n.steps or 1) * math.prod(n.shape) * n.dtype.itemsize for n in self.ir.nodes)
         self.calls = 0
         self.limits = ""
         self._drew_from = generators(loss_fn.function, arguments)
@@ -104,7 +107,7 @@ class Program:
         self.calls += 1
         if self.calls > 1 or sizes:  # the first call runs on what tracing drew
             self._draw(random, sizes)
-        with OneThread() if self._runs.small else nullcontext():
+        with OneThread() if self._runs.is_small(sizes) else nullcontext():
             found = run(*leaves)
         self._idle.setdefault(key, idle).append((run, random))
         self._idle.move_to_end(key)

@@ -8,11 +8,11 @@ means that there is no such program.
 
 from __future__ import annotations
 
+import fractions
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from fractions import Fraction as ratio
 from itertools import combinations, product
 from typing import Any
 
@@ -140,7 +140,7 @@ def _constant(numbers: Sequence[float], single: bool) -> float | None:
     first, error = numbers[0], 2.0**-23 if single else 1e-14
     number = float(round(first)) if abs(first - round(first)) < 1e-12 * abs(first) else first
     if single:
-        ratios = (float(ratio(first).limit_denominator(10**digits)) for digits in range(1, 9))
+        ratios = (float(fractions.Fraction(first).limit_denominator(10**digits)) for digits in range(1, 9))
         number = next((x for x in ratios if abs(x - first) <= error * abs(first)), first)
     return number if all(abs(n - number) <= error * abs(number) for n in numbers) else None
 
@@ -178,7 +178,8 @@ class _Merger:
         parts = {name: self.merge([getattr(code, name) for code in codes])
                  for name in ("inputs", "setup", "body", "results", "drawn")}  # fmt: skip
         self._memories()
-        return Code(**parts, small=all(code.small for code in codes))
+        most = max(code.most / math.prod(point.values()) for code, point in zip(codes, self.points, strict=True))
+        return Code(**parts, most=most)
 
     def merge(self, xs: Sequence[Any]) -> Any:
         """What stands for all of these, at every size."""

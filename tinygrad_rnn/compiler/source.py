@@ -47,7 +47,7 @@ from .statements import (
     Rows,
     leaves,
 )
-from .threads import OneThread
+from .threads import SMALL, OneThread
 from .vocabulary import NUMPY, called, imports, is_given, parameter, words
 from .written import HELPERS, definitions
 
@@ -62,13 +62,12 @@ class Source:
         text: Python that runs by itself.
         constants: the arguments of its function `program`: long arrays, and functions of a user's own primitives.
         random: the constants that random numbers are written into, and what they are called.
-        small: whether it has matrix products, and all are too small to share between threads.
         code: its statements.
         sizes: the names of the sizes that it runs at; none if it has its own.
     """
 
     def __init__(self, code: Code, sizes: Sequence[str] = ()) -> None:
-        self.code, self.sizes, self.small = code, tuple(sizes), code.small
+        self.code, self.sizes = code, tuple(sizes)
 
     @cached_property
     def _written(self) -> _Writer:  # when it is asked for: of most lengths that are compared nobody reads the text
@@ -102,6 +101,10 @@ class Source:
         """
         return cls(generalise([source.code for source in sources], sizes), tuple(sizes[0]))
 
+    def is_small(self, sizes: Mapping[str, int]) -> bool:
+        """Whether there are matrix products, and all are too small to share between threads."""
+        return 0 < self.code.most * math.prod(sizes.values()) < SMALL
+
     def make(self, random: Mapping[str, tensor.Array], **sizes: int) -> Callable[..., Any]:
         """Allocate the buffers; returns `step(inputs...) -> (loss, gradients...)`, which one thread may run.
 
@@ -111,7 +114,8 @@ class Source:
         """
         names: dict[str, Any] = dict(self._written.raises)  # what the text raises under built-in names
         exec(self._program, names)
-        threads = {"one_thread": OneThread()} if self._written.one_thread else {}
+        alone = self._written.one_thread and not self.is_small(sizes)
+        threads = {"one_thread": OneThread()} if alone else {}
         return names["program"](**{**self.constants, **random, **sizes, **threads})
 
 
@@ -142,7 +146,8 @@ class _Writer:
         for p in self.primitives:
             if is_given(p):
                 self._given(called(p), p.function, "the function of a primitive")
-        self.one_thread = any(isinstance(each, For) and each.one_thread for each in code.body)
+        loops = any(isinstance(each, For) and each.one_thread for each in code.body)
+        self.one_thread = loops and (bool(sizes) or code.most >= SMALL)
         self.text = self._program()
 
     # ------------------------------------------------------------------ the whole
@@ -491,7 +496,7 @@ class _Writer:
             indent = "    " if steps == whole else "        "
             for group in self._grouped([each.statement for each in statements]):
                 lines.extend((indent + code, note) for code, note in self._together(group))
-        if loop.one_thread:
+        if loop.one_thread and self.one_thread:
             lines = [(f"    {code}", note) for code, note in lines]
             lines.insert(0, ("with one_thread:", "its products are too small to share"))
         return lines
@@ -499,7 +504,7 @@ class _Writer:
 
 def expression(x: Expr) -> str:
     """The text of an expression without arrays."""
-    return _Writer(Code([], [], [], [], [], True), ())._expr(x)
+    return _Writer(Code([], [], [], [], [], 0), ())._expr(x)
 
 
 # ---------------------------------------------------------------------- what is in statements

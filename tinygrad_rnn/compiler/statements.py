@@ -202,7 +202,7 @@ class Code:
     Attributes:
         inputs: the arrays that a call is given.
         drawn: the random numbers of a call, and the constants that they go to; see `drawn.Run`.
-        small: whether there are matrix products, and all are too small to share between threads.
+        most: floating-point operations of the largest matrix product; at any sizes, for each unit of their product.
     """
 
     inputs: list[Array]
@@ -210,7 +210,7 @@ class Code:
     body: list[Statement]
     results: list[Expr]
     drawn: list[Any]
-    small: bool
+    most: float
 
 
 def leaves(x: Any) -> Iterator[Leaf]:

@@ -105,7 +105,7 @@ class Compiled:
             count = len(leaves) if wanted else count
         if self._surroundings is None:
             self._surroundings = Surroundings(self.loss_fn)
-        key = (self._surroundings(), *structure, *named, *[(x.ndim, x.dtype) for x in leaves])
+        key = (self._surroundings(), *structure, *named)
         family = self._families.get(key)
         if family is None:
             function = Function(self.loss_fn, tuple(named))
@@ -121,7 +121,8 @@ class Compiled:
         found = iter(results)
         if count is None:
             return unflatten(self._last.extra, found)
-        loss = next(found).reshape(-1)[0]  # its only entry: keepdims may have left it axes
+        loss = next(found)
+        loss = loss[(0,) * loss.ndim]  # its only entry: keepdims may have left it axes
         value = loss if self._last.extra is None else (loss, unflatten(self._last.extra, found))
         return value, unflatten(arguments[0], found, by_name=True)
 

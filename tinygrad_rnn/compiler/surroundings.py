@@ -9,7 +9,7 @@ import dis
 import sys
 from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -22,6 +22,11 @@ from ..nn import Module
 
 _PLAIN = (bool, int, float, complex, str, np.generic, type(None))
 _PACKAGE = __name__.partition(".")[0]
+
+
+@cache
+def _is_plain(kind: type) -> bool:
+    return issubclass(kind, _PLAIN)
 
 
 class Surroundings:
@@ -52,7 +57,7 @@ class Surroundings:
                 values.append(cell.cell_contents)
             except ValueError:  # not bound yet
                 values.append(None)
-        found = [repr(x) if isinstance(x, _PLAIN) else None for x in values]
+        found = [repr(x) if _is_plain(type(x)) else None for x in values]  # type: ignore[arg-type]
         return tuple(found) + tuple(attributes(x, self._read) for x in self._objects)
 
     def _enter(self, x: Any) -> None:
@@ -107,7 +112,8 @@ def attributes(x: Any, read: Container[str] | None = None) -> tuple[Any, ...]:
         (name, repr(value))
         for each in objects
         for name, value in vars(each).items()
-        if isinstance(value, _PLAIN) and (isinstance(x, Module) or read is None or name in read)
+        if _is_plain(type(value))  # type: ignore[arg-type]
+        and (isinstance(x, Module) or read is None or name in read)
     )
 
 

@@ -16,8 +16,8 @@ from .written import name_of, written
 
 NUMPY = {
     *("add", "arange", "array", "broadcast_to", "concatenate", "copyto", "divide", "dot", "einsum", "empty", "exp"),
-    *("expand_dims", "float32", "full", "inf", "matmul", "maximum", "minimum", "moveaxis", "multiply", "nan", "ones", "s_"),
-    *("stack", "tanh", "zeros"),
+    *("expand_dims", "float32", "full", "inf", "matmul", "maximum", "minimum", "moveaxis", "multiply", "nan", "ones"),
+    *("s_", "stack", "tanh", "zeros"),
 }
 """NumPy's names that are written by the rules, not for a primitive of that name."""
 

@@ -247,6 +247,16 @@ def test_results_are_the_callers_own() -> None:
     assert all((x == y).all() for x, y in zip(flat(first), copies, strict=True))
 
 
+def test_memory_of_results_that_nobody_has_is_used_again() -> None:
+    loss_fn, arguments = problem(rnn, 5, 3, 4, 6, np.float64)
+    step = tg.compile(loss_fn, backend="native")
+    step(*arguments)
+    places = [machine.address(flat(step(*arguments))[2]) for _ in range(6)]
+    assert len(set(places)) == 1
+    held = [step(*arguments) for _ in range(6)]
+    assert len({machine.address(flat(results)[2]) for results in held}) == 6
+
+
 def test_what_does_not_fit_runs_in_numpy_and_is_told() -> None:
     def loss_fn(params: Any, xs: Any) -> Any:
         h, loss = np.zeros((2, 3)), 0.0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,23 +25,9 @@ LEAST = 4
 """Rows of the smallest part of a batch."""
 ROWS = 256
 """Rows of a chunk: steps times batch. Sums over time are products with so many terms."""
+_DENSE = 0x101
+"""NumPy's flags of an array in which rows follow on each other and numbers are aligned."""
 _SIZES = 2  # for so many sizes each thread keeps the memory
-
-
-class Sizes(NamedTuple):
-    """What differs from length to length.
-
-    Attributes:
-        steps: of the loop.
-        batch: rows of each array.
-        rows: for each node that is in memory how many steps it may hold, initial values included.
-        numbers: that it reads.
-    """
-
-    steps: int
-    batch: int
-    rows: tuple[int, ...]
-    numbers: tuple[float, ...]
 
 
 class NativeLoop:
@@ -54,33 +41,43 @@ class NativeLoop:
     def functions(self) -> dict[str, Callable[..., None]]:
         return machine.build(self.written.text, self.written.isa, part=5, pack=1, run=5)
 
-    def run(self, arrays: Sequence[Array], **sizes: Any) -> Sequence[Array]:
-        """Its results are the caller's until nobody refers to any of them: then their memory is used again."""
-        given = Sizes(**sizes)
+    def run(
+        self, arrays: Sequence[Array], steps: int, batch: int, rows: tuple[int, ...], numbers: tuple[float, ...]
+    ) -> Sequence[Array]:
+        """Its results are the caller's until nobody refers to any of them: then their memory is used again.
+
+        Args:
+            arrays: what it reads.
+            steps: of the loop.
+            batch: rows of each array.
+            rows: for each node that is in memory how many steps it may hold, initial values included.
+            numbers: that it reads.
+        """
         parts = 1
-        if given.batch * given.steps * self.written.cost >= WORTH_SHARING:
-            parts = max(1, min(allowed(), given.batch // LEAST))
+        if batch * steps * self.written.cost >= WORTH_SHARING:
+            parts = max(1, min(allowed(), batch // LEAST))
+        key = steps, batch, rows, numbers, parts
         kept: dict[Any, _Memory] = self._own.__dict__
-        memory = kept.pop((given, parts), None) or _Memory(self, given, parts)
+        memory = kept.pop(key, None) or _Memory(self, *key)
         results = memory.run(arrays)  # if this is interrupted, helpers may still write there, so it is not kept
-        kept[given, parts] = memory
+        kept[key] = memory
         if len(kept) > _SIZES:
             del kept[next(iter(kept))]
         return results
 
 
 class _Memory:
-    """What one thread needs to call a loop at some sizes, for a number of parts of the batch.
+    """What one thread needs to call a loop at some sizes, for a number of parts of the batch: all but its arrays.
 
     Attributes:
         results: memory for the results and the arrays in it, twice if the caller keeps some of the first.
         unused: the count of references to that memory when only this object has it.
     """
 
-    def __init__(self, native: NativeLoop, sizes: Sizes, parts: int) -> None:
-        self.written, self.sizes, self.parts = native.written, sizes, parts
-        self.functions = native.functions
-        written, (steps, batch, rows, numbers) = native.written, sizes
+    def __init__(
+        self, native: NativeLoop, steps: int, batch: int, rows: Sequence[int], numbers: Sequence[float], parts: int
+    ) -> None:
+        self.functions, self.parts, written = native.functions, parts, native.written
         self.dtype = dtype = np.dtype(np.float32 if written.single else np.float64)
         room = -(-batch // parts)
         chunk = min(steps, max(1, ROWS // room)) if written.chunked else steps
@@ -108,8 +105,8 @@ class _Memory:
         given["packed",] = machine.address(self.packed)
         at = {slot: i for i, slot in enumerate(written.slots)}
         self.reads = [(at["read", i], at.get(("read stride", i)), timed) for i, timed in enumerate(written.timed)]
-        self.table = np.array([given.get(slot, 0) for slot in written.slots], np.int64)
-        self.table_at = machine.address(self.table)
+        self.table = (ctypes.c_int64 * len(at))(*(given.get(slot, 0) for slot in written.slots))
+        self.table_at = ctypes.addressof(self.table)
         self.results: list[tuple[Array, int, list[Array]]] = []
         self.unused = 0
         edges = [batch * i // parts for i in range(parts + 1)]
@@ -117,37 +114,35 @@ class _Memory:
         self.calls = [(work + i * size * dtype.itemsize, sums[i], *edge) for i, edge in enumerate(pairwise(edges))]
 
     def _free(self) -> tuple[int, list[Array]]:
-        """Memory for results that nobody looks at any more, or else new: its address, all of it, and each result."""
+        """Memory for results that nobody looks at any more, or else new: its address, its sums, and each result."""
         for raw, start, arrays in self.results:
             if sys.getrefcount(raw) == self.unused:
                 return start, arrays
         raw, whole = _flat(self.size, self.dtype)
-        arrays = [whole, *(whole[at : at + math.prod(shape)].reshape(shape) for at, shape in self.shapes)]
-        self.results = [*self.results[-1:], (raw, machine.address(whole), arrays)]
+        start, arrays = machine.address(whole), [whole, whole[: self.sums_size]]
+        arrays += [whole[at : at + math.prod(shape)].reshape(shape) for at, shape in self.shapes]
+        self.results = [*self.results[-1:], (raw, start, arrays)]
         self.unused = sys.getrefcount(raw)
-        return machine.address(whole), arrays
+        return start, arrays
 
     def run(self, arrays: Sequence[Array]) -> Sequence[Array]:
-        table, held = self.table, []
-        for array, (slot, stride, timed) in zip(arrays, self.reads, strict=True):
-            x = _dense(array, timed, self.dtype)
+        table, dtype, held = self.table, self.dtype, []
+        for x, (slot, stride, timed) in zip(arrays, self.reads, strict=True):
+            if type(x) is not np.ndarray or x.dtype is not dtype or x.flags.num & _DENSE != _DENSE:
+                x = _dense(x, timed, dtype)
+                held.append(x)  # a copy lives until the end
             table[slot] = id(x)
             if stride is not None:
-                table[stride] = x.strides[0] // x.itemsize
-            held.append(x)  # a copy lives until the end
-        start, (whole, *results) = self._free()
+                table[stride] = x.strides[0] // dtype.itemsize
+        start, (_, total, *results) = self._free()
         for i, at in self.starts:
             table[i] = start + at
-        cleared = self.written.cleared
-        whole[:cleared] = 0
         if self.parts == 1:
             work, _, first, end = self.calls[0]
             self.functions["run"](self.table_at, work, start, first, end)
         else:
-            self.sums[:, :cleared] = 0
             self.functions["pack"](self.table_at)
             POOL.run(lambda i: self._part(i, start), self.parts, self.parts)
-            total = whole[: self.sums_size]
             for others in self.sums:  # in this order always, so that results are the same from run to run
                 total += others
         return [x.view() for x in results]  # whose memory is counted

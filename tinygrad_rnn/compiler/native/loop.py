@@ -34,7 +34,6 @@ class Written(NamedTuple):
         timed: for each array that is read, whether it has a row for each step.
         kept: for each node that is in memory how it is kept, and its columns.
         sums: for each sum where it begins, and its shape.
-        cleared: numbers of the sums that are added to from the first step on; products set the others.
         packed: numbers in all panels.
         scratch: numbers for each row and step of a chunk that sums need.
         chunked: whether there is something to do for many steps at once.
@@ -49,7 +48,6 @@ class Written(NamedTuple):
     timed: tuple[bool, ...]
     kept: tuple[tuple[str, int], ...]
     sums: tuple[tuple[int, tuple[int, ...]], ...]
-    cleared: int
     packed: int
     scratch: int
     chunked: bool
@@ -80,7 +78,7 @@ class Loop:
         self.rows_expected = rows
         products = {summed.node for summed in region.after}
         self.sums: dict[Node, int] = {}
-        size = self.cleared = 0
+        size = self.cleared = 0  # sums that are added to from the first step on; products set the others
         for node in sorted((n for n in region.nodes if not n.rolled), key=lambda n: (n in products, n.order)):
             self.sums[node], size = size, size + math.prod(node.shape)
             self.cleared = self.cleared if node in products else size
@@ -96,7 +94,6 @@ class Loop:
             tuple(isinstance(read.when, Shift) for read in self.reads),
             tuple((how, node.shape[-1]) for node, how in self.kept.items()),
             tuple((at, node.shape) for node, at in self.sums.items()),
-            self.cleared,
             self.packed,
             self.scratch,
             bool(region.before or region.after),
@@ -125,6 +122,7 @@ class Loop:
                 pair = tuple(f.op(f"alloca {self.vector.type}, align 64") for _ in range(2))
                 f.store("zeroinitializer", pair[1])
                 self.totals[node] = pair[0], pair[1]
+        f.clear("%sums", self.cleared)
         self._begin()
         self.base: Index = 0
         with self._steps_of_chunks() as (base, count):

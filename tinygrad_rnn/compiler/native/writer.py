@@ -156,6 +156,11 @@ class Function:
             values = [value, pointer, str(v.size), self.mask(n)]
             self.intrinsic(f"masked.store.{v.suffix}.p0", "void", [v.type, "ptr", "i32", v.flags], values)
 
+    def clear(self, pointer: str, n: int) -> None:
+        """Write n zeros."""
+        types = ["ptr", "i8", "i64", "i1"]
+        self.intrinsic("memset.p0.i64", "void", types, [pointer, "0", str(n * self.vector.size), "false"])
+
     def pointers(self, pointer: str, stride: Index) -> str:
         """The addresses of as many numbers as a vector has, each so far from the one before."""
         lanes = self.vector.lanes
