@@ -52,6 +52,7 @@ from .vocabulary import NUMPY, called, imports, is_given, parameter, words
 from .written import HELPERS, definitions
 
 _WIDTH = 110
+_LARGE = 200  # of each size: where products are still small there, nothing is said of threads
 _NAMES = 93  # columns of names on one line of the set-up
 
 
@@ -147,7 +148,7 @@ class _Writer:
             if is_given(p):
                 self._given(called(p), p.function, "the function of a primitive")
         loops = any(isinstance(each, For) and each.one_thread for each in code.body)
-        self.one_thread = loops and (bool(sizes) or code.most >= SMALL)
+        self.one_thread = loops and code.most * _LARGE ** len(sizes) >= SMALL
         self.text = self._program()
 
     # ------------------------------------------------------------------ the whole
