@@ -41,6 +41,7 @@ def docs(session: nox.Session) -> None:
     session.install("-e", ".[docs]")
     session.run("sphinx-build", "-W", "-b", "doctest", "docs", "build/doctest")
     session.run("sphinx-build", "-W", "docs", "build/site")
+    session.run("python", "docs/links.py", "build/site")
 
 
 @nox.session(default=False)
