@@ -154,6 +154,17 @@ def test_what_will_have_no_rule_says_what_to_do(call: Any, words: str) -> None:
         call(tg.Tensor(X, requires_grad=True))
 
 
+def test_indices_along_an_axis_broadcast() -> None:
+    check(lambda x: np.take_along_axis(x, np.array([[0]]), axis=1), X)
+    check(lambda x: np.take_along_axis(x, np.array([[1, 0, 1]]), axis=0), X)
+
+
+def test_a_whole_number_that_is_too_large_is_a_float() -> None:
+    w = tg.Tensor(np.float32([1.0, 2.0]), requires_grad=True)
+    assert (w * 10**30).dtype == np.float32
+    np.testing.assert_array_equal(tg.grad(np.sum(np.fmax(w, 10**30)), [w])[0].data, [0, 0])
+
+
 def test_modes_of_qr() -> None:
     x = tg.Tensor(X, requires_grad=True)
     np.testing.assert_array_equal(np.linalg.qr(x, mode="r").data, np.linalg.qr(x.data, mode="r"))

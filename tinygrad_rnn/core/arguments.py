@@ -26,7 +26,7 @@ import numpy as np
 
 from ..errors import DTypeError, InputError, ShapeError, TensorError
 from ..escape import short
-from .array import numeric, raw
+from .array import ArrayMethods, numeric, raw
 
 
 def whole(given: Any, what: str, least: int = 0) -> int:
@@ -172,6 +172,48 @@ def check(place: str, given: Mapping[str, Any], hints: Mapping[str, Any]) -> Non
             raise error(f"{place}: got {name}={short(value)}, expected {_words(hints[name])}")
 
 
+class Kinds:
+    """The type hints of an operation's parameters, in a form with which a call is compared quickly.
+
+    Operands, whose hints say no more than that they are numbers, are looked at by the primitives that they reach.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name, self.function = name, function
+        self.hints: dict[str, Any] | None = None
+        self.names: list[str] = []
+        self.certain: dict[str, set[type]] = {}
+
+    def compare(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Look at the arguments of a call.
+
+        Raises:
+            DTypeError, InputError: as `check`.
+        """
+        if self.hints is None:  # once, and not when the package is imported
+            hints = _hints(self.function)
+            self.hints = {key: hint for key, hint in hints.items() if not fits(_OPERAND, hint)}
+            listed = inspect.signature(self.function).parameters.values()
+            self.names = [one.name for one in listed if one.kind <= one.POSITIONAL_OR_KEYWORD]
+            self.certain = {key: _certain(hint) for key, hint in self.hints.items()}
+        for name, value in (*zip(self.names, args, strict=False), *kwargs.items()):
+            kind = type(value)
+            if name in self.hints:
+                if kind not in self.certain[name]:
+                    check(self.name, {name: value}, self.hints)
+            elif kind not in _USUAL and hasattr(kind, "__array__") and not isinstance(value, ArrayMethods):
+                numeric(value, self.name)  # masked, or another framework's: NumPy would take it for an array
+
+
+_USUAL = {np.ndarray, int, float, bool, list, tuple, type(None)}
+_OPERAND = np.array(0.5)
+
+
+def _certain(hint: Any) -> set[type]:
+    """Types of which every value is what a hint says; for a flag, as for NumPy, whole numbers too."""
+    return {type(value) for value in (-1, -0.5, True, None) if fits(value, hint)} | ({int} if hint is bool else set())
+
+
 def _hints(fn: Any) -> dict[str, Any]:
     packed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     names = [name for name, one in inspect.signature(fn).parameters.items() if one.kind not in packed]
@@ -299,5 +341,14 @@ def _words(hint: Any) -> str:
         return "entries by name"
     if np.ndarray in (hint, origin):
         return "an array of numbers"
-    known = {int: "a whole number", float: "a number", str: "text", bool: "True or False", type(None): "None"}
-    return known.get(hint) or str(getattr(origin or hint, "__name__", hint))
+    return _SAID.get(hint) or str(getattr(origin or hint, "__name__", hint))
+
+
+_SAID: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "True or False",
+    type(None): "None",
+    np.random.Generator: "np.random.default_rng(seed)",
+}

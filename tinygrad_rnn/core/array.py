@@ -377,9 +377,13 @@ def numeric(value: Any, what: str) -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise messages.masked(what)
     try:
+        if type(value) is int and not -(2**63) <= value < 2**64:  # NumPy would keep it as an object
+            value = float(value)
         array = np.asarray(value)
     except ValueError as error:
         raise messages.ragged(what) from error
+    except OverflowError as error:
+        raise messages.no_float(what, value) from error
     if array.dtype.kind not in "fiubc":
         raise messages.not_numbers(what, array.dtype)
     return array

@@ -23,7 +23,7 @@ from ..debug import messages
 from ..errors import TensorError
 from . import array as _array
 from . import tensor as _tensor
-from .arguments import check
+from .arguments import Kinds, check
 from .context import current, step_of
 from .operation import Operation, Vjp, usage
 from .tensor import NO_ATTRS, Array, Operand, Tensor, constant, make_result, numeric, registry, take_name
@@ -51,6 +51,7 @@ class Primitive(Operation):
     """
 
     defined_in: tuple[str, str]
+    kinds: Kinds
 
     def extend(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Let `function` stand for it in calls with keywords that it does not have itself; a decorator."""
@@ -61,7 +62,10 @@ class Primitive(Operation):
         if kwargs or len(args) != self.arity:
             if self.extended is not None and not kwargs.keys() <= self.defaults.keys():
                 return self.extended(*args, **kwargs)
-            return self.apply(*self.bind(args, kwargs))
+            operands, attrs = self.bind(args, kwargs)
+            if self.own and attrs is not self.defaults:
+                self.kinds.compare((), {name: attrs[name] for name in attrs if attrs[name] is not self.defaults[name]})
+            return self.apply(operands, attrs)
         return self.apply(args, self.defaults)
 
     def apply(self, operands: tuple[Operand, ...], attrs: Mapping[str, Any] = NO_ATTRS) -> Any:
@@ -141,7 +145,11 @@ class Primitive(Operation):
                 found = True
                 wanted = wanted or operand.requires_grad
                 arrays.append(operand._array)
-            elif kind is float or kind is int or kind is bool or kind is complex:
+            elif kind is float or kind is bool or kind is complex:
+                arrays.append(operand)
+            elif kind is int:
+                if not -(2**63) <= operand < 2**63:
+                    operand = numeric(operand, self.name).item()  # a float: NumPy would compute with objects
                 arrays.append(operand)
             else:
                 array = numeric(operand, self.name)
@@ -208,6 +216,7 @@ def primitive(
         return lambda decorated: primitive(decorated, vjps=vjps, of=of, name=name, doc=doc, traits=traits)
     made = Primitive(function, vjps, name or function.__name__, doc or function.__doc__ or "", traits)
     made.defined_in = _definer(function)
+    made.kinds = Kinds(made.name, function)
     known = primitives.get(made.name)
     if known is not None and (known.defined_in != made.defined_in or made.defined_in[0].startswith(_PACKAGE)):
         raise messages.name_taken(made.name)
@@ -220,8 +229,11 @@ def primitive(
 def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function as part of the table: its errors are explained, and its result gets the variable's name."""
 
+    kinds = Kinds(name, function)
+
     @wraps(function)
     def explained(*args: Any, **kwargs: Any) -> Any:
+        kinds.compare(args, kwargs)
         try:
             result = function(*args, **kwargs)
         except TensorError:

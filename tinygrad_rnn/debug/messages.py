@@ -39,6 +39,10 @@ def not_numbers(what: str, dtype: Any) -> DTypeError:
     return DTypeError(f"{what}: got dtype {dtype}, expected numbers; convert with astype(np.float64)")
 
 
+def no_float(what: str, value: Any) -> DTypeError:
+    return DTypeError(f"{what}: got {short(value)}, expected a number that a float can hold; divide it first")
+
+
 def not_real(what: str, dtype: Any) -> DTypeError:
     return DTypeError(f"{what}: got a gradient of dtype {dtype}, expected real numbers; pass its .real")
 
@@ -252,7 +256,7 @@ def _describe(operand: Any) -> str:
         return str(operand.describe())
     if isinstance(operand, np.ndarray):
         return f"an array {operand.shape} of {operand.dtype}"
-    return repr(operand)
+    return short(operand)
 
 
 def _remedy(name: str, error: Exception, usage: str) -> str:

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from ..core.tensor import Axis
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+
+from ..core.tensor import Axis, raw
 from ..core.traits import Attrs, Shape
 
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """`axis` as a tuple of non-negative integers."""
-    if axis is None:
-        return tuple(range(ndim))
-    return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
+    """`axis` as a tuple of non-negative integers.
+
+    Raises:
+        AxisError: there is no such axis.
+        ValueError: one is named twice.
+    """
+    return tuple(range(ndim)) if axis is None else normalize_axis_tuple(axis, ndim)
 
 
 def behind(axis: int | Sequence[int], ndim: int) -> int | tuple[int, ...]:
     """The same axis or axes of an array of `ndim` axes, counted with a new one in front."""
     return axis % ndim + 1 if isinstance(axis, int) else tuple(int(i) % ndim + 1 for i in axis)
+
+
+def in_front_of(axis: int, x: Any) -> tuple[slice, ...]:
+    """What stands in front of the index of `axis` of x, such as x[:, :, i].
+
+    Raises:
+        AxisError: there is no such axis.
+    """
+    return (slice(None),) * normalize_axis_index(axis, np.ndim(raw(x)))
 
 
 def lift_unchanged(attrs: Attrs, shapes: Sequence[Shape], shape: Shape, length: int) -> Attrs | None:

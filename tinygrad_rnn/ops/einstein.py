@@ -67,7 +67,7 @@ def _einsum(xs: Sequence[Array], subscripts: str) -> Array:
 
 
 @composed(of=np.einsum)
-def einsum(*operands: Any, optimize: Any = None) -> Any:
+def einsum(*operands: Any, optimize: bool | str | Sequence[Any] | None = None) -> Any:
     """Einstein summation, as in NumPy: einsum("bi,ij->bj", x, W); letters not in the result are summed over.
 
     Args:

@@ -6,13 +6,15 @@ In the rules `g` is the gradient of the output `y`; the engine sums it back over
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core.primitive import composed, primitive
-from ..core.tensor import Array, Tensor, raw, registry
+from ..core.tensor import Array, Tensor, numeric, raw, registry
 from ..core.traits import Traits
+from ..errors import DTypeError
 from .table import entry
 
 add = entry(
@@ -212,7 +214,7 @@ def where(mask: Array, a: Array, b: Array) -> Array:
 
 
 @composed(of=np.select)
-def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Any:
     """Where the first of the masks is true the first choice, else by the second one, and so on."""
     for mask, choice in reversed(list(zip(condlist, choicelist, strict=True))):
         default = np.where(mask, choice, default)
@@ -221,8 +223,15 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
 @composed(of=np.real)
 def real(x: Any) -> Any:
-    """x itself: tensors hold real numbers."""
-    return x
+    """x itself, if it is real.
+
+    Raises:
+        DTypeError: it is complex, for which there is no rule.
+    """
+    array = numeric(raw(x), "real")
+    if array.dtype.kind == "c":
+        raise DTypeError("real: got complex numbers, which have no rule; take t.data.real")
+    return x if isinstance(x, Tensor) else array
 
 
 @composed(of=np.nan_to_num)

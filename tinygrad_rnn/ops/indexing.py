@@ -13,6 +13,7 @@ from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Tensor, numeric, raw
 from ..core.traits import Attrs, Shape, Traits
 from ..errors import DTypeError, ShapeError
+from .axes import in_front_of
 from .ranges import in_range
 
 
@@ -51,14 +52,17 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     if axis is None:
         x, axis = np.reshape(x, -1), 0
     indices = indices if isinstance(indices, Tensor) else np.asarray(indices)
-    return getitem(x, (slice(None),) * (axis % np.ndim(raw(x))) + (indices,))
+    if indices.dtype.kind == "b":
+        raise DTypeError("take: got a mask, expected integers; write x[mask]")
+    return getitem(x, in_front_of(axis, x) + (indices,))
 
 
 @composed(of=np.take_along_axis)
 def take_along_axis(x: Any, indices: Any, axis: int = -1) -> Any:
-    """One entry of x for each entry of `indices`, which counts along `axis`; the result has its shape."""
-    shape = np.shape(raw(indices))
-    grid = list(np.indices(shape, sparse=True))
+    """The entries at `indices`, which count along `axis` and whose other axes broadcast with those of x."""
+    grid = list(np.indices(np.shape(raw(x)), sparse=True))
+    if np.ndim(raw(indices)) != len(grid):
+        raise ShapeError(f"take_along_axis: got {np.ndim(raw(indices))} axes of indices for {len(grid)} axes of x")
     grid[axis] = indices
     return getitem(x, tuple(grid))
 

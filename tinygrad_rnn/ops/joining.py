@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from ..core.arguments import Size
 from ..core.primitive import composed, primitive
-from ..core.tensor import Array, raw
+from ..core.tensor import Array, Tensor, numeric, raw
 from ..core.traits import Traits
 from ..errors import ShapeError
-from .axes import lift_along, lift_made
+from .axes import in_front_of, lift_along, lift_made
 
 
 def _by_concatenate(g: Any, y: Any, xs: Sequence[Any], axis: int | None) -> list[Any]:
     if axis is None:
         ends = np.cumsum([np.size(x) for x in xs])
         return [np.reshape(g[end - np.size(x) : end], np.shape(x)) for x, end in zip(xs, ends, strict=True)]
-    before = (slice(None),) * (axis % g.ndim)
+    before = in_front_of(axis, g)
     lengths = [x.shape[axis] for x in xs]
     ends = np.cumsum(lengths)
     return [g[before + (slice(end - n, end),)] for n, end in zip(lengths, ends, strict=True)]
@@ -36,7 +37,7 @@ def concatenate(xs: Sequence[Array], axis: int | None = 0) -> Array:
 
 
 def _by_stack(g: Any, y: Any, xs: Sequence[Any], axis: int) -> list[Any]:
-    before = (slice(None),) * (axis % g.ndim)
+    before = in_front_of(axis, g)
     return [g[before + (i,)] for i in range(len(xs))]
 
 
@@ -51,7 +52,7 @@ def stack(xs: Sequence[Array], axis: int = 0) -> Array:
 
 
 @composed(of=np.split)
-def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
+def split(x: Any, indices_or_sections: Size | Sequence[int], axis: int = 0) -> list[Any]:
     """x cut along `axis` into so many equal parts, or before each of the given indices.
 
     Raises:
@@ -64,20 +65,20 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
         cuts = range(0, n + 1, n // indices_or_sections) if n else [0] * (indices_or_sections + 1)
     else:
         cuts = [0, *indices_or_sections, n]
-    before = (slice(None),) * (axis % np.ndim(raw(x)))
+    before = in_front_of(axis, x)
     return [x[before + (slice(int(a), int(b)),)] for a, b in pairwise(cuts)]
 
 
 @composed(of=np.atleast_1d)
 def atleast_1d(*xs: Any) -> Any:
     """Each operand with an axis if it is a scalar; several give a tuple."""
-    return _each(xs, lambda x: np.reshape(x, 1) if np.ndim(raw(x)) == 0 else x)
+    return _each(xs, lambda x: np.reshape(x, 1) if np.ndim(x) == 0 else x)
 
 
 @composed(of=np.atleast_2d)
 def atleast_2d(*xs: Any) -> Any:
     """Each operand with axes of length 1 in front, up to two; several give a tuple."""
-    return _each(xs, lambda x: np.reshape(x, (1, -1)) if np.ndim(raw(x)) < 2 else x)
+    return _each(xs, lambda x: np.reshape(x, (1, -1)) if np.ndim(x) < 2 else x)
 
 
 @composed(of=np.atleast_3d)
@@ -87,16 +88,21 @@ def atleast_3d(*xs: Any) -> Any:
 
 
 def _deeper(x: Any) -> Any:
-    return np.expand_dims(x, -1) if np.ndim(raw(x)) < 3 else x
+    return np.expand_dims(x, -1) if np.ndim(x) < 3 else x
+
+
+def _numbers(x: Any, what: str) -> Any:
+    """x, a tensor or an array of numbers."""
+    return x if isinstance(x, Tensor) else numeric(x, what)
 
 
 def _each(xs: Sequence[Any], change: Any) -> Any:
-    changed = tuple(change(x) for x in xs)
+    changed = tuple(change(_numbers(x, "atleast")) for x in xs)
     return changed[0] if len(changed) == 1 else changed
 
 
 @composed(of=np.array_split)
-def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
+def array_split(x: Any, indices_or_sections: Size | Sequence[int], axis: int = 0) -> list[Any]:
     """x cut along `axis` into so many parts, the first ones longer by one if need be, or before the given indices."""
     if not isinstance(indices_or_sections, (int, np.integer)):
         return split(x, indices_or_sections, axis)
@@ -105,19 +111,19 @@ def array_split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0)
 
 
 @composed(of=np.vsplit)
-def vsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Any]:
+def vsplit(x: Any, indices_or_sections: Size | Sequence[int]) -> list[Any]:
     """x cut along its first axis."""
     return split(x, indices_or_sections, 0)
 
 
 @composed(of=np.hsplit)
-def hsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Any]:
+def hsplit(x: Any, indices_or_sections: Size | Sequence[int]) -> list[Any]:
     """x cut along its second axis, a vector along its only one."""
     return split(x, indices_or_sections, 0 if np.ndim(raw(x)) == 1 else 1)
 
 
 @composed(of=np.dsplit)
-def dsplit(x: Any, indices_or_sections: int | Sequence[int]) -> list[Any]:
+def dsplit(x: Any, indices_or_sections: Size | Sequence[int]) -> list[Any]:
     """x cut along its third axis."""
     return split(x, indices_or_sections, 2)
 
@@ -146,7 +152,7 @@ def block(arrays: Any) -> Any:
     """One tensor of blocks in nested lists: the innermost are joined along the last axis, the others in front of it."""
     depth, ndim = _depth(arrays), 0
     if depth == 0:
-        return arrays
+        return _numbers(arrays, "block")
     stack = [arrays]
     while stack:
         x = stack.pop()
@@ -174,7 +180,8 @@ def column_stack(xs: Sequence[Any]) -> Any:
 @composed(of=getattr(np, "unstack", None))  # it came with NumPy 2.1
 def unstack(x: Any, *, axis: int = 0) -> Any:
     """The parts of x along `axis`, each without it: what `stack` joins; a tuple."""
-    return tuple(np.moveaxis(x, axis, 0)[i] for i in range(np.shape(raw(x))[axis]))
+    x = np.moveaxis(_numbers(x, "unstack"), axis, 0)
+    return tuple(x[i] for i in range(len(x)))
 
 
 @composed(of=np.append)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.arguments import NotNegative
 from ..core.primitive import composed, primitive
 from ..core.tensor import Array, Axis, Tensor
 from ..core.traits import Traits
@@ -65,13 +66,15 @@ def _by_standardize(g: Any, y: Any, x: Any, axis: Axis, eps: float) -> Any:
 
 
 @primitive(vjps=[_by_standardize], traits=Traits(alias="new", lift=lift_over))
-def standardize(x: Array, axis: Axis = -1, eps: float = 1e-5) -> Array:
+def standardize(x: Array, axis: Axis = -1, eps: NotNegative = 1e-5) -> Array:
     """(x - mean) / sqrt(variance + eps) over `axis`; same shape."""
     return (x - np.mean(x, axis=axis, keepdims=True)) / np.sqrt(np.var(x, axis=axis, keepdims=True) + eps)
 
 
 @composed()
-def layer_norm(x: Array | Tensor, weight: Any = None, bias: Any = None, axis: Axis = -1, eps: float = 1e-5) -> Any:
+def layer_norm(
+    x: Array | Tensor, weight: Any = None, bias: Any = None, axis: Axis = -1, eps: NotNegative = 1e-5
+) -> Any:
     """Layer normalisation (Ba, Kiros and Hinton, 2016): standardize(x) * weight + bias.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.primitive import composed
 from ..core.tensor import Array, Axis, Tensor, raw
-from ..errors import InputError, ShapeError
+from ..errors import DTypeError, InputError, ShapeError
 from .axes import axes_of
 from .reductions import euclidean
 
@@ -31,6 +31,8 @@ def norm(x: Array | Tensor, ord: Any = None, axis: Axis = None, keepdims: bool =
         InputError: an `ord` that is none of these.
         ShapeError: an `ord`, and neither a vector nor a matrix.
     """
+    if np.iscomplexobj(raw(x)):
+        raise DTypeError("norm: got complex numbers, expected real ones; take np.abs first")
     if ord is None:
         return euclidean(x, axis, keepdims=keepdims)
     axes = axes_of(axis, np.ndim(raw(x)))

@@ -178,6 +178,8 @@ def multi_dot(arrays: Sequence[Any]) -> Any:
 @composed(of=np.linalg.matrix_power)
 def matrix_power(a: Any, n: int) -> Any:
     """The n-th power of each matrix; a negative one is that of its inverse."""
+    if np.ndim(raw(a)) < 2:
+        raise ShapeError(f"matrix_power: got shape {np.shape(raw(a))}, expected a matrix")
     if n < 0:
         a, n = np.linalg.inv(a), -n
     if n == 0:

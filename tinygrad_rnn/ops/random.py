@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from ..core.arguments import Probability
 from ..core.context import current
 from ..core.primitive import composed
 from ..core.tensor import Array, constant, raw
-from ..errors import DTypeError, InputError
+from ..errors import DTypeError
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class _Mask:
 
 
 @composed()
-def dropout(x: Any, p: float, rng: np.random.Generator, training: bool = True) -> Any:
+def dropout(x: Any, p: Probability, rng: np.random.Generator, training: bool = True) -> Any:
     """Set each entry to 0 with probability `p` and scale the others by 1 / (1 - p); same shape.
 
     Args:
@@ -36,13 +36,9 @@ def dropout(x: Any, p: float, rng: np.random.Generator, training: bool = True) -
         training: False returns x as it is.
 
     Raises:
-        InputError: `p` is out of range, or `rng` is not a generator.
-        DTypeError: `x` holds integers, which the scale would be rounded to.
+        InputError: `p` is out of range.
+        DTypeError: `rng` is not a generator, or `x` holds integers, which the scale would be rounded to.
     """
-    if not isinstance(p, Real) or not 0 <= p < 1:
-        raise InputError(f"dropout: got p={p!r}, expected a probability, at least 0 and below 1")
-    if not isinstance(rng, np.random.Generator):
-        raise InputError(f"dropout: got {type(rng).__name__} for rng, expected np.random.default_rng(seed)")
     shape, dtype = np.shape(raw(x)), np.asarray(raw(x)).dtype
     if dtype.kind not in "fc":
         raise DTypeError(f"dropout: got dtype {dtype}, expected a floating one, as what stays is scaled; use astype")

@@ -61,7 +61,7 @@ def mean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return _total(x, axis=axis, keepdims=keepdims) / _count(np.asarray(x), axis)
 
 
-def _deviations(x: Any, axis: Axis, ddof: int) -> Any:
+def _deviations(x: Any, axis: Axis, ddof: float) -> Any:
     """The gradient of half the variance, for each entry."""
     return (x - np.mean(x, axis=axis, keepdims=True)) / (_count(x, axis) - ddof)
 
@@ -71,7 +71,7 @@ def _deviations(x: Any, axis: Axis, ddof: int) -> Any:
     of=np.var,
     traits=Traits(alias="new", lift=lift_over),
 )
-def var(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Array:
+def var(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
     """The mean squared deviation from the mean over `axis`; ddof=1 divides by n - 1."""
     return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
 
@@ -81,7 +81,7 @@ def var(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -
     of=np.std,
     traits=Traits(alias="new", lift=lift_over),
 )
-def std(x: Array, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Array:
+def std(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
     """The square root of the variance over `axis`; where it is 0 its derivatives of every order are 0."""
     return np.std(x, axis=axis, ddof=ddof, keepdims=keepdims)
 
@@ -167,7 +167,7 @@ def _with_keywords(p: Primitive, nothing: float | None, combine: Callable[[Any, 
         x: Any,
         axis: Axis = None,
         dtype: Any = None,
-        out: None = None,
+        out: Any = None,
         keepdims: bool = False,
         initial: Any = None,
         where: Any = True,
@@ -191,7 +191,7 @@ _with_keywords(min, None, np.minimum)
 
 @mean.extend
 def _mean(
-    x: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = True
+    x: Any, axis: Axis = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
 ) -> Any:
     _refuse_out("mean", out)
     x = x if dtype is None else astype(x, dtype)
@@ -214,7 +214,7 @@ def _with_mask(p: Primitive, of: Callable[[Any, Any, Axis, bool], Any]) -> None:
         x: Any,
         axis: Axis = None,
         dtype: Any = None,
-        out: None = None,
+        out: Any = None,
         ddof: float = 0,
         keepdims: bool = False,
         *,

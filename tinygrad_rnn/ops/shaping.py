@@ -13,7 +13,7 @@ from ..core.tensor import Array, Axis, raw, registry
 from ..core.traits import Attrs, Traits
 from ..core.traits import Shape as Dims
 from ..errors import InputError
-from .axes import behind, lift_made, lift_over, lift_shape
+from .axes import axes_of, behind, in_front_of, lift_made, lift_over, lift_shape
 
 Shape = int | Sequence[int]
 
@@ -198,7 +198,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Any:
     if axis is None:
         return np.reshape(np.roll(np.reshape(x, -1), shift, 0), np.shape(raw(x)))
     for by, along in np.broadcast(shift, axis):
-        length, before = np.shape(raw(x))[along], (slice(None),) * (along % np.ndim(raw(x)))
+        length, before = np.shape(raw(x))[along], in_front_of(along, x)
         cut = int(-by % length) if length else 0
         x = np.concatenate([x[before + (slice(cut, None),)], x[before + (slice(cut),)]], axis=int(along))
     return x
@@ -207,7 +207,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axis = None) -> Any:
 @composed(of=np.diff)
 def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
     """The differences of neighbours along `axis`, taken n times; the axis is n shorter."""
-    before = (slice(None),) * (axis % np.ndim(raw(x)))
+    before = in_front_of(axis, x)
     for _ in range(min(whole(n, "diff: n"), np.shape(raw(x))[axis])):  # after so many it is empty
         x = x[before + (slice(1, None),)] - x[before + (slice(-1),)]
     return x
@@ -228,7 +228,7 @@ def fliplr(x: Any) -> Any:
 @composed(of=np.rot90)
 def rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
     """x turned by k quarters in the plane of two axes, from the first towards the second."""
-    first, second = axes
+    first, second = axes_of(axes, np.ndim(raw(x)))
     if k % 4 == 0:
         return x
     if k % 4 == 2:
@@ -242,7 +242,7 @@ def rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
 def rollaxis(x: Any, axis: int, start: int = 0) -> Any:
     """x with `axis` moved in front of the axis that is at `start`."""
     n = np.ndim(raw(x))
-    axis, start = axis % n, start + n if start < 0 else start
+    (axis,), start = axes_of(axis, n), start + n if start < 0 else start
     return np.moveaxis(x, axis, start - (axis < start))
 
 

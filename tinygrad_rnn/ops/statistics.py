@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..core.primitive import composed
-from ..core.tensor import Axis, raw
+from ..core.tensor import Axis, numeric, raw
 from ..errors import InputError, ShapeError
-from .axes import axes_of
+from .axes import axes_of, in_front_of
 
 
 @composed(of=np.average)
@@ -47,7 +47,7 @@ def quantile(x: Any, q: Any, axis: Axis = None, *, method: str = "linear", keepd
         method: "linear", the only one with a rule.
         keepdims: leave an axis of length 1.
     """
-    share = np.asarray(q, np.float64)
+    share = _shares(q)
     if method != "linear" or share.ndim > 1 or not np.all((share >= 0) & (share <= 1)):
         raise InputError(f"quantile: got q={q!r} and method={method!r}, expected shares from 0 to 1 and 'linear'")
     shape = np.shape(raw(x))
@@ -64,10 +64,15 @@ def quantile(x: Any, q: Any, axis: Axis = None, *, method: str = "linear", keepd
     return np.reshape(y, (*share.shape, *(1 if i in axes else n for i, n in enumerate(shape)))) if keepdims else y
 
 
+def _shares(q: Any) -> Any:
+    """q in double precision; complex numbers are refused by NumPy's rule for casts."""
+    return numeric(raw(q), "quantile: q").astype(np.float64, casting="same_kind")
+
+
 @composed(of=np.percentile)
 def percentile(x: Any, q: Any, axis: Axis = None, *, method: str = "linear", keepdims: bool = False) -> Any:
     """The quantile of the share q / 100."""
-    return quantile(x, np.asarray(q) / 100, axis=axis, method=method, keepdims=keepdims)
+    return quantile(x, _shares(q) / 100, axis=axis, method=method, keepdims=keepdims)
 
 
 @composed(of=np.median)
@@ -126,7 +131,7 @@ def nanmin(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
 @composed(of=np.trapezoid)
 def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     """The integral of y along `axis` by the trapezoidal rule, at the places x (a vector) or at distances dx."""
-    before = (slice(None),) * (axis % np.ndim(raw(y)))
+    before = in_front_of(axis, y)
     if x is not None and np.ndim(raw(x)) != 1:
         raise ShapeError(f"trapezoid: got x of shape {np.shape(raw(x))}, expected a vector along the axis")
     width = dx if x is None else np.reshape(np.diff(x), (-1, *(1,) * (np.ndim(raw(y)) - len(before) - 1)))
@@ -143,6 +148,8 @@ def gradient(f: Any, *spacing: float, axis: Axis = None) -> Any:
         axis: along which; None takes all.
     """
     axes = axes_of(axis, np.ndim(raw(f)))
+    if any(np.shape(raw(f))[i] < 2 for i in axes):
+        raise ShapeError(f"gradient: got shape {np.shape(raw(f))}, expected two entries or more along axes {axes}")
     steps = spacing * len(axes) if len(spacing) == 1 else spacing or (1.0,) * len(axes)
     if len(steps) != len(axes) or any(np.ndim(raw(each)) for each in steps):
         raise InputError(f"gradient: got {spacing!r} as spacing for {len(axes)} axes, expected one number, or one each")
