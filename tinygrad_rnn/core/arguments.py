@@ -259,10 +259,9 @@ def fits(value: Any, hint: Any, kind_only: bool = False) -> bool:
     if hint in (None, type(None)):
         return value is None
     if hint in _PLAIN:
-        known = isinstance(value, _PLAIN[hint]) and (hint is bool or not isinstance(value, bool))
-        return known and (
-            kind_only or hint is bool or (_is_float(value) if hint is float else -(2**63) <= value < 2**63)
-        )
+        if not isinstance(value, _PLAIN[hint]) or (isinstance(value, bool) and hint is not bool):
+            return False
+        return kind_only or hint is bool or (_is_float(value) if hint is float else -(2**63) <= value < 2**63)
     if origin is Callable:
         return callable(value)
     if origin in (list, tuple, Sequence, Iterable):
@@ -294,10 +293,6 @@ def _are_numbers(value: Any) -> bool:
     except TensorError:
         return False
     return True
-
-
-def _is_int64(number: Any) -> bool:
-    return bool(-(2**63) <= number < 2**63)
 
 
 def _is_in(number: Any, kind: Any, limits: Range) -> bool:

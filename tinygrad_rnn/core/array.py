@@ -31,44 +31,37 @@ T = TypeVar("T", bound="ArrayMethods")
 
 
 def _binary(function: np.ufunc) -> Callable[[T, Operand], T]:
-    """The operator of a function of two operands, such as a + b of np.add."""
-
-    def operator(self: T, other: Operand) -> T:
-        return registry[function].apply((self, other))
-
-    return operator
+    """The operator of a function of two operands, such as t + x of np.add."""
+    return lambda self, other: registry[function].apply((self, other))
 
 
 def _reflected(function: np.ufunc) -> Callable[[T, Operand], T]:
-    """The operator where the tensor stands on the right, such as 1.0 + b."""
-
-    def operator(self: T, other: Operand) -> T:
-        return registry[function].apply((other, self))
-
-    return operator
+    """The operator where the tensor stands on the right, such as x + t."""
+    return lambda self, other: registry[function].apply((other, self))
 
 
 def _in_place(symbol: str, function: np.ufunc) -> Callable[[T, Operand], T]:
-    def operator(self: T, other: Operand) -> T:
-        return self._update(symbol, registry[function].apply((self, other)))
-
-    return operator
+    """The operator that adjusts a leaf under no_grad, such as t += x."""
+    return lambda self, other: self._update(symbol, registry[function].apply((self, other)))
 
 
-def _plain(function: np.ufunc, reflected: bool = False) -> Callable[[Any, Operand], Any]:
+def _plain(function: np.ufunc) -> Callable[[Any, Operand], Any]:
     """The operator of a function without a gradient, such as a comparison, which gives a plain array."""
-
-    def operator(self: Any, other: Operand) -> Any:
-        return registry[function].apply((other, self) if reflected else (self, other))
-
-    return operator
+    return lambda self, other: registry[function].apply((self, other))
 
 
-def _of_bits(function: np.ufunc, reflected: bool = False) -> Callable[[Any, Operand], Any]:
-    def operator(self: Any, other: Operand) -> Any:
-        return _bitwise(function, other, self) if reflected else _bitwise(function, self, other)
+def _of_bits(function: np.ufunc) -> tuple[Callable[[Any, Operand], Any], Callable[[Any, Operand], Any]]:
+    return lambda self, other: _bitwise(function, self, other), lambda self, other: _bitwise(function, other, self)
 
-    return operator
+
+def _of_each(function: Callable[..., Any] | str, doc: str) -> Callable[[T], T]:
+    """The method of a function of each entry, such as t.exp()."""
+
+    def method(self: T) -> T:
+        return registry[function](self)
+
+    method.__name__, method.__doc__ = getattr(function, "__name__", str(function)), doc
+    return method
 
 
 class ArrayMethods:
@@ -89,9 +82,11 @@ class ArrayMethods:
     __truediv__, __rtruediv__, __itruediv__ = _binary(np.divide), _reflected(np.divide), _in_place("/", np.divide)
     __matmul__, __rmatmul__, __imatmul__ = _binary(np.matmul), _reflected(np.matmul), _in_place("@", np.matmul)
     __pow__, __rpow__, __ipow__ = _binary(np.power), _reflected(np.power), _in_place("**", np.power)
-    __mod__, __rmod__ = _binary(np.remainder), _reflected(np.remainder)
+    __mod__, __rmod__, __imod__ = _binary(np.remainder), _reflected(np.remainder), _in_place("%", np.remainder)
+    __floordiv__ = _plain(np.floor_divide)
 
-    __floordiv__, __rfloordiv__ = _plain(np.floor_divide), _plain(np.floor_divide, reflected=True)
+    def __rfloordiv__(self, other: Operand) -> Any:
+        return registry[np.floor_divide].apply((other, self))
 
     def __divmod__(self, other: Operand) -> Any:
         return self // other, self % other
@@ -123,9 +118,9 @@ class ArrayMethods:
     __hash__ = object.__hash__
     __lt__, __le__ = _plain(np.less), _plain(np.less_equal)
     __gt__, __ge__ = _plain(np.greater), _plain(np.greater_equal)
-    __and__, __rand__ = _of_bits(np.bitwise_and), _of_bits(np.bitwise_and, reflected=True)
-    __or__, __ror__ = _of_bits(np.bitwise_or), _of_bits(np.bitwise_or, reflected=True)
-    __xor__, __rxor__ = _of_bits(np.bitwise_xor), _of_bits(np.bitwise_xor, reflected=True)
+    __and__, __rand__ = _of_bits(np.bitwise_and)
+    __or__, __ror__ = _of_bits(np.bitwise_or)
+    __xor__, __rxor__ = _of_bits(np.bitwise_xor)
 
     def __invert__(self) -> Any:
         return _bitwise(np.invert, self)
@@ -236,29 +231,12 @@ class ArrayMethods:
         """The same values in another dtype; the gradient comes back in this one."""
         return registry[np.astype](self, dtype)
 
-    def exp(self) -> Self:
-        """e to the power of each entry."""
-        return registry[np.exp](self)
-
-    def log(self) -> Self:
-        """The natural logarithm of each entry."""
-        return registry[np.log](self)
-
-    def sqrt(self) -> Self:
-        """The square root of each entry."""
-        return registry[np.sqrt](self)
-
-    def tanh(self) -> Self:
-        """The hyperbolic tangent of each entry."""
-        return registry[np.tanh](self)
-
-    def sigmoid(self) -> Self:
-        """1 / (1 + exp(-x)) of each entry."""
-        return registry["sigmoid"](self)
-
-    def relu(self) -> Self:
-        """max(x, 0) of each entry."""
-        return registry["relu"](self)
+    exp = _of_each(np.exp, "e to the power of each entry.")
+    log = _of_each(np.log, "The natural logarithm of each entry.")
+    sqrt = _of_each(np.sqrt, "The square root of each entry.")
+    tanh = _of_each(np.tanh, "The hyperbolic tangent of each entry.")
+    sigmoid = _of_each("sigmoid", "1 / (1 + exp(-x)) of each entry.")
+    relu = _of_each("relu", "max(x, 0) of each entry.")
 
     def round(self, decimals: int = 0) -> Any:
         """The entries rounded to `decimals` places, a plain array: rounding has no gradient."""
