@@ -28,6 +28,22 @@ def test_a_float_for_the_log() -> None:
     assert to_float(loss) == 4.0
 
 
+def test_a_line_that_runs_often() -> None:
+    """Python rewrites the instructions of such lines; some then call elsewhere."""
+    t, total = tg.Tensor(4.0, requires_grad=True), 0.0
+
+    def same(t: tg.Tensor, *other: object) -> tg.Tensor:
+        return t
+
+    for _ in range(500):
+        total += float(t) + float(same(same(t, 1), 2, 3))
+        with pytest.raises(tg.GraphError):
+            sqrt(t)
+        with pytest.raises(tg.GraphError):
+            math.exp(same(t, 1))
+    assert total == 4000.0
+
+
 def test_what_calls_it_unseen_is_refused() -> None:
     """A function that is handed on may be `float` or `math.sqrt`: nothing on the line tells."""
     t = tg.Tensor(4.0, requires_grad=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .origin import instructions, running
 
-_SKIPPED = {"CACHE", "EXTENDED_ARG", "KW_NAMES", "NOP", "NOT_TAKEN", "PRECALL", "PUSH_NULL"}
+_SKIPPED = {"CACHE", "EXTENDED_ARG", "KW_NAMES", "NOP", "NOT_TAKEN", "PUSH_NULL"}
 
 
 def callee(frame: FrameType) -> Any:
@@ -32,8 +32,10 @@ def _names(code: CodeType, offset: int) -> tuple[str, ...]:
     """The name that the call at `offset` calls, and the attributes of it; () if it is no such call."""
     before = [each for each in instructions(code) if each.offset <= offset and each.opname not in _SKIPPED]
     call = before.pop()
-    if not call.opname.startswith("CALL") or call.opname == "CALL_FUNCTION_EX":
+    if not call.opname.startswith(("CALL", "PRECALL")) or call.opname == "CALL_FUNCTION_EX":
         return ()
+    if before[-1].opname == "PRECALL":  # Python 3.11 calls in the one or, once the line is hot, in the other
+        before.pop()
     above = (call.arg or 0) + ("KW" in call.opname)  # how many values lie on the stack above the function
     while above > 0 and before:
         last = before.pop()
