@@ -10,7 +10,7 @@ from typing import Any
 
 from .origin import instructions, running
 
-_SKIPPED = {"CACHE", "EXTENDED_ARG", "KW_NAMES", "NOP", "NOT_TAKEN", "PUSH_NULL"}
+_SKIPPED = {"CACHE", "EXTENDED_ARG", "KW_NAMES", "NOP", "NOT_TAKEN"}
 
 
 def callee(frame: FrameType) -> Any:
@@ -43,6 +43,8 @@ def _names(code: CodeType, offset: int) -> tuple[str, ...]:
     names: list[str] = []
     while above == 0 and before:
         last = before.pop()
+        if last.opname == "PUSH_NULL":
+            continue
         names.insert(0, str(last.argval))
         if last.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_DEREF", "LOAD_FAST_BORROW"):
             return tuple(names)
