@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.arguments import Positive, checked
-from .compare import BY_HAND
+from .by_hand import by_hand
 from .problem import Array, CellName, LossName, Reduction, problem
 
 
@@ -51,14 +51,13 @@ def truncation_bias(
     Raises:
         InputError, ShapeError: as `problem`.
     """
-    T = problem(cell, params, xs, targets, {"h": h0, "c": c0}, loss, reduction).T
+    initial = {"h": h0, "c": c0}
+    T = problem(cell, params, xs, targets, initial, loss, reduction).T
     chosen = [*(2**k for k in range(T.bit_length()) if 2**k < T), T] if windows is None else list(windows)
-
-    initial = {"h0": h0, "c0": c0} if cell == "lstm" else {"h0": h0}
 
     def gradient(k2: int | None) -> Array:
         k1 = 1 if sliding and k2 is not None else None
-        found = BY_HAND[cell](params, xs, targets, **initial, loss=loss, reduction=reduction, k1=k1, k2=k2)
+        found = by_hand(problem(cell, params, xs, targets, initial, loss, reduction, k1, k2))
         return np.concatenate([g.ravel() for g in found.parameters.values()])
 
     full = gradient(None)

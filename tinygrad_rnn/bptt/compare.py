@@ -11,13 +11,9 @@ import numpy as np
 from ..core.arguments import Count, NotNegative, Positive, checked
 from ..errors import GradientError, InputError
 from ..escape import terminal, xml
-from .gru import gru
-from .lstm import lstm
-from .problem import STATES, Array, CellName, Gradients, LossName, Problem, Reduction, problem
+from .by_hand import by_hand
+from .problem import STATES, Array, CellName, Gradients, LossName, Reduction, problem
 from .references import Reference, autodiff, numerical
-from .rnn import rnn
-
-BY_HAND = {"rnn": rnn, "lstm": lstm, "gru": gru}
 
 NUMERICAL_TOLERANCE = 1e-9
 SHOWN_STEPS = 16
@@ -219,11 +215,6 @@ def compare(
     whole = problem(cell, params, xs, targets, {"h": h0, "c": c0}, loss, reduction, k1, k2)
     if sequences > whole.T:
         raise InputError(f"compare: got sequences={sequences!r}, expected 1 to {whole.T}, the number of steps")
-
-    def by_hand(p: Problem) -> Gradients:
-        initial = {f"{name}0": value for name, value in p.initial.items()}
-        derived = BY_HAND[cell]
-        return derived(p.params, p.xs, p.targets, **initial, loss=loss, reduction=reduction, k1=k1, k2=k2)
 
     found: dict[str, Reference] = {"autodiff": autodiff, "hand": by_hand}
     tolerances = {"hand": tolerance}

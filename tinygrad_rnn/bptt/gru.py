@@ -26,93 +26,34 @@ and one term a step for every weight:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from ..core.arguments import Positive, checked
 from .lstm import sigmoid
-from .problem import Gradients, LossName, Reduction, problem
+from .problem import Array, Arrays, Equations, Params, Sent
 
 
-@checked
-def gru(
-    params: Mapping[str, Any],
-    xs: Any,
-    targets: Any,
-    h0: Any = None,
-    *,
-    loss: LossName = "softmax_cross_entropy",
-    reduction: Reduction = "mean",
-    k1: Positive | None = None,
-    k2: Positive | None = None,
-) -> Gradients:
-    """The gradients of the GRU, by the equations above.
-
-    Args:
-        params: weight_ih_l0 (3H, I), weight_hh_l0 (3H, H), bias_ih_l0 and bias_hh_l0 (3H,), blocks in the order
-            r, z, n, and the readout W_hy (H, C) and b_y (C,).
-        xs, targets, loss, reduction, k1, k2: see `problem`.
-        h0: the initial state, (B, H) or (H,); zeros by default.
-
-    Returns:
-        As `rnn`.
-
-    Raises:
-        InputError, ShapeError: as `problem`.
-    """
-    p = problem("gru", params, xs, targets, {"h": h0}, loss, reduction, k1, k2)
-    W, R, W_hy = p.params["weight_ih_l0"], p.params["weight_hh_l0"], p.params["W_hy"]
-    B, H = p.initial["h"].shape
-    T = p.T
-
-    h = np.empty((T + 1, B, H))  # h[t + 1] is the state after step t, h[0] the initial one
-    h[0] = p.initial["h"]
-    r, z, n, v_n = (np.empty((T, B, H)) for _ in range(4))
-    value, dy = 0.0, np.empty((T, B, len(p.params["b_y"])))
-    for t in range(T):
-        u_r, u_z, u_n = np.split(p.xs[t] @ W.T + p.params["bias_ih_l0"], 3, axis=1)
-        v_r, v_z, v_n[t] = np.split(h[t] @ R.T + p.params["bias_hh_l0"], 3, axis=1)
-        r[t] = sigmoid(u_r + v_r)
-        z[t] = sigmoid(u_z + v_z)
-        n[t] = np.tanh(u_n + r[t] * v_n[t])
-        h[t + 1] = (1 - z[t]) * n[t] + z[t] * h[t]
-        y = h[t + 1] @ W_hy + p.params["b_y"]
-        value += float(p.loss.value(y, p.targets[t])) * p.scale
-        dy[t] = p.loss.derivative(y, p.targets[t]) * p.scale
-
-    G = {name: np.zeros((T, *w.shape)) for name, w in p.params.items()}
-    dh, dh0 = np.zeros((T, B, H)), np.zeros((B, H))
-    for start, first, end in p.windows:
-        from_future = np.zeros((B, H))
-        for t in reversed(range(start, end)):
-            dh_t = from_future
-            if t >= first:
-                dh_t = dh_t + dy[t] @ W_hy.T  # (1)
-                G["W_hy"][t] += h[t + 1].T @ dy[t]
-                G["b_y"][t] += dy[t].sum(0)
-            du_n = dh_t * (1 - z[t]) * (1 - n[t] ** 2)
-            du_z = dh_t * (h[t] - n[t]) * z[t] * (1 - z[t])
-            du_r = du_n * v_n[t] * r[t] * (1 - r[t])
-            du = np.concatenate([du_r, du_z, du_n], axis=1)
-            dv = np.concatenate([du_r, du_z, du_n * r[t]], axis=1)  # (2)
-            G["weight_ih_l0"][t] += du.T @ p.xs[t]
-            G["weight_hh_l0"][t] += dv.T @ h[t]
-            G["bias_ih_l0"][t] += du.sum(0)
-            G["bias_hh_l0"][t] += dv.sum(0)
-            dh[t] += dh_t
-            from_future = dv @ R + dh_t * z[t]
-        if start == 0:
-            dh0 += from_future
-    return Gradients(
-        loss=value,
-        parameters={name: contributions.sum(0) for name, contributions in G.items()},
-        per_step=G,
-        states={"h": dh},
-        initial={"h0": dh0},
-        final={"h": h[T]},
-    )
+def forward(x: Array, state: Arrays, W: Params) -> tuple[Arrays, Arrays]:
+    """h_t from x_t and h_(t-1)."""
+    h = state["h"]
+    u_r, u_z, u_n = np.split(x @ W["weight_ih_l0"].T + W["bias_ih_l0"], 3, axis=1)
+    v_r, v_z, v_n = np.split(h @ W["weight_hh_l0"].T + W["bias_hh_l0"], 3, axis=1)
+    r, z = sigmoid(u_r + v_r), sigmoid(u_z + v_z)
+    n = np.tanh(u_n + r * v_n)
+    return {"h": (1 - z) * n + z * h}, {"r": r, "z": z, "n": n, "v_n": v_n}
 
 
-__all__ = ["gru"]
+def backward(x: Array, before: Arrays, kept: Arrays, d: Arrays, W: Params) -> Sent:
+    """dL/du_t and dL/dv_t, and what they give the weights and h_(t-1)."""
+    r, z, n, v_n = (kept[name] for name in ("r", "z", "n", "v_n"))
+    h, dh = before["h"], d["h"]
+    du_n = dh * (1 - z) * (1 - n**2)
+    du_z = dh * (h - n) * z * (1 - z)
+    du_r = du_n * v_n * r * (1 - r)
+    du = np.concatenate([du_r, du_z, du_n], axis=1)
+    dv = np.concatenate([du_r, du_z, du_n * r], axis=1)  # (2)
+    contributions = {"weight_ih_l0": du.T @ x, "weight_hh_l0": dv.T @ h}
+    contributions |= {"bias_ih_l0": du.sum(0), "bias_hh_l0": dv.sum(0)}
+    return d, contributions, {"h": dv @ W["weight_hh_l0"] + dh * z}
+
+
+GRU = Equations(forward, backward)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +15,20 @@ from ..escape import short
 from .losses import LOSSES, Loss
 
 Array = NDArray[Any]
+Arrays = dict[str, Array]
+Params = Mapping[str, Array]
+Sent = tuple[Arrays, Arrays, Arrays]
+
+
+class Equations(NamedTuple):
+    """What a derivation by hand says of one step; states and weights by name."""
+
+    forward: Callable[[Array, Arrays, Params], tuple[Arrays, Arrays]]
+    """(x, the states before, W) -> the states after, and what the way back needs again."""
+    backward: Callable[[Array, Arrays, Arrays, Arrays, Params], Sent]
+    """(x, the states before, what was kept, what comes back to the states after, W) -> dL/d the states after, dL/dW
+    for the use in this step, and what goes back to the states before."""
+
 
 CellName = Literal["rnn", "lstm", "gru"]
 LossName = Literal["softmax_cross_entropy", "squared_error"]

@@ -28,81 +28,22 @@ Truncated BPTT (Williams and Peng 1990) runs the recurrence every k1 steps, back
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-from ..core.arguments import Positive, checked
-from .problem import Gradients, LossName, Reduction, problem
+from .problem import Array, Arrays, Equations, Params, Sent
 
 
-@checked
-def rnn(
-    params: Mapping[str, Any],
-    xs: Any,
-    targets: Any,
-    h0: Any = None,
-    *,
-    loss: LossName = "softmax_cross_entropy",
-    reduction: Reduction = "mean",
-    k1: Positive | None = None,
-    k2: Positive | None = None,
-) -> Gradients:
-    """The gradients of the simple RNN, by the equations above.
-
-    Args:
-        params: W_xh (I, H), W_hh (H, H), b_h (H,), W_hy (H, C) and b_y (C,).
-        xs, targets, loss, reduction, k1, k2: see `problem`.
-        h0: the initial state, (B, H) or (H,); zeros by default.
-
-    Returns:
-        The loss, every parameter's gradient, every step's dL/dh_t and contribution to each weight, dL/dh_0 and the
-        final state, which is the next sequence's `h0`.
-
-    Raises:
-        InputError, ShapeError: as `problem`.
-    """
-    p = problem("rnn", params, xs, targets, {"h": h0}, loss, reduction, k1, k2)
-    W_hh, W_hy = p.params["W_hh"], p.params["W_hy"]
-    B, H = p.initial["h"].shape
-    T = p.T
-
-    h = np.empty((T + 1, B, H))  # h[t + 1] is the state after step t, h[0] the initial one
-    h[0] = p.initial["h"]
-    value, dy = 0.0, np.empty((T, B, len(p.params["b_y"])))
-    for t in range(T):
-        h[t + 1] = np.tanh(p.xs[t] @ p.params["W_xh"] + h[t] @ W_hh + p.params["b_h"])
-        y = h[t + 1] @ W_hy + p.params["b_y"]
-        value += float(p.loss.value(y, p.targets[t])) * p.scale
-        dy[t] = p.loss.derivative(y, p.targets[t]) * p.scale
-
-    G = {name: np.zeros((T, *W.shape)) for name, W in p.params.items()}
-    dh, dh0 = np.zeros((T, B, H)), np.zeros((B, H))
-    for start, first, end in p.windows:
-        from_future = np.zeros((B, H))
-        for t in reversed(range(start, end)):
-            dh_t = from_future
-            if t >= first:
-                dh_t = dh_t + dy[t] @ W_hy.T  # (1)
-                G["W_hy"][t] += h[t + 1].T @ dy[t]
-                G["b_y"][t] += dy[t].sum(0)
-            dz = dh_t * (1 - h[t + 1] ** 2)  # (2)
-            G["W_xh"][t] += p.xs[t].T @ dz
-            G["W_hh"][t] += h[t].T @ dz
-            G["b_h"][t] += dz.sum(0)
-            dh[t] += dh_t
-            from_future = dz @ W_hh.T
-        if start == 0:
-            dh0 += from_future
-    return Gradients(
-        loss=value,
-        parameters={name: g.sum(0) for name, g in G.items()},
-        per_step=G,
-        states={"h": dh},
-        initial={"h0": dh0},
-        final={"h": h[T]},
-    )
+def forward(x: Array, state: Arrays, W: Params) -> tuple[Arrays, Arrays]:
+    """h_t from x_t and h_(t-1)."""
+    h = np.tanh(x @ W["W_xh"] + state["h"] @ W["W_hh"] + W["b_h"])
+    return {"h": h}, {"h": h}
 
 
-__all__ = ["rnn"]
+def backward(x: Array, before: Arrays, kept: Arrays, d: Arrays, W: Params) -> Sent:
+    """dL/dz_t, and what it gives the weights and h_(t-1)."""
+    dz = d["h"] * (1 - kept["h"] ** 2)  # (2)
+    contributions = {"W_xh": x.T @ dz, "W_hh": before["h"].T @ dz, "b_h": dz.sum(0)}
+    return d, contributions, {"h": dz @ W["W_hh"].T}
+
+
+RNN = Equations(forward, backward)
