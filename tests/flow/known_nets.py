@@ -32,6 +32,7 @@ class Known:
 
 
 CASES: list[Known] = []
+VANISHES, SHORT = "vanishing", "too short to tell"
 
 
 def known(name: str, verdict: str, *kinds: str, **numbers: Any) -> Callable[[Callable[[], Made]], Callable[[], Made]]:
@@ -725,3 +726,91 @@ def _ring(x: Any, a: Any, b: Any, W: tg.Tensor, U: tg.Tensor) -> tuple[Any, Any]
         new = x + b @ W
     with tg.scope("b"):
         return new, a @ U
+
+
+# ------------------------------------------------------------------ beside and around the recurrence
+def attending(g: float, T: int) -> Made:
+    """tanh, and a loss on the mean of all states so far, weighted by how alike they are to the last one."""
+    W = weight(g * orthogonal(4))
+
+    def attended(h: tg.Tensor) -> tg.Tensor:
+        seen.append(h)
+        scores = tg.softmax(tg.stack([(each * h).sum(-1, keepdims=True) for each in seen]), 0)
+        return squared(sum(score * each for score, each in zip(scores, seen, strict=True)))
+
+    seen: list[tg.Tensor] = []
+    return loop(T, lambda t, x, h, hs: np.tanh(x + h @ W), loss=attended, x=0.3)
+
+
+@known("attention beside a recurrence that keeps nothing", "healthy", "directions")
+def _() -> Made:
+    return attending(0.3, 20)
+
+
+@known("three sequences, of which one alone shows what becomes of it", "vanishing", sequences={VANISHES: 1, SHORT: 2})
+def _() -> Made:
+    W, gains = weight(orthogonal(4)), np.array([[0.1], [1.0], [1.0]])
+    return loop(6, lambda t, x, h, hs: x + gains * (h @ W), B=3)
+
+
+@known("most sequences keep and one vanishes", "healthy", sequences={"healthy": 2, VANISHES: 1})
+def _() -> Made:
+    W, gains = weight(orthogonal(4)), np.array([[0.1], [1.0], [1.0]])
+    return loop(30, lambda t, x, h, hs: x + gains * (h @ W), B=3)
+
+
+@known("states that overflow: not finite, and no chaos", "not finite")
+def _() -> Made:
+    W = tg.Tensor((3.0 * orthogonal(4)).astype(np.float32), requires_grad=True)
+    with np.errstate(all="ignore"):
+        losses, _ = loop(120, lambda t, x, h, hs: x.astype(np.float32) + h @ W, h=np.zeros((2, 4), np.float32))
+        return losses[-1], None
+
+
+@known("a state handed on from another batch, cut off", "healthy", "cut", gain=0.95)
+def _() -> Made:
+    W = weight(0.95 * orthogonal(4))
+    _, hs = loop(20, lambda t, x, h, hs: x + h @ W)
+    losses, _ = loop(20, lambda t, x, h, hs: x + h @ W, h=hs[-1].detach())
+    return sum(losses), None
+
+
+@known("a penalty on the weights beside the losses", "vanishing", gain=0.5, horizon=7)
+def _() -> Made:
+    W, h, loss = weight(0.5 * orthogonal(4)), np.zeros((2, 4)), 0.0
+    for _, x in tg.steps(0.1 * np.random.default_rng(1).normal(size=(30, 2, 4))):
+        h = x + h @ W
+        loss = loss + squared(h)
+    return loss + 0.1 * (W * W).sum(), None
+
+
+@known("a residual connection, centred: one direction of four dies", "healthy", "directions")
+def _() -> Made:
+    W = weight(0.5 * orthogonal(4))
+
+    def step(t: int, x: Any, h: Any, hs: Any) -> Any:
+        z = h + 0.1 * np.tanh(x + h @ W)
+        return z - z.mean(-1, keepdims=True)
+
+    return loop(40, step, x=1.0)
+
+
+@known("a loss times 1e-38 in float32", "vanishing", horizon=7)
+def _() -> Made:
+    W = tg.Tensor((0.5 * orthogonal(4)).astype(np.float32), requires_grad=True)
+    small = np.float32(1e-38)
+    return loop(
+        20,
+        lambda t, x, h, hs: x.astype(np.float32) + h @ W,
+        h=np.zeros((2, 4), np.float32),
+        loss=lambda h: h.sum() * small,
+    )
+
+
+@known("a loop without tg.steps", "vanishing", gain=0.5, horizon=7)
+def _() -> Made:
+    W, h, loss = weight(0.5 * orthogonal(4)), np.zeros((2, 4)), 0.0
+    for x in 0.1 * np.random.default_rng(1).normal(size=(30, 2, 4)):
+        h = x + h @ W
+        loss = loss + squared(h)
+    return loss, None

@@ -6,7 +6,7 @@ That lock belongs to the class. A process that forks while another thread comput
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -18,12 +18,8 @@ class cached(Generic[T]):  # noqa: N801 - it is read as a decorator
         self._compute = compute
         self.__doc__ = compute.__doc__
 
-    @overload
-    def __get__(self, owner: None, kind: type) -> cached[T]: ...
-    @overload
-    def __get__(self, owner: object, kind: type) -> T: ...
-    def __get__(self, owner: object | None, kind: type) -> cached[T] | T:
+    def __get__(self, owner: object | None, kind: type) -> T:
         if owner is None:
-            return self
+            return self  # type: ignore[return-value]
         value = owner.__dict__[self._compute.__name__] = self._compute(owner)
         return value

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..core.arguments import checked
-from ..core.backprop import no_grad
 from ..core.tensor import Array, raw
 from ..errors import InputError
+from .influence import answers
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +58,8 @@ def contributions(
     if len(labels) != T:
         raise InputError(f"contributions: got {len(labels)} tokens for {T} inputs")
 
-    def scores(sequences: Array) -> Array:
-        with no_grad():
-            y = np.asarray(raw(predict(sequences)), np.float64)
-        y = y[-1] if y.shape[:2] == sequences.shape[:2] and y.ndim > 2 else y
-        if y.shape[:1] != sequences.shape[1:2]:
-            raise InputError(f"contributions: predict gave shape {y.shape} for {sequences.shape[1]} sequences")
-        return y.reshape(len(y), -1)
-
     repeated = np.repeat(own[:, None], D, axis=1)
-    base = scores(repeated)
+    base = answers(predict, repeated, "contributions")[-1]
     C = base.shape[1]
     if answer is not None and not 0 <= answer < C:
         raise InputError(f"contributions: got answer {answer}, expected 0 to {C - 1}")
@@ -83,7 +75,7 @@ def contributions(
     for k in range(T):
         changed = repeated.copy()
         changed[k] = other[k]
-        values[k] = before - said(scores(changed))
+        values[k] = before - said(answers(predict, changed, "contributions")[-1])
     name = "the answer" if C == 1 else str(chosen) if names is None else names[chosen]
     return Contributions(values, labels, name)
 

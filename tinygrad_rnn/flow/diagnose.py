@@ -29,7 +29,7 @@ from .norms import norm, norms
 from .reach import Reach, reach
 from .remedies import Remedy, tried
 from .repeated import repeated
-from .sentence import MASKED, advice, in_words
+from .sentence import MASKED, QUIET, advice, in_words
 from .structure import State
 from .sweep import Seed
 
@@ -130,7 +130,9 @@ class Layer:
             others = ", ".join(f"{n} {verdict}" for verdict, n in counts.items() if verdict != self.verdict)
             own = f"{counts[self.verdict]} of " if self.verdict in counts else ""
             text += f" in {own}{len(self.sequences)} sequences ({others})"
-        text += f": {in_words(self.verdict, self.memory, self.thresholds)}"
+        said = self.verdict if self.memory.verdict == "weak" else self.memory.verdict
+        text += ": " if said == self.verdict else f"; all together {said}: "
+        text += in_words(said, self.memory, self.thresholds)
         return text + (f" ({MASKED})" if self.masked else "")
 
     def __str__(self) -> str:
@@ -264,14 +266,15 @@ def _layer(
         for state in layer
         for tensor in state
     }
-    shape, found, together = measure(states, seeds, steps, others, thresholds)
+    found, together = measure(states, seeds, steps, others, thresholds)
+    shape = found.layout
     curves = found.curves
     each = [Memory.of(curves.values[curves.sequence == b], thresholds, shape.farthest) for b in range(shape.sequences)]
     verdict = _majority(each) if found.losses else "vanishing"
     whole = reach([[(flow.loss, np.ones(flow.loss.shape, flow.loss.dtype))]], [None], shape)
     total = norms(whole.norms, (0, 1)) if whole.losses else np.zeros(len(states))
     looks = Memory.of(whole.curves.values, thresholds).verdict
-    special = findings(found, together, others, thresholds)
+    special = findings(found, together, flow.structure, others, thresholds)
     return Layer(
         name=states[0][0].scope,
         verdict=verdict,
@@ -281,7 +284,7 @@ def _layer(
         masked=verdict == "vanishing" and looks == "healthy",
         total=total[_numbers(states)],
         reach=found,
-        advice=advice(verdict, together, special, broken),
+        advice=advice(verdict, together, special, broken, all(own.verdict in (verdict, *QUIET) for own in each)),
         remedies=tried(flow, losses, shape, together, thresholds)
         if remedies and not broken and verdict in WANTING
         else None,

@@ -9,10 +9,11 @@ from ..core.tensor import Tensor
 from ..debug.origin import place
 from ..ops import maximum
 from .along import change, chaos, jumps, planted
-from .layout import Layout
+from .layout import Layout, jacobian
 from .memory import Finding, Memory, Thresholds
 from .reach import Reach, sizes
-from .sweep import ToStates
+from .structure import Structure
+from .sweep import ToStates, between
 
 CLOSE = 0.95
 """A tanh or sigmoid is saturated where it is so far from the middle to a bound: its slope is a tenth of the largest."""
@@ -21,23 +22,24 @@ WIDTH = 64
 """The directions of larger states are not counted: it takes a backward pass for each."""
 
 
-def findings(reach: Reach, memory: Memory, others: set[int], thresholds: Thresholds) -> list[Finding]:
+def findings(reach: Reach, memory: Memory, graph: Structure, others: set[int], thresholds: Thresholds) -> list[Finding]:
     """All that is found, the causes first.
 
     Args:
         reach: of the layer.
         memory: what its curves say together.
+        graph: of the loss.
         others: creation numbers of the states of other layers.
         thresholds: of the verdicts.
     """
     layout = reach.layout
-    found = [*_cuts(layout), *activations(layout)]
+    found = [*_cuts(layout, graph), *activations(layout)]
     rates = None
     if layout.farthest == 1 and reach.losses and len(layout.states) > 1:
         rates = planted(layout)
         found += jumps(reach, thresholds) or change(reach, rates, thresholds)
     if others:
-        found += _other_layer(layout, memory, others, thresholds)
+        found += _other_layer(reach, memory, others, thresholds)
     if memory.verdict == "healthy" and not any(finding.kind == "other layer" for finding in found):
         found += _directions(layout, thresholds)
     if rates is not None:
@@ -48,8 +50,9 @@ def findings(reach: Reach, memory: Memory, others: set[int], thresholds: Thresho
     return found
 
 
-def _cuts(layout: Layout) -> list[Finding]:
-    at = [layout.steps[k] for k in np.unique(layout.starts)[1:]]
+def _cuts(layout: Layout, graph: Structure) -> list[Finding]:
+    handed_on = between(layout.states[0], [x for x in graph.initial_states if x.cut_from is not None])
+    at = [layout.steps[k] for k in np.unique(layout.starts)[0 if handed_on else 1 :]]
     if not at:
         return []
     where = f"before t = {', '.join(map(str, at[:3]))}{', ...' if len(at) > 3 else ''}"
@@ -101,16 +104,7 @@ def _directions(layout: Layout, thresholds: Thresholds) -> list[Finding]:
     sizes = [tensor.size // layout.sequences for tensor in after]
     if back < 2 or sum(sizes) > WIDTH or len(before) != len(after) or max(sizes) < 2:
         return []
-    seeds = layout.unit_seeds(after)
-    arrived = ToStates(after, [before]).gradients(seeds).get(0)
-    if arrived is None:
-        return []
-    J = np.zeros((layout.sequences, len(seeds), sum(tensor.size // layout.sequences for tensor in before)))
-    at = 0
-    for rows in arrived:
-        part = layout.by_sequence(rows.values)
-        J[:, rows.first : rows.end, at : at + part.shape[-1]] = part.swapaxes(0, 1)
-        at += part.shape[-1]
+    J = jacobian(layout, ToStates(after, [before]), after)
     whole = layout.moved[:, last - back :].all(1)
     if not whole.any() or not np.isfinite(J).all():
         return []
@@ -118,29 +112,36 @@ def _directions(layout: Layout, thresholds: Thresholds) -> list[Finding]:
     of = max(sizes)
     if kept > 0.75 * of:
         return []
-    return [
-        Finding(
-            "directions", kept / of, f"only {kept:.0f} of {of} directions keep {thresholds.low:.0%} over {back} steps"
-        )
-    ]
+    low = f"{100 * thresholds.low:g}%"
+    words = f"only {kept:.0f} of {of} directions keep {low} over {back} steps"
+    if kept == 0:
+        words = f"its recurrence keeps less than {low} over {back} steps; what reaches further goes past it"
+    return [Finding("directions", kept / of, words)]
 
 
-def _other_layer(layout: Layout, memory: Memory, others: set[int], thresholds: Thresholds) -> list[Finding]:
-    """Where the layer's own recurrence keeps far less than all paths together."""
+def _other_layer(reach: Reach, memory: Memory, others: set[int], thresholds: Thresholds) -> list[Finding]:
+    """Where the layer's own recurrence keeps far less than all paths together of the loss that looks back farthest."""
+    layout = reach.layout
     if not layout.alone:
         return [Finding("other layer", 0.0, "each state leads to the next only through the states of another layer")]
-    if memory.verdict == "vanishing" and (memory.horizon or 0) < 3:
+    soon = memory.verdict == "vanishing" and (memory.horizon or 0) < 3
+    if soon or not reach.losses:
         return []
-    sweep = ToStates(layout.states[-1], layout.states)
+    loss = reach.farthest
+    if others.isdisjoint(between([x for x, _ in reach.seeds[loss]], [x for state in layout.states for x in state])):
+        return []
+    k = int(reach.own[loss])
+    seed = reach.arrived(loss, k)
+    sweep = ToStates(layout.states[k], layout.states)
     sweep.useful -= others
-    rng = np.random.default_rng(0)
-    seed = [(tensor, rng.normal(size=tensor.shape).astype(tensor.dtype)) for tensor in layout.states[-1]]
-    alone = Reach(layout, sizes(layout, sweep, [seed]), [0], np.array([len(layout.states) - 1]), 0, [seed])
-    own = Memory.of(alone.curves.values, thresholds)
-    if own.horizon is None or (memory.horizon is not None and memory.horizon < 2 * own.horizon):
+    own, whole = (
+        Memory.of(Reach(layout, norms, [0], reach.own[[loss]], 0, [seed]).curves.values, thresholds)
+        for norms in (sizes(layout, sweep, [seed]), reach.norms[[loss]])
+    )
+    if own.horizon is None or (whole.horizon is not None and whole.horizon < 2 * own.horizon):
         return []
     words = (
-        f"its own recurrence alone keeps less than {thresholds.low:.0%} from lag {own.horizon} on; what reaches "
+        f"its own recurrence alone keeps less than {100 * thresholds.low:g}% from lag {own.horizon} on; what reaches "
         "further runs through another layer"
     )
     return [Finding("other layer", own.gain, words)]

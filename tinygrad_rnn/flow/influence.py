@@ -93,16 +93,8 @@ def influence(
         raise InputError(f"influence: got lengths {n!r:.80}, expected {B} integers from 1 to {T}")
     rng = np.random.default_rng(rng)
 
-    def answers(sequences: Array) -> Array:
-        with no_grad():
-            y = np.asarray(raw(predict(sequences)), np.float64)
-        if y.shape[:1] != (B,) and y.shape[:2] != (T, B):
-            raise InputError(f"influence: predict gave shape {y.shape}, expected ({B}, ...) or ({T}, {B}, ...)")
-        every_step = y.shape[:2] == (T, B) and (y.ndim > 2 or T != B)
-        return y.reshape(T, B, -1) if every_step else y.reshape(1, B, -1)
-
-    base = answers(x)
-    if not np.array_equal(base, answers(x), equal_nan=True):
+    base = answers(predict, x, "influence")
+    if not np.array_equal(base, answers(predict, x, "influence"), equal_nan=True):
         raise InputError("influence: predict gave different answers for the same sequences; call model.eval() first")
     classes = base.shape[-1] > 1
     spread = base.std(axis=1, keepdims=True)
@@ -115,7 +107,7 @@ def influence(
             continue
         swapped = x.copy()
         swapped[k] = np.where((donor >= 0).reshape(B, *[1] * (x.ndim - 2)), x[k][donor], x[k])
-        y = answers(swapped)
+        y = answers(predict, swapped, "influence")
         differs = np.argmax(y, -1) != np.argmax(base, -1) if classes else np.abs(y - base)[..., 0] > LEAST * scale
         size = np.mean(np.square((y - base) / scale), -1)
         counts = (donor >= 0) & (at >= k) & (at < n)
@@ -137,6 +129,21 @@ def influence(
         )
 
 
+def answers(predict: Callable[[Array], Any], sequences: Array, caller: str) -> Array:
+    """What a model says of sequences (T, B, ...): (T, B, outputs), or (1, B, outputs) at their end.
+
+    Raises:
+        InputError: it says something of another shape.
+    """
+    T, B = sequences.shape[:2]
+    with no_grad():
+        y = np.asarray(raw(predict(sequences)), np.float64)
+    if y.shape[:1] != (B,) and y.shape[:2] != (T, B):
+        raise InputError(f"{caller}: predict gave shape {y.shape}, expected ({B}, ...) or ({T}, {B}, ...)")
+    every_step = y.shape[:2] == (T, B) and (y.ndim > 2 or T != B)
+    return y.reshape(T if every_step else 1, B, -1)
+
+
 def _donors(x: Array, alive: Array, rng: np.random.Generator) -> Array:
     """For each sequence another one whose input differs; -1 where there is none."""
     found = np.full(len(x), -1)
@@ -148,4 +155,4 @@ def _donors(x: Array, alive: Array, rng: np.random.Generator) -> Array:
     return found
 
 
-__all__ = ["Influence", "influence"]
+__all__ = ["Influence", "answers", "influence"]

@@ -81,6 +81,18 @@ class Layout:
         return seeds
 
 
+def jacobian(layout: Layout, sweep: ToStates, after: State) -> Array:
+    """d after / d the states of a sweep, side by side: (B, numbers of `after`, numbers of all of them)."""
+    sizes = [[tensor.size // layout.sequences for tensor in state] for state in (after, *sweep.states)]
+    J = np.zeros((layout.sequences, sum(sizes[0]), sum(map(sum, sizes[1:]))))
+    for place, arrived in sweep.gradients(layout.unit_seeds(after)).items():
+        at = sum(map(sum, sizes[1 : place + 1]))
+        for rows, size in zip(arrived, sizes[place + 1], strict=True):
+            J[:, rows.first : rows.end, at : at + size] = layout.by_sequence(rows.values).swapaxes(0, 1)
+            at += size
+    return J
+
+
 def one_sequence(states: list[State]) -> Layout:
     """The whole batch taken together, nothing cut or kept."""
     K = len(states)
@@ -222,4 +234,4 @@ def _parts(node: Any, factor: Array, stop: set[int], depth: int = 8) -> Iterator
         yield node.index, factor
 
 
-__all__ = ["Layout", "layout", "one_sequence"]
+__all__ = ["Layout", "jacobian", "layout", "one_sequence"]

@@ -31,8 +31,8 @@ def measure(
     others: set[int],
     thresholds: Thresholds,
     most: int = LOSSES,
-) -> tuple[Layout, Reach, Memory]:
-    """How the states lie in the graph, what reaches them, and what all losses say together.
+) -> tuple[Reach, Memory]:
+    """What reaches the states, and what all losses say together.
 
     Args:
         states: of a layer and direction.
@@ -48,7 +48,7 @@ def measure(
     if len(seeds) == len(states) and None in steps:  # a loss for each step, made after the loop
         steps = sorted(shape.steps)
     found = reach(seeds, steps, shape, most)
-    return shape, found, Memory.of(found.curves.values, thresholds, shape.farthest)
+    return found, Memory.of(found.curves.values, thresholds, shape.farthest)
 
 
 def _by_state(seed: Seed, shape: Layout) -> dict[int | None, Seed]:

@@ -80,6 +80,12 @@ class Reach:
         padded = [np.pad(row, ((0, 0), (0, longest - row.shape[1])), constant_values=np.nan) for row in rows]
         return Curves(np.concatenate(padded), np.concatenate(whose))
 
+    def arrived(self, loss: int, k: int) -> Seed:
+        """The gradient of one of the losses at the tensors of state k."""
+        seed, states = self.seeds[loss], self.layout.states
+        found = ToStates([x for x, _ in seed], states).gradients([seed], until=k)[k]
+        return [(x, rows.values[0]) for x, rows in zip(states[k], found, strict=True)]
+
     @property
     def last(self) -> Array:
         """|dL_T/dh_k| of the loss that looks back farthest, over the whole batch: (K,), in the order of running."""

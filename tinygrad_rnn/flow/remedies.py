@@ -74,7 +74,7 @@ def tried(
             changed = [copies[loss.index] for loss in losses]
             whole = Gradients(copies[flow.loss.index])
             seeds, steps = seeds_of(whole, changed)
-            _, _, after = measure(states, seeds, steps, set(), thresholds)
+            _, after = measure(states, seeds, steps, set(), thresholds)
             found.append(Remedy(trial.words, before, after))
     return sorted(
         found, key=lambda remedy: (remedy.helps, remedy.after.horizon is None, _lags(remedy.after)), reverse=True

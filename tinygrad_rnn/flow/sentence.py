@@ -10,6 +10,9 @@ from .memory import Finding, Memory, Thresholds
 
 MASKED = "masked: |dL/dh_t| of the total loss looks healthy, because every step has a loss of its own"
 
+QUIET = ("healthy", "too short to tell")
+"""Verdicts with which nothing is wrong."""
+
 BEYOND = 10
 """A rate is not extended to more than so many times the lags that it was measured on."""
 
@@ -45,7 +48,7 @@ def in_words(verdict: str, memory: Memory, thresholds: Thresholds) -> str:
         words.append(f"but from lag {memory.back} on {'more' if memory.rise is None else 'less'} again: {at_last}")
     elif verdict == "exploding" and memory.left < 1:
         words.append(f"but {at_last}")
-    if verdict in ("healthy", "too short to tell"):
+    if verdict in QUIET or not words:
         words.append(at_last)
         if ends(memory):
             words.append(f"at this rate {low if memory.gain < 1 else high} from lag {np.ceil(memory.expected):.0f} on")
@@ -62,7 +65,7 @@ def _share(share: float) -> str:
 
 
 def _factor(gain: float) -> str:
-    return f"{gain:.2f}" if gain >= 0.095 or gain == 0 else f"{gain:.1g}"
+    return f"{gain:.2f}" if gain >= 0.095 else f"{gain:.1g}" if gain > 1e-300 else "0"
 
 
 def _less(memory: Memory) -> str:
@@ -85,8 +88,16 @@ def in_percent(left: float) -> str:
     return f"{left:.0%} is left" if left >= 0.1 else f"{left:.1%} is left"
 
 
-def advice(verdict: str, memory: Memory, found: Sequence[Finding], broken: bool) -> str:
-    """What can be said without trying anything; empty where there is nothing of the kind."""
+def advice(verdict: str, memory: Memory, found: Sequence[Finding], broken: bool, alike: bool = True) -> str:
+    """What can be said without trying anything; empty where there is nothing of the kind.
+
+    Args:
+        verdict: of most sequences.
+        memory: of all together.
+        found: beside it.
+        broken: whether something is not finite.
+        alike: whether none of the sequences fades or explodes where most do not.
+    """
     kinds = {finding.kind for finding in found}
     if broken or verdict == "not finite":
         return "lower the learning rate, clip the gradient, and look at that operation first"
@@ -94,15 +105,15 @@ def advice(verdict: str, memory: Memory, found: Sequence[Finding], broken: bool)
         return "units that latch may remember what no gradient shows: tg.influence measures it"
     if "jump" in kinds or "change" in kinds:
         return "look at what is different there first"
-    if "cut" in kinds and verdict in ("healthy", "too short to tell"):
+    if "cut" in kinds and verdict in QUIET:
         return "truncate less often (a larger k2) if the task needs more past"
-    if verdict == "too short to tell":
+    if verdict == "too short to tell" and alike:
         return "a loss that looks back farther (later in the sequence, or of a longer one) would tell"
     if verdict == "exploding":
         return "clip the gradient norm"
     if verdict == "weak" or (verdict == "mixed" and "saturated" in kinds):
         return "what is remembered is read weakly: look at what lies between it and the loss, such as a saturated tanh"
-    if verdict == "mixed":
+    if verdict == "mixed" or (verdict in QUIET and not alike):
         return "look at the sequences one by one: `layers[i].sequences`"
     if "dead units" in kinds:
         return "start with smaller weights and no negative biases, or use leaky_relu"
@@ -113,4 +124,4 @@ def advice(verdict: str, memory: Memory, found: Sequence[Finding], broken: bool)
     return "" if ends(memory) else "nothing to do"
 
 
-__all__ = ["MASKED", "advice", "ends", "in_percent", "in_words"]
+__all__ = ["MASKED", "QUIET", "advice", "ends", "in_percent", "in_words"]

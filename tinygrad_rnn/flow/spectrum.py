@@ -15,7 +15,7 @@ from ..escape import xml
 from .cached import cached
 from .credit import as_states
 from .held import on_the_path
-from .layout import Layout, layout
+from .layout import Layout, jacobian, layout
 from .structure import State
 from .sweep import ToStates, between
 
@@ -151,23 +151,15 @@ def _jacobian(layout: Layout, k: int, d: int, sequences: int) -> Array:
     after, before = layout.states[k], layout.states[k - d : k][::-1]
     sweep = ToStates(after, before)
     sweep.useful &= _direct(after, before, sweep)
-    sizes = [tensor.size // layout.sequences for tensor in after]
-    seeds = layout.unit_seeds(after)
-    n = sum(sizes)
-    J = np.zeros((layout.sequences, n * d, n * d))
-    J[:, n:, :-n] = np.eye(n * (d - 1))
-    found = sweep.gradients(seeds)
-    if not found:
+    first = jacobian(layout, sweep, after)
+    if not sweep.nodes:
         raise GraphError(
             f"spectrum: {before[0][0].describe()} does not lead to {after[0].describe()}; pass the states of one layer "
             "and direction in the order they were computed"
         )
-    for place, arrived in found.items():
-        at = place * n
-        for rows, size in zip(arrived, sizes, strict=True):
-            J[:, rows.first : rows.end, at : at + size] = layout.by_sequence(rows.values).swapaxes(0, 1)
-            at += size
-    return J[:sequences]
+    n = first.shape[1]
+    shift = np.broadcast_to(np.eye(n * (d - 1), n * d), (layout.sequences, n * (d - 1), n * d))
+    return np.concatenate([first, shift], axis=1)[:sequences]
 
 
 def _direct(after: State, before: list[State], sweep: ToStates) -> set[int]:

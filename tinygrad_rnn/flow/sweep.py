@@ -24,7 +24,7 @@ Seed = Sequence[tuple[Tensor, Any]]
 def between(outputs: Iterable[Tensor], targets: Iterable[Tensor]) -> dict[int, Tensor]:
     """The results that gradients pass through on their way from `outputs` to `targets`, by creation number."""
     useful = {target.index for target in targets}
-    first = min(useful, default=0)
+    first = min(useful, default=1 << 60)
     seen: dict[int, Tensor] = {}
     stack = list(outputs)
     while stack:

@@ -125,20 +125,20 @@ class Watch:
             layers = {}
             for states in flow.structure.layers:
                 if len(states) > 1:
-                    layout, found, memory = measure(states, seeds, steps, set(), thresholds, LOSSES)
+                    found, memory = measure(states, seeds, steps, set(), thresholds, LOSSES)
                     typical = median(found.curves.values)
                     noted = [lag for lag in LAGS if lag < memory.lags] + [memory.lags] * (memory.lags > 0)
-                    special = activations(layout)
+                    special = activations(found.layout)
                     layers[states[0][0].scope] = LayerLook(
                         verdict=memory.verdict,
                         gain=None if np.isnan(memory.gain) else memory.gain,
                         horizon=memory.horizon,
                         lags=memory.lags,
                         reach={lag: float(typical[lag]) for lag in noted},
-                        radius=radius_of(flow.structure, layout),
+                        radius=radius_of(flow.structure, found.layout),
                         saturated={
                             name: float(np.mean([(np.abs(node.data - 0.5) > 0.45).mean() for node in nodes]))
-                            for name, nodes in gates_of(flow.structure, layout).items()
+                            for name, nodes in gates_of(flow.structure, found.layout).items()
                         },
                         dead=max((finding.value for finding in special if finding.kind == "dead units"), default=0.0),
                     )
