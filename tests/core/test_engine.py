@@ -635,3 +635,11 @@ def test_a_result_that_is_its_operands_array_leaves_the_weight_writeable() -> No
     np.squeeze(w).sum().backward()  # NumPy hands the very array back
     w.data -= 0.5 * w.grad
     assert w.data.tolist() == [0.5, 1.5]
+
+
+def test_grad_of_what_a_dictionary_holds() -> None:
+    weights = {"a": tg.Tensor([1.0, 2.0], requires_grad=True), "b": tg.Tensor([3.0, 4.0], requires_grad=True)}
+    loss = (weights["a"] * weights["b"]).sum()
+    assert [g.tolist() for g in tg.grad(loss, weights.values())] == [[3.0, 4.0], [1.0, 2.0]]
+    with pytest.raises(tg.GraphError, match="grad: got ndarray among the inputs"):
+        tg.grad(loss, {"x": np.ones(2)}.values())

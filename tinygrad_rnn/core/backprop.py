@@ -79,10 +79,10 @@ def grad(
     Raises:
         GraphError: no graph, a non-scalar output without `grad_output`, or a changed leaf.
     """
-    outputs: list[Any] = list(output) if isinstance(output, (list, tuple)) else [output]
-    targets: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    outputs: list[Any] = [output] if isinstance(output, Tensor) else list(output)
+    targets: list[Any] = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     given: Any = grad_output
-    if not isinstance(output, (list, tuple)):
+    if isinstance(output, Tensor):
         given = [grad_output]
     elif grad_output is None:
         given = [None] * len(outputs)
@@ -90,7 +90,7 @@ def grad(
         raise messages.one_seed_each(len(given), len(outputs))
     for each in targets:
         if not isinstance(each, Tensor):
-            raise messages.no_input("grad", each)
+            raise messages.no_input(each)
         if not each.requires_grad:
             raise messages.no_gradient_wanted(each)
     seeds = [seed_of(o, g, "grad", create_graph) for o, g in zip(outputs, given, strict=True)]

@@ -90,7 +90,7 @@ class Operation:
             operands, rest = tuple(args[0]), args[1:]
         else:
             if len(args) < self.arity:
-                raise messages.too_few_operands(self, args)
+                raise messages.too_few_operands(self, len(args))
             operands, rest = args[: self.arity], args[self.arity :]
         if not rest and not kwargs and not self.required:
             return operands, self.defaults
@@ -99,7 +99,7 @@ class Operation:
             raise messages.unknown_parameters(self, args, [name for name in kwargs if name not in self.defaults])
         missing = [name for name in self.required if name not in given]
         if missing:
-            raise messages.missing_parameters(self, missing)
+            raise messages.missing_parameters(self, ", ".join(missing))
         return operands, self.defaults | given
 
     @property

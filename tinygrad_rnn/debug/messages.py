@@ -6,7 +6,7 @@ The algorithms say when, and this module says what; a tensor is known here by wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.exceptions import AxisError
@@ -14,6 +14,33 @@ from numpy.exceptions import AxisError
 from ..errors import DTypeError, GraphError, InputError, LinAlgError, ShapeError, TensorError
 from ..escape import short
 from . import origin
+
+E = TypeVar("E", bound=TensorError)
+
+
+def _says(error: type[E], sentence: str) -> Callable[..., E]:
+    """A function from what is at fault to the error; in the sentence {0}, {1} stand for what it is called with."""
+    return lambda *given: error(sentence.format(*map(_Shown, given)))
+
+
+class _Shown:
+    """Something in a sentence: a tensor describes itself; {0.shape} is an attribute, {0:short} what someone gave."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __getattr__(self, name: str) -> _Shown:
+        return _Shown(getattr(self.value, name))
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+    def __format__(self, how: str) -> str:
+        if how == "operation":
+            return _operation(self.value)
+        if how:
+            return short(self.value) if how == "short" else type(self.value).__name__
+        return str(self.value.describe() if hasattr(self.value, "describe") else self.value)
 
 
 # ---------------------------------------------------------------------- what can be a tensor
@@ -23,36 +50,17 @@ def not_numeric(what: str, value: Any) -> DTypeError:
     return DTypeError(f"{what}: got {kind}, expected a Tensor, a NumPy array or numbers; {advice}")
 
 
-def list_of_tensors(what: str) -> DTypeError:
-    return DTypeError(f"{what}: got a list of tensors, expected an array; join them with tg.stack or tg.concatenate")
-
-
-def masked(what: str) -> DTypeError:
-    return DTypeError(f"{what}: got a masked array, whose mask would be lost; pass its .filled(0) and the mask apart")
-
-
-def ragged(what: str) -> DTypeError:
-    return DTypeError(f"{what}: got a ragged list, expected rows of one length; pad it first")
-
-
-def not_numbers(what: str, dtype: Any) -> DTypeError:
-    return DTypeError(f"{what}: got dtype {dtype}, expected numbers; convert with astype(np.float64)")
-
-
-def no_float(what: str, value: Any) -> DTypeError:
-    return DTypeError(f"{what}: got {short(value)}, expected a number that a float can hold; divide it first")
-
-
-def not_real(what: str, dtype: Any) -> DTypeError:
-    return DTypeError(f"{what}: got a gradient of dtype {dtype}, expected real numbers; pass its .real")
-
-
-def no_such_dtype(dtype: Any, given: Any) -> DTypeError:
-    return DTypeError(f"Tensor: cannot make dtype {short(dtype)} of data of dtype {given}")
-
-
-def no_flag(what: str, given: Any) -> DTypeError:
-    return DTypeError(f"{what}: got {short(given)}, expected True or False")
+list_of_tensors = _says(
+    DTypeError,
+    "{0}: got a list of tensors, expected an array; join them with tg.stack or tg.concatenate",
+)
+masked = _says(DTypeError, "{0}: got a masked array, whose mask would be lost; pass its .filled(0) and the mask apart")
+ragged = _says(DTypeError, "{0}: got a ragged list, expected rows of one length; pad it first")
+not_numbers = _says(DTypeError, "{0}: got dtype {1}, expected numbers; convert with astype(np.float64)")
+no_float = _says(DTypeError, "{0}: got {1:short}, expected a number that a float can hold; divide it first")
+not_real = _says(DTypeError, "{0}: got a gradient of dtype {1}, expected real numbers; pass its .real")
+no_such_dtype = _says(DTypeError, "Tensor: cannot make dtype {0:short} of data of dtype {1}")
+no_flag = _says(DTypeError, "{0}: got {1:short}, expected True or False")
 
 
 def not_floating(name: str | None, dtype: Any) -> DTypeError:
@@ -63,37 +71,23 @@ def not_floating(name: str | None, dtype: Any) -> DTypeError:
 
 
 # ---------------------------------------------------------------------- what a tensor cannot do
-def data_of_a_result(result: Any) -> GraphError:
-    return GraphError(
-        f"{result.describe()} is the result of {result.primitive.name}: its data cannot be assigned; "
-        "compute a new tensor, or detach() it first"
-    )
-
-
-def other_data(tensor: Any, array: Any) -> ShapeError:
-    return ShapeError(
-        f"{tensor.describe()} has shape {tensor.shape} and dtype {tensor.dtype}; it was assigned "
-        f"{array.shape} of {array.dtype}: assign the same kind, or make a new Tensor"
-    )
-
-
-def not_one_number(tensor: Any) -> ShapeError:
-    return ShapeError(f"item: {tensor.describe()} holds {tensor.size} numbers, not one; index it first")
-
-
-def no_length(tensor: Any) -> ShapeError:
-    return ShapeError(f"len: {tensor.describe()} is a scalar and has no length")
-
-
-def no_index(tensor: Any) -> DTypeError:
-    return DTypeError(f"{tensor.describe()} has dtype {tensor.dtype} and cannot be an index; use integers")
-
-
-def leaves_the_graph(tensor: Any) -> GraphError:
-    return GraphError(
-        f"{tensor.describe()} requires a gradient and would silently leave the graph as an array; "
-        "write t.data (or t.detach()) where that is meant"
-    )
+data_of_a_result = _says(
+    GraphError,
+    "{0} is the result of {0.primitive.name}: its data cannot be assigned; compute a new tensor, or detach() it first",
+)
+other_data = _says(
+    ShapeError,
+    "{0} has shape {0.shape} and dtype {0.dtype}; it was assigned {1.shape} of {1.dtype}: assign the same kind, or "
+    "make a new Tensor",
+)
+not_one_number = _says(ShapeError, "item: {0} holds {0.size} numbers, not one; index it first")
+no_length = _says(ShapeError, "len: {0} is a scalar and has no length")
+no_index = _says(DTypeError, "{0} has dtype {0.dtype} and cannot be an index; use integers")
+leaves_the_graph = _says(
+    GraphError,
+    "{0} requires a gradient and would silently leave the graph as an array; write t.data (or t.detach()) where "
+    "that is meant",
+)
 
 
 def leaves_as_float(tensor: Any, function: Callable[..., Any] | None) -> GraphError:
@@ -117,26 +111,17 @@ def read_in_trace(tensor: Any, what: str) -> GraphError:
     )
 
 
-def in_place(tensor: Any, given: str, instead: str) -> GraphError:
-    return GraphError(f"{given}: {tensor.describe()} is part of a graph and cannot change in place; write {instead}")
-
-
-def does_not_fit(tensor: Any, symbol: str, value: Any) -> ShapeError:
-    return ShapeError(
-        f"{symbol}=: {tensor.describe()} of {tensor.dtype} cannot take {value.shape} of dtype "
-        f"{value.dtype} in place; it must broadcast to the tensor's own"
-    )
-
-
-def no_method(ufunc: np.ufunc, method: str) -> TensorError:
-    return TensorError(f"np.{ufunc.__name__}.{method} has no rule for tensors; write it with np.sum and the like")
-
-
-def out(ufunc: np.ufunc) -> GraphError:
-    return GraphError(
-        f"np.{ufunc.__name__}: out= would change a tensor or leave the graph; take the result instead "
-        "(`array += tensor` is such a call: write array = array + tensor)"
-    )
+in_place = _says(GraphError, "{1}: {0} is part of a graph and cannot change in place; write {2}")
+does_not_fit = _says(
+    ShapeError,
+    "{1}=: {0} of {0.dtype} cannot take {2.shape} of dtype {2.dtype} in place; it must broadcast to the tensor's own",
+)
+no_method = _says(TensorError, "np.{0.__name__}.{1} has no rule for tensors; write it with np.sum and the like")
+out = _says(
+    GraphError,
+    "np.{0.__name__}: out= would change a tensor or leave the graph; take the result instead (`array += tensor` is "
+    "such a call: write array = array + tensor)",
+)
 
 
 def no_rule(function: Callable[..., Any]) -> TensorError:
@@ -173,8 +158,7 @@ def changed(leaf: Any) -> GraphError:
 
 
 # ---------------------------------------------------------------------- how an operation is defined and called
-def name_taken(name: str) -> TensorError:
-    return TensorError(f"primitive: there is a primitive named {name!r} already; give another name=")
+name_taken = _says(TensorError, "primitive: there is a primitive named {0!r} already; give another name=")
 
 
 def wrong_rule(operation: Any, i: int | None, rule: Callable[..., Any]) -> TensorError:
@@ -187,18 +171,16 @@ def wrong_rule(operation: Any, i: int | None, rule: Callable[..., Any]) -> Tenso
     )
 
 
-def rule_writes(operation: Any) -> TensorError:
-    return TensorError(
-        f"{operation.name}: its vjp rule writes into an array that it was given, which other rules read; "
-        "compute a new one, as in g = g * 2 instead of g *= 2"
-    )
-
-
-def function_writes(operation: Any) -> TensorError:
-    return TensorError(
-        f"{operation.name}: its function writes into an operand, which other operations and the backward pass read; "
-        "compute a new array, or copy it first, as in x = np.array(x)"
-    )
+rule_writes = _says(
+    TensorError,
+    "{0.name}: its vjp rule writes into an array that it was given, which other rules read; compute a new one, as "
+    "in g = g * 2 instead of g *= 2",
+)
+function_writes = _says(
+    TensorError,
+    "{0.name}: its function writes into an operand, which other operations and the backward pass read; compute a "
+    "new array, or copy it first, as in x = np.array(x)",
+)
 
 
 def no_sequence(operation: Any, args: Sequence[Any]) -> DTypeError:
@@ -206,8 +188,8 @@ def no_sequence(operation: Any, args: Sequence[Any]) -> DTypeError:
     return DTypeError(f"{operation.name}: got {given}, expected a list of tensors or arrays as first argument")
 
 
-def too_few_operands(operation: Any, args: Sequence[Any]) -> DTypeError:
-    return DTypeError(f"{operation.name}: got {len(args)} operands, expected {operation.arity}: {operation.usage}")
+too_few_operands = _says(DTypeError, "{0.name}: got {1} operands, expected {0.arity}: {0.usage}")
+missing_parameters = _says(DTypeError, "{0.name}: {1} is missing; write {0.usage}")
 
 
 def unknown_parameters(operation: Any, args: Sequence[Any], unknown: Sequence[str]) -> DTypeError:
@@ -215,15 +197,11 @@ def unknown_parameters(operation: Any, args: Sequence[Any], unknown: Sequence[st
     return DTypeError(f"{operation.name} has no rule for {extra} on tensors; write {operation.usage}")
 
 
-def missing_parameters(operation: Any, missing: Sequence[str]) -> DTypeError:
-    return DTypeError(f"{operation.name}: {', '.join(missing)} is missing; write {operation.usage}")
-
-
-def complex_result(operation: Any, dtype: Any) -> DTypeError:
-    return DTypeError(
-        f"{operation.name}: the result is complex ({dtype}) and an operand requires a gradient, which complex "
-        "numbers cannot carry here; compute with the real and the imaginary part apart"
-    )
+complex_result = _says(
+    DTypeError,
+    "{0.name}: the result is complex ({1}) and an operand requires a gradient, which complex numbers cannot carry "
+    "here; compute with the real and the imaginary part apart",
+)
 
 
 def failed(
@@ -270,61 +248,33 @@ def _remedy(name: str, error: Exception, usage: str) -> str:
 
 
 # ---------------------------------------------------------------------- gradients
-def in_compiled_function(caller: str) -> GraphError:
-    return GraphError(
-        f"{caller}: a function that is being compiled cannot take gradients itself: its graph is not kept; "
-        "call it without compiling it"
-    )
-
-
-def no_tensor(caller: str, value: Any) -> GraphError:
-    return GraphError(f"{caller}: got {type(value).__name__}, expected a Tensor computed from others")
-
-
-def no_graph(caller: str, tensor: Any) -> GraphError:
-    return GraphError(
-        f"{caller}: {tensor.describe()} has no graph behind it; compute it from a Tensor with "
-        "requires_grad=True, outside no_grad()"
-    )
-
-
-def not_scalar(caller: str, output: Any) -> GraphError:
-    return GraphError(
-        f"{caller}: {output.describe()} is not a scalar; reduce it with .sum() or .mean(), "
-        "or pass the gradient of what follows"
-    )
-
-
-def other_seed(caller: str, shape: tuple[int, ...], output: Any) -> ShapeError:
-    return ShapeError(f"{caller}: the gradient has shape {shape}, expected {output.shape} as {output.describe()}")
-
-
-def one_seed_each(given: int, outputs: int) -> ShapeError:
-    return ShapeError(f"grad: got {given} grad_output for {outputs} outputs, expected one each")
-
-
-def no_input(caller: str, value: Any) -> GraphError:
-    return GraphError(
-        f"{caller}: got {type(value).__name__} among the inputs, expected tensors that require a gradient"
-    )
-
-
-def no_gradient_wanted(tensor: Any) -> GraphError:
-    return GraphError(f"grad: {tensor.describe()} does not require a gradient; make it with requires_grad=True")
-
-
-def other_grad(tensor: Any, shape: tuple[int, ...]) -> ShapeError:
-    return ShapeError(
-        f"backward: the grad of {tensor.describe()} has shape {shape}, expected {tensor.shape}; "
-        "set grad = None, or an array of the tensor's shape"
-    )
-
-
-def no_array(sender: Any, i: int, message: Any) -> TensorError:
-    return TensorError(
-        f"{_operation(sender)}: the vjp rule of operand {i} gave {type(message).__name__}, expected an array; "
-        "a rule computes with g, and an operand without a gradient has None in place of a rule"
-    )
+in_compiled_function = _says(
+    GraphError,
+    "{0}: a function that is being compiled cannot take gradients itself: its graph is not kept; call it without "
+    "compiling it",
+)
+no_tensor = _says(GraphError, "{0}: got {1:type}, expected a Tensor computed from others")
+no_graph = _says(
+    GraphError,
+    "{0}: {1} has no graph behind it; compute it from a Tensor with requires_grad=True, outside no_grad()",
+)
+not_scalar = _says(
+    GraphError,
+    "{0}: {1} is not a scalar; reduce it with .sum() or .mean(), or pass the gradient of what follows",
+)
+other_seed = _says(ShapeError, "{0}: the gradient has shape {1}, expected {2.shape} as {2}")
+one_seed_each = _says(ShapeError, "grad: got {0} grad_output for {1} outputs, expected one each")
+no_input = _says(GraphError, "grad: got {0:type} among the inputs, expected tensors that require a gradient")
+no_gradient_wanted = _says(GraphError, "grad: {0} does not require a gradient; make it with requires_grad=True")
+other_grad = _says(
+    ShapeError,
+    "backward: the grad of {0} has shape {1}, expected {0.shape}; set grad = None, or an array of the tensor's shape",
+)
+no_array = _says(
+    TensorError,
+    "{0:operation}: the vjp rule of operand {1} gave {2:type}, expected an array; a rule computes with g, and an "
+    "operand without a gradient has None in place of a rule",
+)
 
 
 def no_signature(name: str, function: Any) -> DTypeError:
@@ -339,18 +289,16 @@ def too_few_gradients(result: Any, gradients: Any) -> TensorError:
     )
 
 
-def gradient_of_integers(tensor: Any) -> DTypeError:
-    return DTypeError(
-        f"backward: {tensor.describe()} has dtype {tensor.dtype} and requires_grad was set on it, but only "
-        "floating numbers have gradients; make it with dtype=np.float64"
-    )
-
-
-def other_gradient(sender: Any, i: int, given: tuple[int, ...], shape: tuple[int, ...]) -> TensorError:
-    return TensorError(
-        f"{_operation(sender)}: the vjp rule of operand {i} gave a gradient of shape {given} for an operand "
-        f"of shape {shape}; a rule must give its operand's shape, or one that broadcasting made of it"
-    )
+gradient_of_integers = _says(
+    DTypeError,
+    "backward: {0} has dtype {0.dtype} and requires_grad was set on it, but only floating numbers have gradients; "
+    "make it with dtype=np.float64",
+)
+other_gradient = _says(
+    TensorError,
+    "{0:operation}: the vjp rule of operand {1} gave a gradient of shape {2} for an operand of shape {3}; a rule "
+    "must give its operand's shape, or one that broadcasting made of it",
+)
 
 
 def _operation(result: Any) -> str:
@@ -358,23 +306,14 @@ def _operation(result: Any) -> str:
 
 
 # ---------------------------------------------------------------------- steps and scopes
-def async_generator(function: Callable[..., Any]) -> InputError:
-    return InputError(
-        f"{function.__name__} is an asynchronous generator, which cannot be decorated; write `with tg.no_grad():` "
-        "around what it computes between one yield and the next"
-    )
-
-
-def no_first_step(start: Any) -> InputError:
-    return InputError(f"steps: got start={short(start)}, expected the number of the first step, 0 or more")
-
-
-def no_time_axis(caller: str) -> ShapeError:
-    return ShapeError(f"{caller}: got a scalar, expected a sequence with time as its first axis")
-
-
-def no_scope(name: Any, without: str) -> InputError:
-    return InputError(f"scope: got {short(name)}, expected a name without {without}")
+async_generator = _says(
+    InputError,
+    "{0.__name__} is an asynchronous generator, which cannot be decorated; write `with tg.no_grad():` around what "
+    "it computes between one yield and the next",
+)
+no_first_step = _says(InputError, "steps: got start={0:short}, expected the number of the first step, 0 or more")
+no_time_axis = _says(ShapeError, "{0}: got a scalar, expected a sequence with time as its first axis")
+no_scope = _says(InputError, "scope: got {0:short}, expected a name without {1}")
 
 
 # ---------------------------------------------------------------------- indices

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from ..core.arguments import checked
 from ..core.backprop import grad
 from ..core.tensor import Tensor, numeric, raw
-from ..debug import messages
 from ..errors import ShapeError
 
 
@@ -101,9 +100,6 @@ def _listed(value: Any) -> list[Any]:
 def _pairs(caller: str, inputs: Tensor | Sequence[Tensor], vectors: Any) -> tuple[list[Tensor], list[Any]]:
     targets = _listed(inputs)
     given: list[ArrayLike | Tensor] = [vectors] if isinstance(inputs, Tensor) else _listed(vectors)
-    for target in targets:
-        if not isinstance(target, Tensor):
-            raise messages.no_input(caller, target)
     if len(given) != len(targets):
         raise ShapeError(f"{caller}: got {len(given)} vectors for {len(targets)} inputs, expected one each")
     checked = [v if isinstance(v, Tensor) else numeric(v, caller) for v in given]
