@@ -327,7 +327,7 @@ class Trainer:
         buffer[-1] = 0 if loss is None else loss * share
         self.ranks.add(buffer)
         for parameter, gradient, known in zip(parameters, gradients, present, strict=True):
-            parameter.grad = gradient.reshape(parameter.shape).astype(parameter.dtype) if known else None
+            parameter.grad = gradient.reshape(parameter.shape).astype(parameter.dtype, copy=False) if known else None
         return float(buffer[-1])
 
     @checked
