@@ -27,6 +27,9 @@ def callee(frame: FrameType) -> Any:
     return None
 
 
+_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_DEREF")
+
+
 @lru_cache(maxsize=4096)
 def _names(code: CodeType, offset: int) -> tuple[str, ...]:
     """The name that the call at `offset` calls, and the attributes of it; () if it is no such call."""
@@ -45,8 +48,9 @@ def _names(code: CodeType, offset: int) -> tuple[str, ...]:
         last = before.pop()
         if last.opname == "PUSH_NULL":
             continue
-        names.insert(0, str(last.argval))
-        if last.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_DEREF", "LOAD_FAST_BORROW"):
+        name = last.argval[-1] if isinstance(last.argval, tuple) else last.argval  # STORE_FAST_LOAD_FAST has two
+        names.insert(0, str(name))
+        if last.opname.endswith(_LOADS):
             return tuple(names)
         if last.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
             break
