@@ -1,4 +1,4 @@
-"""What an update costs on several ranks, and what it consists of: `mpiexec -n N python benchmarks/ranks.py [CELL] [BACKEND]`.
+"""What an update costs on several ranks, part by part: `mpiexec -n N python benchmarks/ranks.py [CELL] [BACKEND]`.
 
 Hidden size 128, 64 sequences of 64 steps, 64 classes; one thread of linear algebra for each rank (OMP_NUM_THREADS=1).
 Without mpiexec it runs itself with 1 and 2 ranks, for RNN and LSTM.
