@@ -16,7 +16,7 @@ from ..ir import Node, Read, Shift
 from .isa import Isa, Vector, current
 from .machine import DATA
 from .product import Inner, Product, Rows
-from .region import WRITTEN, Group, Item, Multiply, Number, Operand, Piece, Place, Region, sums_rows
+from .region import WRITTEN, Group, Multiply, Number, Operand, Place, Region, Task, own, sums_rows
 from .writer import Function, Index, Module
 
 _PACK = 1024
@@ -66,7 +66,7 @@ class Loop:
     """
 
     def __init__(self, region: Region, rows: int) -> None:
-        self.region, self.kept = region, region.kept()
+        self.region, self.kept = region, region.kept
         self.vector = Vector(current(), region.dtype)
         self.module = Module(self.vector)
         self.slots: dict[Any, int] = {}
@@ -212,28 +212,21 @@ class Loop:
         for node in self.kept:
             if self.kept[node] not in ("slab", "two"):
                 continue
-            for step, start in node.initials.items():
+            for step, start in region.initials[node].items():
                 t = f.add(self.n, step - 1 - region.hi) if step > node.hi else step - region.lo
-                found: Operand = 0.0 if start is None else region.look(start, node.shape[-1])
-                to = self._row(_own(node), t)
-                given = self._row(found, 0) if isinstance(found, Place) else ""
+                to = self._row(own(node), t)
+                given = self._row(start, 0) if isinstance(start, Place) else to
+                stride = start.stride if isinstance(start, Place) else 0
                 with f.loop(0, self.rows, some=True) as (b, _):
+                    row = f.at(given, (b, stride))
                     for j, n in f.columns(node.shape[-1]):
-                        if isinstance(found, Place):
-                            value = self._load(found, f.at(given, (b, found.stride)), j, n)
-                        elif isinstance(found, Number):
-                            value = self._number(found)
-                        else:
-                            assert isinstance(found, float)
-                            value = f.constant(found)
-                        f.store(value, f.at(to, (b, node.shape[-1]), j), n)
+                        f.store(self._value(start, row, j, n), f.at(to, (b, node.shape[-1]), j), n)
 
     @contextmanager
     def _when(self, statement: Multiply | Group, t: Index) -> Iterator[None]:
         """The steps at which a statement runs, if not all of the loop's."""
         f, region = self.f, self.region
-        first = statement if isinstance(statement, Multiply) else statement.members[0]
-        lo, hi = region.times(first if isinstance(first, Node) else first.node)
+        lo, hi = statement.steps
         tests = [f.op(f"icmp sge i64 {t}, {lo - region.lo}")] if lo > region.lo else []
         tests += [f.op(f"icmp slt i64 {t}, {f.add(self.n, hi - region.hi)}")] if hi < region.hi else []
         if not tests:
@@ -244,56 +237,55 @@ class Loop:
 
     # ------------------------------------------------------------------ elementwise
     def _group(self, group: Group, t: Index) -> None:
-        f, region = self.f, self.region
-        nodes = list(dict.fromkeys(item.node if isinstance(item, Piece) else item for item in group.members))
+        f, tasks = self.f, group.tasks
+        nodes = list(dict.fromkeys(task.node for task in tasks))
         f.note(", ".join(f"{n.name} = {n.operation}" if n.name else n.operation for n in nodes))
-        looks: dict[Item, list[Operand]] = {}
-        rows: dict[Place, str] = {}
-        for item in group.members:
-            found = region.operands(item)
-            looks[item] = [Place(x, 0, 0, group.width) if isinstance(x, Node) and x not in nodes else x for x in found]
-            rows.update({x: self._row(x, t) for x in looks[item] if isinstance(x, Place) and x not in rows})
-        for node in nodes:
-            if node in self.kept:
-                rows[_own(node)] = self._row(_own(node), t)
-            if node in self.totals:
-                f.store("zeroinitializer", self.totals[node][0])
+        registers = {own(task.node) for task in tasks if task.whole}
+        read = [x for task in tasks for x in task.reads if isinstance(x, Place) and x not in registers]
+        written = [own(node) for node in nodes if node in self.kept]
+        rows = {place: self._row(place, t) for place in dict.fromkeys([*read, *written])}
+        totals = [self.totals[node] for node in nodes if node in self.totals]
+        row_sums = [node for node in nodes if node in self.row_sums]
+        for of_step, _ in totals:
+            f.store("zeroinitializer", of_step)
         with f.loop(0, self.rows, some=True) as (b, _):
-            at = {p: f.at(pointer, (b, p.stride)) for p, pointer in rows.items()}
-            single = {p: self._load(p, at[p], 0, None) for p in at if p.single}
-            for node in nodes:
-                if node in self.row_sums:
-                    f.store("zeroinitializer", self.row_sums[node])
+            at = {place: f.at(pointer, (b, place.stride)) for place, pointer in rows.items()}
+            single = {place: f.broadcast(at[place]) for place in at if place.single}
+            for node in row_sums:
+                f.store("zeroinitializer", self.row_sums[node])
             for j, n in f.columns(group.width):
-                values: dict[Operand, str] = {}
+                self._vectors(tasks, at, dict(single), j, n)
+            for node in row_sums:
+                if node in self.kept:
+                    self._add_up(self.row_sums[node], at[own(node)], group.width if node.operation == "mean" else 0)
+        for of_step, whole in totals:
+            f.store(f.binary("fadd", f.load(whole), f.load(of_step)), whole)
 
-                def value(x: Operand, j: Index = j, n: int | None = n, values: dict[Operand, str] = values) -> str:
-                    if isinstance(x, float):
-                        return f.constant(x)
-                    if isinstance(x, Number):
-                        return self._number(x)
-                    if x not in values:
-                        assert isinstance(x, Place), f"{x} is in no register"
-                        values[x] = single[x] if x.single else self._load(x, at[x], j, n)
-                    return values[x]
+    def _vectors(
+        self, tasks: list[Task], at: dict[Place, str], values: dict[Place, str], j: Index, n: int | None
+    ) -> None:
+        """The vector that begins in column j, for each task.
 
-                for item in group.members:
-                    operands = [value(x) for x in looks[item]]
-                    if isinstance(item, Piece):
-                        self._piece(item, operands[0], at, j, n)
-                        continue
-                    values[item] = self._apply(item, operands)
-                    if item in self.kept:
-                        f.store(values[item], f.at(at[_own(item)], j), n)
-            for node in nodes:
-                if node in self.row_sums and node in self.kept:
-                    self._add_up(self.row_sums[node], at[_own(node)], group.width if node.operation == "mean" else 0)
-        for node in nodes:
-            if node in self.totals:
-                step, whole = self.totals[node]
-                f.store(f.binary("fadd", f.load(whole), f.load(step)), whole)
+        Args:
+            tasks: those of a group.
+            at: the addresses of rows.
+            values: those that are in registers.
+            j, n: the first column, and how many columns if not all.
+        """
+        for task in tasks:
+            for x in task.reads:
+                if isinstance(x, Place) and x not in values:
+                    values[x] = self._value(x, at[x], j, n)
+            operands = [values[x] if isinstance(x, Place) else self._value(x, "", j, n) for x in task.reads]
+            if not task.whole:
+                self._piece(task, operands[0], at, j, n)
+                continue
+            place = own(task.node)
+            values[place] = self._apply(task.node, operands)
+            if task.node in self.kept:
+                self.f.store(values[place], self.f.at(at[place], j), n)
 
-    def _piece(self, piece: Piece, x: str, at: dict[Place, str], j: Index, n: int | None) -> None:
+    def _piece(self, piece: Task, x: str, at: dict[Place, str], j: Index, n: int | None) -> None:
         """A vector into its columns of a joined array, or onto a sum."""
         f, node = self.f, piece.node
         if node in self.totals or node in self.row_sums:
@@ -304,7 +296,7 @@ class Loop:
             to = f.at("%sums", self.sums[node], piece.column, j)
             f.store(f.binary("fadd", f.load(to, n), x), to, n)
         elif node in self.kept:
-            f.store(x, f.at(at[_own(node)], j, piece.column), n)
+            f.store(x, f.at(at[own(node)], j, piece.column), n)
 
     def _apply(self, node: Node, x: list[str]) -> str:
         f = self.f
@@ -322,9 +314,13 @@ class Loop:
             y = f.binary("fadd", y, term)
         return y
 
-    def _load(self, place: Place, pointer: str, j: Index, n: int | None) -> str:
-        """A vector of a row, or its only number in all lanes."""
-        return self.f.broadcast(pointer) if place.single else self.f.load(self.f.at(pointer, j), n)
+    def _value(self, x: Operand, row: str, j: Index, n: int | None) -> str:
+        """A vector of an operand, from column j of its row on, or its only number in all lanes."""
+        if isinstance(x, float):
+            return self.f.constant(x)
+        if isinstance(x, Number):
+            return self._number(x)
+        return self.f.broadcast(row) if x.single else self.f.load(self.f.at(row, j), n)
 
     def _add_up(self, vector: str, to: str, count: int = 0) -> None:
         """Write the sum of a vector's numbers, or their sum divided by a count."""
@@ -435,8 +431,3 @@ class Loop:
         f.call("pack", arguments[:1])
         f.call("part", arguments)
         f.close()
-
-
-def _own(node: Node) -> Place:
-    """Where a node is written."""
-    return Place(node, 0, 0, node.shape[-1])

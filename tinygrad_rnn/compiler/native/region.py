@@ -7,10 +7,10 @@ An input projection, the elementwise operations that only the loop needs, and th
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -55,15 +55,16 @@ class Number(NamedTuple):
         return float(self.source if isinstance(self.source, float) else uniform(self.source.value))  # type: ignore[arg-type]
 
 
-Operand = float | Number | Node | Place
-"""A number, what another node of the same group has in a register, or memory."""
+Operand = float | Number | Place
+"""A number, or what stands in memory or, if the same group has just computed it, in a register."""
 
 
 class Multiply(NamedTuple):
-    """result = start + rows of `a` times `weight`, which is (K, N), or its transpose."""
+    """result = start + rows of `a` times `weight`, which is (K, N), or its transpose, at the `steps` from .. to."""
 
     node: Node
     result: Node
+    steps: tuple[int, int]
     a: Place
     weight: Read
     transposed: bool
@@ -72,22 +73,40 @@ class Multiply(NamedTuple):
     N: int
 
 
-class Piece(NamedTuple):
-    """An operand on its way: into its columns of a joined array, onto a sum over time, or onto that of its row."""
+@dataclass(eq=False)
+class Task:
+    """What is computed vector by vector: a node, or a piece of it.
+
+    Attributes:
+        node: what it belongs to.
+        column: where in a joined array it begins.
+        reads: its operands.
+        width: how many columns it has.
+        steps: the first and the last step that it is computed at.
+        whole: whether it is the node itself, and no operand on its way into columns of a joined array, onto a sum over
+            time, or onto that of its row.
+    """
 
     node: Node
     column: int
-    a: Any
-
-
-Item = Node | Piece
+    reads: list[Operand]
+    width: int
+    steps: tuple[int, int]
+    whole: bool = False
 
 
 class Group(NamedTuple):
-    """Elementwise nodes and pieces of one width and the same steps, computed vector by vector."""
+    """Tasks of one width and the same steps."""
 
-    width: int
-    members: list[Item]
+    tasks: list[Task]
+
+    @property
+    def width(self) -> int:
+        return self.tasks[0].width
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        return self.tasks[0].steps
 
 
 class Contract(NamedTuple):
@@ -98,8 +117,20 @@ class Contract(NamedTuple):
     b: Place
 
 
+def own(node: Node) -> Place:
+    """Where a node is written."""
+    return Place(node, 0, 0, node.shape[-1] if node.shape else 1)
+
+
 class Region:
-    """A loop with `nodes` from around it, planned: products beforehand, statements of a step, sums after it.
+    """A loop with `nodes` from around it, planned.
+
+    Attributes:
+        before: products for all steps at once.
+        steps: what is done in a step, in this order.
+        after: sums of products over all steps.
+        kept: nodes that must be in memory: a "slab" of all steps for others, a "chunk" of steps, "two", or "one".
+        initials: for each of these what stands for the steps before its first or after its last.
 
     Raises:
         MisfitError: some node or operand cannot be written.
@@ -117,18 +148,17 @@ class Region:
         if self.dtype.str not in ("<f4", "<f8"):
             raise MisfitError(f"its dtype is {self.dtype}")
         self.batch = loop.nodes[0].shape[0] if self.ndim == 2 else 1
-        self.outside: dict[Read, None] = {}
-        self._items: dict[Node, list[Item]] = {}
-        self.before: list[Multiply] = []
-        self.steps: list[Multiply | Group] = []
-        self.after: list[Contract] = []
         for node in nodes:
             self._accept(node)
-        self._plan(list(nodes))
-        for node in self.kept():
-            for start in node.initials.values():
-                if start is not None:
-                    self.look(start, node.shape[-1])
+        self.before: list[Multiply] = []
+        self.steps: list[Multiply | Group] = []
+        self.after = [Contract(n, *map(self._summed, n.args)) for n in nodes if n.primitive is contract]
+        self._plan([t for n in nodes if n.primitive is not contract and not is_virtual(n) for t in self._tasks(n)])
+        self.kept = self._kept()
+        self.initials = {
+            node: {t: 0.0 if start is None else self.look(start, node.shape[-1]) for t, start in node.initials.items()}
+            for node in self.kept
+        }
 
     # ------------------------------------------------------------------ what fits
     def _accept(self, node: Node) -> None:
@@ -139,12 +169,9 @@ class Region:
             raise MisfitError(f"{node.operation} has shape {node.shape} of {node.dtype} in a batch of {self.batch}")
         if 0 in node.shape or self.batch == 0:
             raise MisfitError("an array is empty")
-        virtual = is_virtual(node) and self._inside(node.args[0].node)
+        virtual = is_virtual(node) and node.args[0].node in self.nodes
         if not (known(node) or virtual or reduces):
             raise MisfitError(f"{node.operation} has no native form")
-
-    def _inside(self, node: Node) -> bool:
-        return node in self.nodes
 
     def look(self, a: Any, width: int) -> Operand:
         """An operand of a node with rows of that width."""
@@ -175,27 +202,19 @@ class Region:
         if many and shape[0] != self.batch:
             raise MisfitError(f"an operand of shape {shape} in a batch of {self.batch}")
         stride = node.shape[-1] if many or (self.batch == 1 and delay is not None and shape) else 0
-        if self._inside(node):
-            assert delay is not None
-            if delay == 0 and column == 0 and node.shape[-1] == width and self.items(node) == [node]:
-                return node
+        if node in self.nodes:
             return Place(node, delay, column, stride, single)
         value = None if node.drawings or node.dtype != self.dtype else node.value
         if value is not None and uniform(value) is not None:
             return Number(node)
         if node.dtype != self.dtype and node.dtype != np.bool_:
             raise MisfitError(f"an operand of {node.dtype} among {self.dtype}")
-        read = Read(node, NOW) if delay is not None else Read(node, a.when)
-        self.outside[read] = None
-        return Place(read, delay, column, stride, single)
+        return Place(Read(node, a.when if delay is None else NOW), delay, column, stride, single)
 
-    def memory(self, a: Any, width: int) -> Place:
-        """The same where it must stand in memory, a row for each of the batch."""
-        found = self.look(a, width)
-        if isinstance(found, Node):
-            return Place(found, 0, 0, width)
-        assert not isinstance(found, Node)
-        if isinstance(found, (float, Number)) or found.single or (found.stride == 0 and self.batch > 1):
+    def _memory(self, a: Read) -> Place:
+        """The same where it must be a row for each of the batch."""
+        found = self.look(a, a.node.shape[-1])
+        if not isinstance(found, Place) or found.single or (found.stride == 0 and self.batch > 1):
             raise MisfitError("a factor of a product is not a row for each of the batch")
         return found
 
@@ -210,115 +229,58 @@ class Region:
         return max(first, self.lo - reach), min(last, self.hi + reach)
 
     # ------------------------------------------------------------------ the plan
-    def items(self, node: Node) -> list[Item]:
+    def _tasks(self, node: Node) -> list[Task]:
         """What is to be computed for a node: itself, or its pieces."""
-        if node not in self._items:
-            self._items[node] = self._pieces(node) or [node]
-        return self._items[node]
+        source = node if node.rolled else node.args[0].node
+        if source.operation in ("scatter", "concatenate") and source in self.nodes:
+            pieces = joined(source)
+        elif not node.rolled:
+            pieces = [(0, Read(source, NOW))]
+        elif sums_rows(node):
+            pieces = [(0, node.args[0])]
+        else:
+            return [Task(node, 0, self._operands(node), node.shape[-1], self.times(node), whole=True)]
+        widths = [(column, a, a.node.shape[-1]) for column, a in pieces]
+        return [Task(node, column, [self.look(a, n)], n, self.times(node)) for column, a, n in widths]
 
-    def _pieces(self, node: Node) -> list[Item]:
-        if node.operation in ("scatter", "concatenate"):
-            return [Piece(node, column, a) for column, a in joined(node)]
-        if not node.rolled:
-            source = node.args[0].node
-            if source in self.nodes and source.operation in ("scatter", "concatenate"):
-                return [Piece(node, column, a) for column, a in joined(source)]
-            return [Piece(node, 0, Read(source, NOW))]
-        return [Piece(node, 0, node.args[0])] if sums_rows(node) else []
-
-    def operands(self, item: Item) -> list[Operand]:
-        """What an item reads."""
-        if isinstance(item, Piece):
-            return [self.look(item.a, self.width(item))]
-        if columns(item) is not None:  # a slice with initial values, which is copied
-            a = item.args[0]
-            return [self._place(a.node, a.delay, columns(item) or 0, item.shape, item.shape[-1], a)]
-        if item.operation == "matmul":
-            return [self.memory(item.args[0], item.args[0].node.shape[-1])]
-        if item.operation == "power":
-            return [self.look(item.args[0], self.width(item))]
-        if item.operation == "where" and (type(item.args[0]) is not Read or item.args[0].node.dtype != np.bool_):
+    def _operands(self, node: Node) -> list[Operand]:
+        a, width = node.args[0], node.shape[-1]
+        first = columns(node)
+        if first is not None:  # a slice with initial values, which is copied
+            return [self._place(a.node, a.delay, first, node.shape, width, a)]
+        if node.operation == "matmul":
+            return [self._memory(a)]
+        if node.operation == "power":
+            return [self.look(a, width)]
+        if node.operation == "where" and (type(a) is not Read or a.node.dtype != np.bool_):
             raise MisfitError("where with a mask that is not one of booleans")
-        return [self.look(a, self.width(item)) for a in item.args]
+        return [self.look(a, width) for a in node.args]
 
-    def _plan(self, nodes: list[Node]) -> None:
-        waiting: list[Item] = []
-        for node in nodes:
-            if node.primitive is contract:
-                self.after.append(Contract(node, *(self._summed(read) for read in node.args)))
-            elif not is_virtual(node):
-                waiting += self.items(node)
-        missing = Counter(self._node(item) for item in waiting)
+    def _plan(self, waiting: list[Task]) -> None:
         done: set[Node] = set()
-        group: Group | None = None
-        steps = self.lo, self.hi
-        inside: set[Node] = set()  # of the group
         while waiting:
-            for item in waiting:
-                if group is None or self._key(item) != self._key(group.members[0]) or self._is_product(item):
-                    continue
-                if self._needs(item, inside) <= done | inside:
-                    group.members.append(item)
-                    waiting.remove(item)
-                    missing[self._node(item)] -= 1
-                    if not missing[self._node(item)]:
-                        inside.add(self._node(item))
-                    break
+            ready = [task for task in waiting if _is_ready(task, done)]
+            product = next((task.node for task in ready if task.node.operation == "matmul"), None)
+            if product:
+                made = self._product(product, done)
+                at_once = isinstance(made.a.source, Read) and made.steps == (self.lo, self.hi)
+                at_once = at_once and (made.start is None or made.start.delay is None)
+                (self.before if at_once else self.steps).append(made)
+                done |= {made.node, made.result}
+                waiting = [task for task in waiting if task.node not in done]
+            elif ready:
+                group = _grouped(ready[0], waiting, done)
+                self.steps.append(group)
+                waiting = [task for task in waiting if task not in group.tasks]
+                done |= {task.node for task in group.tasks} - {task.node for task in waiting}
             else:
-                done |= inside
-                group, inside = None, set()
-                ready = [item for item in waiting if self._needs(item, inside) <= done]
-                products = [item for item in ready if isinstance(item, Node) and self._is_product(item)]
-                if products:
-                    made = self._product(products[0], done)
-                    first = isinstance(made.a.source, Read) and self.times(products[0]) == steps
-                    first = first and (made.start is None or made.start.delay is None)
-                    (self.before if first else self.steps).append(made)
-                    done |= {made.node, made.result}
-                    waiting = [item for item in waiting if item not in (made.node, made.result)]
-                elif ready:
-                    group = Group(self.width(ready[0]), [ready[0]])
-                    waiting.remove(ready[0])
-                    missing[self._node(ready[0])] -= 1
-                    inside = set() if missing[self._node(ready[0])] else {self._node(ready[0])}
-                    self.steps.append(group)
-                else:
-                    raise MisfitError("its operations depend on each other in a circle")
-
-    @staticmethod
-    def _node(item: Item) -> Node:
-        return item.node if isinstance(item, Piece) else item
-
-    @staticmethod
-    def _is_product(item: Item) -> bool:
-        return isinstance(item, Node) and item.operation == "matmul"
-
-    def _key(self, item: Item) -> Any:
-        """What the items of a group have in common."""
-        return self.width(item), self.times(self._node(item))
-
-    @staticmethod
-    def width(item: Item) -> int:
-        """Columns that it computes at a time."""
-        return int((item.a.node if isinstance(item, Piece) else item).shape[-1])
+                raise MisfitError("its operations depend on each other in a circle")
 
     def times(self, node: Node) -> tuple[int, int]:
         """The first and the last step that it is computed at."""
         if not node.rolled:
             return self.lo, self.hi
         return max(node.lo, self.lo), min(node.hi, self.hi)
-
-    def _needs(self, item: Item, group: set[Node]) -> set[Node]:
-        """What must be computed earlier in the step; in memory, and so not in the same group, unless in a register."""
-        found: set[Node] = set()
-        for operand in self.operands(item):
-            if isinstance(operand, Node):
-                found.add(operand)
-            elif isinstance(operand, Place) and isinstance(operand.source, Node) and operand.delay == 0:
-                found.add(operand.source)
-                if operand.source in group:
-                    found.add(self._node(item))  # never done before itself: it waits for the next group
-        return found
 
     def _product(self, node: Node, done: set[Node]) -> Multiply:
         a, b = node.args
@@ -330,8 +292,7 @@ class Region:
             weight, transposed = b.node.args[0], True
         if weight.node.dtype != self.dtype or (self.ndim == 2 and len(a.node.shape) != 2):
             raise MisfitError("a product of other kinds of arrays")
-        self.outside[weight] = None
-        result, start = node, None
+        result, start = node, cast(Place | None, None)
         readers = self.readers[node]
         if len(readers) == 1 and not node.initials:  # a sum of the product and something is where its sums start
             reader, read = readers[0]
@@ -339,21 +300,18 @@ class Region:
             if reader in self.nodes and sums and len(reader.args) == 2 and read.delay == 0:
                 other = reader.args[1 - next(i for i, x in enumerate(reader.args) if x is read)]
                 found = self.look(other, N)
-                found = Place(found, 0, 0, N) if isinstance(found, Node) else found
                 same = reader.shape == node.shape and self.times(reader) == self.times(node)
-                if same and isinstance(found, Place) and not found.single:
+                if same and isinstance(found, Place) and not found.single and _now(found) in {None, *done}:
                     result, start = reader, found
-                    if isinstance(found.source, Node) and found.delay == 0 and found.source not in done:
-                        result, start = node, None
-        return Multiply(node, result, self.memory(a, K), weight, transposed, start, K, N)
+        return Multiply(node, result, self.times(node), self._memory(a), weight, transposed, start, K, N)
 
     def _summed(self, read: Read) -> Place:
         """A factor of a sum over all steps of the loop: its place at a step."""
         assert read.span is not None
         delay = self.lo - read.span[0]
-        if read.span != (self.lo - delay, self.hi - delay) or (self._inside(read.node) and delay):
+        if read.span != (self.lo - delay, self.hi - delay) or (read.node in self.nodes and delay):
             raise MisfitError("a sum over other steps")
-        return self.memory(Read(read.node, Shift(delay)), read.node.shape[-1])
+        return self._memory(Read(read.node, Shift(delay)))
 
     # ------------------------------------------------------------------ memory
     def is_read_outside(self, node: Node) -> bool:
@@ -364,31 +322,26 @@ class Region:
             if reader is not None
         ) or any(reader is None for reader, _ in self.readers[node])
 
-    def kept(self) -> dict[Node, str]:
-        """Nodes that must be in memory: a "slab" of all steps for others, a "chunk" of steps, "two", or "one"."""
-        wanted: dict[Node, set[str]] = {}
-
-        def want(place: Operand | None, what: str) -> None:
-            if isinstance(place, Place) and isinstance(place.source, Node):
-                delay = abs(place.delay or 0)
-                wanted.setdefault(place.source, set()).add("slab" if delay > 1 else "two" if delay else what)
-
+    def _stored(self) -> Iterator[tuple[Place, str]]:
+        """What must be in memory for the statements, and how if it is read in the step in which it is computed."""
         for product in self.before:
-            wanted.setdefault(product.result, set()).add("chunk")
+            yield own(product.result), "chunk"
         for statement in self.steps:
-            if isinstance(statement, Multiply):
-                wanted.setdefault(statement.result, set()).add("one")
-                want(statement.a, "one")
-                want(statement.start, "one")
-                continue
-            for item in statement.members:
-                for operand in self.operands(item):
-                    if isinstance(operand, Node) and operand not in statement.members:
-                        operand = Place(operand, 0, 0, 0)
-                    want(operand, "one")
+            if isinstance(statement, Group):
+                registers = {own(task.node) for task in statement.tasks if task.whole}
+                reads = [x for task in statement.tasks for x in task.reads if x not in registers]
+            else:
+                reads = [own(statement.result), statement.a, *([statement.start] if statement.start else [])]
+            yield from ((x, "one") for x in reads if isinstance(x, Place))
         for summed in self.after:
-            want(summed.a, "chunk")
-            want(summed.b, "chunk")
+            yield from ((x, "chunk") for x in (summed.a, summed.b))
+
+    def _kept(self) -> dict[Node, str]:
+        wanted: dict[Node, set[str]] = {}
+        for place, how in self._stored():
+            if isinstance(place.source, Node):
+                delay = abs(place.delay or 0)
+                wanted.setdefault(place.source, set()).add("slab" if delay > 1 else "two" if delay else how)
         found: dict[Node, str] = {}
         for node in self.nodes:
             needs = wanted.get(node, set())
@@ -396,10 +349,8 @@ class Region:
                 needs.add("two" if set(node.initials) == {node.hi + 1 if self.reverse else node.lo - 1} else "slab")
             if {"two", "chunk"} <= needs or self.is_read_outside(node):
                 needs.add("slab")
-            if node.rolled and not is_virtual(node) and "slab" in needs:
-                found[node] = "slab"
-            elif node.rolled and needs:
-                found[node] = "two" if "two" in needs else "chunk" if "chunk" in needs else "one"
+            if needs and node.rolled and not is_virtual(node):
+                found[node] = next(how for how in ("slab", "two", "chunk", "one") if how in needs)
         return found
 
     def cost(self) -> float:
@@ -409,6 +360,29 @@ class Region:
         slow = ("tanh", "sigmoid", "exp", "log")
         each = sum((0.3 if n.operation in slow else 0.05) * math.prod(n.shape[-1:]) for n in self.nodes)
         return terms / 100 + each
+
+
+def _now(x: Operand) -> Node | None:
+    """The node of the region whose result of this very step it is, if it is one's."""
+    return x.source if isinstance(x, Place) and x.delay == 0 and isinstance(x.source, Node) else None
+
+
+def _is_ready(task: Task, done: set[Node], registers: Container[Operand] = ()) -> bool:
+    """Whether all that a task reads of this step is done, or in a register."""
+    return all(x in registers or _now(x) is None or _now(x) in done for x in task.reads)
+
+
+def _grouped(first: Task, waiting: Sequence[Task], done: set[Node]) -> Group:
+    """A task, and as many of those that wait as can be computed with it."""
+    group, registers = [first], {own(first.node)} if first.whole else set()
+    alike = [t for t in waiting if (t.width, t.steps) == (first.width, first.steps) and t.node.operation != "matmul"]
+    alike.remove(first)
+    while task := next((t for t in alike if _is_ready(t, done, registers)), None):
+        alike.remove(task)
+        group.append(task)
+        if task.whole:
+            registers.add(own(task.node))
+    return Group(group)
 
 
 def columns(node: Node) -> int | None:
