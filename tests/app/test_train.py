@@ -541,12 +541,27 @@ def test_the_commands_refuse_what_cannot_work(text, tmp_path):
         command("train", "order", "--steps", 1, "--out", nowhere / "run")
 
 
-def test_only_character_models_write(tmp_path):
+@pytest.mark.parametrize("task", ["adding", "copying", "order", "digits", "pixels", "sunspots"])
+def test_every_model_shows_answers_beside_what_is_right(task, tmp_path, capsys):
+    if task in SOURCES:
+        pytest.importorskip(SOURCES[task])
+    trainer = tasks.TaskTrainer(tasks.Settings.of(task, steps=1, hidden=4, eval_every=1), tmp_path / "run")
+    trainer.run(quiet, progress=False)
+    assert command("sample", tmp_path / "run", "--length", 4) == 0
+    names, *rows = [line.split(",") for line in capsys.readouterr().out.splitlines()]
+    assert names == (["row", "sunspots", "forecast"] if task == "sunspots" else ["sequence", "right", "model"])
+    assert len(rows) == 4
+    right, said = trainer.task.answers(trainer.model) if task != "sunspots" else ((), ())
+    for _, shown, answer in rows if task != "sunspots" else ():
+        assert len(shown.split()) == len(answer.split()) == np.size(right[0])
+    if task == "adding":
+        assert float(rows[2][2]) == pytest.approx(said[2, 0], rel=1e-4)
+
+
+def test_only_character_models_read_text(tmp_path):
     tasks.TaskTrainer(tasks.Settings.of("order", steps=2, eval_every=2, lag=10), tmp_path / "run").run(
         quiet, progress=False
     )
-    with pytest.raises(tg.InputError, match="only models of char and csv write"):
-        command("sample", tmp_path / "run")
     with pytest.raises(tg.InputError, match="--text is for character models"):
         command("eval", tmp_path / "run", "--text", __file__)
     assert command("eval", tmp_path / "run") == 0

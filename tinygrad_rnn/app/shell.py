@@ -16,7 +16,7 @@ Recurrent networks as plain tensor operations: train one, and see where its grad
   tinygrad-rnn sweep adding --vary cell=rnn,gru   several settings and seeds, compared
 
   tinygrad-rnn eval RUN                           the score on data that it was not trained on
-  tinygrad-rnn sample RUN                         text that it writes, rows that it forecasts
+  tinygrad-rnn sample RUN                         text that it writes, rows that it forecasts, answers
   tinygrad-rnn diagnose RUN                       does it use its past, and can it learn to?
   tinygrad-rnn flow RUN                           where the gradient goes, step by step
   tinygrad-rnn graph RUN --out graph.svg          the unrolled graph

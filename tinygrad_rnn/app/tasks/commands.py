@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -18,43 +18,10 @@ from ...train.ranks import Ranks, world
 from ..text import read_text
 from .characters import Characters, bits_per_character, in_words, sample
 from .run import TaskTrainer
-from .series import Csv
 from .settings import DEFAULTS, HINTS, TASKS, Settings
-from .sweep import draw, grouped, sweep, table
+from .sweep import draw, grouped, sweep
+from .sweep import table as table_of
 from .trained import load_model
-
-HELP: dict[str, str] = {
-    "text": "char: a UTF-8 file (default: the help topics that come with Python)",
-    "file": "csv: a file with the names of its columns in the first row",
-    "target": "csv: the name of the column to predict, one row ahead",
-    "columns": "csv: the columns to read, by commas (default: all that hold numbers)",
-    "lag": "adding, copying, order: how many steps lie between cause and effect; csv: rows in a training window",
-    "cell": "the recurrent cell",
-    "hidden": "size of the hidden state",
-    "layers": "number of recurrent layers",
-    "embedding": "char: size of a character's vector",
-    "dropout": "probability of dropping an entry between layers",
-    "keep": "starting bias of the gate that keeps the state: f of an LSTM, z of a GRU",
-    "steps": "number of updates",
-    "batch": "sequences, or for char streams, per update",
-    "k1": "char: characters per update",
-    "k2": "how many steps back gradients travel (truncated BPTT)",
-    "optimizer": "the update rule",
-    "lr": "learning rate",
-    "schedule": "how the learning rate changes",
-    "warmup": "updates over which the cosine schedule rises",
-    "clip": "largest norm of the gradient, 0 for no clipping",
-    "clip_value": "largest entry of the gradient, 0 for no clipping",
-    "weight_decay": "decay of the weights",
-    "momentum": "of sgd and nesterov",
-    "patience": "stop after so many evaluations without a better score, 0 for never",
-    "stop_at": "stop when the score is this good",
-    "eval_every": "updates between evaluations",
-    "save_every": "updates between checkpoints",
-    "seed": "of weights, data and dropout",
-    "dtype": "float32, or float64 for exactness",
-    "backend": "with --compile, what runs the loops: NumPy, or native code where llvmlite is installed",
-}
 
 
 def add_commands(subparsers: Any) -> None:
@@ -85,10 +52,10 @@ def add_commands(subparsers: Any) -> None:
     _add_settings(many)
     many.set_defaults(run=run_sweep)
 
-    write = subparsers.add_parser("sample", help="let a trained model write text, or forecast the rows of a CSV file")
+    write = subparsers.add_parser("sample", help="let a trained model write text, forecast rows or answer tests")
     write.add_argument("model", type=Path, help="a run's folder, or a checkpoint")
     write.add_argument("--prime", default="\n", help="what the model reads first (default: a new line)")
-    write.add_argument("--length", type=int, help="characters to write (default: 500), or rows to show (20)")
+    write.add_argument("--length", type=int, help="characters to write (default: 500), or answers to show (20)")
     write.add_argument("--file", type=Path, help="a model of csv: forecast this file instead of the one of the run")
     write.add_argument("--temperature", type=float, default=0.8, help="below 1 safer, above wilder (default: 0.8)")
     write.add_argument("--seed", type=int, default=0, help="of the random draws (default: 0)")
@@ -107,40 +74,26 @@ def add_commands(subparsers: Any) -> None:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    for name, kind in _options().items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind,
-            choices=get_args(HINTS[name]) if get_origin(HINTS[name]) is Literal else None,
-            default=argparse.SUPPRESS,
-            help=HELP[name] + _default(name),
-        )
-    parser.add_argument(
-        "--compile", action="store_true", default=argparse.SUPPRESS, help="train with the compiled program of the model"
-    )
+    for choice in fields(Settings)[1:]:
+        own = {task: values[choice.name] for task, values in DEFAULTS.items() if choice.name in values}
+        defaults = [] if choice.default is None or choice.default is False else [str(choice.default)]
+        defaults += [f"{task}: {value}" for task, value in own.items()]
+        words = choice.metadata["words"] + (f" (default: {', '.join(defaults)})" if defaults else "")
+        hint, kind = HINTS[choice.name], _plain(HINTS[choice.name])
+        reads: dict[str, Any] = {"action": "store_true"} if kind is bool else {"type": kind}
+        if get_origin(hint) is Literal:
+            reads["choices"] = get_args(hint)
+        parser.add_argument(f"--{choice.name.replace('_', '-')}", default=argparse.SUPPRESS, help=words, **reads)
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line names."""
-    return {name: getattr(arguments, name) for name in (*_options(), "compile") if hasattr(arguments, name)}
-
-
-def _options() -> dict[str, Any]:
-    """The settings that have an option of their own, with the function that reads its text."""
-    return {name: _plain(hint) for name, hint in HINTS.items() if name not in ("task", "compile")}
+    return {each.name: getattr(arguments, each.name) for each in fields(Settings)[1:] if hasattr(arguments, each.name)}
 
 
 def _plain(hint: Any) -> Any:
     """The type that a hint is about: int of a size, float of a number or None, str of one of some texts."""
     return hint if isinstance(hint, type) else str if get_origin(hint) is Literal else _plain(get_args(hint)[0])
-
-
-def _default(name: str) -> str:
-    plain = next(f.default for f in fields(Settings) if f.name == name)
-    own = {task: values[name] for task, values in DEFAULTS.items() if name in values}
-    words = [] if plain is None else [str(plain)]
-    words += [f"{task}: {value}" for task, value in own.items()]
-    return f" (default: {', '.join(words)})" if words else ""
 
 
 def run_train(arguments: argparse.Namespace) -> int:
@@ -190,13 +143,14 @@ def run_sweep(arguments: argparse.Namespace) -> int:
         if not 1 <= getattr(arguments, name) <= 10_000:
             raise InputError(f"--{name}: got {getattr(arguments, name)}, expected 1 to 10,000")
     given, vary = _given(arguments), {}
+    readers = {name: _plain(hint) for name, hint in HINTS.items() if name not in ("task", "compile")}
     for words in arguments.vary or ():
         name, _, values = words.partition("=")
         name = name.replace("-", "_")
-        if name not in _options() or not values:
-            raise InputError(f"--vary: got {words!r:.80}, expected NAME=A,B with one of {', '.join(_options())}")
+        if name not in readers or not values:
+            raise InputError(f"--vary: got {words!r:.80}, expected NAME=A,B with one of {', '.join(readers)}")
         try:
-            vary[name] = [_options()[name](value) for value in values.split(",")]
+            vary[name] = [readers[name](value) for value in values.split(",")]
         except ValueError as error:
             raise InputError(f"--vary {words:.80}: {error}; give values as for --{name.replace('_', '-')}") from error
     vary.setdefault("seed", list(range(arguments.seeds)))
@@ -204,7 +158,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     rows = sweep(arguments.task, vary, folder, arguments.jobs, lambda line: print(terminal(line), flush=True), **given)
     task = Settings.of(arguments.task, **given).build_task()
     groups = grouped(rows, task.higher_is_better)
-    print(f"\n{terminal(table(groups, task.metric), lines=True)}")
+    print(f"\n{terminal(table_of(groups, task.metric), lines=True)}")
     draw(groups, task.metric, folder / "sweep.svg")
     print(f"kept in {terminal(str(folder))}: results.csv, sweep.svg and the runs")
     return 0
@@ -229,12 +183,10 @@ def run_sample(arguments: argparse.Namespace) -> int:
     trained = load_model(arguments.model)
     if arguments.length is not None and arguments.length < 0:
         raise InputError(f"--length: got {arguments.length}, expected 0 or more")
-    if trained.settings.task == "csv":
-        task = cast(Csv, trained.task(arguments.file))
-        print(terminal(task.table(trained.model, 20 if arguments.length is None else arguments.length), lines=True))
-        return 0
     if trained.vocabulary is None:
-        raise InputError(f"{arguments.model} was trained on {trained.settings.task}; only models of char and csv write")
+        table = trained.task(arguments.file).table(trained.model, 20 if arguments.length is None else arguments.length)
+        print(terminal(table.rstrip(), lines=True))
+        return 0
     rng = np.random.default_rng(arguments.seed)
     length = 500 if arguments.length is None else arguments.length
     written = sample(trained.model, trained.vocabulary, length, arguments.prime, arguments.temperature, rng)

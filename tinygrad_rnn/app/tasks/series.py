@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ...errors import InputError
 from ...files import as_path, read_file
 from ...train import predict
 from .model import SequenceModel
-from .task import Batch, Task
+from .task import Batch, Task, as_csv
 
 LIMIT = 256 * 2**20
 """The largest file that is read, in bytes."""
@@ -35,6 +36,7 @@ class Series(Task):
         target: which of the I is asked for.
         window: train on batches of so many steps, each from another place; None trains on all of them at once.
         scale: mean and standard deviation of each of the I, those of the time not held out if None.
+        column: what the number is called.
     """
 
     classes_out = False
@@ -52,12 +54,12 @@ class Series(Task):
         dtype: DTypeLike,
         k2: Size | None = None,
         scale: tuple[Array, Array] | None = None,
-        metric: str = "error",
+        column: str = "number",
     ) -> None:
         super().__init__(batch, seed, dtype, k2)
-        self.metric = metric  # type: ignore[misc]
+        self.column, self.metric = column, f"error in {column}"  # type: ignore[misc]
         self.inputs = numbers.shape[1]
-        self.answers = numbers[:, target]
+        self.numbers = numbers[:, target]
         self.split = len(numbers) * 4 // 5
         known = numbers[: self.split]
         if scale is None:
@@ -81,10 +83,17 @@ class Series(Task):
         return predict(model, self.series, last=False)[:, 0, 0] * self.std + self.mean
 
     def score(self, model: SequenceModel) -> float:
-        return _error(self.forecasts(model)[self.split - 1 : -1] - self.answers[self.split :])
+        return _error(self.forecasts(model)[self.split - 1 : -1] - self.numbers[self.split :])
+
+    def table(self, model: SequenceModel, rows: int) -> str:
+        """The last numbers with what the model said of each beforehand, and what it says of the next one, as CSV."""
+        first = max(1, len(self.numbers) + 1 - rows)
+        said = [f"{number:.6g}" for number in self.forecasts(model)[first - 1 :]]
+        right = [*(f"{number:.10g}" for number in self.numbers[first:]), ""]
+        return as_csv(("row", self.column, "forecast"), zip(itertools.count(first + 1), right, said, strict=False))
 
     def details(self, score: float) -> str:
-        same = _error(self.answers[self.split - 1 : -1] - self.answers[self.split :])
+        same = _error(self.numbers[self.split - 1 : -1] - self.numbers[self.split :])
         return f"{self.metric} {score:.4g} (the last number as the guess: {same:.4g})"
 
 
@@ -125,7 +134,7 @@ class Csv(Series):
         found = read_csv(file)
         self.digest = digest_of(file)
         wanted = list(found) if columns is None else [name.strip() for name in columns.split(",")]
-        self.column, self.names = target, list(dict.fromkeys([*wanted, target])) if known is None else known["columns"]
+        self.names = list(dict.fromkeys([*wanted, target])) if known is None else known["columns"]
         lacking = [name for name in self.names if name not in found]
         if lacking:
             raise InputError(f"{file} has no numbers named {', '.join(lacking)}; there are {', '.join(found)}")
@@ -134,24 +143,13 @@ class Csv(Series):
             raise InputError(f"{file} has {len(numbers)} rows, expected at least 20")
         scale = None if known is None else (np.array(known["means"]), np.array(known["deviations"]))
         at = self.names.index(target)
-        super().__init__(numbers, at, window, batch, seed, dtype, k2, scale, metric=f"error in {target}")
+        super().__init__(numbers, at, window, batch, seed, dtype, k2, scale, target)
         if known is not None and known["file"] != self.digest:
             self.split = 1  # nothing of it has been trained on
 
     def record(self) -> dict[str, Any]:
         mean, std = (numbers.tolist() for numbers in self.scale)
         return {"columns": self.names, "means": mean, "deviations": std, "file": self.digest}
-
-    def table(self, model: SequenceModel, rows: int) -> str:
-        """The last rows as CSV with what the model said of each beforehand, and what it says of the next one."""
-        first = max(1, len(self.answers) + 1 - rows)
-        text = io.StringIO()
-        lines = csv.writer(text, lineterminator="\n")
-        lines.writerow(["row", self.column, "forecast"])
-        for i, said in enumerate(self.forecasts(model)[first - 1 :], first):
-            true = f"{self.answers[i]:.10g}" if i < len(self.answers) else ""
-            lines.writerow([i + 1, true, f"{said:.6g}"])
-        return text.getvalue().rstrip()
 
 
 def digest_of(path: str | Path) -> str:
@@ -221,7 +219,7 @@ def sunspots(seed: Seeding, dtype: DTypeLike, k2: Size | None = None) -> Series:
     except ImportError as error:
         raise missing("statsmodels") from error
     numbers = np.asarray(sunspots.load_pandas().data["SUNACTIVITY"], np.float64)[:, None]
-    return Series(numbers, 0, None, 1, seed, dtype, k2, metric="error in sunspots")
+    return Series(numbers, 0, None, 1, seed, dtype, k2, column="sunspots")
 
 
 def missing(package: str) -> InputError:

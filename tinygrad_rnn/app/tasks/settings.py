@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_type_hints
 
 import numpy as np
@@ -31,59 +31,51 @@ from .synthetic import Adding, Copying, TemporalOrder
 from .task import Task
 
 
+def option(default: Any, words: str) -> Any:
+    """A choice with its default, and what `tinygrad-rnn train --help` says of it."""
+    return field(default=default, metadata={"words": words})
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every choice of a run; a checkpoint holds it, so that a run continues as it began."""
 
     task: Literal["char", "adding", "copying", "order", "digits", "pixels", "csv", "sunspots"]
-    text: str | None = None
-    """Path of the text of `char`; None for the help topics that come with Python."""
-    file: str | None = None
-    """Path of the CSV file of `csv`."""
-    target: str | None = None
-    """The column to predict."""
-    columns: str | None = None
-    """Those to read, by commas; None for all that hold numbers."""
-    lag: SizeOrZero = 100
-    """Length of the synthetic problems, and of the training windows of `csv`."""
-    cell: CellName = "lstm"
-    hidden: Size = 128
-    layers: Size = 1
-    embedding: Size = 64
-    """Size of a character's vector."""
-    dropout: Probability = 0.0
-    keep: Finite = 0.0
-    """Starting bias of the gate that keeps the state, f of an LSTM and z of a GRU."""
-    steps: Positive = 2000
-    """Number of updates."""
-    batch: Size = 64
-    k1: Size = 64
-    """Characters per update."""
-    k2: Size | None = None
-    """How many steps back gradients travel; None for all (for `char`: k1)."""
-    optimizer: Literal["sgd", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adam"
-    lr: NotNegative = 2e-3
-    schedule: Literal["constant", "cosine", "step", "exponential"] = "constant"
-    warmup: Count = 0
-    clip: NotNegative = 1.0
-    """Largest norm of the gradient; 0 for no clipping."""
-    clip_value: NotNegative = 0.0
-    """Largest entry of the gradient; 0 for no clipping."""
-    weight_decay: NotNegative = 0.0
-    momentum: Probability = 0.9
-    """Of `sgd` and `nesterov`."""
-    patience: Count = 0
-    """Stop after so many evaluations without a better score; 0 for never."""
-    stop_at: Finite | None = None
-    """Stop when the score is this good."""
-    eval_every: Positive = 100
-    save_every: Positive = 100
-    seed: Seeding = 0
-    dtype: Literal["float32", "float64"] = "float32"
-    compile: bool = False
-    """Train with the compiled program of the model; results differ by rounding only."""
-    backend: Literal["auto", "numpy", "native"] = "auto"
-    """What runs the loops of the compiled program: "auto", "numpy" or "native" (machine code)."""
+    text: str | None = option(None, "char: a UTF-8 file (default: the help topics that come with Python)")
+    file: str | None = option(None, "csv: a file with the names of its columns in the first row")
+    target: str | None = option(None, "csv: the name of the column to predict, one row ahead")
+    columns: str | None = option(None, "csv: the columns to read, by commas (default: all that hold numbers)")
+    lag: SizeOrZero = option(
+        100, "adding, copying, order: how many steps lie between cause and effect; csv: rows in a training window"
+    )
+    cell: CellName = option("lstm", "the recurrent cell")
+    hidden: Size = option(128, "size of the hidden state")
+    layers: Size = option(1, "number of recurrent layers")
+    embedding: Size = option(64, "char: size of a character's vector")
+    dropout: Probability = option(0.0, "probability of dropping an entry between layers")
+    keep: Finite = option(0.0, "starting bias of the gate that keeps the state: f of an LSTM, z of a GRU")
+    steps: Positive = option(2000, "number of updates")
+    batch: Size = option(64, "sequences, or for char streams, per update")
+    k1: Size = option(64, "char: characters per update")
+    k2: Size | None = option(None, "how many steps back gradients travel (default: all; char: k1)")
+    optimizer: Literal["sgd", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = option("adam", "the update rule")
+    lr: NotNegative = option(2e-3, "learning rate")
+    schedule: Literal["constant", "cosine", "step", "exponential"] = option("constant", "how the learning rate changes")
+    warmup: Count = option(0, "updates over which the cosine schedule rises")
+    clip: NotNegative = option(1.0, "largest norm of the gradient, 0 for no clipping")
+    clip_value: NotNegative = option(0.0, "largest entry of the gradient, 0 for no clipping")
+    weight_decay: NotNegative = option(0.0, "decay of the weights")
+    momentum: Probability = option(0.9, "of sgd and nesterov")
+    patience: Count = option(0, "stop after so many evaluations without a better score, 0 for never")
+    stop_at: Finite | None = option(None, "stop when the score is this good")
+    eval_every: Positive = option(100, "updates between evaluations")
+    save_every: Positive = option(100, "updates between checkpoints")
+    seed: Seeding = option(0, "of weights, data and dropout")
+    dtype: Literal["float32", "float64"] = option("float32", "float32, or float64 for exactness")
+    compile: bool = option(False, "train with the compiled program of the model; results differ by rounding only")
+    backend: Literal["auto", "numpy", "native"] = option(
+        "auto", "with --compile, what runs the loops: NumPy, or native code where llvmlite is installed"
+    )
 
     def __post_init__(self) -> None:
         check("settings", vars(self), HINTS)
@@ -117,9 +109,9 @@ class Settings:
 
     @classmethod
     def _refuse_unknown(cls, names: Iterable[str]) -> None:
-        unknown = sorted(set(names) - {field.name for field in fields(cls)})
+        unknown = sorted(set(names) - {each.name for each in fields(cls)})
         if unknown:
-            known = ", ".join(field.name for field in fields(cls))
+            known = ", ".join(each.name for each in fields(cls))
             raise InputError(f"settings: {', '.join(unknown)} is unknown here; there are {known}")
 
     @checked

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import multiprocessing
 import re
@@ -20,6 +18,7 @@ from ...files import as_path, write_file
 from ...train.progress import tqdm
 from .run import TaskTrainer
 from .settings import Settings
+from .task import as_csv
 
 ENDED = ("step", "score", "best", "stopped")
 """What a row says of the end of its run."""
@@ -67,7 +66,7 @@ def sweep(
         rows[name] = {**plan[name][0], **row}
         with tqdm.external_write_mode():
             say(f"{name}: best {row['best']:.4g}, {row['stopped']} at step {row['step']}")
-        write_file(place / "results.csv", _csv([rows[key] for key in plan if key in rows]))
+        write_file(place / "results.csv", as_csv(rows[name], [rows[key].values() for key in plan if key in rows]))
     return [rows[name] for name in plan]
 
 
@@ -99,14 +98,6 @@ def _run(settings: Settings, folder: Path) -> Row:
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
     return result._asdict()
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    return text.getvalue()
 
 
 def grouped(rows: Sequence[Row], higher_is_better: bool) -> list[tuple[str, list[float]]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+import io
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +16,7 @@ from ...core.arguments import Seeding, Size, checked
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...ops import softmax_cross_entropy, squared_error
+from ...train import predict
 from .model import SequenceModel, run_in_windows
 
 Batch = tuple[Array, Array]
@@ -20,7 +24,7 @@ Batch = tuple[Array, Array]
 
 
 class Task:
-    """Base of the tasks: override `batch` and `score`, and what else differs.
+    """Base of the tasks: override `batch` and `test_set`, and what else differs.
 
     Batch number `step` is a function of the seed and the step, so a resumed run reads the same data.
 
@@ -54,9 +58,25 @@ class Task:
         """Batch number `step` of the training data."""
         raise NotImplementedError
 
+    def test_set(self) -> Batch:
+        """Sequences that no training batch holds."""
+        raise NotImplementedError
+
+    def answers(self, model: SequenceModel) -> tuple[Array, Array]:
+        """For each sequence of the test set what is right, and what the model says: (N, ...)."""
+        x, target = self.test_set()
+        said = predict(model, x, last=self.last)
+        return target, np.argmax(said, axis=-1) if self.classes_out else said
+
     def score(self, model: SequenceModel) -> float:
         """How well the model does on data that it was not trained on."""
-        raise NotImplementedError
+        right, said = self.answers(model)
+        return float(np.mean(said == right) if self.classes_out else np.mean((said - right) ** 2))
+
+    def table(self, model: SequenceModel, rows: int) -> str:
+        """Some answers beside what is right, as CSV."""
+        right, said = self.answers(model)
+        return as_csv(("sequence", "right", "model"), zip(itertools.count(), _words(right[:rows]), _words(said[:rows])))
 
     def details(self, score: float) -> str:
         """The score in words."""
@@ -95,4 +115,16 @@ class Task:
             raise InputError(f"{text or 'the data'} is not the text that this run began with; restore it")
 
 
-__all__ = ["Batch", "Task"]
+def as_csv(names: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A table with a row of names."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(itertools.chain([names], rows))
+    return text.getvalue()
+
+
+def _words(rows: Array) -> list[str]:
+    """The numbers of each row."""
+    return [" ".join(f"{number:.6g}" for number in np.ravel(row)) for row in rows]
+
+
+__all__ = ["Batch", "Task", "as_csv"]
