@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -448,7 +449,7 @@ def test_threads_do_not_share_buffers() -> None:
 
 
 def test_the_loss_is_a_scalar_even_if_it_has_axes() -> None:
-    offsets = [0.0]
+    offsets = array("d", [0.0])  # at which the compiler does not look
     step = tg.compile(lambda p, x, _: (p * x).sum(keepdims=True) + sum(offsets))
     loss, grads = step(np.ones((2, 3)), np.ones((2, 3)), np.zeros(()))
     assert np.shape(loss) == ()
@@ -525,7 +526,7 @@ def test_numbers_that_would_be_frozen_are_noticed_where_they_are_read(how: str) 
 
 
 def test_the_gradients_of_the_second_call_are_compared_too() -> None:
-    cut = [False]
+    cut = array("b", [False])  # at which the compiler does not look
 
     def loss_fn(params: Any, x: Any) -> Any:
         h = np.tanh(params["W"] * x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,7 +41,7 @@ def random_numbers() -> None:
 
 
 def what_changes_between_calls() -> None:
-    scale = [1.0]
+    scale = array("d", [1.0])  # at which the compiler does not look
     step = tg.compile(lambda p, xs: every_step(p, xs) * scale[0])
     step(*arguments(5, 2))
     scale[0] = 2.0
@@ -50,7 +51,7 @@ def what_changes_between_calls() -> None:
 
 
 def what_changes_between_lengths() -> None:
-    scale = [1.0]
+    scale = array("d", [1.0])  # at which the compiler does not look
     step = tg.compile(lambda p, xs: every_step(p, xs) * scale[0])
     losses = [step(*arguments(T, 2))[0] for T in (8, 13)]
     scale[0] = 2.0

@@ -91,6 +91,92 @@ def test_attributes_of_other_objects_that_are_read() -> None:
     assert [len(step.programs) for step in steps] == [2, 2, 2]
 
 
+SETTINGS: dict[str, Any] = {"scale": 1.0, "more": [1.0, {"power": 2}], "unused": 0}
+TABLE = np.ones(3)
+activation: Any = np.tanh
+FROZEN = tg.Tensor(np.eye(3))
+target = tg.nn.Linear(3, 3, rng=0)
+for each in target.parameters():
+    each.requires_grad = False
+
+
+def of_many_things(W: Any, xs: Any, options: Any = SETTINGS["more"]) -> Any:
+    y = activation(xs @ W * TABLE) @ FROZEN + target(xs)
+    return (y ** options[1]["power"]).sum() * SETTINGS["scale"] * SETTINGS["more"][0]
+
+
+def squared(x: Any) -> Any:
+    return x * x * weight
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_what_lists_dicts_arrays_and_functions_hold(gradients: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = tg.compile(of_many_things, gradients=gradients)
+    changes: list[Any] = [
+        lambda: None,
+        lambda: None,
+        lambda: SETTINGS.update(scale=0.5),
+        lambda: SETTINGS["more"].__setitem__(0, 3.0),
+        lambda: SETTINGS["more"][1].update(power=3),
+        lambda: TABLE.__setitem__(1, 0.5),
+        lambda: globals().update(TABLE=np.arange(3.0)),
+        lambda: globals().update(activation=tg.sigmoid),
+        lambda: globals().update(activation=squared),
+        lambda: globals().update(weight=0.25),
+        lambda: FROZEN.data.__setitem__((0, 1), 2.0),
+        lambda: target.weight.data.__imul__(2.0),
+        lambda: globals().update(weight=1.0),
+    ]
+    for change in changes:
+        change()
+        expected = of_many_things(tg.Tensor(W), tg.Tensor(XS)).item()
+        found = step(W, XS)
+        assert (found[0] if gradients else found) == pytest.approx(expected, rel=1e-12)
+
+
+class Inner:
+    __slots__ = ("power",)
+
+
+class Settings:
+    def __init__(self) -> None:
+        self.beta, self.calls, self.inner = 1.0, 0, Inner()
+        self.inner.power = 1
+
+    @property
+    def twice(self) -> float:
+        return 2 * self.beta**self.inner.power
+
+
+def test_attributes_of_an_object_that_is_an_argument() -> None:
+    settings, outer_settings = Settings(), Settings()
+    outer_settings.inner = settings  # type: ignore[assignment]
+
+    def loss_fn(W: Any, xs: Any, settings: Any) -> Any:
+        return (xs @ W).sum() * settings.inner.twice
+
+    step = tg.compile(loss_fn)
+    for settings.beta in (1.0, 1.0, 1.0, 0.5):
+        assert step(W, XS, outer_settings)[0] == pytest.approx(2 * settings.beta * (XS @ W).sum(), rel=1e-12)
+        settings.calls += 1
+    settings.inner.power = 2
+    assert step(W, XS, outer_settings)[0] == pytest.approx(0.5 * (XS @ W).sum(), rel=1e-12)
+    assert len(step.programs) == 3
+
+
+def test_what_the_function_itself_collects_makes_no_new_programs() -> None:
+    seen: list[Any] = []
+
+    def loss_fn(W: Any, xs: Any) -> Any:
+        seen.append(xs @ W)
+        return seen[-1].sum()
+
+    step = tg.compile(loss_fn)
+    for _ in range(5):
+        step(W, XS)
+    assert len(step.programs) == 1
+
+
 def test_names_of_attributes_are_no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     step = tg.compile(outer)
     for value in range(4):

@@ -11,7 +11,6 @@ from ..core.seal import Seal
 from ..core.tensor import Array, Tensor, constant, numeric
 from ..errors import DTypeError
 from ..nn import Module
-from .surroundings import attributes
 
 
 class Function:
@@ -38,12 +37,13 @@ class Function:
         return names[i] if i < len(names) else f"x{i}"
 
 
-def flatten(x: Any, leaves: list[Array], *path: Any) -> Any:
+def flatten(x: Any, leaves: list[Array], describe: Callable[[Any], Any], *path: Any) -> Any:
     """Append the arrays in `x` to `leaves`; returns a hashable description of the rest, and of their kinds.
 
     Args:
         x: containers of arrays.
         leaves: where the arrays go.
+        describe: see `Surroundings.describe`.
         path: "params" or "batch", and the keys on the way from there to `x`, for errors.
     """
     kind = type(x)
@@ -55,14 +55,14 @@ def flatten(x: Any, leaves: list[Array], *path: Any) -> Any:
         leaves.append(x)
         return x.ndim, x.dtype
     if isinstance(x, dict):
-        return "dict", *[(key, flatten(value, leaves, *path, key)) for key, value in x.items()]
+        return "dict", *[(key, flatten(value, leaves, describe, *path, key)) for key, value in x.items()]
     if isinstance(x, (list, tuple)):
-        return kind, *[flatten(value, leaves, *path, i) for i, value in enumerate(x)]
+        return kind, *[flatten(value, leaves, describe, *path, i) for i, value in enumerate(x)]
     if isinstance(x, Module):
         named = dict(x.named_parameters())
         arrays = [parameter._array for parameter in named.values()]
         leaves.extend(arrays)
-        return "module", id(x), *named, *[(a.ndim, a.dtype) for a in arrays], attributes(x)
+        return "module", id(x), *named, *[(a.ndim, a.dtype) for a in arrays], describe(x)
     if isinstance(x, (np.ndarray, np.generic)):
         leaves.append(numeric(x, "compile"))
         return x.ndim, x.dtype
@@ -73,7 +73,7 @@ def flatten(x: Any, leaves: list[Array], *path: Any) -> Any:
         hash(x)
     except TypeError:
         raise DTypeError(f"compile: {where} is {kind.__name__}, which is no array and cannot be hashed") from None
-    return kind, repr(x) if kind is float else x  # -0.0 is not 0.0, and one nan is another
+    return kind, None if kind is float else x, describe(x)  # -0.0 is not 0.0, and one nan is another
 
 
 def unflatten(x: Any, leaves: Iterator[Any], by_name: bool = False) -> Any:

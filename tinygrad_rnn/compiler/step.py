@@ -45,10 +45,11 @@ def compile(
     call are compared with eager ones; so is the loss at each new length, and the gradients too where something is
     detached or has a rule of one's own. A boolean index must pick as many entries in every call, or the call raises a
     GraphError. The vjp rules of a primitive of one's own must not look at values either: they run once, on arrays of
-    ones. A number that is no array makes another program when it changes, whether it is an argument, a variable that
-    the function reads from around it or an attribute of a module: what changes often is passed as an array. Arrays
-    that it reads from around it, and numbers there in lists and dicts, stay as the first call found them; weights
-    that are read so are refused.
+    ones. What the function reads from around it (numbers, arrays, functions, lists and dicts of such, attributes of
+    modules and of other objects) is looked at in every call, as are the attributes of an object that is an argument,
+    and makes another program when it changes: what changes often is passed as an array. What the function itself
+    changes there, such as a list that it appends to, stays as the first call found it; weights that are read from
+    around are refused.
 
     Args:
         loss_fn: the loss of parameters and a batch.
@@ -96,16 +97,16 @@ class Compiled:
             raise GraphError(self._refused)
         if self._gradients and not arguments:
             raise InputError("compile: got no parameters, expected step(params, *batch)")
+        self._surroundings = self._surroundings or Surroundings(self.loss_fn)
         leaves: list[Array] = []
         arguments = (*arguments, *named.values())
         structure, count = [], None
         for x in arguments:
             wanted = self._gradients and count is None
-            structure.append(flatten(x, leaves, "params" if wanted else "batch"))
+            structure.append(flatten(x, leaves, self._surroundings.describe, "params" if wanted else "batch"))
             count = len(leaves) if wanted else count
-        if self._surroundings is None:
-            self._surroundings = Surroundings(self.loss_fn)
-        key = (self._surroundings(), *structure, *named)
+        around, rest = self._surroundings(), (*structure, *named)
+        key = (*around.items(), *rest)
         family = self._families.get(key)
         if family is None:
             function = Function(self.loss_fn, tuple(named))
@@ -118,6 +119,9 @@ class Compiled:
         except FrozenError as error:
             self._refused = str(error)
             raise
+        if self._last.calls < 3 and self._surroundings.settle(around):
+            new = (*self._surroundings().items(), *rest)
+            self._families[new] = self._families.pop(key)
         found = iter(results)
         if count is None:
             return unflatten(self._last.extra, found)

@@ -1,95 +1,127 @@
-"""Surroundings: the plain numbers that a loss function reads beside its arguments, each time it is called.
+"""Surroundings: what a loss function reads beside its arguments, each time it is called.
 
-A trace would keep them for ever: a weight of the loss that is annealed from epoch to epoch, a module's temperature.
+A trace would keep it for ever: a weight of the loss that is annealed from epoch to epoch, the settings of a run in a
+dict, a table of class weights, a module's temperature, the weights of a target network.
 """
 
 from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Callable, Container, Iterator
-from contextlib import suppress
-from functools import cache, partial
-from itertools import product
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from ..core.operation import Operation
+from ..core.seal import fingerprint
 from ..core.tensor import Tensor
 from ..nn import Module
 
-_PLAIN = (bool, int, float, complex, str, np.generic, type(None))
-_PACKAGE = __name__.partition(".")[0]
-
-
-@cache
-def _is_plain(kind: type) -> bool:
-    return issubclass(kind, _PLAIN)
+_PLAIN = {bool, int, float, complex, str, bytes, type(None)}
+_NOT_THE_USERS = {__name__.partition(".")[0], "numpy", *sys.stdlib_module_names} - {"__main__"}
 
 
 class Surroundings:
-    """Calling it gives the numbers as they are now, hashable.
+    """Calling it describes them as they are now, by variable; what is described alike is as it was.
 
-    They are variables that the function, or a user's function that it calls, reads from around it, and attributes of
-    modules there, and those that it reads of other objects, of which a method's own is one. What stands in lists and
-    dicts is not looked at.
+    They are the variables that the function, or a user's function that it calls, reads from around it: numbers, arrays,
+    constant tensors, functions, what lists and dicts hold, attributes of modules, and of other objects those that are
+    named in the code.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._names: list[tuple[dict[str, Any], str]] = []
-        self._cells: list[Any] = []
-        self._objects: list[Any] = []
-        self._read: set[str] = set()  # all names in the code, attributes among them
-        self._seen: set[int] = set()
-        self._enter(function)
-        known = -1
-        while known < len(self._seen):  # methods that the code names, and those that these name
-            known = len(self._seen)
-            for x, name in product(list(self._objects), list(self._read)):
-                self._enter(getattr(type(x), name, None))
+        self._variables: dict[Any, Callable[[], Any]] = {"": lambda: function}
+        self._read = {"__call__", "forward"}  # all names in the code, attributes among them
+        self._seen: dict[int, Any] = {}  # kept, so that nothing else gets their identity
+        self._learned: dict[type, int] = {}  # of how many names the methods are known
+        self._own: set[Any] = set()  # variables that the function itself changes
+        self()
 
-    def __call__(self) -> tuple[Any, ...]:
-        values = [names.get(name) for names, name in self._names]
-        for cell in self._cells:
-            try:
-                values.append(cell.cell_contents)
-            except ValueError:  # not bound yet
-                values.append(None)
-        found = [repr(x) if _is_plain(type(x)) else None for x in values]  # type: ignore[arg-type]
-        return tuple(found) + tuple(attributes(x, self._read) for x in self._objects)
+    def __call__(self) -> dict[Any, Any]:
+        known = len(self._variables), len(self._read)
+        found = {key: self.describe(value()) for key, value in list(self._variables.items()) if key not in self._own}
+        return found if known == (len(self._variables), len(self._read)) else self()
+
+    def settle(self, before: dict[Any, Any]) -> bool:
+        """Leave out what the function itself has changed since, such as a list that it appends to, if anything."""
+        now = self()
+        changed = {key for key, x in before.items() if type(x) is not str and now.get(key) != x}
+        self._own |= changed
+        return bool(changed)
+
+    def describe(self, x: Any, around: tuple[int, ...] = ()) -> Any:
+        """A value as far as the code reads it, hashable whatever it is; `around` are the objects that hold it."""
+        kind = type(x)
+        if kind in _PLAIN:
+            return repr(x)
+        if kind is FunctionType:
+            self._enter(x)
+            return x
+        if isinstance(x, np.generic):
+            return repr(x)
+        if isinstance(x, np.ndarray):
+            return x.shape, x.dtype.str, fingerprint(x)
+        if kind is Tensor:
+            return None if x.requires_grad else self.describe(x._array)
+        if isinstance(x, (list, tuple)) and _PLAIN.issuperset(map(type, x)):
+            return kind, repr(x)
+        if id(x) in around:
+            return None
+        around = (*around, id(x))
+        if isinstance(x, (list, tuple, set, frozenset, deque)):
+            return kind, *[self.describe(each, around) for each in x]
+        if isinstance(x, dict):
+            return kind, *[(key, self.describe(value, around)) for key, value in x.items()]
+        if kind is MethodType or kind is partial:
+            parts = (x.__self__, x.__func__) if kind is MethodType else (x.func, x.args, x.keywords)
+            return kind, *[self.describe(each, around) for each in parts]
+        slots = [name for name in getattr(kind, "__slots__", ()) if hasattr(x, name)]
+        if isinstance(x, (type, Operation)) or not (hasattr(x, "__dict__") or slots):
+            return x if callable(x) else kind
+        if kind is ModuleType and (_root(x) in _NOT_THE_USERS or "site-packages" in (x.__file__ or "")):
+            return None
+        if self._learned.get(kind) != len(self._read):
+            self._learned[kind] = len(self._read)
+            for name in list(self._read):
+                method = getattr(kind, name, None)
+                self._enter(method.fget if isinstance(method, property) else method)
+        read, whole = self._read, isinstance(x, Module)
+        return kind, *[
+            (name, repr(value) if type(value) in _PLAIN else self.describe(value, around))
+            for name, value in (*getattr(x, "__dict__", {}).items(), *[(name, getattr(x, name)) for name in slots])
+            if name in read or (whole and name != "made_with")
+        ]
 
     def _enter(self, x: Any) -> None:
-        """Take in a function, or what one is made of."""
-        if id(x) in self._seen:
+        """Take in a user's function: the variables that it reads, and the functions among them."""
+        if not isinstance(x, FunctionType) or id(x) in self._seen or _root(x) in _NOT_THE_USERS:
             return
-        self._seen.add(id(x))
-        if isinstance(x, Module):
-            self._objects.append(x)
-            self._read.add("forward")
-        elif isinstance(x, partial):
-            for each in (x.func, *x.args, *x.keywords.values()):
-                self._enter(each)
-        elif isinstance(x, MethodType):
-            self._enter(x.__self__)
-            self._enter(x.__func__)
-        elif isinstance(x, FunctionType) and (x.__module__ or "").partition(".")[0] not in _NOT_THE_USERS:
-            self._read.update(_names(x.__code__, attributes=True))
-            for name in _names(x.__code__):
-                if name in x.__globals__:
-                    self._names.append((x.__globals__, name))
-                    self._enter(x.__globals__[name])
-            for cell in x.__closure__ or ():
-                self._cells.append(cell)
-                with suppress(ValueError):  # not bound yet
-                    self._enter(cell.cell_contents)
-        elif hasattr(x, "__dict__") and not isinstance(x, (FunctionType, type, ModuleType, Operation, Tensor)):
-            self._objects.append(x)
-            self._read.add("__call__")
+        self._seen[id(x)] = x
+        self._read.update(_names(x.__code__, attributes=True))
+        if x.__defaults__ or x.__kwdefaults__:
+            self._variables[id(x)] = lambda: (x.__defaults__, x.__kwdefaults__)
+        for name in _names(x.__code__):
+            if self.describe(value := x.__globals__.get(name)) is not None or type(value) is not ModuleType:
+                self._variables[id(x.__globals__), name] = partial(x.__globals__.get, name)
+        for cell in x.__closure__ or ():
+            self._seen[id(cell)] = cell
+            self._variables[id(cell)] = partial(_contents, cell)
 
 
-_NOT_THE_USERS = {_PACKAGE, "numpy", *sys.stdlib_module_names} - {"__main__"}
+def _root(x: Any) -> str:
+    """The top package that something comes from."""
+    return (getattr(x, "__module__", None) or x.__name__).partition(".")[0]
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not bound yet
+        return None
 
 
 def _names(code: CodeType, attributes: bool = False) -> Iterator[str]:
@@ -100,21 +132,3 @@ def _names(code: CodeType, attributes: bool = False) -> Iterator[str]:
     for each in code.co_consts:
         if isinstance(each, CodeType):
             yield from _names(each, attributes)
-
-
-def attributes(x: Any, read: Container[str] | None = None) -> tuple[Any, ...]:
-    """The plain numbers among the attributes of a module and of those within it, such as `training`.
-
-    Of another object only those that are `read`: others may change all the time, as the counters of a run do.
-    """
-    objects = list(x.modules()) if isinstance(x, Module) else [x]
-    return tuple(
-        (name, repr(value))
-        for each in objects
-        for name, value in vars(each).items()
-        if _is_plain(type(value))  # type: ignore[arg-type]
-        and (isinstance(x, Module) or read is None or name in read)
-    )
-
-
-__all__ = ["Surroundings", "attributes"]

@@ -54,7 +54,7 @@ class Seal:
         if given is None:
             assert self.array is not None
             if not self.open and self.fingerprint is None:
-                self.fingerprint = _fingerprint(self.array)
+                self.fingerprint = fingerprint(self.array)
             given = np.asarray(self.array.data)  # so views of it keep it alive, not only the array behind it
             self.given = ref(given)
             self.open = True
@@ -64,7 +64,7 @@ class Seal:
         """A result is about to use the array as it is now."""
         exposed = self.exposed
         if exposed or self.fingerprint is not None:
-            found = _fingerprint(self.array)
+            found = fingerprint(self.array)
             if self.fingerprint is not None and found != self.fingerprint:
                 self.changed_at = next_index()
             self.fingerprint = found
@@ -81,13 +81,14 @@ class Seal:
         """Whether the array is another now than the result with this creation number saw."""
         if self.changed_at > first_use:
             return True
-        return self.open and self.fingerprint is not None and self.fingerprint != _fingerprint(self.array)
+        return self.open and self.fingerprint is not None and self.fingerprint != fingerprint(self.array)
 
 
 SEALED = Seal(None)
 """That of results: their arrays are handed out read-only."""
 
 
-def _fingerprint(array: NDArray[Any] | None) -> bytes | int:
+def fingerprint(array: NDArray[Any] | None) -> bytes | int:
+    """Its entries, or where they are many a checksum of them."""
     assert array is not None
     return array.tobytes() if array.nbytes <= _SMALL else crc32(np.ascontiguousarray(array).data)
