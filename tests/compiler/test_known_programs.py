@@ -470,3 +470,11 @@ def test_every_step_of_a_long_loop_may_be_returned() -> None:
 
     (_, states), _ = tg.compile(loss_fn)(W, xs)
     np.testing.assert_allclose(states, [state.data for state in loss_fn(W, tg.Tensor(xs))[1]], rtol=1e-12)
+
+
+def test_steps_are_returned_in_another_order() -> None:
+    def loss_fn(params: Any, xs: Any) -> Any:
+        kept = [tg.softmax(x @ params["W"] @ params["R"], axis=1) for _, x in tg.steps(xs, reverse=True)]
+        return xs.sum() * params["W"].sum(), np.stack(kept)
+
+    agree(loss_fn)

@@ -306,11 +306,10 @@ class _Shadow:
             self._expect(set(wanted) <= set(found), read, "is not what is returned")
             for result in wanted:
                 self._expect(self._at(result) == result, read, f"is returned, and {self._at(result)} is there")
-                if not copied:
-                    slot, array, _ = self._slot(result)
-                    own = array.memory is None and self.places[result[0]].kind not in (INPUT, CONSTANT)
-                    self._expect(own and slot[0] not in owners, read, "is returned and shares memory")
-                    owners.add(slot[0])
+            for owner in set() if copied else {self._slot(result)[0][0] for result in wanted}:
+                own = isinstance(owner, Array) and self.places[owner.nodes[0]].kind not in (INPUT, CONSTANT)
+                self._expect(own and owner not in owners, read, "is returned and shares memory")
+                owners.add(owner)
 
 
 def _groups(body: Sequence[Any]) -> Iterator[tuple[Node | None, Any]]:
