@@ -50,14 +50,17 @@ def resident() -> float:
 def main(minutes: float) -> None:
     end = time.monotonic() + 60 * minutes
     seen: list[float] = []
+    blocks: list[int] = []  # of memory that Python's objects hold
     with tempfile.TemporaryDirectory() as folder:
         while time.monotonic() < end:
             one_round(len(seen), Path(folder))
             seen.append(resident())
+            blocks.append(sys.getallocatedblocks())
     settled = np.array(seen[len(seen) // 10 :])
     slope = np.polyfit(np.arange(len(settled)), settled, 1)[0] * 1000
     print(f"{len(seen)} rounds in {minutes:g} minutes: {settled[0]:.1f} MB after a tenth, {settled[-1]:.1f} at the end")
-    print(f"growth {settled[-1] - settled[0]:+.1f} MB; {slope:+.2f} MB in 1,000 rounds")
+    more = (blocks[-1] - blocks[-len(settled)]) / len(settled) * 100
+    print(f"growth {settled[-1] - settled[0]:+.1f} MB; {slope:+.2f} MB in 1,000 rounds; {more:+.0f} blocks in 100")
 
 
 if __name__ == "__main__":

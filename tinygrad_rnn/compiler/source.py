@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import linecache
 import math
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import count as counted
 from itertools import groupby
 from types import CodeType
 from typing import Any
@@ -54,6 +56,7 @@ from .written import HELPERS, definitions
 _WIDTH = 110
 _LARGE = 200  # of each size: where products are still small there, nothing is said of threads
 _NAMES = 93  # columns of names on one line of the set-up
+_NUMBERS = counted()
 
 
 class Source:
@@ -89,8 +92,9 @@ class Source:
 
     @cached_property
     def _program(self) -> CodeType:
-        file = f"<compiled {abs(hash(self.text)):x}>"
-        linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)
+        file = f"<compiled {next(_NUMBERS)}>"
+        linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)  # for tracebacks
+        weakref.finalize(self, linecache.cache.pop, file, None)
         return compile(self.text, file, "exec")
 
     @classmethod

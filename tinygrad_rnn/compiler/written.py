@@ -7,7 +7,7 @@ import builtins
 import inspect
 import textwrap
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -39,14 +39,18 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{name}_" if name in HELPERS or hasattr(builtins, name) or hasattr(np, name) else name
 
 
-@cache
 def written(function: Callable[..., Any]) -> Written | None:
     """A function's definition without annotations and docstring; None if it uses more than NumPy and numbers."""
+    return _written(function) if isinstance(function, FunctionType) and not function.__closure__ else None
+
+
+@lru_cache(maxsize=1024)  # of others, such as a native loop's method, it would keep all the memory
+def _written(function: FunctionType) -> Written | None:
     try:
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     except (OSError, TypeError, SyntaxError, ValueError):
         return None
-    if not isinstance(definition, ast.FunctionDef) or not isinstance(function, FunctionType) or function.__closure__:
+    if not isinstance(definition, ast.FunctionDef):
         return None
     definition.decorator_list, definition.returns, definition.name = [], None, name_of(function)
     if ast.get_docstring(definition) is not None:
