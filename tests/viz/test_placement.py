@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import recurrent_nets as nets
+from picture_checks import edges_over_boxes
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor
@@ -111,3 +112,35 @@ def test_a_penalty_on_a_weight_stands_beside_the_loss() -> None:
     scene = tg.viz.unrolled(tg.gradient_flow(nets.penalised()), "op").scene
     squared = next(box for box in scene.boxes if box.lines and box.lines[0].text == "Whh ^ 2")
     assert squared.x > scene.lanes[-1].right
+
+
+def loss_at_the_first_step(gated: bool) -> Tensor:
+    """Two directions; in the first step long edges pass rows of boxes of unequal height."""
+    rng = np.random.default_rng(0)
+    W, U, V = (Tensor(rng.normal(size=size), requires_grad=True) for size in ((2, 4), (2, 4), (4, 2)))
+    xs, ends = rng.normal(size=(3, 1, 2)), []
+    for back in (False, True):
+        h = np.zeros((1, 2))
+        with tg.scope("backward" if back else "forward"):
+            for t, x in tg.steps(xs, reverse=back):
+                z = x @ W
+                r = h @ U
+                if gated:
+                    u = tg.sigmoid(z[:, :2] + r[:, :2])
+                    h = u * h + (1 - u) * np.tanh(z[:, 2:] + u * r[:, 2:])
+                else:
+                    a = z + r
+                    h = tg.relu(a)[:, :2]
+                if t == 0:
+                    ends.append(h)
+    for _, _ in tg.steps(xs[:1]):
+        y = np.concatenate(ends, axis=1) @ V
+        loss = (y * y).sum()
+    return loss
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_no_edge_runs_over_a_box(gated: bool) -> None:
+    flow = tg.gradient_flow(loss_at_the_first_step(gated))
+    drawn = [tg.viz.unrolled(flow, detail).scene for detail in ("op", "cell")]
+    assert [edges_over_boxes(scene) for scene in [*drawn, tg.viz.rolled(flow).scene]] == [[], [], []]

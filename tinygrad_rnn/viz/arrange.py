@@ -75,7 +75,7 @@ class Arrangement:
     columns: list[Column]
     places: dict[Box, Place]
     bends: dict[Link, list[tuple[float, float]]]
-    """Points that an edge within a lane passes on its way."""
+    """Points that an edge within a lane passes: below and above each row on its way, as it only turns between rows."""
     row_y: list[float]
     """The middle of each row."""
     row_height: list[float]
@@ -95,9 +95,13 @@ class Arrangement:
         """The free space below a row."""
         return self.gaps.get(row, ROW_GAP)
 
+    def span(self, row: int) -> tuple[float, float]:
+        """The lower and the upper end of a row."""
+        return self.row_y[row] + self.row_height[row] / 2, self.row_y[row] - self.row_height[row] / 2
+
     def channel(self, row: int) -> float:
         """The middle of the free space below a row."""
-        return self.row_y[row] + self.row_height[row] / 2 + self.gap(row) / 2
+        return self.span(row)[0] + self.gap(row) / 2
 
 
 def arrange(
@@ -214,7 +218,8 @@ def _place_lane(lane: LaneContent, faces: dict[Box, Face], arrangement: Arrangem
         )
     for link, edge, bends in zip(lane.links, lane.edges, made.bends, strict=True):
         first = lane.rows[edge[0]] + 1
-        arrangement.bends[link] = [(x + bend, arrangement.row_y[first + k]) for k, bend in enumerate(bends)]
+        passed = [(x + bend, arrangement.span(first + k)) for k, bend in enumerate(bends)]
+        arrangement.bends[link] = [(x_there, y) for x_there, span in passed for y in span]
     for (link, direction), number in zip(lane.ports, range(len(lane.boxes), len(made.xs)), strict=True):
         row = lane.rows[number]
         y = arrangement.top if direction > 0 else arrangement.bottom
@@ -256,20 +261,26 @@ def _depths(boxes: list[Box], links: list[Link], side: int) -> dict[Box, int]:
     """How many columns away from the lanes each box beside them stands."""
     depth = dict.fromkeys(boxes, 0)
     pairs = [(link.source, link.target) for link in links if link.source in depth and link.target in depth]
+    fed = {link.target for link in links if link.source not in depth}
+    for box in boxes:  # from the lanes
+        fed |= {target for source, target in pairs if source is box and box in fed}
+    into_lanes: set[Box] = set()  # what only the lanes use
+    for box in reversed(boxes):
+        users = [link.target for link in links if link.source is box]
+        if box not in fed and users and all(user in into_lanes or user not in depth for user in users):
+            into_lanes.add(box)
     for _ in range(len(boxes)):
         changed = False
         for source, target in pairs:
-            near, far = (target, source) if side < 0 else (source, target)
+            near, far = (target, source) if side < 0 or source in into_lanes else (source, target)
             if depth[far] < depth[near] + 1:
                 depth[far], changed = depth[near] + 1, True
         if not changed:
             break
-    fed = {link.target for link in links if link.source not in depth}
-    for box in boxes:  # from the lanes
-        fed |= {target for source, target in pairs if source is box and box in fed}
     for box in reversed(boxes) if side > 0 else ():  # what is made of no result of the lanes, such as a penalty
-        users = [depth[target] for source, target in pairs if source is box]
-        depth[box] = max(depth[box], min(users) - 1) if users and box not in fed else depth[box]
+        columns = [depth[target] for source, target in pairs if source is box]
+        if columns and box not in fed | into_lanes:
+            depth[box] = max(depth[box], min(columns) - 1)
     return depth
 
 

@@ -217,7 +217,14 @@ class Router:
         start_x = source.x
         if not self.at.bends.get(link) and abs(end_x - source.x) < source.width / 2 - 5:
             start_x = end_x  # straight up
-        return smooth([(start_x, source.top), *self.at.bends.get(link, []), (end_x, target.bottom)])
+        return smooth(self._upward(link, (start_x, source.top), (end_x, target.bottom)))
+
+    def _upward(self, link: Link, start: Point, end: Point) -> list[Point]:
+        """The way between two rows, which leaves the row of its source and enters that of its target straight."""
+        over, under = self.at.span(self.at.places[link.source].row)[1], self.at.span(self.at.places[link.target].row)[0]
+        first = [(start[0], over)] if over < start[1] - 1 else []
+        last = [(end[0], under)] if under > end[1] + 1 else []
+        return [start, *first, *self.at.bends.get(link, []), *last, end]
 
     def _across(self, link: Link) -> list[Point]:
         way = self._direction(link)
@@ -297,8 +304,9 @@ def straight(start: Point, end: Point) -> list[Point]:
 
 def smooth(points: Sequence[Point]) -> list[Point]:
     """A curve upward through all points, vertical in each of them."""
+    turns = [b for a, b, c in zip(points, points[1:], points[2:], strict=False) if not a[0] == b[0] == c[0]]
     path = [points[0]]
-    for (x0, y0), (x1, y1) in pairwise(points):
+    for (x0, y0), (x1, y1) in pairwise([points[0], *turns, points[-1]]):
         half = (y1 - y0) / 2
         path += straight((x0, y0), (x1, y1))[1:] if x0 == x1 else [(x0, y0 + half), (x1, y1 - half), (x1, y1)]
     return path

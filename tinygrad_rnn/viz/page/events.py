@@ -168,10 +168,13 @@ class _Teller:
                 found.append([f"{self._mention(user)}{step}", number(norm)])
         return found
 
-    def _expression(self, node: Tensor, depth: int = 2) -> str:
+    def _expression(self, node: Tensor, depth: int = 3) -> str:
         """What a node computes, in terms of its operands."""
         assert node.primitive is not None
         words = [self._mention(x, depth) for x in node.inputs]
+        is_call = len(words) == 1 and "({0})" in node.primitive.traits.describe(node.primitive.name, ["{0}"])
+        if is_call and words[0].startswith("(") and not self._name(node.inputs[0]):
+            words = [words[0][1:-1]]
         if node.primitive is getitem_p:
             return f"{words[0]}{index_text(node.attrs.get('key'), words[1:])}"
         return node.primitive.traits.describe(node.primitive.name, [*words[:6], "…"] if len(words) > 6 else words)

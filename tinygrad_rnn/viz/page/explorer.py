@@ -109,7 +109,8 @@ def _loss(kind: str, every: bool, length: int, radius: float, hidden: int, seed:
     """The loss of a small network, with one recurrent matrix of this spectral radius for each gate."""
     rng = np.random.default_rng(seed)
     cell = CELLS[kind](3, hidden, rng=rng)
-    for name, parameter in zip(("W_xh", "W_hh", "b_xh", "b_hh"), cell.parameters(), strict=True):
+    cell.bias_hh = None  # one bias is enough
+    for name, parameter in zip(("W_xh", "W_hh", "b_h"), cell.parameters(), strict=True):
         parameter.name = name
     recurrent = cell.weight_hh.data.reshape(-1, hidden, hidden)
     recurrent *= radius / np.abs(np.linalg.eigvals(recurrent)).max(axis=1)[:, None, None]
@@ -117,9 +118,12 @@ def _loss(kind: str, every: bool, length: int, radius: float, hidden: int, seed:
         cell.bias_ih.data[hidden : 2 * hidden] = 1.0  # the forget gate starts open
     W_hy = Tensor(rng.normal(0, hidden**-0.5, (hidden, 2)), requires_grad=True, name="W_hy")
     targets = rng.normal(size=(length, 1, 2))
-    state, L = cell.zeros((1,)), Tensor(0.0)
+    state = cell.zeros((1,))
+    L: Tensor | float = 0.0
     for t, x in steps(rng.normal(size=(length, 1, 3))):
         state = cell.step(x, *state)
         if every or t == length - 1:
-            L = L + squared_error(state[0] @ W_hy, targets[t])
+            l = squared_error(state[0] @ W_hy, targets[t])
+            L = L + l
+    assert isinstance(L, Tensor)
     return L
