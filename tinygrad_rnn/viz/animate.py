@@ -229,10 +229,8 @@ class _Cutter:
             yield Clip(label, self.hidden_done)
         elif label.id.startswith("total_"):
             yield from self._running(label)
-        elif label.id.startswith("verdict_"):
-            yield Clip(label, self.last)
         else:
-            yield Clip(label)
+            yield Clip(label, self.last if label.id.startswith("verdict_") else 0)
 
     def _running(self, label: Label) -> Iterator[Clip]:
         """The norm of the sum so far, step after step, and at last the total."""

@@ -13,7 +13,7 @@ from math import fsum
 
 from .diagram import Box, Diagram, Link
 from .lanes import LaneContent, assign_rows, kinds_of, lanes_of, lay_out, side_of
-from .measure import Face
+from .scene import Rect
 
 ROW_GAP = 24.0
 LANE_PADDING = 9.0
@@ -106,7 +106,7 @@ class Arrangement:
 
 def arrange(
     diagram: Diagram,
-    faces: dict[Box, Face],
+    faces: dict[Box, Rect],
     gutter: float,
     hidden_width: float,
     gaps: dict[int, float] | None = None,
@@ -127,15 +127,11 @@ def arrange(
     count = 1 + max((row for lane in lanes.values() for row in lane.rows), default=0)
     lay_out(lanes, kinds, faces)
 
-    height = [14.0] * count
+    ports = {row for lane in lanes.values() for row in lane.rows[len(lane.boxes) :]}
+    height = [2.0 if row in ports else 14.0 for row in range(count)]
     for lane in lanes.values():
         for box, row in zip(lane.boxes, lane.rows, strict=False):
-            height[row] = max(height[row], faces[box].height)
-    for lane in lanes.values():
-        for at in range(len(lane.boxes), len(lane.rows)):
-            row = lane.rows[at]
-            if all(r != row for each in kinds.values() for r in lanes[each[0]].rows[: len(lanes[each[0]].boxes)]):
-                height[row] = 2.0
+            height[row] = max(height[row], faces[box].height, 14.0)
     row_y, y = [0.0] * count, 0.0
     for row in range(count):
         row_y[row] = y - height[row] / 2
@@ -162,7 +158,7 @@ def arrange(
 def _place_lanes(
     diagram: Diagram,
     lanes: dict[int, LaneContent],
-    faces: dict[Box, Face],
+    faces: dict[Box, Rect],
     arrangement: Arrangement,
     gutter: float,
     hidden_width: float,
@@ -199,7 +195,7 @@ def _tracks(diagram: Diagram, columns: list[Column]) -> dict[int, int]:
     return defaultdict(int, {at: len(sources) for at, sources in used.items()})
 
 
-def _place_lane(lane: LaneContent, faces: dict[Box, Face], arrangement: Arrangement, at: int, x: float) -> None:
+def _place_lane(lane: LaneContent, faces: dict[Box, Rect], arrangement: Arrangement, at: int, x: float) -> None:
     made = lane.tile
     assert made is not None
     solid = [[number for number in layer if number < len(lane.boxes)] for layer in made.order]
@@ -226,7 +222,7 @@ def _place_lane(lane: LaneContent, faces: dict[Box, Face], arrangement: Arrangem
         arrangement.ports[link] = (x + made.xs[number], y if direction > 0 else arrangement.row_y[row])
 
 
-def _place_sides(diagram: Diagram, faces: dict[Box, Face], arrangement: Arrangement) -> None:
+def _place_sides(diagram: Diagram, faces: dict[Box, Rect], arrangement: Arrangement) -> None:
     """What was made before and after the loop: beside the lanes, in the row of what it is linked to."""
     columns = arrangement.columns
     left = columns[0].x if columns else 0.0
@@ -310,15 +306,11 @@ def _state_row(link: Link, diagram: Diagram, arrangement: Arrangement) -> int | 
                 (user.origin, user.scope, user.primitive, i) in users and user.step != state.step
                 for user, i in diagram.structure.consumers(state)
             ):
-                return arrangement.align_row.get(("state", row), _row_of_cell(link.target, arrangement))
+                return arrangement.align_row.get(("state", row), arrangement.places[link.target].row)
     return None
 
 
-def _row_of_cell(box: Box, arrangement: Arrangement) -> int:
-    return arrangement.places[box].row
-
-
-def _place_bars(diagram: Diagram, faces: dict[Box, Face], arrangement: Arrangement) -> None:
+def _place_bars(diagram: Diagram, faces: dict[Box, Rect], arrangement: Arrangement) -> None:
     """Bars across all lanes, above and below them, and the row of weights."""
     columns = arrangement.columns
     left, right = columns[0].x, columns[-1].right

@@ -117,7 +117,7 @@ class Reading:
 
     def _is_running_sum(self, node: Tensor) -> bool:
         """Whether `node` is one `loss = loss + l_t` of a loop."""
-        if not _is_addition(node) or node.index in self.row_of:
+        if node.primitive is not add or node.index in self.row_of:
             return False
         crosses = any(user.step is not None and user.step != node.step for user, _ in self.uses(node))
         continues = any(
@@ -132,9 +132,10 @@ class Reading:
 
     def _continues_sum(self, node: Tensor, step_of: Callable[[object], int | None]) -> bool:
         """Whether `node` is one addition of `sum(losses)`, written after the loop."""
-        if not _is_addition(node) or node.size != 1:
+        if node.primitive is not add or node.size != 1:
             return False
-        inside = [x for x in node.inputs if isinstance(x, Tensor) and self._is_term(x) and step_of(x) is not None]
+        terms = [x for x in node.inputs if isinstance(x, Tensor) and (x.index not in self.sums or x.step is not None)]
+        inside = [x for x in terms if (x.index in self.is_node or x.step is not None) and step_of(x) is not None]
         rest = [x for x in node.inputs if not any(x is each for each in inside)]
         if not inside or len({step_of(x) for x in inside}) != len(inside):
             return False
@@ -142,10 +143,7 @@ class Reading:
             return bool(rest) or len(inside) == 2
         starts = all(not isinstance(x, Tensor) for x in rest)
         followers = [user for user, _ in self.uses(node)]
-        return starts and any(_is_addition(user) and user.step is None for user in followers)
-
-    def _is_term(self, x: Tensor) -> bool:
-        return (x.index in self.is_node and x.index not in self.sums) or x.step is not None
+        return starts and any(user.primitive is add and user.step is None for user in followers)
 
     def _bands(self) -> dict[int, Side]:
         """What is drawn as a bar across the lanes: sequences that all steps read, and results of many steps."""
@@ -268,10 +266,6 @@ def _is_same_in_another_form(node: Tensor, x: Tensor) -> bool:
     if p is None or len(node.inputs) != 1:
         return False
     return p is negative or p.traits.alias == "view" or (p.traits.moves and node.size == x.size)
-
-
-def _is_addition(node: Tensor) -> bool:
-    return node.primitive is add
 
 
 def reads_slice(node: Tensor) -> bool:

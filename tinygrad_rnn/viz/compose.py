@@ -12,7 +12,7 @@ from .arrange import Arrangement
 from .diagram import Box, Diagram, Link
 from .labels import Space, add_edge_numbers, space_of
 from .legend import add_legend
-from .measure import BAR_HEIGHT, Face, Gradients, face, link_words, names_of
+from .measure import BAR_HEIGHT, Gradients, face, link_words, names_of
 from .route import Router, halfway, routed
 from .scene import Edge, Label, Lane, Rect, Scene, Stroke
 from .strips import add_strips
@@ -51,7 +51,7 @@ def compose(drawn: Diagram, gradients: Gradients, options: Options = Options()) 
     placed, router = routed(drawn, faces, GUTTER_WITH_GAINS if gains else GUTTER, HIDDEN_WIDTH if drawn.hidden else 0.0)
     scene = Scene(title=options.title if options.title is not None else title_of(drawn, gradients))
     _lanes(scene, drawn, placed, gradients, options.tokens)
-    add_boxes(scene, drawn, placed, faces)
+    add_boxes(scene, drawn, placed, faces, gradients)
     add_edges(scene, drawn, router, gradients)
     if not options.labels:
         scene.labels = [label for label in scene.labels if label.kind != "gain"]
@@ -68,9 +68,9 @@ def compose(drawn: Diagram, gradients: Gradients, options: Options = Options()) 
     return scene
 
 
-def _level(drawn: Diagram, faces: dict[Box, Face]) -> None:
+def _level(drawn: Diagram, faces: dict[Box, Rect]) -> None:
     """Boxes of one row of states are equally large, whatever the digits in them."""
-    rows: dict[object, list[Face]] = {}
+    rows: dict[object, list[Rect]] = {}
     for box, looks in faces.items():
         if box.kind in ("state", "cell"):
             rows.setdefault(box.align, []).append(looks)
@@ -219,55 +219,27 @@ def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
 
 
 # ---------------------------------------------------------------------- boxes and edges
-def add_boxes(scene: Scene, drawn: Diagram, placed: Arrangement, faces: dict[Box, Face]) -> None:
+def add_boxes(scene: Scene, drawn: Diagram, placed: Arrangement, faces: dict[Box, Rect], gradients: Gradients) -> None:
     for box in drawn.boxes:
-        place, looks = placed.places[box], faces[box]
-        rect = Rect(
-            box.id,
-            place.left,
-            place.top,
-            place.width,
-            place.height,
-            looks.fill,
-            looks.stroke,
-            looks.stroke_width,
-            "dashed" if box.kind in ("initial", "cut") else "solid",
-            place.height / 2 if box.kind == "total" else 5.0,
-            looks.lines,
-            looks.tooltip,
-            box.kind,
-        )
+        place, rect = placed.places[box], faces[box]
+        rect.x, rect.y, rect.width, rect.height = place.left, place.top, place.width, place.height
         scene.boxes.append(rect)
-        if looks.bar is not None:
-            rect.text_shift = (BAR_HEIGHT + 3) / 2
-            _bar(scene, rect, looks.bar)
+        if rect.text_shift:
+            _bar(scene, rect, *(gradients.split(box) or (0.0, 0.0)))
 
 
-def _bar(scene: Scene, rect: Rect, parts: tuple[float, float]) -> None:
+def _bar(scene: Scene, rect: Rect, injected: float, future: float) -> None:
     """Injected at this step | arriving from the future, as shares of a bar."""
-    injected, future = parts
     whole = injected + future
-    share = injected / whole if 0 < whole < float("inf") else 0.0
+    if not 0 < whole < float("inf"):
+        return
     x, y, width = rect.x + 6, rect.bottom - BAR_HEIGHT - 4, rect.width - 12
     tip = f"injected at this step {number(injected)} | from the future {number(future)}"
-    middle = x + width * share
-    pieces = [("injected", x, middle, "injected"), ("future", middle, x + width, "future")]
-    for name, left, right, fill in pieces:
-        if right - left > 0.4 and 0 < whole < float("inf"):
-            scene.boxes.append(
-                Rect(
-                    f"{rect.id}_{name}",
-                    round(left, 2),
-                    y,
-                    round(right - left, 2),
-                    BAR_HEIGHT,
-                    fill,
-                    "paper",
-                    0.5,
-                    tooltip=tip,
-                    kind="bar",
-                )
-            )
+    middle = x + width * injected / whole
+    for name, left, right in (("injected", x, middle), ("future", middle, x + width)):
+        if right - left > 0.4:
+            size = round(left, 2), y, round(right - left, 2), BAR_HEIGHT
+            scene.boxes.append(Rect(f"{rect.id}_{name}", *size, name, "paper", 0.5, tooltip=tip, kind="bar"))
 
 
 def add_edges(scene: Scene, drawn: Diagram, router: Router, gradients: Gradients) -> None:

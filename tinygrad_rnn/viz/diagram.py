@@ -19,6 +19,7 @@ from .text import Run, name_runs, shape_of, words_runs
 
 Kind = Literal["op", "state", "cell", "initial", "input", "loss", "total", "weight", "band", "cut", "gap"]
 Zone = Literal["lane", "before", "after", "top", "bottom", "weights"]
+LinkKind = Literal["flow", "state", "total", "cut", "weight"]
 
 
 @dataclass(eq=False, slots=True)
@@ -53,7 +54,7 @@ class Link:
     tensor: Tensor
     """Which tensor of the source is used."""
     uses: list[Use]
-    kind: Literal["flow", "state", "total", "cut", "weight"] = "flow"
+    kind: LinkKind = "flow"
 
 
 @dataclass(eq=False, slots=True)
@@ -84,13 +85,8 @@ def visible_steps(steps: Sequence[int], limit: int | None) -> tuple[list[int], l
     return [*steps[:first], *steps[len(steps) - last :]], list(steps[first : len(steps) - last])
 
 
-def diagram(
-    structure: Structure,
-    detail: str = "op",
-    weights: str = "strip",
-    max_steps: int | None = 16,
-) -> Diagram:
-    """Decide what is drawn."""
+def diagram(structure: Structure, detail: str, weights: str, max_steps: int | None) -> Diagram:
+    """Decide what is drawn; the arguments are those of `unrolled`."""
     return _Builder(structure, detail, weights, max_steps).build()
 
 
@@ -105,7 +101,7 @@ class _Builder:
         self.boxes: list[Box] = []
         self.box_of: dict[int, Box] = {}
         self.gap = Box("gap", "lane", [], (), id="hidden")
-        self._nodes = {node.index: node for node in structure.nodes}
+        self.nodes = {node.index: node for node in structure.nodes}
 
     def build(self) -> Diagram:
         self._make_boxes()
@@ -183,7 +179,7 @@ class _Builder:
         return self.gap if source is not None and not self._is_visible(source) else self.box_of.get(leaf.cut_from or 0)
 
     def _cut_from(self, leaf: Tensor) -> Tensor | None:
-        return self._nodes.get(leaf.cut_from or 0)
+        return self.nodes.get(leaf.cut_from or 0)
 
     def _restarts(self) -> dict[int, list[int]]:
         found: dict[int, set[int]] = defaultdict(set)
@@ -208,10 +204,8 @@ class _Builder:
         for user, i in self.read.uses(tensor):
             found = self._role(user, i)
             if found is not None and user.step is not None:
-                state, later = found
-                return name_runs(
-                    state.name or "h", user.step - later
-                ), "detached" if tensor.index in self.read.cuts else "initial"
+                words = "detached" if tensor.index in self.read.cuts else "initial"
+                return name_runs(found[0].name or "h", user.step - found[1]), words
         return name_runs(tensor.name or "initial state"), ""
 
     def _role_row(self, tensor: Tensor) -> int | None:
@@ -231,7 +225,8 @@ class _Builder:
 
     def _node_box(self, node: Tensor) -> Box:
         step = self.read.step_of(node)
-        zone: Zone = self.read.bands.get(node.index) or ("lane" if step is not None else self._side(node))
+        side: Zone = "before" if self.read.homes.get(node.index) == "before" else "after"
+        zone: Zone = self.read.bands.get(node.index) or ("lane" if step is not None else side)
         caption = self.read.caption(node)
         kind: Kind = "op"
         align: Hashable = None
@@ -260,9 +255,6 @@ class _Builder:
         else:
             title, caption = words_runs(caption), ""
         return Box(kind, zone, [node], title, caption, step, node.scope, align)
-
-    def _side(self, node: Tensor) -> Zone:
-        return "before" if self.read.homes[node.index] == "before" else "after"
 
     def _is_step_loss(self, node: Tensor) -> bool:
         """A scalar of a step that only goes into the total or out of the loop."""
@@ -314,7 +306,7 @@ class _Builder:
                     continue
                 for i, x in self.read.operands(node):
                     source = self.box_of.get(x.index)
-                    kind: Literal["flow", "state", "total", "cut", "weight"] = "flow"
+                    kind: LinkKind = "flow"
                     if source is None and x.index in self.read.cuts:
                         source, kind = self._source_of_cut(x), "cut"
                         cut_from = self._cut_from(x)
@@ -346,7 +338,7 @@ class _Builder:
                     continue
                 uses = [(user, i) for user, i in self.read.uses(tensor) if not self._is_visible(user)]
                 if uses:
-                    kind: Literal["total", "state"] = "total" if tensor.index in self.read.sums else "state"
+                    kind: LinkKind = "total" if tensor.index in self.read.sums else "state"
                     found.append(Link(box, self.gap, tensor, uses, kind))
         for leaf in self.structure.cuts:
             source = self._cut_from(leaf)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from .diagram import Box, Diagram, Link
 from .layout import Tile, ranks, tile
-from .measure import Face
+from .scene import Rect
 
 
 @dataclass(eq=False, slots=True)
@@ -254,7 +254,7 @@ def _reachable(after: Mapping[str, set[str]], start: str) -> set[str]:
     return seen
 
 
-def lay_out(lanes: dict[int, LaneContent], kinds: dict[Hashable, list[int]], faces: dict[Box, Face]) -> None:
+def lay_out(lanes: dict[int, LaneContent], kinds: dict[Hashable, list[int]], faces: dict[Box, Rect]) -> None:
     for steps in kinds.values():
         group = [lanes[step] for step in steps]
         widths = [max(faces[box].width for box in boxes) for boxes in zip(*(lane.boxes for lane in group), strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from ..flow.structure import State
 from ..flow.sweep import Sweep, between
 from . import style
 from .diagram import Box, Link
-from .scene import LINE_SPACING
+from .scene import LINE_SPACING, Rect
 from .text import Line, clean, line, number, shape_of, shorten, words_runs
 
 BAR_HEIGHT = 5.0
@@ -179,38 +178,22 @@ def _called(layer: Layer) -> str:
     return shorten(layer.name, 24) or names_of(layer.states)
 
 
-FILL = {"state": "fill state", "cell": "fill state", "input": "fill input", "loss": "fill loss"} | {
-    "weight": "fill weight",
-    "band": "fill band",
-}
-_STROKE = {"state": "state", "cell": "state", "initial": "state", "input": "input", "cut": "cut"} | {
-    "loss": "loss",
-    "total": "loss",
-    "weight": "muted",
-}
+FILL = {kind: f"fill {kind}" for kind in ("state", "input", "loss", "weight", "band")} | {"cell": "fill state"}
+_STROKE = {kind: kind for kind in ("state", "input", "loss", "cut")}
+_STROKE |= {"cell": "state", "initial": "state", "total": "loss", "weight": "muted"}
 
 
-@dataclass(slots=True)
-class Face:
-    """The looks of a box before it has a place."""
-
-    lines: tuple[Line, ...]
-    width: float
-    height: float
-    fill: str
-    stroke: str
-    stroke_width: float
-    tooltip: str
-    bar: tuple[float, float] | None = None
-
-
-def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = False) -> Face:
-    """The words, size and colours of one box."""
+def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = False) -> Rect:
+    """The words, size and colours of one box, not in its place yet; text is shifted where a bar stands below it."""
     fill, stroke = FILL.get(box.kind, "fill"), _STROKE.get(box.kind, "op")
     prominent = box.kind in ("state", "cell")
     lines = [line(*box.title, size=style.NAME if prominent else style.TEXT, bold=prominent)]
+    drawn = Rect(
+        box.id, 0.0, 0.0, 20.0, 20.0, fill, stroke, radius=5.0, tooltip=_tooltip(box, gradients), kind=box.kind
+    )
     if box.kind == "total":
-        return Face(tuple(lines), 20.0, 20.0, fill, stroke, 1.0, _tooltip(box, gradients))
+        drawn.lines, drawn.radius = tuple(lines), 10.0
+        return drawn
     if box.caption:
         lines.append(line(*words_runs(box.caption), color="muted"))
     if shapes and box.tensors:
@@ -218,19 +201,20 @@ def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = Fa
     told = values and box.tensors and box.tensor.size <= FEW
     if told:
         lines += _data_and_gradient(box.tensor, gradients)
-    bar = None
     if gradients.computed and box.kind in ("state", "cell", "initial", "input"):
         norms = [gradients.norm(tensor) for tensor in box.tensors]
         known = [norm for norm in norms if norm is not None]
         if known:
             if prominent or not told:
                 lines.append(line(" · ".join(number(norm) for norm in known), role="norm"))
-            fill = style.on_scale("tint", known[-1], gradients.reference)
-            bar = gradients.split(box) if prominent else None
+            drawn.fill = style.on_scale("tint", known[-1], gradients.reference)
+            drawn.text_shift = (BAR_HEIGHT + 3) / 2 if prominent and gradients.split(box) else 0.0
     width = max(max(each.width for each in lines) + 13, 52.0 if prominent else 26.0)
-    height = sum(each.size for each in lines) * LINE_SPACING + 9 + (BAR_HEIGHT + 3 if bar else 0)
-    border = 1.8 if prominent else 1.0
-    return Face(tuple(lines), round(width, 1), round(height, 1), fill, stroke, border, _tooltip(box, gradients), bar)
+    height = sum(each.size for each in lines) * LINE_SPACING + 9 + 2 * drawn.text_shift
+    drawn.lines, drawn.width, drawn.height = tuple(lines), round(width, 1), round(height, 1)
+    drawn.stroke_width = 1.8 if prominent else 1.0
+    drawn.dash = "dashed" if box.kind in ("initial", "cut") else "solid"
+    return drawn
 
 
 def _data_and_gradient(tensor: Tensor, gradients: Gradients) -> list[Line]:

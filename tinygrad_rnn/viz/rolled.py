@@ -74,7 +74,7 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
         tip = f"t = {', '.join(map(str, steps))}"
         lane = Lane(f"lane_{column.step}", column.x, placed.top, column.width, height, said, tooltip=tip)
         scene.lanes.append(lane)
-    add_boxes(scene, drawn, placed, faces)
+    add_boxes(scene, drawn, placed, faces, gradients)
     add_edges(scene, drawn, router, Gradients(None))
     for box, found in loops.items():
         _draw_loops(scene, box, placed.places[box], found)

@@ -11,8 +11,7 @@ from itertools import pairwise
 
 from .arrange import ROW_GAP, TRACK, Arrangement, arrange
 from .diagram import Box, Diagram, Link
-from .measure import Face
-from .scene import Point
+from .scene import Point, Rect
 
 CORNER = 7.0
 CHANNEL = 6.0
@@ -22,7 +21,7 @@ STATE_GAP = 13.0
 
 
 def routed(
-    diagram: Diagram, faces: dict[Box, Face], gutter: float, hidden_width: float = 0.0
+    diagram: Diagram, faces: dict[Box, Rect], gutter: float, hidden_width: float = 0.0
 ) -> tuple[Arrangement, Router]:
     """Places and paths: laid out again with more space below the rows where many edges run side by side."""
     placed = arrange(diagram, faces, gutter, hidden_width)
@@ -46,7 +45,7 @@ class Router:
         self.entries: dict[tuple[Box, str], list[tuple[float, Link]]] = defaultdict(list)
         self.label_at: dict[Link, Point] = {}
         """Where the gain along an edge is written."""
-        for link in sorted(self._crossing(), key=self._height):
+        for link in sorted(filter(self._is_crossing, diagram.links), key=self._height):
             self._claim(link)
         for link in diagram.links:
             self._announce(link)
@@ -55,16 +54,9 @@ class Router:
             self._spread(box, side, wanted)
 
     # ------------------------------------------------------------------ who needs what
-    def _crossing(self) -> list[Link]:
-        return [link for link in self.diagram.links if self._is_crossing(link)]
-
     def _is_crossing(self, link: Link) -> bool:
-        a, b = self.at.places[link.source], self.at.places[link.target]
-        return self._zone(link.source) and self._zone(link.target) and a.lane != b.lane
-
-    @staticmethod
-    def _zone(box: Box) -> bool:
-        return box.zone in ("lane", "before", "after")
+        is_bar = {link.source.zone, link.target.zone} & {"top", "bottom", "weights"}
+        return not is_bar and self.at.places[link.source].lane != self.at.places[link.target].lane
 
     def _height(self, link: Link) -> tuple[float, float]:
         return -self._source_y(link), -self.at.places[link.target].y
@@ -91,10 +83,7 @@ class Router:
             return self.at.places[cell].y + (rows.index(row) - (len(rows) - 1) / 2) * STATE_GAP
         align: Hashable = "total" if row is None else ("state", row)
         place = self.at.align_row.get(align)
-        if place is not None:
-            return self.at.row_y[place]
-        other = link.target if link.source.kind == "gap" else link.source
-        return self.at.places[other].y
+        return self.at.places[cell].y if place is None else self.at.row_y[place]
 
     def _direction(self, link: Link) -> int:
         return 1 if self.at.places[link.source].lane < self.at.places[link.target].lane else -1
