@@ -30,5 +30,5 @@ def five_steps() -> tg.Tensor:
 
 if __name__ == "__main__":
     flow = tg.gradient_flow(five_steps())
-    tg.viz.unrolled(flow).save(HERE / "unrolled.svg")
+    tg.viz.unrolled(flow, "cell").save(HERE / "unrolled.svg")
     tg.viz.animate(flow, "cell", title="Backpropagation through time").save(HERE / "bptt.svg")

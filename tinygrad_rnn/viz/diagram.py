@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import Literal
 
 from ..core.tensor import Tensor
@@ -291,7 +292,8 @@ class _Builder:
         if said:
             names = list(dict.fromkeys(said))
             words = ", ".join(names)
-            box.caption = words if len(words) <= 14 else f"{len(names)} weights"
+            lines = wrap(words, 14, break_long_words=False)
+            box.caption = "\n".join(lines) if len(lines) <= 2 else f"{len(names)} weights"
         elif len(box.members) == 1 and not self.read.name_of(last) and box.kind == "op":
             box.caption = ""  # its title says it
         else:

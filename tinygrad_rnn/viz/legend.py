@@ -7,7 +7,7 @@ from .arrange import Arrangement
 from .diagram import Diagram
 from .measure import Gradients
 from .scene import Label, Rect, Scene
-from .text import line, wrapped
+from .text import line, words_runs, wrapped
 
 CELL = 54.0
 
@@ -28,7 +28,8 @@ def add_legend(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gra
     number = 0
     for words in notes:
         for part in wrapped(words, width, style.TEXT):
-            scene.labels.append(Label(f"legend_{number}", left, y + 6, line(part, color="muted"), "start"))
+            said = line(*words_runs(part), color="muted")
+            scene.labels.append(Label(f"legend_{number}", left, y + 6, said, "start"))
             y += 15
             number += 1
     if any(box.kind == "bar" for box in scene.boxes):
@@ -72,7 +73,7 @@ def _level(name: str) -> int | None:
 
 
 def _notes(scene: Scene, gradients: Gradients) -> list[str]:
-    notes = [f"colour and width: norm of the gradient, relative to {gradients.reference_words}"]
+    notes = [f"colour and width: gradient norm, relative to {gradients.reference_words}"]
     if any(label.kind == "gain" and label.line.text.startswith("×") for label in scene.labels):
         notes.append("×g: gain of a step, |message| / |gradient of the next state|")
     if any(box.kind == "reach" for box in scene.boxes):

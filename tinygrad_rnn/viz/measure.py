@@ -23,6 +23,7 @@ from .text import Line, clean, line, number, shape_of, shorten, words_runs
 BAR_HEIGHT = 5.0
 FEW = 6
 """Tensors of up to so many entries have their values written out."""
+_SHORT = " (too short to tell)"
 _SEVERITY = ("not finite", "exploding", "vanishing", "mixed", "weak")
 
 
@@ -56,7 +57,7 @@ class Gradients:
         records = self.states.values()
         nodes = self.flow.structure.nodes if self.flow is not None else []
         for norms, words in (
-            ([norm_of(record.injected) for record in records], "the median of what a step's own loss injects"),
+            ([norm_of(record.injected) for record in records], "the median that a step's own loss injects"),
             ([record.norm for record in records], "the median of all states"),
             ([norm for node in nodes if (norm := self.norm(node)) is not None], "the median"),
         ):
@@ -155,7 +156,8 @@ def verdict_of(layers: Sequence[Layer], first: Layer | None = None) -> str:
         return _measured(told)
     words = f"{_called(told)} {_measured(told)}"
     if first is None and all(layer.reach.losses and layer.verdict == told.verdict for layer in others):
-        return f"{told.verdict} in all {len(layers)} layers; {words}"
+        which = "both" if len(layers) == 2 else f"all {len(layers)}"
+        return f"{told.verdict} in {which} layers; {words.removesuffix(_SHORT)}"
     kinds: dict[str, list[str]] = {}
     for layer in others:
         kinds.setdefault(layer.verdict if layer.reach.losses else "without a gradient", []).append(_called(layer))
@@ -171,7 +173,7 @@ def _measured(layer: Layer) -> str:
     share = f"{100 * memory.left:.2g}%" if memory.left < 1.005 else f"{number(memory.left)} times as much"
     rate = f", ×{memory.gain:.2f} a step" if np.isfinite(memory.gain) else ""
     steps = "1 step" if memory.lags == 1 else f"{memory.lags} steps"
-    return f"{steps} back in time {share} of the gradient arrives{rate} (too short to tell more)"
+    return f"{steps} back {share} of the gradient arrives{rate}{_SHORT}"
 
 
 def _called(layer: Layer) -> str:
@@ -194,8 +196,7 @@ def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = Fa
     if box.kind == "total":
         drawn.lines, drawn.radius = tuple(lines), 10.0
         return drawn
-    if box.caption:
-        lines.append(line(*words_runs(box.caption), color="muted"))
+    lines += [line(*words_runs(words), color="muted") for words in box.caption.splitlines()]
     if shapes and box.tensors:
         lines.append(line(shape_of(box.tensor), color="muted"))
     told = values and box.tensors and box.tensor.size <= FEW

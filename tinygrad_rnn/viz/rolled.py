@@ -22,7 +22,7 @@ from .measure import Gradients, face
 from .render import Picture
 from .route import Router, routed
 from .scene import Edge, Label, Lane, Scene
-from .text import Line, Run, line, name_runs, number
+from .text import Line, Run, line, name_runs, number, words_runs
 from .unrolled import resolve
 
 _NUMBER = re.compile(r"(?<![\w.#])[+-]?\d[\d.]*(?:e[+-]?\d+)?(?![\w.])")
@@ -90,7 +90,7 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     notes += [f"{restart_words(other)}: the past before is cut off"] if other else []
     for at, words in enumerate(notes):
         place = placed.columns[0].x, placed.bottom + 18 + 14 * at
-        scene.labels.append(Label(f"legend_{at}", *place, line(words, color="muted"), "start"))
+        scene.labels.append(Label(f"legend_{at}", *place, line(*words_runs(words), color="muted"), "start"))
     add_heading(scene)
     scene.fit(MARGIN)
     scene.description = f"{scene.title}. " + "; ".join(

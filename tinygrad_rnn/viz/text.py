@@ -132,9 +132,9 @@ def name_runs(name: str, step: int | None = None, length: int = 18) -> tuple[Run
 
 
 def words_runs(words: str) -> tuple[Run, ...]:
-    """Several words, each set as a name: "@ W_hh", "W_xh, W_hh"."""
+    """Several words, each set as a name: "@ W_hh", "W_xh, W_hh", "|∂L_T/∂h_k|"."""
     runs: list[Run] = []
-    for word in re.split(r"([\s,ᵀ]+)", words):
+    for word in re.split(r"([\s,ᵀ|/∂:]+)", words):
         runs += name_runs(word, length=40) if _INDEXED.fullmatch(word) else (Run(word),)
     return tuple(runs)
 
