@@ -149,8 +149,8 @@ def test_text_and_edges_stand_out_in_every_theme(name: str) -> None:
     """4.5:1 for text on everything that it is written on, 3:1 for edges and outlines (WCAG AA)."""
     theme = viz.themes[name]
     levels = np.linspace(-3, 3, 61)
-    grounds = ["paper", "lane", "scope", "fill", "fill state", "fill input", "fill loss", "fill weight", "fill band"]
-    grounds += ["not finite fill", *(f"tint {level:.2f}" for level in levels)]
+    grounds = ["paper", "lane", "scope", "fill state", "fill input", "fill loss", "fill muted", "fill op"]
+    grounds += ["fill not finite", *(f"tint {level:.2f}" for level in levels)]
     for ground in grounds:
         for ink in ("ink", "muted"):
             assert contrast(theme(ink), theme(ground)) >= 4.5, (ink, ground)

@@ -209,7 +209,7 @@ class _Cutter:
             if len(lines) == len(rect.lines):
                 yield Clip(rect, start, faint=True)
             else:
-                yield Clip(replace(rect, lines=lines, fill=FILL.get(rect.kind, "fill")), start, stop, faint=True)
+                yield Clip(replace(rect, lines=lines, fill=FILL.get(rect.kind, "paper")), start, stop, faint=True)
                 yield Clip(rect, stop)
         elif rect.kind == "bar":
             yield Clip(rect, self.backward.get(name.rpartition("_")[0], self.last))

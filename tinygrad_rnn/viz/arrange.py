@@ -314,24 +314,22 @@ def _place_bars(diagram: Diagram, faces: dict[Box, Rect], arrangement: Arrangeme
     """Bars across all lanes, above and below them, and the row of weights."""
     columns = arrangement.columns
     left, right = columns[0].x, columns[-1].right
+
+    def put(box: Box, x: float, top: float, width: float) -> float:
+        height = faces[box].height
+        arrangement.places[box] = Place(x, top + height / 2, width, height, 0, 0)
+        return height
+
     y = arrangement.top - 16
     for box in (box for box in diagram.boxes if box.zone == "top"):
-        looks = faces[box]
-        y -= looks.height
-        arrangement.places[box] = Place((left + right) / 2, y + looks.height / 2, right - left, looks.height, 0, 0)
+        y -= faces[box].height
+        put(box, (left + right) / 2, y, right - left)
         y -= 14
     y = arrangement.bottom + 16
     for box in (box for box in diagram.boxes if box.zone == "bottom"):
-        looks = faces[box]
-        arrangement.places[box] = Place((left + right) / 2, y + looks.height / 2, right - left, looks.height, 0, 0)
-        y += looks.height + 14
+        y += put(box, (left + right) / 2, y, right - left) + 14
     weights = [box for box in diagram.boxes if box.zone == "weights"]
-    if weights:
-        y += 60
-        total = fsum(faces[box].width for box in weights) + 24 * (len(weights) - 1)
-        x = (left + right - total) / 2
-        for box in weights:
-            looks = faces[box]
-            place = Place(x + looks.width / 2, y + looks.height / 2, looks.width, looks.height, 0, 0)
-            arrangement.places[box] = place
-            x += looks.width + 24
+    x = (left + right - fsum(faces[box].width for box in weights) - 24 * (len(weights) - 1)) / 2
+    for box in weights:
+        put(box, x + faces[box].width / 2, y + 60, faces[box].width)
+        x += faces[box].width + 24

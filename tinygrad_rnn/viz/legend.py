@@ -56,7 +56,7 @@ def _scale(scene: Scene, x: float, y: float) -> None:
             line_at = Rect(f"width_{level + 3}", x + 4, y + 23 - width / 2, CELL - 8, width, fill, kind="legend")
             scene.boxes.append(line_at)
         x += CELL
-    if (edges | fills) & {"not finite", "not finite fill"}:
+    if (edges | fills) & {"not finite", "fill not finite"}:
         _swatch(scene, "scale_not_finite", x, y, "not finite", "NaN, ∞", "not finite")
 
 

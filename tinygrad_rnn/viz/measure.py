@@ -180,14 +180,15 @@ def _called(layer: Layer) -> str:
     return shorten(layer.name, 24) or names_of(layer.states)
 
 
-FILL = {kind: f"fill {kind}" for kind in ("state", "input", "loss", "weight", "band")} | {"cell": "fill state"}
+FILL = {"cell": "fill state", "weight": "fill muted", "band": "fill op"}
+FILL |= {kind: f"fill {kind}" for kind in ("state", "input", "loss")}
 _STROKE = {kind: kind for kind in ("state", "input", "loss", "cut")}
 _STROKE |= {"cell": "state", "initial": "state", "total": "loss", "weight": "muted"}
 
 
 def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = False) -> Rect:
     """The words, size and colours of one box, not in its place yet; text is shifted where a bar stands below it."""
-    fill, stroke = FILL.get(box.kind, "fill"), _STROKE.get(box.kind, "op")
+    fill, stroke = FILL.get(box.kind, "paper"), _STROKE.get(box.kind, "op")
     prominent = box.kind in ("state", "cell")
     lines = [line(*box.title, size=style.NAME if prominent else style.TEXT, bold=prominent)]
     drawn = Rect(

@@ -116,9 +116,7 @@ class _Strips:
             if step not in cells:
                 continue
             norm, words, tip = cells[step]
-            reference = self.gradients.reference
-            is_reach = kind == "reach"
-            fill = on_scale("scale", norm, reference, "paper") if is_reach else on_scale("tint", norm, reference)
+            fill = on_scale("scale" if kind == "reach" else "tint", norm, self.gradients.reference)
             lines = (line(words, color=text_on(fill)),)
             look = fill, "lane-line", 0.5
             self.scene.boxes.append(

@@ -35,18 +35,21 @@ class Theme:
     """A list of fonts, as in CSS."""
     tint: float = 0.74
     """How much paper is in a fill that goes with the scale."""
+    fill: float = 0.86
+    """How much paper is in the fill of a role."""
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, name: str) -> str:
-        """The colour of a role, of a point of the scale ("scale 1.5", "tint 1.5") or of text on either ("on 1.5")."""
+        """The colour of a role ("state"), of its fill ("fill state"), of a point of the scale ("scale 1.5"), of a fill
+        that goes with it ("tint 1.5"), or of text on it ("on 1.5")."""
         if name.startswith("#") or name == "none":
             return name
         found = self.palette.get(name) or self._known.get(name)
         if found is None:
             kind, _, level = name.partition(" ")
             colour = self.palette.get(level) or self.colour(float(level))
-            if kind == "tint":
-                colour = mix(colour, self.palette["paper"], self.tint)
+            if kind in ("tint", "fill"):
+                colour = mix(colour, self.palette["paper"], self.tint if kind == "tint" else self.fill)
             elif kind == "on":
                 colour = max("#FFFFFF", "#000000", key=lambda each: contrast(each, colour))
             found = self._known[name] = colour
@@ -71,13 +74,6 @@ _LIGHT = {
     "op": "#777777",
     "faint": "#808080",
     "not finite": "#C800C8",
-    "not finite fill": "#F6C9F6",
-    "fill": "#FFFFFF",
-    "fill state": "#DDF3EA",
-    "fill input": "#E8F1FA",
-    "fill loss": "#FBE6DA",
-    "fill weight": "#DFDFDF",
-    "fill band": "#F1F1F1",
     "state": "#00805E",
     "input": "#0072B2",
     "loss": "#C25400",
@@ -101,13 +97,6 @@ themes: dict[str, Theme] = {
             "op": "#9AA2A9",
             "faint": "#8A929A",
             "not finite": "#FF6BFF",
-            "not finite fill": "#5A1F5A",
-            "fill": "#15181B",
-            "fill state": "#16382E",
-            "fill input": "#16304A",
-            "fill loss": "#452A1A",
-            "fill weight": "#33393E",
-            "fill band": "#262C31",
             "state": "#2EC296",
             "input": "#6BB5E8",
             "loss": "#FF9D5C",
@@ -120,7 +109,6 @@ themes: dict[str, Theme] = {
     "print": Theme(
         {
             **dict.fromkeys(_LIGHT, "#000000"),
-            **dict.fromkeys([role for role in _LIGHT if role.startswith("fill")], "#FFFFFF"),
             "paper": "#FFFFFF",
             "lane": "#FFFFFF",
             "lane-line": "#9A9A9A",
@@ -130,10 +118,10 @@ themes: dict[str, Theme] = {
             "faint": "#808080",
             "injected": "#8C8C8C",
             "future": "#404040",
-            "not finite fill": "#FFFFFF",
         },
         ((-3.0, "#868686"), (0.0, "#5E5E5E"), (3.0, "#000000")),
         tint=0.8,
+        fill=1.0,
     ),
 }
 """The themes that pictures know by name; `print` needs no colour."""
@@ -159,14 +147,14 @@ def decades(norm: float | None, reference: float) -> float | None:
     return max(-DECADES, min(DECADES, math.log10(norm) - math.log10(reference)))
 
 
-def on_scale(kind: Literal["scale", "tint"], norm: float | None, reference: float, otherwise: str = "fill") -> str:
-    """The name of the colour that says how large a norm is; `otherwise` where it is zero or missing."""
+def on_scale(kind: Literal["scale", "tint"], norm: float | None, reference: float) -> str:
+    """The name of the colour that says how large a norm is: that of paper where it is zero or missing."""
     level = decades(norm, reference)
     if level is not None:
         return f"{kind} {level:.2f}"
     if norm is None or norm == 0:
-        return otherwise
-    return "not finite" if kind == "scale" else "not finite fill"
+        return "paper"
+    return "not finite" if kind == "scale" else "fill not finite"
 
 
 def text_on(colour: str) -> str:

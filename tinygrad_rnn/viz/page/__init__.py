@@ -104,7 +104,7 @@ def _reach_of_losses(drawn: Diagram, gradients: Gradients) -> dict[str, list[lis
         for step, norms in gradients.by_loss(layer).items():
             cells = found.setdefault(losses.get(step, ""), [])
             for state, norm in zip(layer.states, norms, strict=True):
-                fill = on_scale("scale", float(norm), gradients.reference, "paper")
+                fill = on_scale("scale", float(norm), gradients.reference)
                 words = [f"reach{at}_{state[0].step}", number(float(norm)), light(fill), light(text_on(fill))]
                 cells.append(words)
     found.pop("", None)
