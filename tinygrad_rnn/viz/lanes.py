@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 
 from .diagram import Box, Diagram, Link
 from .layout import Tile, ranks, tile
@@ -227,31 +228,16 @@ def _scope_order(lanes: list[LaneContent]) -> dict[str, str]:
                 under[target] |= under[source] | {lane.boxes[source].scope}
         for at, below in under.items():
             needs[lane.boxes[at].scope] |= below - {lane.boxes[at].scope, ""}
-    reach = {scope: _reachable(needs, scope) for scope in together}
-    if any(scope in reach[scope] for scope in together):
+    try:
+        placed = list(TopologicalSorter({scope: needs[scope] for scope in together}).static_order())
+    except CycleError:
         return {}
-    placed: list[str] = []
-    for scope in together:
-        at = next((i for i, other in enumerate(placed) if scope in reach[other]), len(placed))
-        placed.insert(at, scope)
     found: dict[str, str] = {}
     for at, scope in enumerate(placed):
         lower = [other for other in placed[:at] if other in together[scope]]
         if lower:
             found[scope] = lower[-1]
     return found
-
-
-def _reachable(after: Mapping[str, set[str]], start: str) -> set[str]:
-    """All that can be come to from `start`, and `start` itself only on a circle."""
-    seen: set[str] = set()
-    stack = [start]
-    while stack:
-        for other in after.get(stack.pop(), ()):
-            if other not in seen:
-                seen.add(other)
-                stack.append(other)
-    return seen
 
 
 def lay_out(lanes: dict[int, LaneContent], kinds: dict[Hashable, list[int]], faces: dict[Box, Rect]) -> None:

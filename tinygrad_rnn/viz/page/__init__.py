@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -66,9 +67,9 @@ def page(
     scene.title = "The unrolled graph"
     events, weights = story(drawn, flow, _by_hand(hand, flow))
     count = len(flow.structure.steps)
-    words = clean(title) if title is not None else f"Backpropagation through {count} time steps"
+    words = clean(title) if title is not None else f"Backpropagation through {count} time step{'s' * (count != 1)}"
     picture = svg(scene)
-    reach = _reach_of_losses(drawn, gradients) if count <= 60 else {}
+    reach = _reach_of_losses(drawn, gradients)
     data = {"events": events, "weights": [weight.data() for weight in weights], "reach": reach}
     html = (
         environment()
@@ -88,7 +89,6 @@ def page(
             ],
             count=len(events),
             natural=round(scene.width),
-            hand=hand is not None,
             number=number,
         )
     )
@@ -98,16 +98,15 @@ def page(
 def _reach_of_losses(drawn: Diagram, gradients: Gradients) -> dict[str, list[list[str]]]:
     """For the box of each step's loss what its gradient is at every state: cells of the strip with text and colours."""
     light = themes["light"]
-    found: dict[str, list[list[str]]] = {}
+    found: dict[str, list[list[str]]] = defaultdict(list)
     losses = {box.step: box.id for box in drawn.boxes if box.kind == "loss" and box.zone == "lane"}
     for at, layer in enumerate(gradients.layers[:LAYERS]):
-        for step, norms in gradients.by_loss(layer).items():
-            cells = found.setdefault(losses.get(step, ""), [])
-            for state, norm in zip(layer.states, norms, strict=True):
-                fill = on_scale("scale", float(norm), gradients.reference)
-                words = [f"reach{at}_{state[0].step}", number(float(norm)), light(fill), light(text_on(fill))]
-                cells.append(words)
-    found.pop("", None)
+        for loss, norms in gradients.by_loss(layer).items():
+            for state, norm in zip(layer.states, norms.tolist(), strict=True):
+                step, fill = state[0].step, on_scale("scale", norm, gradients.reference)
+                if loss in losses and step in drawn.steps:
+                    cell = [f"reach{at}_{step}", number(norm), light(fill), light(text_on(fill))]
+                    found[losses[loss]].append(cell)
     return found
 
 
