@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
-from ..core.arguments import checked, fits
+from ..core.arguments import checked
 from ..core.backprop import seed_of
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
@@ -48,10 +47,6 @@ def as_losses(losses: Tensor | Iterable[Tensor], caller: str = "credit") -> list
     Raises:
         GraphError: one is not, or there is none.
     """
-    if not fits(losses, Iterable[Any]):
-        raise GraphError(
-            f"{caller}: got {type(losses).__name__} for the losses, expected a scalar tensor for each step"
-        )
     listed = [losses] if isinstance(losses, Tensor) else list(losses)
     if not listed:
         raise GraphError(f"{caller}: got no losses, expected a scalar tensor for each step")
@@ -64,20 +59,17 @@ def as_states(states: Iterable[Tensor | Sequence[Tensor]], caller: str = "credit
     """Each state as a tuple of tensors.
 
     Raises:
-        GraphError: one is not a tensor that requires a gradient, or there is none.
+        GraphError: one does not require a gradient, or there is none.
     """
-    if not fits(states, Iterable[Any]):
-        raise GraphError(f"{caller}: got {type(states).__name__} for the states, expected the list of h_t of the loop")
     listed = [tuple(state) if isinstance(state, list | tuple) else (state,) for state in states]
     if not listed:
         raise GraphError(f"{caller}: got no states, expected the list of h_t that the loop made")
     for state in listed:
         for tensor in state:
-            if not isinstance(tensor, Tensor) or not tensor.requires_grad:
-                given = tensor.describe() if isinstance(tensor, Tensor) else f"an object of {type(tensor).__name__}"
+            if not tensor.requires_grad:
                 raise GraphError(
-                    f"{caller}: got {given} among the states, which does not require a gradient; pass the tensors h_t "
-                    "of the loop as they are, without detach() or .data"
+                    f"{caller}: got {tensor.describe()} among the states, which does not require a gradient; pass the "
+                    "tensors h_t of the loop as they are, without detach() or .data"
                 )
     return listed
 

@@ -159,12 +159,11 @@ class Gradients:
         return Sweep(hoisted, weight).run(seeds)
 
     def _check(self, weight: Tensor, caller: str) -> None:
-        if not isinstance(weight, Tensor) or weight.index not in self._gradients:
-            given = weight.describe() if isinstance(weight, Tensor) else f"an object of {type(weight).__name__}"
+        if weight.index not in self._gradients:
             known = ", ".join(map(self.structure.weight_name, self.structure.shared_weights)) or "none"
             raise GraphError(
-                f"{caller}: no gradient of {self.loss.describe()} flows to {given}; the weights that several steps "
-                f"share are {known}"
+                f"{caller}: no gradient of {self.loss.describe()} flows to {weight.describe()}; the weights "
+                f"that several steps share are {known}"
             )
 
     def weights(self) -> list[WeightFlow]:

@@ -51,9 +51,9 @@ class Thresholds:
 
         What an early input says to the weights is the same in all sequences. What later inputs say is noise to it, of
         the size of the gradient at lag 0, and lies in as many directions as there are units, of which the signal is
-        one: it stands out of the mean over n sequences where it is more than 1 / sqrt(n units). So it was for 30, 29
-        and 30 of 32 recall tasks each, and 1 % for 25, 28 and 29 (`benchmarks/prediction.py`). It is necessary and not
-        enough: a few updates, or too large ones, do not learn what is in reach.
+        one: it stands out of the mean over n sequences where it is more than 1 / sqrt(n units). Of three sets of 32
+        recall tasks that foretold 30, 29 and 27, and 1 % did 25, 28 and 26 (`benchmarks/prediction.py`). It is not
+        enough: a few updates, or too large ones, do not learn what is in reach; and weights that wander may reach more.
 
         Args:
             sequences: updates times batch.

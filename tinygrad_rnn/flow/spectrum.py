@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..core.arguments import checked
+from ..core.arguments import Positive, checked
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError, InputError
 from ..escape import xml
@@ -17,7 +17,7 @@ from .credit import as_states
 from .held import on_the_path
 from .layout import Layout, jacobian, layout
 from .structure import State
-from .sweep import ToStates, between
+from .sweep import ToStates
 
 LARGEST = 2048
 """A state of more numbers than this, with its past where the network is of higher order, has no Jacobian here."""
@@ -95,7 +95,7 @@ class Spectrum:
 
 
 @checked
-def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) -> Spectrum:
+def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: Positive = 8) -> Spectrum:
     """Step Jacobians of a recurrent network, their products and its Lyapunov exponents.
 
     Each Jacobian takes one backward pass a number of the state, shared by the sequences of a batch where these do
@@ -110,13 +110,11 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: int = 8) ->
     Raises:
         GraphError: fewer than two states; a state does not lead to the next; or more than the given states is handed
             on from step to step.
-        InputError: the states are not of the same shape or too large, or `sequences` is below 1.
+        InputError: the states are not of the same shape or too large.
     """
     listed = _alike(as_states(states, "spectrum"))
     if len(listed) < 2:
         raise GraphError("spectrum: got one state, expected at least two, h_(t-1) and h_t")
-    if sequences < 1:
-        raise InputError(f"spectrum: got sequences={sequences}, expected 1 or more")
     shapes = {tuple(tensor.shape for tensor in state) for state in listed}
     if len(shapes) == 1:
         listed = _alike(on_the_path(listed, "spectrum"))
@@ -170,13 +168,12 @@ def _direct(after: State, before: list[State], sweep: ToStates) -> set[int]:
     """
     ends = {tensor.index for state in before for tensor in state}
     own = {tensor.index for tensor in after}
-    nodes = between(after, [tensor for state in before for tensor in state])
     found, stack = set(ends), list(after)
     while stack:
         node = stack.pop()
         found.add(node.index)
         for operand in node.inputs:
-            if type(operand) is not Tensor or operand.index in found or operand.index not in nodes:
+            if type(operand) is not Tensor or operand.index in found or operand.index not in sweep.nodes:
                 continue
             if operand.step is not None and operand.step != after[0].step and operand.index not in own:
                 raise GraphError(

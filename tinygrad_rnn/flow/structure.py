@@ -77,13 +77,12 @@ def structure(loss: Tensor) -> Structure:
     """Read the structure of the graph behind `loss`, in time linear in its size.
 
     Raises:
-        GraphError: `loss` is not a tensor, or there is no graph behind it.
+        GraphError: there is no graph behind it.
     """
-    if not isinstance(loss, Tensor) or loss.primitive is None:
-        given = loss.describe() if isinstance(loss, Tensor) else type(loss).__name__
+    if loss.primitive is None:
         raise GraphError(
-            f"a loss is wanted and {given} was given, which has no graph behind it; pass a loss computed from a "
-            "Tensor with requires_grad=True, outside no_grad()"
+            f"a loss is wanted and {loss.describe()} was given, which has no graph behind it; pass a loss made from "
+            "a Tensor with requires_grad=True, outside no_grad()"
         )
     nodes, leaves = _reachable(loss)
     uses: dict[int, list[Use]] = defaultdict(list)

@@ -40,9 +40,8 @@ def table(flow: Gradients) -> str:
     loss = _short(terminal(flow.loss.name or "the loss"), NAME)
     head = f"gradient flow of {loss} = {flow.loss.item():.6g}: {_parts(flow)}"
     if not layers:
-        return _writable(
-            [*_wrapped(head), "no state is handed from one step to another, so nothing flows through time"]
-        )
+        words = "no state is handed from one step to another; a loop has steps within `for t, x in tg.steps(xs)`"
+        return _writable([*_wrapped(head), *_wrapped(words)])
     records = {record.tensor.index: record for record in flow.states()}
     found = diagnosis(flow, [flow.loss], layers[: ROWS // 4]).layers
     verdicts = [_verdict(layer) for layer in found]
@@ -114,18 +113,7 @@ def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, fl
     scale = f"10^-{DECADES}".ljust(BAR - 1) + "1"
     state = f"({names})" if "," in names else names
     own, state = _short(terminal(row[0].name)), _short(state)
-    cells: list[tuple[str, ...]] = [
-        (
-            "t",
-            f"|dL/d{own}|",
-            "injected",
-            "later",
-            "gain",
-            f"|dL_T/d{state}|",
-            scale,
-            "share",
-        )
-    ]
+    cells = [("t", f"|dL/d{own}|", "injected", "later", "gain", f"|dL_T/d{state}|", scale, "share")]
     reference = next((value for value in credit[::-1] if value), 0.0)
     hidden = range(3, len(row) - room + 4) if len(row) > room else range(0)
     for k, record in enumerate(row):

@@ -62,11 +62,7 @@ class Look:
 
     def record(self) -> dict[str, Any]:
         """Plain values by name, for JSON."""
-        layers = {
-            name: {**vars(layer), "reach": {str(lag): value for lag, value in layer.reach.items()}}
-            for name, layer in self.layers.items()
-        }
-        return {"update": self.update, "norm": self.norm, "layers": layers}
+        return {"update": self.update, "norm": self.norm, "layers": {name: vars(x) for name, x in self.layers.items()}}
 
     @staticmethod
     def of(record: dict[str, Any]) -> Look:
