@@ -113,7 +113,8 @@ def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, fl
     scale = f"10^-{DECADES}".ljust(BAR - 1) + "1"
     state = f"({names})" if "," in names else names
     own, state = _short(terminal(row[0].name)), _short(state)
-    cells = [("t", f"|dL/d{own}|", "injected", "later", "gain", f"|dL_T/d{state}|", scale, "share")]
+    head = ("t", f"|dL/d{own}|", "injected", "later", "gain", f"|dL_T/d{state}|", scale, "share")
+    cells: list[tuple[str, ...]] = [head]
     reference = next((value for value in credit[::-1] if value), 0.0)
     hidden = range(3, len(row) - room + 4) if len(row) > room else range(0)
     for k, record in enumerate(row):
