@@ -478,3 +478,17 @@ def test_steps_are_returned_in_another_order() -> None:
         return xs.sum() * params["W"].sum(), np.stack(kept)
 
     agree(loss_fn)
+
+
+def test_an_array_that_python_keeps_at_zero_in_every_step() -> None:
+    def loss_fn(params: Any, xs: Any) -> Any:
+        before, state, loss, kept = np.zeros(1), np.zeros(1), 0.0, []
+        for _, row in tg.steps(params["W"], reverse=True):
+            kept.append(before - row)
+            loss = loss + (state + xs).sum()
+            before, state = state, state * state
+        for _, difference in tg.steps(kept):
+            loss = loss + (difference**2).mean()
+        return loss + params["R"].sum()
+
+    agree(loss_fn)

@@ -38,6 +38,7 @@ from .statements import (
     Put,
     leaves,
 )
+from .vocabulary import uniform
 
 Result = tuple[Node, int | None]
 """A node, and the step of its result if it has steps."""
@@ -210,7 +211,10 @@ class _Shadow:
             for leaf in leaves(_read_by(line)):
                 touched.update(self._bases(self._seen(leaf, t)))
         for a in node.args:
-            if type(a) is not Read or (a.node.value is not None and not a.node.rolled):
+            if type(a) is not Read:
+                continue
+            value = a.node.value
+            if value is not None and (not a.node.rolled or uniform(value) is not None):  # may be written as a number
                 continue
             place = self.places[a.node]
             for step in self._steps(node, t):
