@@ -70,3 +70,12 @@ def test_a_demo_overwrites_nothing_unless_told(tmp_path: Path, monkeypatch: pyte
     assert main(["demo", "--out", "demo"]) == 2
     assert main(["demo", "--out", "demo", "--overwrite"]) == 0
     assert written == ["demo", "demo-2", "demo"]
+
+
+@pytest.mark.parametrize(
+    "words", ["train adding --threads 0", "sweep adding --seeds 0", "sweep adding --jobs x", "sample . --length -1"]
+)
+def test_numbers_are_checked_where_they_are_read(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split())
+    assert "expected a whole number of at least" in capsys.readouterr().err

@@ -49,7 +49,6 @@ def test_runs_at_the_same_time_are_the_same_runs(tmp_path: Path) -> None:
         (["--vary", "hidden=x"], "--vary hidden=x"),
         (["--vary", "hidden=3,3"], "comes twice"),
         (["--vary", "cell=mlp"], "got cell='mlp'"),
-        (["--seeds", "0"], "--seeds: got 0"),
     ],
 )
 def test_what_cannot_be_varied_is_said(

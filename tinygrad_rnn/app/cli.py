@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import math
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 
@@ -18,6 +16,7 @@ from ..core.arguments import LARGEST
 from ..errors import InputError, TensorError
 from ..escape import terminal
 from ..flow import Watch, diagnose, gradient_flow, influence
+from .options import as_json, whole_number
 from .shell import TOUR, completion
 from .tasks.commands import add_commands
 from .tasks.inspect import Window, look_at
@@ -77,22 +76,6 @@ def _parser() -> Parser:
     shell = commands.add_parser("completion", help="print what makes bash or zsh complete this command")
     shell.set_defaults(run=lambda options: print(completion(parser)))
     return parser
-
-
-def whole_number(least: int, most: float = math.inf) -> Callable[[str], int]:
-    """An option type: a whole number of at least `least` and at most `most`."""
-
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = least - 1
-        if not least <= number <= most:
-            limits = f"of at least {least}" + (f" and at most {most:,}" if math.isfinite(most) else "")
-            raise argparse.ArgumentTypeError(f"got {text!r:.80}, expected a whole number {limits}")
-        return number
-
-    return parse
 
 
 def _add_demo(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -201,7 +184,7 @@ def _run_flow(options: argparse.Namespace) -> None:
         for s in flow.states()
     ]
     weights = [{"name": w.name, "gradient_norm": w.total, "per_step": w.norms.tolist()} for w in flow.weights()]
-    print(_json({"loss": flow.loss.item(), "states": states, "weights": weights}))
+    print(as_json({"loss": flow.loss.item(), "states": states, "weights": weights}))
 
 
 def _run_diagnose(options: argparse.Namespace) -> None:
@@ -214,19 +197,6 @@ def _run_diagnose(options: argparse.Namespace) -> None:
     said = diagnose(window.loss, influence=found, remedies=True)
     if options.json:
         layers = Watch()(window.loss, 0).record()["layers"]
-        print(_json({"verdict": said.verdict, "words": str(said), "layers": layers}))
+        print(as_json({"verdict": said.verdict, "words": str(said), "layers": layers}))
     else:
         print(said)
-
-
-def _json(values: Any) -> str:
-    """One line; what is not finite is null, as JSON has no other word for it."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(one) for name, one in value.items()}
-        if isinstance(value, list):
-            return [plain(one) for one in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(plain(values))

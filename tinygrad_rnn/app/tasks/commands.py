@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from ...errors import InputError
 from ...escape import terminal
 from ...train.ranks import Ranks, world
+from ..options import as_json, whole_number
 from ..text import read_text
 from .characters import Characters, bits_per_character, in_words, sample
 from .run import TaskTrainer
@@ -32,7 +32,7 @@ def add_commands(subparsers: Any) -> None:
     train.add_argument("task", choices=list(TASKS), help="what to learn")
     train.add_argument("--out", type=Path, help="folder for checkpoints, log and best weights (default: runs/TASK)")
     train.add_argument("--resume", action="store_true", help="continue the run in --out, or begin one if there is none")
-    train.add_argument("--threads", type=int, help="limit NumPy's linear algebra to so many threads")
+    train.add_argument("--threads", type=whole_number(1, 1024), help="limit NumPy's linear algebra to so many threads")
     words = "look at the memory every N updates; auto: so seldom that it takes less than 5%% of the time"
     train.add_argument("--watch", default="0", metavar="N", help=words)
     _add_settings(train)
@@ -47,18 +47,31 @@ def add_commands(subparsers: Any) -> None:
     many.add_argument("task", choices=list(TASKS), help="what to learn")
     many.add_argument("--out", type=Path, help="folder for all runs (default: sweeps/TASK)")
     many.add_argument("--vary", action="append", metavar="NAME=A,B", help="values of a setting, such as hidden=16,32")
-    many.add_argument("--seeds", type=int, default=3, metavar="N", help="runs with seeds 0 to N-1 of each (default: 3)")
-    many.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (default: all processors)")
+    many.add_argument(
+        "--seeds",
+        type=whole_number(1, 10_000),
+        default=3,
+        metavar="N",
+        help="runs with seeds 0 to N-1 of each (default: 3)",
+    )
+    many.add_argument(
+        "--jobs",
+        type=whole_number(1, 10_000),
+        default=os.cpu_count() or 1,
+        help="runs at a time (default: all processors)",
+    )
     _add_settings(many)
     many.set_defaults(run=run_sweep)
 
     write = subparsers.add_parser("sample", help="let a trained model write text, forecast rows or answer tests")
     write.add_argument("model", type=Path, help="a run's folder, or a checkpoint")
     write.add_argument("--prime", default="\n", help="what the model reads first (default: a new line)")
-    write.add_argument("--length", type=int, help="characters to write (default: 500), or answers to show (20)")
+    write.add_argument(
+        "--length", type=whole_number(0), help="characters to write (default: 500), or answers to show (20)"
+    )
     write.add_argument("--file", type=Path, help="a model of csv: forecast this file instead of the one of the run")
     write.add_argument("--temperature", type=float, default=0.8, help="below 1 safer, above wilder (default: 0.8)")
-    write.add_argument("--seed", type=int, default=0, help="of the random draws (default: 0)")
+    write.add_argument("--seed", type=whole_number(0), default=0, help="of the random draws (default: 0)")
     write.set_defaults(run=run_sample)
 
     score = subparsers.add_parser("eval", help="score a trained model on data that it was not trained on")
@@ -110,8 +123,6 @@ def _train(arguments: argparse.Namespace, given: dict[str, Any], folder: Path, r
     begun = ranks.first(any(folder.glob("step-*.safetensors")) if os.path.isdir(folder) else False)
     if begun and not arguments.resume:
         raise InputError(f"{folder} holds a run already; continue it with --resume, or choose another --out")
-    if arguments.threads is not None and not 1 <= arguments.threads <= 1024:
-        raise InputError(f"--threads: got {arguments.threads}, expected 1 to 1024")
     if arguments.watch != "auto" and not arguments.watch.isdecimal():
         raise InputError(f"--watch: got {arguments.watch}, expected auto, or 0 or more updates between looks")
     with threadpool_limits(arguments.threads):
@@ -137,11 +148,8 @@ def _train(arguments: argparse.Namespace, given: dict[str, Any], folder: Path, r
     return 130 if result.stopped == "interrupted" else 0
 
 
-def run_sweep(arguments: argparse.Namespace) -> int:
+def run_sweep(arguments: argparse.Namespace) -> None:
     """`tinygrad-rnn sweep TASK --vary NAME=A,B ...`."""
-    for name in ("seeds", "jobs"):
-        if not 1 <= getattr(arguments, name) <= 10_000:
-            raise InputError(f"--{name}: got {getattr(arguments, name)}, expected 1 to 10,000")
     given, vary = _given(arguments), {}
     readers = {name: _plain(hint) for name, hint in HINTS.items() if name not in ("task", "compile")}
     for words in arguments.vary or ():
@@ -161,7 +169,6 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     print(f"\n{terminal(table_of(groups, task.metric), lines=True)}")
     draw(groups, task.metric, folder / "sweep.svg")
     print(f"kept in {terminal(str(folder))}: results.csv, sweep.svg and the runs")
-    return 0
 
 
 def _nothing(*words: Any) -> None:
@@ -176,41 +183,33 @@ def _refuse_changes(settings: Settings, task: str, given: dict[str, Any]) -> Non
         raise InputError(f"--resume: the run was begun with {words}; leave these out, or begin another run with --out")
 
 
-def run_sample(arguments: argparse.Namespace) -> int:
+def run_sample(arguments: argparse.Namespace) -> None:
     """`tinygrad-rnn sample RUN ...`."""
-    if arguments.seed < 0:
-        raise InputError(f"--seed: got {arguments.seed}, expected 0 or more")
     trained = load_model(arguments.model)
-    if arguments.length is not None and arguments.length < 0:
-        raise InputError(f"--length: got {arguments.length}, expected 0 or more")
     if trained.vocabulary is None:
         table = trained.task(arguments.file).table(trained.model, 20 if arguments.length is None else arguments.length)
         print(terminal(table.rstrip(), lines=True))
-        return 0
+        return
     rng = np.random.default_rng(arguments.seed)
     length = 500 if arguments.length is None else arguments.length
     written = sample(trained.model, trained.vocabulary, length, arguments.prime, arguments.temperature, rng)
     print(terminal(arguments.prime.lstrip("\n") + written, lines=True))
-    return 0
 
 
-def run_eval(arguments: argparse.Namespace) -> int:
+def run_eval(arguments: argparse.Namespace) -> None:
     """`tinygrad-rnn eval RUN [--text FILE]`."""
     trained = load_model(arguments.model)
     if arguments.text is None:
         task = trained.task(arguments.file)
-        scored = task.score(trained.model)
-        print(_json(task.metric, scored) if arguments.json else task.details(scored))
-        return 0
-    if trained.vocabulary is None:
+        metric, score = task.metric, task.score(trained.model)
+        words = task.details(score)
+    elif trained.vocabulary is None:
         raise InputError(f"{arguments.model} was trained on {trained.settings.task}; --text is for character models")
-    bits = bits_per_character(trained.model, trained.vocabulary.encode(read_text(arguments.text, at_least=2)))
-    print(_json(Characters.metric, bits) if arguments.json else in_words(bits))
-    return 0
-
-
-def _json(metric: str, score: float) -> str:
-    return json.dumps({"metric": metric, "score": score})
+    else:
+        read = trained.vocabulary.encode(read_text(arguments.text, at_least=2))
+        metric, score = Characters.metric, bits_per_character(trained.model, read)
+        words = in_words(score)
+    print(as_json({"metric": metric, "score": score}) if arguments.json else words)
 
 
 __all__ = ["add_commands", "run_eval", "run_sample", "run_sweep", "run_train"]

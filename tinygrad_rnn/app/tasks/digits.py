@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import DTypeLike
 
 from ...core.arguments import Seeding, Size, checked
-from ...core.tensor import Array
-from .series import missing
-from .task import Batch, Task
+from .task import Batch, Task, dataset
 
 
 class Digits(Task):
@@ -26,7 +22,8 @@ class Digits(Task):
     @checked
     def __init__(self, pixels: bool, batch: Size, seed: Seeding, dtype: DTypeLike, k2: Size | None = None) -> None:
         super().__init__(batch, seed, dtype, k2)
-        images, labels = _digits()
+        data = dataset("sklearn.datasets", "scikit-learn").load_digits()
+        images, labels = data.images, data.target
         self.inputs = 1 if pixels else 8
         x = (images / 16).reshape(len(images), -1, self.inputs).swapaxes(0, 1).astype(self.dtype)
         order = np.random.default_rng(0).permutation(len(labels))
@@ -42,15 +39,6 @@ class Digits(Task):
 
     def test_set(self) -> Batch:
         return self.test
-
-
-def _digits() -> tuple[Array, Array]:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise missing("scikit-learn") from error
-    data: Any = load_digits()
-    return data.images, data.target
 
 
 __all__ = ["Digits"]

@@ -19,7 +19,7 @@ from ...errors import InputError
 from ...files import as_path, read_file
 from ...train import predict
 from .model import SequenceModel
-from .task import Batch, Task, as_csv
+from .task import Batch, Task, as_csv, dataset
 
 LIMIT = 256 * 2**20
 """The largest file that is read, in bytes."""
@@ -214,19 +214,10 @@ def _number(cell: str) -> float | None:
 @checked
 def sunspots(seed: Seeding, dtype: DTypeLike, k2: Size | None = None) -> Series:
     """The yearly number of sunspots from 1700 on."""
-    try:
-        from statsmodels.datasets import sunspots
-    except ImportError as error:
-        raise missing("statsmodels") from error
-    numbers = np.asarray(sunspots.load_pandas().data["SUNACTIVITY"], np.float64)[:, None]
+    numbers = np.asarray(
+        dataset("statsmodels.datasets", "statsmodels").sunspots.load_pandas().data["SUNACTIVITY"], np.float64
+    )[:, None]
     return Series(numbers, 0, None, 1, seed, dtype, k2, column="sunspots")
 
 
-def missing(package: str) -> InputError:
-    """What to say where a task's data is not there."""
-    return InputError(
-        f"this task's data comes with {package}, which is not installed: pip install 'tinygrad_rnn[data]'"
-    )
-
-
-__all__ = ["Csv", "Series", "digest_of", "missing", "read_csv", "sunspots"]
+__all__ = ["Csv", "Series", "digest_of", "read_csv", "sunspots"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import itertools
 from collections.abc import Callable, Iterable
@@ -115,6 +116,20 @@ class Task:
             raise InputError(f"{text or 'the data'} is not the text that this run began with; restore it")
 
 
+def dataset(module: str, package: str) -> Any:
+    """A module of an optional package that carries data.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f"this task's data comes with {package}, which is not installed: pip install 'tinygrad_rnn[data]'"
+        ) from error
+
+
 def as_csv(names: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """A table with a row of names."""
     text = io.StringIO()
@@ -127,4 +142,4 @@ def _words(rows: Array) -> list[str]:
     return [" ".join(f"{number:.6g}" for number in np.ravel(row)) for row in rows]
 
 
-__all__ = ["Batch", "Task", "as_csv"]
+__all__ = ["Batch", "Task", "as_csv", "dataset"]
