@@ -6,8 +6,8 @@
 
 `bound`, one thread: the products, each at the rate that the product kernel has at its very shape on data that stays
 in the nearest cache that holds it, and the elementwise functions on data in the first-level cache; as a fraction of the
-time of a call. `build`: a first call without tracing the loss function and without running the program, at several
-lengths. `threads`: a call with one thread and with two, in turns, alone in the process.
+time of a call. `build`: a first call without tracing the loss function, comparing and running, at several lengths.
+`threads`: a call with one thread and with two, in turns, alone in the process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import numpy as np
 from bptt import GATES, SIZES, flops, ours, problem
 from threadpoolctl import threadpool_limits
 
-from tinygrad_rnn.compiler import program
+from tinygrad_rnn.compiler import family, program
+from tinygrad_rnn.compiler.general import LONG
 from tinygrad_rnn.compiler.native import machine
 from tinygrad_rnn.compiler.native.isa import Vector, current
 from tinygrad_rnn.compiler.native.product import Inner, Product, Rows
@@ -128,31 +129,35 @@ def bound(cells: list[str], sizes: list[tuple[int, ...]]) -> None:
 
 
 def build(cells: list[str], sizes: list[tuple[int, ...]]) -> None:
-    print("ms of a first call without tracing and running; (T, B, I, H) = (T, 32, 64, 128)")
-    traced = program.trace
+    print("ms of a first call without tracing, comparing and running; (T, B, I, H) = (T, 32, 64, 128)")
     spent = 0.0
 
-    def trace(*arguments: Any) -> Any:
-        nonlocal spent
-        start = time.perf_counter()
-        try:
-            return traced(*arguments)
-        finally:
-            spent += time.perf_counter() - start
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            nonlocal spent
+            start = time.perf_counter()
+            try:
+                return function(*arguments)
+            finally:
+                spent += time.perf_counter() - start
 
-    program.trace = trace
+        return run
+
+    program.trace = timed(program.trace)
+    family.Family._compared = timed(family.Family._compared)  # type: ignore[method-assign]
     for cell in cells:
         for T in LENGTHS:
             found = []
             for _ in range(5):
                 machine.build.cache_clear()
-                run, step = compiled(cell, (T, 32, 64, 128))
+                run, _ = compiled(cell, (T, 32, 64, 128))
                 spent, start = 0.0, time.perf_counter()
                 run()
-                first = time.perf_counter() - start
-                run()
-                found.append((first - spent - best(run)) * 1e3)
-            kind = "one program for all lengths" if step.program.source.sizes else "for this length"
+                first = time.perf_counter() - start - spent
+                for _ in range(2):
+                    run()
+                found.append((first - best(run)) * 1e3)
+            kind = "one program for all lengths" if T >= LONG else "for this length"
             print(f"  {cell:5} T = {T:4}   {min(found):6.1f} (median {statistics.median(found):6.1f})   {kind}")
 
 
