@@ -27,9 +27,10 @@ from threadpoolctl import threadpool_limits
 from tinygrad_rnn.compiler import family, program
 from tinygrad_rnn.compiler.general import LONG
 from tinygrad_rnn.compiler.native import machine
+from tinygrad_rnn.compiler.native.choose import regions
 from tinygrad_rnn.compiler.native.isa import Vector, current
 from tinygrad_rnn.compiler.native.product import Inner, Product, Rows
-from tinygrad_rnn.compiler.native.region import WRITTEN, Multiply, regions
+from tinygrad_rnn.compiler.native.region import WRITTEN, Multiply
 from tinygrad_rnn.compiler.native.writer import Function, Module
 
 CHUNK = 256  # rows of the products for many steps at once

@@ -19,8 +19,9 @@ from ..ir import Node, Program, Read, Shift, Span
 from ..threads import allowed
 from . import machine
 from .call import NativeLoop
+from .choose import regions
 from .loop import Loop, Written
-from .region import is_virtual, regions
+from .region import is_virtual
 
 
 class Lowered(NamedTuple):
@@ -148,12 +149,10 @@ def _ordered(parts: list[tuple[float, ir.Part]], results: Sequence[Read]) -> lis
         if i not in used:
             used.add(i)
             stack.extend(waits[i])
-    ordered: list[ir.Part] = []
-    placed: set[int] = set()
+    placed: dict[int, ir.Part] = {}
     waiting = sorted(used, key=lambda i: parts[i][0])
     while waiting:
-        i = next(i for i in waiting if waits[i] <= placed)
+        i = next(i for i in waiting if waits[i] <= placed.keys())
         waiting.remove(i)
-        placed.add(i)
-        ordered.append(parts[i][1])
-    return ordered
+        placed[i] = parts[i][1]
+    return list(placed.values())

@@ -145,14 +145,6 @@ class Product:
 
     def _row_blocks(self, f: Function, rows: Index) -> Iterator[tuple[Index, int]]:
         """The first row and the height of each tile; the body of loops, as in `Function.columns`."""
-        if isinstance(rows, int):
-            full, rest = divmod(rows, self.m)
-            if full:
-                with f.loop(0, full * self.m, self.m) as (i, _):
-                    yield i, self.m
-            if rest:
-                yield full * self.m, rest
-            return
         whole: Index = f.subtract(rows, f.op(f"urem i64 {rows}, {self.m}"))
         with f.loop(0, whole, self.m) as (i, _):
             yield i, self.m

@@ -7,7 +7,7 @@ An input projection, the elementwise operations that only the loop needs, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple, cast
@@ -16,7 +16,7 @@ import numpy as np
 
 from ...core.primitive import Primitive, primitives
 from ..forms import tiles
-from ..ir import NOW, Loop, Node, Program, Read, Shift
+from ..ir import NOW, Loop, Node, Read, Shift
 from ..operations import contract, total
 from ..vocabulary import uniform
 from .functions import ELEMENTWISE
@@ -442,118 +442,3 @@ def joined(node: Node) -> list[tuple[int, Any]]:
         return []
     found = [None if n else _first_column(key, node.shape) for key, n in node.params["parts"]]
     return [] if None in found else list(zip([c or 0 for c in found], node.args, strict=True))
-
-
-# ---------------------------------------------------------------------- choosing
-def regions(program: Program) -> tuple[list[Region], list[tuple[Loop, str]]]:
-    """The regions of a program, and the loops that do not fit, each with the reason."""
-    readers: dict[Node, list[tuple[Node | None, Read]]] = {node: [] for node in program.nodes}
-    for node in program.nodes:
-        for read in node.reads:
-            readers[read.node].append((node, read))
-    for read in program.results:
-        readers[read.node].append((None, read))
-    singles = [part for part in program.schedule if isinstance(part, Node)]
-    taken: set[Node] = set()
-    found, misfits = [], []
-    for loop in [part for part in reversed(program.schedule) if isinstance(part, Loop)]:
-        around = _around(loop, [node for node in singles if node not in taken], readers)
-        try:
-            try:
-                region = Region(loop, [*around, *loop.nodes], readers)
-            except MisfitError:
-                region = Region(loop, loop.nodes, readers)
-        except MisfitError as why:
-            misfits.append((loop, str(why)))
-            continue
-        taken.update(region.nodes)
-        found.append(region)
-    return found, misfits
-
-
-def _around(loop: Loop, singles: Sequence[Node], readers: dict[Node, list[tuple[Node | None, Read]]]) -> list[Node]:
-    """What runs once for all steps and may as well run within the loop: all that reads or is read by it alone."""
-    steps, like = (loop.lo, loop.hi), loop.nodes[0]
-
-    def may(node: Node) -> bool:
-        if _reduces(node):
-            spans = [a.span for a in node.args if type(a) is Read]
-            return len(spans) == len(node.args) and None not in spans and node.dtype == like.dtype and _sums(node)
-        return (
-            node.rolled
-            and (known(node) or columns(node) is not None)
-            and (node.lo, node.hi) == steps
-            and not node.initials
-            and len(node.shape) == len(like.shape)
-            and node.dtype == like.dtype
-        )
-
-    def fits(node: Node, region: set[Node]) -> bool:
-        """Whether all that it reads of the region, and all that reads it, is of the same step."""
-        mine = [read for read in node.reads if read.node in region]
-        if not node.rolled:
-            return bool(mine) and all(read.span == steps == (read.node.lo, read.node.hi) for read in mine)
-        readers_ = readers[node]
-        return (
-            all(read.delay == 0 for read in mine)
-            and all(reader in region and (read.delay == 0 or not reader.rolled) for reader, read in readers_ if reader)
-            and all(reader is not None for reader, _ in readers_)
-            and (columns(node) is None or bool(mine))
-        )
-
-    inner, around = set(loop.nodes), {node for node in singles if may(node)}
-    while True:
-        region = inner | around
-        good = {node for node in around if fits(node, region)}
-        if good == around:
-            around &= _reached(loop.nodes, lambda node: _neighbours(node, readers), region)
-            region = inner | around
-            outside = [read.node for node in region for read in node.reads if read.node not in region]
-            before = _reached(outside, lambda node: [read.node for read in node.reads], None, region)
-            after = _reached(
-                [r for n in region for r, _ in readers[n] if r], lambda n: [r for r, _ in readers[n] if r], None, region
-            )
-            good = {
-                node
-                for node in around
-                if not any(reader in before for reader, _ in readers[node])
-                and not any(read.node in after for read in node.reads)
-            }
-            if good == around:
-                return [node for node in singles if node in around]
-        around = good
-
-
-def _neighbours(node: Node, readers: dict[Node, list[tuple[Node | None, Read]]]) -> list[Node]:
-    return [read.node for read in node.reads] + [reader for reader, _ in readers[node] if reader]
-
-
-def _reached(
-    start: Iterable[Node],
-    following: Callable[[Node], list[Node]],
-    within: set[Node] | None,
-    without: Container[Node] = (),
-) -> set[Node]:
-    """All nodes on the way from those at the start, without leaving a set or entering another."""
-    found: set[Node] = set()
-    stack = [node for node in start if node not in without]
-    while stack:
-        node = stack.pop()
-        if node not in found:
-            found.add(node)
-            stack += [n for n in following(node) if n not in without and (within is None or n in within)]
-    return found
-
-
-def _reduces(node: Node) -> bool:
-    return not node.rolled and (node.operation == "sum" or node.primitive is contract)
-
-
-def _sums(node: Node) -> bool:
-    """Whether it is a contraction, or a sum over time and all rows, columns left or not."""
-    if node.primitive is contract:
-        return True
-    ndim = len(node.args[0].node.shape) + 1
-    axis = node.params["axis"]
-    axes = {i % ndim for i in (range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,))}
-    return axes >= set(range(ndim - 1)) and not node.params["keepdims"]
