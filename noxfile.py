@@ -53,9 +53,9 @@ def package(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
-    """300 small changes of the package, one at a time; which of them the tests do not notice (hours)."""
-    session.install("-e", ".[test]")
-    session.run("python", "benchmarks/mutants.py", *(session.posargs or ["300"]))
+    """300 small changes of the package, one at a time; which of them the tests do not notice (hours, for the night)."""
+    session.install("-e", ".[test,native]")
+    session.run("python", "benchmarks/mutants.py", *(session.posargs or ["build/mutants", "300"]))
 
 
 @nox.session(default=False)

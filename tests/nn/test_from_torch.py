@@ -36,7 +36,9 @@ class Stand:
         vars(self).update(options)
 
     def named_parameters(self, recurse=True):
-        return ((name, Parameter(array)) for name, array in self.arrays.items())
+        own = [(name, Parameter(array)) for name, array in self.arrays.items()]
+        parts = self.parts.items() if recurse else ()
+        return own + [(f"{part}.{name}", one) for part, child in parts for name, one in child.named_parameters()]
 
     def named_children(self):
         return self.parts.items()
