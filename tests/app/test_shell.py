@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,35 @@ def test_numbers_are_checked_where_they_are_read(words: str, capsys: pytest.Capt
     with pytest.raises(SystemExit, match="2"):
         main(words.split())
     assert "expected a whole number of at least" in capsys.readouterr().err
+
+
+WAYS_OUT = {
+    "no file": (">&-", 0, ""),
+    "no files at all": (">&- 2>&- <&-", 0, ""),
+    "a full disk": (
+        ">/dev/full",
+        2,
+        "tinygrad-rnn: cannot print: No space left on device; send the output elsewhere\n",
+    ),
+    "nobody": ("| true", 0, ""),
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("way", WAYS_OUT)
+def test_output_that_goes_nowhere(way: str) -> None:
+    redirection, code, words = WAYS_OUT[way]
+    line = f"{sys.executable} -m tinygrad_rnn {redirection}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, words)
+
+
+def test_letters_that_a_terminal_does_not_have_are_spelled_out(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("żółw " * 100, encoding="utf-8")
+    command = [sys.executable, "-m", "tinygrad_rnn"]
+    sizes = ["--hidden", "4", "--embedding", "4", "--batch", "2", "--k1", "8", "--steps", "2", "--eval-every", "2"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for words in (["train", "char", "--text", "text", "--out", "run", *sizes], ["sample", "run", "--length", "20"]):
+        done = subprocess.run([*command, *words], cwd=tmp_path, env=environment, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\u017c" in done.stdout

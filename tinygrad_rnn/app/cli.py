@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import os
 import sys
@@ -27,6 +28,7 @@ from .tasks.settings import TASKS
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for input that cannot be used, 130 when
     interrupted, 141 when nobody reads on."""
+    _open_streams()
     options = _parse(arguments)
     try:
         code = int(options.run(options) or 0)
@@ -41,9 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("tinygrad-rnn: interrupted; nothing was written", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `tinygrad-rnn flow | head` has read enough
+    except OSError as error:
+        if error.filename is not None:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        if isinstance(error, BrokenPipeError):  # `tinygrad-rnn flow | head` has read enough
+            return 141
+        print(f"tinygrad-rnn: cannot print: {error.strerror}; send the output elsewhere", file=sys.stderr)
+        return 2
+
+
+def _open_streams() -> None:
+    """Let streams that were closed go nowhere, and one that has too few characters spell out the others."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:  # else the next file, a checkpoint, would be one of them
+        pass
+    os.close(handle)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+        elif isinstance(getattr(sys, name), io.TextIOWrapper):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -88,7 +88,9 @@ class Vocabulary:
         try:
             return np.array([self._numbers[character] for character in text], dtype=np.intp)
         except KeyError as error:
-            raise InputError(f"the character {error.args[0]!r} does not occur in the training text") from error
+            raise InputError(
+                f"the character {error.args[0]!r} does not occur in the training text; that has {self.characters!r:.80}"
+            ) from error
 
     def decode(self, numbers: NDArray[np.intp] | list[int]) -> str:
         """The text that `numbers` stand for."""

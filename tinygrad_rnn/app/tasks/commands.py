@@ -65,7 +65,7 @@ def add_commands(subparsers: Any) -> None:
 
     write = subparsers.add_parser("sample", help="let a trained model write text, forecast rows or answer tests")
     write.add_argument("model", type=Path, help="a run's folder, or a checkpoint")
-    write.add_argument("--prime", default="\n", help="what the model reads first (default: a new line)")
+    write.add_argument("--prime", help="what the model reads first (default: a new line, if it knows that)")
     write.add_argument(
         "--length", type=whole_number(0), help="characters to write (default: 500), or answers to show (20)"
     )
@@ -192,8 +192,10 @@ def run_sample(arguments: argparse.Namespace) -> None:
         return
     rng = np.random.default_rng(arguments.seed)
     length = 500 if arguments.length is None else arguments.length
-    written = sample(trained.model, trained.vocabulary, length, arguments.prime, arguments.temperature, rng)
-    print(terminal(arguments.prime.lstrip("\n") + written, lines=True))
+    known = trained.vocabulary.characters
+    prime = arguments.prime if arguments.prime is not None else "\n" if "\n" in known else known[0]
+    written = sample(trained.model, trained.vocabulary, length, prime, arguments.temperature, rng)
+    print(terminal(prime.lstrip("\n") + written, lines=True))
 
 
 def run_eval(arguments: argparse.Namespace) -> None:
