@@ -168,6 +168,18 @@ def test_predict_puts_rows_together_whatever_the_model_returns() -> None:
     assert model.training
 
 
+def test_predict_tells_sequences_of_one_step_from_answers_of_one_number() -> None:
+    class Wide(Net):
+        def forward(self, x: Any, per_step: bool = False) -> Any:  # type: ignore[override]
+            h = self.rnn(x)[0]  # five numbers
+            return h if per_step else h[-1]
+
+    short = [X[:1, 0], X[:1, 1]]
+    whole = Wide()(X[:1, :2]).data
+    np.testing.assert_allclose(tg.train.predict(Wide(), short), whole, rtol=1e-12)
+    np.testing.assert_allclose(tg.train.predict(Wide(), short, per_step=True), whole[:, None], rtol=1e-12)
+
+
 # ---------------------------------------------------------------------- in pieces
 @pytest.mark.parametrize("backend", [None, "numpy"])
 def test_a_run_in_pieces_is_the_run_in_one(tmp_path: Path, backend: Any) -> None:

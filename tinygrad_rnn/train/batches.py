@@ -230,9 +230,7 @@ def predict(model: Module, x: Any, rows: Size = 256, **options: Any) -> Any:
     try:
         with no_grad():
             if isinstance(x, list):
-                ys = [_answer(model, np.asarray(one)[:, None], options) for one in x]
-                per_step = all(len(y) == len(one) and y.ndim > 1 for y, one in zip(ys, x, strict=True))
-                return [y[:, 0] if per_step else y[0] for y in ys]
+                return [_alone(model, np.asarray(one), options) for one in x]
             array = np.asarray(raw(x))
             T, N = array.shape[:2]
             rows += rows == T  # so that shapes tell (T, rows) from (rows,)
@@ -240,6 +238,13 @@ def predict(model: Module, x: Any, rows: Size = 256, **options: Any) -> Any:
     finally:
         model.train(training)
     return ys[0] if len(ys) == 1 else np.concatenate(ys, axis=1 if ys[0].shape[:2] == (T, rows) else 0)
+
+
+def _alone(model: Module, x: Array, options: dict[str, Any]) -> Array:
+    """The answers to one sequence, (T, ...): one of a single step is run twice, so that (1, 2, ...) is not (2, ...)."""
+    rows = 1 + (len(x) == 1)
+    y = _answer(model, np.repeat(x[:, None], rows, axis=1), options)
+    return y[:, 0] if y.shape[:2] == (len(x), rows) else y[0]
 
 
 def _answer(model: Module, x: Array, options: dict[str, Any]) -> Array:

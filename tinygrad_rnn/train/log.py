@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.arguments import Count, checked
 from ..errors import InputError
 from ..files import as_path, read_file, write_file
+
+T = TypeVar("T")
 
 FIELDS = ("step", "loss", "gradient_norm", "score", "learning_rate", "tokens_per_second")
 LIMIT = 256 * 2**20
@@ -51,23 +54,29 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         InputError: the file cannot be read, or a whole line is no record.
     """
-    source = as_path(path, "read_log")
+    return read_lines(as_path(path, "read_log"), _checked)
+
+
+def read_lines(path: Path, read: Callable[[Any], T]) -> list[T]:
+    """What `read` makes of each line of a JSON lines file; a last one that a kill cut short is left out.
+
+    Raises:
+        InputError: the file cannot be read, or `read` or the form of a line raised an error.
+    """
     try:
-        lines = read_file(source, LIMIT).decode("utf-8").split("\n")[:-1]
+        lines = read_file(path, LIMIT).decode("utf-8").split("\n")[:-1]
     except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror}; give the log of a run") from error
+        raise InputError(f"cannot read {path}: {error.strerror}; give the log of a run") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{source} is not UTF-8 (byte {error.start}); move it away to begin another log") from error
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}); move it away to begin another log") from error
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            record = json.loads(line)
-            _check(record)
-        except (ValueError, RecursionError) as error:
+            records.append(read(json.loads(line)))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(
-                f"{source}, line {number} is no record of a run: {error}; move the file away to begin another log"
+                f"{path}, line {number} is no record of a run: {error}; move the file away to begin another log"
             ) from error
-        records.append(record)
     return records
 
 
@@ -75,13 +84,14 @@ def _line(record: dict[str, Any]) -> str:
     return json.dumps({name: record.get(name) for name in FIELDS}) + "\n"
 
 
-def _check(record: Any) -> None:
+def _checked(record: Any) -> dict[str, Any]:
     if not isinstance(record, dict) or set(record) != set(FIELDS):
         raise ValueError(f"expected {', '.join(FIELDS)}")
     for name, value in record.items():
         kinds = int if name == "step" else int | float | None
         if not isinstance(value, kinds) or isinstance(value, bool) or (name == "step" and value < 0):
             raise ValueError(f"{name} is {value!r:.40}")
+    return record
 
 
-__all__ = ["FIELDS", "Log", "read_log"]
+__all__ = ["FIELDS", "Log", "read_lines", "read_log"]

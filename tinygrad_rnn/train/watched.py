@@ -9,18 +9,15 @@ from time import perf_counter
 from typing import Any, Literal
 
 from ..core.tensor import Tensor
-from ..errors import InputError
-from ..files import read_file, write_file
+from ..files import write_file
 from ..flow import Look, Watch
+from .log import read_lines
 
 SEQUENCES = 8
 """So many sequences of a batch are looked at."""
 
 SHARE = 0.05
 """Of the time of a run, looks take no more than this where it is not said how often to look."""
-
-LIMIT = 256 * 2**20
-"""The largest file that is read, in bytes."""
 
 
 class Watched:
@@ -38,7 +35,7 @@ class Watched:
     def __init__(self, every: int | Literal["auto"], folder: Path | None, upto: int) -> None:
         self.every = every
         self.path = None if folder is None else folder / "watch.jsonl"
-        kept = [] if self.path is None or not self.path.exists() else _read(self.path)
+        kept = [] if self.path is None or not self.path.exists() else read_lines(self.path, _look)
         self.watch = Watch(look for look in kept if look.update <= upto)
         self.began, self.spent, self.last = perf_counter(), 0.0, 0.0
         self._write()
@@ -82,19 +79,10 @@ class Watched:
             figure.savefig(self.path.with_name("watch.svg"))
 
 
-def _read(path: Path) -> list[Look]:
-    try:
-        lines = read_file(path, LIMIT).decode("utf-8").split("\n")[:-1]
-        return [Look.of(_row(line)) for line in lines]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"cannot read {path}: {error}; move it away to begin another one") from error
-
-
-def _row(line: str) -> Any:
-    row = json.loads(line)
+def _look(row: Any) -> Look:
     if not isinstance(row, dict) or not isinstance(row.get("update"), int):
-        raise ValueError("a line is no look")
-    return row
+        raise ValueError("expected a look")
+    return Look.of(row)
 
 
 __all__ = ["Watched"]

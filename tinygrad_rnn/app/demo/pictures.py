@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,55 +91,56 @@ def draw_flow(
     """How far the gradient reaches, before and after training; nothing where there is one step and so no past."""
     if len(tokens) < 2:
         return []
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
     in_the_loss = diagnose(flow.loss)  # the last loss as a part of the whole, which is a mean: on one scale with all
-    plots.profile(flow, in_the_loss, W_hh=W_hh, axes=figure.subplots(2, sharex=True))
-    figure.savefig(folder / "gradient_flow.svg")
-    found = [Picture("gradient_flow.svg", "How far the gradient reaches", str(after))]
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    plots.shares(flow, figure.subplots())
-    figure.savefig(folder / "shares.svg")
-    found.append(
-        Picture(
-            "shares.svg",
+    seen = spectrum(after.layers[0].states[-min(len(tokens), 12) :])
+    return [
+        _plot(
+            folder / "gradient_flow.svg",
+            (9, 5.5),
+            lambda figure: plots.profile(flow, in_the_loss, W_hh=W_hh, axes=figure.subplots(2, sharex=True)),
+            "How far the gradient reaches",
+            str(after),
+        ),
+        _plot(
+            folder / "shares.svg",
+            (9, 3.6),
+            lambda figure: plots.shares(flow, figure.subplots()),
             "What each step contributes",
             "dL/dW is a sum over the steps; here is each step's share of it, weight by weight. The legend says how "
             "much is left once the steps have cancelled each other.",
-        )
-    )
-
-    figure = Figure(figsize=(7.5, 6.5), layout="constrained")
-    plots.credit(after, figure.subplots(), tokens=tokens if len(tokens) <= 40 else None)
-    figure.savefig(folder / "credit.svg")
-    found.append(
-        Picture(
-            "credit.svg",
+        ),
+        _plot(
+            folder / "credit.svg",
+            (7.5, 6.5),
+            lambda figure: plots.credit(after, figure.subplots(), tokens=tokens if len(tokens) <= 40 else None),
             "Which loss reaches which state",
             "Row t is the loss of step t, column k the state of step k: how strongly that loss asks that state to "
             "change. Left of the black line less than 1 % is left.",
-        )
-    )
-    figure = Figure(figsize=(10, 7.2), layout="constrained")
-    plots.compare(before, after, ("before training", "after training"), figure.subplots(2, 2, height_ratios=[3, 2]))
-    figure.savefig(folder / "before_after.svg")
-    found.append(
-        Picture(
-            "before_after.svg",
+        ),
+        _plot(
+            folder / "before_after.svg",
+            (10, 7.2),
+            lambda figure: plots.compare(
+                before, after, ("before training", "after training"), figure.subplots(2, 2, height_ratios=[3, 2])
+            ),
             "Before and after training",
             f"The same text through the untrained and the trained network, on one scale. Before: "
             f"{before.layers[0].measured}. After: {after.layers[0].measured}.",
-        )
-    )
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    seen = spectrum(after.layers[0].states[-min(len(tokens), 12) :])
-    plots.spectrum(seen, figure.subplots(), start=max(len(tokens) - 12, 0) + 1)
-    figure.savefig(folder / "spectrum.svg")
-    found.append(
-        Picture(
-            "spectrum.svg",
+        ),
+        _plot(
+            folder / "spectrum.svg",
+            (9, 3.6),
+            lambda figure: plots.spectrum(seen, figure.subplots(), start=max(len(tokens) - 12, 0) + 1),
             "The Jacobian of a step",
             "The singular values of dh_t/dh_(t-1) in the last steps: directions above 1 grow, those below fade.",
-        )
-    )
-    return found
+        ),
+    ]
+
+
+def _plot(
+    path: Path, size: tuple[float, float], draw: Callable[[Figure], object], title: str, sentence: str
+) -> Picture:
+    figure = Figure(figsize=size, layout="constrained")
+    draw(figure)
+    figure.savefig(path)
+    return Picture(path.name, title, sentence)

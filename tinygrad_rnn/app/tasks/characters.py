@@ -14,7 +14,7 @@ from ...core.arguments import NotNegative, Seeding, Size, SizeOrZero, checked, g
 from ...core.backprop import no_grad
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
-from ...ops import concatenate
+from ...ops import concatenate, softmax_cross_entropy
 from ...train.progress import tqdm
 from ..text import Vocabulary, read_text
 from .model import SequenceModel
@@ -144,10 +144,8 @@ def bits_per_character(model: SequenceModel, ids: Array, before: Array | None = 
         for start in tqdm(range(0, len(x), 100), desc="scoring", **LATE):
             part = slice(start, start + 100)
             y, state = model(x[part], state)
-            shifted = y.data - y.data.max(axis=-1, keepdims=True)
-            log_p = np.take_along_axis(shifted, target[part][..., None], -1)[..., 0]
-            log_p = log_p - np.log(np.exp(shifted).sum(axis=-1))
-            total -= float(log_p[valid[part]].sum(dtype=np.float64))
+            losses = softmax_cross_entropy(y.data, target[part], reduction="none")
+            total += float(losses[valid[part]].sum(dtype=np.float64))
     model.train(training)
     return total / n / math.log(2)
 

@@ -51,28 +51,28 @@ def look(model: SequenceModel, vocabulary: Vocabulary, text: str) -> Window:
     if len(text) < 2:
         raise InputError(f"got {len(text)} characters, expected at least 2: one to read and one to predict")
     ids = vocabulary.encode(text)
-    hs, _ = model.rnn.unrolled(model.embed(ids[:-1, None]))
-    losses = []
-    for t, h in steps(hs):
-        y = model.head(h)
-        losses.append(softmax_cross_entropy(y, ids[t + 1 : t + 2]))
-    loss = sum(losses[1:], losses[0])
-    layers = {layer[0][0].scope: layer for layer in structure(loss).layers}
-    return Window(loss, losses, layers, list(text[:-1]), ids[:-1, None], lambda xs: model(xs)[0])
+    return _look(model, ids[:-1, None], lambda y, t: softmax_cross_entropy(y, ids[t + 1 : t + 2]), list(text[:-1]))
 
 
 def look_at_task(model: SequenceModel, task: Task) -> Window:
     """Run a model over the first sequences of a task's first batch, with the task's own loss at each of its answers."""
     x, target = task.batch(0)
     x, target = x[:, :SEQUENCES], target[:SEQUENCES] if task.last else target[:, :SEQUENCES]
+    return _look(model, x, lambda y, t: task.error(y, target if task.last else target[t]), last=task.last)
+
+
+def _look(
+    model: SequenceModel, x: Array, error: Callable[[Tensor, int], Tensor], tokens: Any = None, last: bool = False
+) -> Window:
+    """Run a model over x, (T, B, ...); `error(y, t)` is the loss of what it answers at step t, or only at the last."""
     hs, _ = model.rnn.unrolled(model.embed(x) if hasattr(model, "embed") else x)
-    if task.last:
-        losses = [task.error(model.head(hs[-1]), target)]
-    else:
-        losses = [task.error(model.head(h), target[t]) for t, h in steps(hs)]
+    losses = []
+    for t, h in steps(hs) if not last else [(len(hs) - 1, hs[-1])]:
+        y = model.head(h)
+        losses.append(error(y, t))
     loss = sum(losses[1:], losses[0])
     layers = {layer[0][0].scope: layer for layer in structure(loss).layers}
-    return Window(loss, losses, layers, None, x, lambda xs: model(xs, last=task.last)[0])
+    return Window(loss, losses, layers, tokens, x, lambda xs: model(xs, last=last)[0])
 
 
 def look_at(
