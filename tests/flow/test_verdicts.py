@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from known_nets import linear
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.flow import Thresholds
+from tinygrad_rnn.flow.remedies import spectral_radius
 
 T, B, H = 30, 3, 8
 
@@ -247,3 +250,28 @@ def test_two_loops_of_one_scope_are_two_layers(kind, lags):
     assert found.verdict == "healthy"
     assert all(layer.memory.gain > 0.98 for layer in found.layers)
     assert {finding.kind for layer in found.layers for finding in layer.findings} <= {"silent losses"}
+
+
+def test_thresholds_for_a_training_are_what_its_noise_leaves():
+    """1 / sqrt(n units), n sequences: of 64,000 with 32 units less than 0.07 % is lost."""
+    found = Thresholds.for_training(64_000, 32)
+    assert found.low == pytest.approx(1 / np.sqrt(64_000 * 32))
+    losses, hs = linear(0.5, 30)
+    layer = tg.diagnose(losses, hs, thresholds=found).layers[0]
+    assert layer.memory.horizon == int(np.ceil(np.log(found.low) / np.log(0.5)))
+    assert "less than 0.0699% is left from lag 11 on" in str(layer)
+    assert Thresholds.for_training(1, 1).low == 0.5
+    with pytest.raises(tg.InputError, match="sequences=0"):
+        Thresholds.for_training(0, 32)
+
+
+def test_a_radius_by_squaring_is_that_of_the_eigenvalues():
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 7, 40):
+        block = rng.normal(size=(n, n))
+        for scale in (1e-200, 1.0, 1e200):
+            assert spectral_radius(scale * block) == pytest.approx(
+                scale * np.abs(np.linalg.eigvals(block)).max(), rel=1e-3
+            )
+    assert spectral_radius(np.triu(np.ones((5, 5)), 1)) == 0.0
+    assert np.isnan(spectral_radius(np.array([[np.inf]])))

@@ -112,7 +112,7 @@ def _directions(layout: Layout, thresholds: Thresholds) -> list[Finding]:
     of = max(sizes)
     if kept > 0.75 * of:
         return []
-    low = f"{100 * thresholds.low:g}%"
+    low = f"{100 * thresholds.low:.3g}%"
     words = f"only {kept:.0f} of {of} directions keep {low} over {back} steps"
     if kept == 0:
         words = f"its recurrence keeps less than {low} over {back} steps; what reaches further goes past it"
@@ -141,7 +141,7 @@ def _other_layer(reach: Reach, memory: Memory, others: set[int], thresholds: Thr
     if own.horizon is None or (whole.horizon is not None and whole.horizon < 2 * own.horizon):
         return []
     words = (
-        f"its own recurrence alone keeps less than {100 * thresholds.low:g}% from lag {own.horizon} on; what reaches "
+        f"its own recurrence alone keeps less than {100 * thresholds.low:.3g}% from lag {own.horizon} on; what reaches "
         "further runs through another layer"
     )
     return [Finding("other layer", own.gain, words)]

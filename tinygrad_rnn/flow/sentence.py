@@ -21,7 +21,7 @@ def in_words(verdict: str, memory: Memory, thresholds: Thresholds) -> str:
     """The numbers behind a verdict; no rate where none describes what was measured."""
     if not memory.lags:
         return "there is no step before it to look back to"
-    low, high = f"less than {100 * thresholds.low:g}%", f"more than {thresholds.high:g} times as much"
+    low, high = f"less than {100 * thresholds.low:.3g}%", f"more than {thresholds.high:g} times as much"
     at_last = f"{in_percent(memory.left)} at the largest lag, {memory.lags}"
     words = []
     if verdict == "weak":
