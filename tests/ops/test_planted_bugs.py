@@ -283,7 +283,7 @@ def eldest_first(heap: list[int]) -> int:
         *[("Arrays", wrong) for wrong in (Forgetful, Latest, Unfitted, Greedy, Sharing)],
         *[("Recorded", wrong) for wrong in (ForgetfulRecorded, Unrecorded)],
         *[("sweep", without(since=0)), ("sweep", without(used={})), ("sweep", once)],
-        ("leading_to", lambda wanted, outputs, since: set(wanted)),
+        ("between", lambda outputs, wanted, since: {}),
         ("check_seals", lambda used: None),
         ("heappop", eldest_first),
     ],

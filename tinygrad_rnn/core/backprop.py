@@ -163,7 +163,7 @@ def backprop(
     """
     outer = current.get()
     sums = Recorded(outer) if create_graph else Arrays()
-    useful = None if wanted is None else leading_to(wanted, outputs, since)
+    useful = None if wanted is None else {*wanted, *between(outputs, wanted, since)}
     used: dict[Seal, tuple[Tensor, int]] = {}
     found = []
     try:
@@ -355,20 +355,26 @@ class Recorded:
         return g
 
 
-def leading_to(wanted: set[int], outputs: Sequence[Tensor], since: int) -> set[int]:
-    """Creation numbers of the tensors between `outputs` and those `wanted`, ends included; none up to `since`."""
+def between(outputs: Iterable[Tensor], wanted: set[int], since: int = 0) -> dict[int, Tensor]:
+    """The results that gradients pass through on their way from `outputs` to the tensors `wanted`; none up to `since`.
+
+    All by creation number.
+    """
+    useful = set(wanted)
+    oldest = max(min(wanted, default=since), since)
     seen: dict[int, Tensor] = {}
     stack = list(outputs)
     while stack:
         node = stack.pop()
-        if node.index not in seen and node.index > since:
+        if node.index not in seen and node.index > oldest:
             seen[node.index] = node
             stack.extend([x for x in node.inputs if type(x) is Tensor and x.requires_grad])
-    useful = set(wanted)
+    found: dict[int, Tensor] = {}
     for index in sorted(seen):
         if any(type(x) is Tensor and x.index in useful for x in seen[index].inputs):
             useful.add(index)
-    return useful
+            found[index] = seen[index]
+    return found
 
 
 def edge_gradients(node: Tensor, g: Any, create_graph: bool = False, useful: set[int] | None = None) -> list[Any]:

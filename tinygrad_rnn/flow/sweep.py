@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core import backprop
 from ..core.backprop import Arrays, sweep
 from ..core.indexing import Patch, gather
 from ..core.tensor import Array, Tensor
@@ -23,21 +24,7 @@ Seed = Sequence[tuple[Tensor, Any]]
 
 def between(outputs: Iterable[Tensor], targets: Iterable[Tensor]) -> dict[int, Tensor]:
     """The results that gradients pass through on their way from `outputs` to `targets`, by creation number."""
-    useful = {target.index for target in targets}
-    first = min(useful, default=1 << 60)
-    seen: dict[int, Tensor] = {}
-    stack = list(outputs)
-    while stack:
-        node = stack.pop()
-        if node.index not in seen and node.index >= first:
-            seen[node.index] = node
-            stack.extend(x for x in node.inputs if flows(x))
-    found: dict[int, Tensor] = {}
-    for index in sorted(seen):
-        if any(type(x) is Tensor and x.index in useful for x in seen[index].inputs):
-            useful.add(index)
-            found[index] = seen[index]
-    return found
+    return backprop.between(outputs, {target.index for target in targets})
 
 
 class Sweep:
