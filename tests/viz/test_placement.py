@@ -144,3 +144,14 @@ def test_no_edge_runs_over_a_box(gated: bool) -> None:
     flow = tg.gradient_flow(loss_at_the_first_step(gated))
     drawn = [tg.viz.unrolled(flow, detail).scene for detail in ("op", "cell")]
     assert [edges_over_boxes(scene) for scene in [*drawn, tg.viz.rolled(flow).scene]] == [[], [], []]
+
+
+def test_weights_are_linked_to_what_uses_them_and_not_to_what_follows_hidden_steps() -> None:
+    scene = tg.viz.unrolled(tg.gradient_flow(nets.elman(T=9)), "op", weights="nodes", max_steps=3).scene
+    boxes = {box.id: box for box in scene.boxes}
+    linked = [(boxes[edge.source].lines[0].text, edge.target) for edge in scene.edges if edge.kind == "weight"]
+    for step in (0, 7, 8):
+        assert sorted(name for name, target in linked if target.startswith(f"t{step}_")) == [
+            "Whh", "Why", "Wxh", "bh", "by"
+        ]  # fmt: skip
+    assert {boxes[target].kind for _, target in linked} == {"op"}

@@ -368,7 +368,7 @@ class _Builder:
                     target = self.box_of.get(user.index)
                     if target is not None and target.zone == "lane":
                         uses.setdefault(id(target), (target, []))[1].append((user, i))
-                    elif target is None and user.index not in seen:  # only said, such as W.T
+                    elif self.read.is_said(user) and user.index not in seen:  # such as W.T; not what is hidden
                         seen.add(user.index)
                         stack.append(user)
             boxes.append(box)
