@@ -18,7 +18,7 @@ from ..flow.sweep import Sweep, between
 from . import style
 from .diagram import Box, Link
 from .scene import LINE_SPACING, Rect
-from .text import Line, clean, line, number, shape_of, shorten, words_runs
+from .text import Line, clean, in_line, line, number, shape_of, shorten, words_runs
 
 BAR_HEIGHT = 5.0
 FEW = 6
@@ -80,9 +80,7 @@ class Gradients:
     def by_loss(self, layer: Layer) -> dict[int, Array]:
         """|dL_t/dh_k| for each state of a layer, by the step t of the losses that were followed one by one."""
         steps = list(self.flow.entries()) if self.flow is not None else []
-        order = np.argsort(np.argsort([state[0].index for state in layer.states]))
-        norms = np.array([[norm_of(column) for column in loss.T] for loss in layer.reach.norms])
-        return {steps[loss]: row[order] for loss, row in zip(layer.reach.losses, norms, strict=True)}
+        return {steps[loss]: row for loss, row in zip(layer.reach.losses, followed(layer), strict=True)}
 
     @property
     def verdict(self) -> str:
@@ -139,6 +137,12 @@ class Gradients:
         if record is None:
             return None
         return norm_of(record.injected), norm_of(record.from_future)
+
+
+def followed(layer: Layer) -> Array:
+    """|dL_t/dh_k|, (losses, states), of the losses that were followed one by one; states as in `layer.states`."""
+    order = np.argsort(np.argsort([state[0].index for state in layer.states]))
+    return np.array([[norm_of(column) for column in loss.T] for loss in layer.reach.norms])[:, order]
 
 
 def names_of(states: Sequence[State]) -> str:
@@ -275,4 +279,4 @@ def link_words(link: Link, norm: float | None, gradients: Gradients) -> str:
 def _name(box: Box) -> str:
     if box.kind == "gap":
         return "hidden steps"
-    return "".join(f"[{run.text}]" if run.subscript else run.text for run in box.title)
+    return "".join(map(in_line, box.title))

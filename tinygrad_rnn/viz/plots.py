@@ -23,7 +23,7 @@ from ..flow.norms import norm as norm_of
 from ..flow.spectrum import Spectrum
 from ..flow.watch import Look
 from . import style
-from .measure import verdict_of
+from .measure import followed, verdict_of
 from .text import number, shorten
 
 if TYPE_CHECKING:
@@ -374,7 +374,10 @@ def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> 
 # ---------------------------------------------------------------------- helpers
 def _matrix(matrix: Array | Diagnosis) -> Array:
     """The credit matrix; of a single loss that enters at many steps, one row for each of them."""
-    C = np.asarray(matrix, np.float64) if not isinstance(matrix, Diagnosis) else _followed(matrix.layers[0])
+    if isinstance(matrix, Diagnosis):
+        layer = matrix.layers[0]
+        matrix = layer.credit if len(layer.losses) > 1 or len(layer.reach.losses) < 2 else followed(layer)
+    C = np.asarray(matrix, np.float64)
     if C.ndim != 2 or not C.size:
         raise InputError(f"credit: got an array of shape {C.shape}, expected (losses, states) as tg.credit gives it")
     return C
@@ -386,13 +389,6 @@ def _layer_of(found: Diagnosis, row: list[Tensor]) -> Layer | None:
     return next(
         (each for each in found.layers if any((x.name, x.scope, x.step) == first for x in each.states[0])), None
     )
-
-
-def _followed(layer: Layer) -> Array:
-    if len(layer.losses) > 1 or len(layer.reach.losses) < 2:
-        return np.asarray(layer.credit, np.float64)
-    order = np.argsort(np.argsort([state[0].index for state in layer.states]))
-    return np.array([[norm_of(column) for column in loss.T] for loss in layer.reach.norms])[:, order]
 
 
 def _axes(caller: str, given: Any, shape: tuple[int, int], size: tuple[float, float], **options: Any) -> Array:

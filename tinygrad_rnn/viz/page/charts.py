@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...escape import xml
 from ...flow.diagnose import Layer
 from ...flow.gradient_flow import GradientFlow
 from .. import plots
-from ..measure import Gradients, verdict_of
+from ..measure import Gradients, followed, verdict_of
 from ..printing import printed
 
 if TYPE_CHECKING:
@@ -31,14 +29,13 @@ def profile_chart(flow: GradientFlow, gradients: Gradients) -> str:
 
 def credit_chart(gradients: Gradients) -> str:
     """Which step's loss reaches which state of the first layer; "" where fewer than two losses were followed."""
-    found = gradients.by_loss(gradients.layers[0]) if gradients.layers else {}
-    if len(found) < 2:
+    if not gradients.layers or len(gradients.layers[0].reach.losses) < 2:
         return ""
     figure, axes = _figure(1, (6.0, 5.2))
-    states = gradients.layers[0].states
-    order = np.argsort([state[0].step or 0 for state in states])
-    title = verdict_of(gradients.layers, gradients.layers[0]) if len(gradients.layers) > 1 else ""
-    plots.credit(np.array([found[step] for step in sorted(found)])[:, order], axes[0], title=title)
+    layer = gradients.layers[0]
+    states = sorted(range(len(layer.states)), key=lambda at: layer.states[at][0].step or 0)
+    title = verdict_of(gradients.layers, layer) if len(gradients.layers) > 1 else ""
+    plots.credit(followed(layer)[:, states], axes[0], title=title)
     return _svg(figure, axes, "credit", "which loss reaches which state", 0, len(states) - 1)
 
 
