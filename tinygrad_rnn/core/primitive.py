@@ -228,7 +228,6 @@ def primitive(
 
 def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function as part of the table: its errors are explained, and its result gets the variable's name."""
-
     kinds = Kinds(name, function)
 
     @wraps(function)
@@ -276,10 +275,7 @@ def composed(of: Callable[..., Any] | None = None) -> Callable[[Callable[..., An
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        name = function.__name__
-
-        wrapped = _explained(name, function)
-        composites[name] = wrapped
+        wrapped = composites[function.__name__] = _explained(function.__name__, function)
         if of is not None:
             registry[of] = wrapped
         return wrapped

@@ -56,11 +56,8 @@ class Cell(Module):
         rng: Seed = None,
     ) -> None:
         self.input_size, self.hidden_size = input_size, hidden_size
-        rng, bound, rows = (
-            arguments.generator(rng, type(self).__name__),
-            1 / math.sqrt(hidden_size),
-            self.gates * hidden_size,
-        )
+        rng, bound = arguments.generator(rng, type(self).__name__), 1 / math.sqrt(hidden_size)
+        rows = self.gates * hidden_size
         self.weight_ih = parameter(init.uniform((rows, input_size), bound, rng), dtype)
         self.weight_hh = parameter(init.uniform((rows, hidden_size), bound, rng), dtype)
         self.bias_ih = parameter(init.uniform((rows,), bound, rng), dtype) if bias else None
