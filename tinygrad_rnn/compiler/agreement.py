@@ -11,9 +11,9 @@ import numpy as np
 from ..core.backprop import grad, no_grad
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
+from .containers import tensors_in
 from .randomness import States, rewound
 from .signature import forward
-from .trace import tensors_in
 
 _SHAKEN = 3  # times that rounding is imitated, where results differ
 

@@ -124,50 +124,32 @@ class _Allocator:
         if node.primitive is None:
             constant = not node.is_input
             return Place(CONSTANT if constant else INPUT, node.rolled, node.lo, node.hi - node.lo + 1, static=constant)
-        first, last = min([node.lo, *node.initials]), max([node.hi, *node.initials])
-        if not node.rolled:
-            if is_view(node) and self._worth_copying(node):
-                return Place(FRESH, False)
-            if is_view(node):
-                base = self.places[node.args[0].node]
-                same = node.primitive is ops.reshape and not base.contiguous
-                return Place(
-                    FRESH if same else VIEW,
-                    False,
-                    static=base.static and not same,
-                    contiguous=_stays_contiguous(node, base),
-                )
-            if not writes_out(node) or len(node.shape) < 2:
-                return Place(FRESH, False)
-            return Place(FRESH, False) if node in self.results else Place(ARRAY, False, static=True)
-        slab = Place(SLAB, True, first, last - first + 1, static=True, zeroed=node.starts_from_zeros)
-        if node not in self.loop_of:
-            if node.initials:
+        first, rows = min([node.lo, *node.initials]), max([node.hi, *node.initials]) + 1
+        first, rows = (first, rows - first) if node.rolled else (0, 0)
+        slab = Place(SLAB, True, first, rows, static=True, zeroed=node.starts_from_zeros)
+        if node in self.loop_of:
+            if node in self.showing:
+                return Place(VIEW, True, first, rows, static=True, contiguous=False)
+            if node in self.shown or self._needs_rows(node):
                 return slab
             if is_view(node):
-                base = self.places[node.args[0].node]
-                copies = node.primitive is ops.reshape and not base.contiguous
-                keeps = _stays_contiguous(node, base)
-                return Place(
-                    FRESH if copies else VIEW,
-                    True,
-                    first,
-                    last - first + 1,
-                    static=base.static and not copies,
-                    contiguous=keeps,
-                )
-            return slab if writes_out(node) else Place(FRESH, True, first, last - first + 1)
-        if node in self.showing:
-            return Place(VIEW, True, node.lo, node.hi - node.lo + 1, static=True, contiguous=False)
-        if node in self.shown or self._needs_rows(node):
-            return slab
-        if is_view(node):
-            return Place(VIEW, False, contiguous=False)
-        return Place(BUFFER, False, static=True) if writes_out(node) else Place(FRESH, False)
+                return Place(VIEW, False, contiguous=False)
+            return Place(BUFFER, False, static=True) if writes_out(node) else Place(FRESH, False)
+        if is_view(node) and not node.initials:
+            base = self.places[node.args[0].node]
+            copies = node.primitive is ops.reshape and not base.contiguous
+            if self._worth_copying(node):
+                return Place(FRESH, False)
+            kind = FRESH if copies else VIEW
+            return Place(kind, node.rolled, first, rows, base.static and not copies, _stays_contiguous(node, base))
+        if node.rolled:
+            return slab if node.initials or writes_out(node) else Place(FRESH, True, first, rows)
+        keeps = writes_out(node) and len(node.shape) > 1 and node not in self.results
+        return Place(ARRAY, False, static=True) if keeps else Place(FRESH, False)
 
     def _worth_copying(self, node: Node) -> bool:
         """Whether it is a transposed weight that a loop multiplies by: contiguous, that is up to twice as fast."""
-        return node.primitive is ops.transpose and any(
+        return (not node.rolled and node.primitive is ops.transpose) and any(
             reader.primitive is ops.matmul and reader in self.loop_of for reader, _ in self.readers[node]
         )
 

@@ -102,23 +102,32 @@ def lent(x: Array) -> Tensor:
     return tensor
 
 
+def parts(x: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The arrays, tensors and modules in containers, each with the keys on the way to it."""
+    if isinstance(x, (Tensor, np.ndarray, np.generic, Module)):
+        yield path, x
+    elif isinstance(x, (dict, list, tuple)):
+        for key, value in x.items() if isinstance(x, dict) else enumerate(x):
+            yield from parts(value, (*path, key))
+
+
+def tensors_in(x: Any) -> Iterator[Tensor]:
+    """The tensors in a container, in the order in which arrays take their place; arrays are the same in every call."""
+    for _, part in parts(x):
+        if not isinstance(part, Module):
+            yield part if isinstance(part, Tensor) else constant(np.asarray(part))
+
+
 def own_tensors(x: Any) -> Iterator[Tensor | None]:
     """For each array in `x`: the tensor that the loss function will find there itself, if `x` is a module."""
-    if isinstance(x, Module):
-        yield from x.parameters()
-    elif isinstance(x, (dict, list, tuple)):
-        for value in x.values() if isinstance(x, dict) else x:
-            yield from own_tensors(value)
-    elif isinstance(x, (Tensor, np.ndarray, np.generic)):
-        yield None
+    for _, part in parts(x):
+        yield from part.parameters() if isinstance(part, Module) else [None]
 
 
 def names(x: Any, name: str) -> Iterator[str | None]:
     """A name for each array in `x`: its keys in the containers around it."""
-    if isinstance(x, Module):
-        yield from (each.replace(".", "_") for each, _ in x.named_parameters())
-    elif isinstance(x, (dict, list, tuple)):
-        for key, value in x.items() if isinstance(x, dict) else enumerate(x):
-            yield from names(value, f"{name}_{key}" if name else f"{key}")
-    elif isinstance(x, (Tensor, np.ndarray, np.generic)):
-        yield name or (x.name if isinstance(x, Tensor) else None)
+    for path, part in parts(x, (name,) if name else ()):
+        if isinstance(part, Module):
+            yield from (each.replace(".", "_") for each, _ in part.named_parameters())
+        else:
+            yield "_".join(map(str, path)) or (part.name if isinstance(part, Tensor) else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
+from graphlib import TopologicalSorter
 
 import numpy as np
 
@@ -84,23 +85,18 @@ def _components(nodes: Sequence[Node]) -> list[list[Node]]:
     for component in components:
         if len(component) > 1 or component[0] in reads[component[0]]:
             _check_loop(component)
-    waits = [{number[r] for u in c for r in reads[u]} - {i} for i, c in enumerate(components)]
-    wanted: list[list[int]] = [[] for _ in components]
-    for i, needed in enumerate(waits):
-        for n in needed:
-            wanted[n].append(i)
-    priority = [min(node.order for node in component) for component in components]
-    ready = [(priority[i], i) for i, needed in enumerate(waits) if not needed]
-    heapq.heapify(ready)
-    missing = [len(needed) for needed in waits]
-    ordered = []
-    while ready:
+    sorter = TopologicalSorter(
+        {i: {number[r] for u in component for r in reads[u]} - {i} for i, component in enumerate(components)}
+    )
+    sorter.prepare()
+    ordered: list[list[Node]] = []
+    ready: list[tuple[float, int]] = []
+    while sorter.is_active():
+        for i in sorter.get_ready():
+            heapq.heappush(ready, (min(node.order for node in components[i]), i))
         _, i = heapq.heappop(ready)
         ordered.append(components[i])
-        for n in wanted[i]:
-            missing[n] -= 1
-            if not missing[n]:
-                heapq.heappush(ready, (priority[n], n))
+        sorter.done(i)
     return ordered
 
 

@@ -150,7 +150,7 @@ class _Writer:
         self.raises: dict[str, type[Exception]] = {}
         for p in self.primitives:
             if is_given(p):
-                self._given(called(p), p.function, "the function of a primitive")
+                self._given(called(p), p.function)
         loops = any(isinstance(each, For) and each.one_thread for each in code.body)
         self.one_thread = loops and code.most * _LARGE ** len(sizes) >= SMALL
         self.text = self._program()
@@ -229,14 +229,12 @@ class _Writer:
         if random:
             what = f"{self._expr(assign.array.shape)} of {value.dtype}"
             return [(f"# {name}: {what}, random numbers, which are drawn anew for every call", "")]
-        what = _kind(value)
-        return [(f"# {name}: {what}, as it was when compiled: step.program.source.constants[{name!r}]", "")]
+        return [(_as_compiled(name, value), "")]
 
-    def _given(self, name: str, value: Any, what: str) -> None:
+    def _given(self, name: str, value: Any) -> None:
         """Make a value a parameter of `program`, with a comment that says what it is and where it is found."""
         self.constants[name] = value
-        text = f"# {name}: {what}, as it was when compiled: step.program.source.constants[{name!r}]"
-        self.given.append((text, ""))
+        self.given.append((_as_compiled(name, value), ""))
 
     # ------------------------------------------------------------------ names
     def _unique(self, wanted: str) -> str:
@@ -349,13 +347,7 @@ class _Writer:
         known = next((name for name, value in self.constants.items() if value is given.value), None)
         if known is None:
             known = self._unique(given.wanted)
-            value = given.value
-            what = (
-                f"{value.shape} of {value.dtype}"
-                if isinstance(value, np.ndarray)
-                else f"of type {type(value).__name__}"
-            )
-            self._given(known, value, what)
+            self._given(known, given.value)
         return known
 
     # ------------------------------------------------------------------ statements
@@ -598,8 +590,9 @@ def _joined(views: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         group.append((name, text))
 
 
-def _kind(value: Any) -> str:
-    return f"{value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else f"of type {type(value).__name__}"
+def _as_compiled(name: str, value: Any) -> str:
+    what = f"{value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else f"of type {type(value).__name__}"
+    return f"# {name}: {what}, as it was when compiled: step.program.source.constants[{name!r}]"
 
 
 def _fitting(widths: Sequence[int]) -> list[list[int]]:

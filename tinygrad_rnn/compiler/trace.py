@@ -8,7 +8,7 @@ re-rolling turns into one sum (or one matrix product) over the whole sequence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy as np
 
 from ..core.context import Draw, context
 from ..core.indexing import scatter
-from ..core.tensor import Array, Tensor, constant
+from ..core.tensor import Array, Tensor
 from ..errors import GraphError
+from .containers import tensors_in
 from .operations import NOWHEN, Ops, total
 from .randomness import Generators, Watch
 from .signature import Signatures
@@ -110,17 +111,6 @@ def trace(
         gradient = gradients.get(op)
         results.append(tape.constant(np.zeros_like(tensor._array)) if gradient is None else gradient)
     return Trace(tape.ops, _alive([*results, *named], tape.ops), named, results, extra, signatures)
-
-
-def tensors_in(x: Any) -> Iterator[Tensor]:
-    """The tensors in a container, in the order in which arrays take their place; arrays are the same in every call."""
-    if isinstance(x, Tensor):
-        yield x
-    elif isinstance(x, (np.ndarray, np.generic)):
-        yield constant(np.asarray(x))
-    elif isinstance(x, (dict, list, tuple)):
-        for value in x.values() if isinstance(x, dict) else x:
-            yield from tensors_in(value)
 
 
 class _Gradient:
