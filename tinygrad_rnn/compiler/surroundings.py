@@ -22,6 +22,7 @@ from ..core.tensor import Tensor
 from ..nn import Module
 
 _PLAIN = {bool, int, float, complex, str, bytes, type(None)}
+_FIXED = _PLAIN | {FunctionType, np.ufunc}
 _NOT_THE_USERS = {__name__.partition(".")[0], "numpy", *sys.stdlib_module_names} - {"__main__"}
 
 
@@ -38,12 +39,20 @@ class Surroundings:
         self._read = {"__call__", "forward"}  # all names in the code, attributes among them
         self._seen: dict[int, Any] = {}  # kept, so that nothing else gets their identity
         self._learned: dict[type, int] = {}  # of how many names the methods are known
+        self._fixed: dict[Any, tuple[Any, Any]] = {}  # values that stay as they are, and their descriptions
         self._own: set[Any] = set()  # variables that the function itself changes
         self()
 
     def __call__(self) -> dict[Any, Any]:
-        known = len(self._variables), len(self._read)
-        found = {key: self.describe(value()) for key, value in list(self._variables.items()) if key not in self._own}
+        known, found = (len(self._variables), len(self._read)), {}
+        for key, value in list(self._variables.items()):
+            x, was = value(), self._fixed.get(key)
+            if was is not None and was[0] is x:
+                found[key] = was[1]
+            elif key not in self._own:
+                found[key] = self.describe(x)
+                if type(x) in _FIXED or (type(x) is ModuleType and found[key] is None):
+                    self._fixed[key] = x, found[key]
         return found if known == (len(self._variables), len(self._read)) else self()
 
     def settle(self, before: dict[Any, Any]) -> bool:
@@ -80,7 +89,7 @@ class Surroundings:
             parts = (x.__self__, x.__func__) if kind is MethodType else (x.func, x.args, x.keywords)
             return kind, *[self.describe(each, around) for each in parts]
         slots = [name for name in getattr(kind, "__slots__", ()) if hasattr(x, name)]
-        if isinstance(x, (type, Operation)) or not (hasattr(x, "__dict__") or slots):
+        if isinstance(x, (type, Operation, np.ufunc)) or not (hasattr(x, "__dict__") or slots):
             return x if callable(x) else kind
         if kind is ModuleType and (_root(x) in _NOT_THE_USERS or "site-packages" in (x.__file__ or "")):
             return None
