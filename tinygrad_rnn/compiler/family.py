@@ -66,6 +66,12 @@ class Family:
                 self.settled = None
                 self.general.remove(general)
                 self.refused[str(general.pattern)] = f"at {_words(sizes)} {wrong}"
+        return self._alone(shapes, arguments, leaves, count)
+
+    def _alone(
+        self, shapes: Any, arguments: Sequence[Any], leaves: Sequence[Array], count: int | None
+    ) -> tuple[Program, list[Array]]:
+        """The same of the program for these shapes alone, which is made if there is none."""
         program = self.exact.get(shapes)
         if program is None:
             program = self.exact[shapes] = Program(self.loss_fn, arguments, leaves, count, self.backend)
