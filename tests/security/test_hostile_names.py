@@ -22,6 +22,7 @@ from tinygrad_rnn import escape, nn, viz
 from tinygrad_rnn.app import cli
 from tinygrad_rnn.core import primitive
 from tinygrad_rnn.core.context import context
+from tinygrad_rnn.core.traits import Traits
 from tinygrad_rnn.viz import plots
 
 ENDS = ("\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")
@@ -71,6 +72,36 @@ def run_compiled(name: str) -> Any:
     np.testing.assert_allclose(grads[name], eager.grad)
     step({name: W}, xs)  # compared with an eager one
     return step
+
+
+def test_an_operation_is_called_anything(tmp_path: Path) -> None:
+    name = f"\ud800\0\n    {CODE}$x$</text>\"'\\"
+    twice = primitive.Primitive(
+        lambda x: x * 2.0, [lambda g, y, x: g * 2.0], name, name, Traits(symbol=name, formula=f"{name}{{0}}")
+    )
+    W = tg.Tensor(np.full((3, 3), 0.3), requires_grad=True)
+
+    def loss(W: Any) -> Any:
+        h = np.zeros(3)
+        for _, x in tg.steps(np.ones((3, 3))):
+            h = twice(np.tanh(x @ W + h @ W))
+        return (h * h).sum()
+
+    step = tg.compile(loss)
+    step(W.data)
+    compile(step.source, "source", "exec")
+    picture = viz.unrolled(tg.gradient_flow(loss(W)))
+    ET.fromstring(picture.svg())
+    picture.save(tmp_path / "picture.png")
+    viz.page(tg.gradient_flow(loss(W))).save(tmp_path / "page.html")
+
+
+@pytest.mark.parametrize("formula", ["}", "{", "{x}", "{0.data}", "{}"])
+def test_a_formula_that_cannot_be_filled_in_is_refused(formula: str) -> None:
+    with pytest.raises(tg.InputError, match="Traits: got"):
+        Traits(formula=formula)
+    with pytest.raises(tg.InputError, match="Traits: got"):
+        Traits(backward=(formula,))
 
 
 # ---------------------------------------------------------------------- the attack

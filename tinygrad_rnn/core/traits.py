@@ -10,7 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any, Literal
+
+from ..errors import InputError
+from ..escape import short, terminal
 
 Shape = tuple[int, ...]
 Attrs = Mapping[str, Any]
@@ -52,6 +56,13 @@ class Traits:
     formula: str = ""
     backward: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for template in (self.formula, *self.backward):
+            if not all(field is None or field.isdigit() for field in _fields(template)):
+                raise InputError(
+                    f"Traits: got {short(template)}, expected {{0}}, {{1}} for operands and {{{{ for a brace"
+                )
+
     def lifted(self, attrs: Attrs, shapes: Sequence[Shape], shape: Shape, length: int) -> Attrs | None:
         """The attributes with which one call does `length` calls at once, on operands stacked along a new first axis.
 
@@ -78,15 +89,23 @@ class Traits:
 
     def label(self, name: str) -> str:
         """What a picture writes for the operation called `name`."""
-        return self.symbol or name.replace("_", " ")
+        return terminal(self.symbol or name.replace("_", " "))
 
     def describe(self, name: str, operands: Sequence[str]) -> str:
         """The operation called `name` applied to operands given as text."""
         if self.infix and len(operands) == 2:
             return f"{operands[0]} {self.label(name)} {operands[1]}"
         if self.formula:
-            return self.formula.format(*operands)
+            return terminal(self.formula.format(*operands))
         return f"{self.label(name)}({', '.join(operands)})"
+
+
+def _fields(template: str) -> list[str | None]:
+    """What stands in the braces of a template; None for text without."""
+    try:
+        return [field for _, field, _, _ in Formatter().parse(template)]
+    except ValueError:  # a brace alone
+        return [""]
 
 
 NOTHING = Traits()
