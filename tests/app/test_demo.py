@@ -41,6 +41,8 @@ FILES = {
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "TIME_STEPS", 400)
+    monkeypatch.setattr(run, "RADII", (0.5, 1.1))  # the explorer has tests of its own
+    monkeypatch.setattr(run, "LENGTHS", (5,))
 
 
 @pytest.fixture

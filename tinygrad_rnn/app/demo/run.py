@@ -23,6 +23,9 @@ TIME_STEPS = 40_000
 
 SAMPLE_LENGTH = 400
 
+RADII, LENGTHS = (0.2, 0.5, 0.8, 0.95, 1.1, 1.6), (5, 25)
+"""What the explorer's sliders go through."""
+
 
 def run_demo(
     text: str | Path | None = None, steps: int = 25, hidden: int = 100, seed: int = 0, out: str | Path = "demo"
@@ -77,8 +80,7 @@ def run_demo(
         tokens = list(corpus[:steps])
         hand = comparison.gradients["hand"][0]
         viz.page(flow, diagnosis, hand, title="BPTT, step by step", tokens=tokens).save(stage / "bptt.html")
-        radii, lengths = (0.2, 0.5, 0.8, 0.95, 1.1, 1.6), (5, 25)
-        viz.explorer(radii=radii, lengths=lengths).save(stage / "explorer.html")
+        viz.explorer(radii=RADII, lengths=LENGTHS).save(stage / "explorer.html")
         report = Report(
             text=origin,
             facts=[
