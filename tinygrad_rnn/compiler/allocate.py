@@ -29,7 +29,8 @@ INPUT, CONSTANT, VIEW, SLAB, ARRAY, BUFFER, FRESH, PART = (
     *("input", "constant", "view", "slab", "array", "buffer", "fresh", "part"),
 )
 
-_WORTH_SHARING = 4096  # entries; less memory than this is not worth a line that says whose it was
+WORTH_SHARING = 4096
+"""Entries; less memory than this is not worth a line that says whose it was."""
 
 
 @dataclass
@@ -58,14 +59,14 @@ class Place:
     array: Array | None = None
 
 
-def allocate(program: Program, thrifty: bool = True) -> dict[Node, Place]:
-    """Decide where every node of the schedule lives; if not `thrifty`, in memory of its own."""
-    return _Allocator(program.schedule, program.results, thrifty).places
+def allocate(program: Program, thrifty: bool = True, least: int = WORTH_SHARING) -> dict[Node, Place]:
+    """Decide where every node lives: if not `thrifty`, or if it has less than the `least` entries, by itself."""
+    return _Allocator(program.schedule, program.results, thrifty, least).places
 
 
 class _Allocator:
-    def __init__(self, schedule: Sequence[Part], results: Sequence[Read], thrifty: bool) -> None:
-        self.schedule, self.thrifty = schedule, thrifty
+    def __init__(self, schedule: Sequence[Part], results: Sequence[Read], thrifty: bool, least: int) -> None:
+        self.schedule, self.thrifty, self.least = schedule, thrifty, least
         self.part_of: dict[Node, int] = {}
         self.position: dict[Node, int] = {}
         self.loop_of: dict[Node, Loop] = {}
@@ -261,7 +262,7 @@ class _Allocator:
 
     def _fitting(self, node: Node, free: list[Memory]) -> Memory:
         size = self._size(node)
-        fitting = [m for m in free if m.dtype == node.dtype and _WORTH_SHARING <= size <= m.size <= 2 * size]
+        fitting = [m for m in free if m.dtype == node.dtype and self.least <= size <= m.size <= 2 * size]
         if fitting and self.thrifty:
             best = min(fitting, key=lambda m: m.size)
             free.remove(best)

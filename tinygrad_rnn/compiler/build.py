@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import GraphError
-from .allocate import allocate
+from .allocate import WORTH_SHARING, allocate
 from .distribute import CircularError, distribute
 from .ir import CheckError, Program, check
 from .lifts import once
@@ -38,8 +38,8 @@ class Built(NamedTuple):
     notes: list[str] | None
 
 
-def build(trace: Trace, backend: str) -> Built:
-    """Find the loops of a trace, distribute them, check the result, and write it down."""
+def build(trace: Trace, backend: str, least: int = WORTH_SHARING) -> Built:
+    """Find the loops of a trace, distribute them, check the result, and write it down; for `least` see `allocate`."""
     straight: set[int] = set()
     while True:
         rolled = reroll(trace, straight)
@@ -50,36 +50,39 @@ def build(trace: Trace, backend: str) -> Built:
             straight.update(n for node in circle.nodes for n in rolled.members[node].tolist())
     program.drawings = trace.ops.drawings
     check(program)
-    source = _written(program)
+    source = _written(program, least)
     if backend != "native":
         return Built(program, source, source, rolled.misfits, [], None)
     runs, texts, notes = native(program)
     return Built(program, source, runs or source, rolled.misfits, texts, notes)
 
 
-def native(program: Program, rows: int | None = None) -> tuple[Source | None, list[str], list[str]]:
+def native(
+    program: Program, rows: int | None = None, least: int = WORTH_SHARING
+) -> tuple[Source | None, list[str], list[str]]:
     """The source of a program with native loops, if there are any; their texts, and what is to be said about them.
 
     Args:
         program: the program.
         rows: how many rows a product may expect, if not those of the program's batch.
+        least: see `allocate`.
     """
     lowered, texts, notes = with_native_loops(program, rows)
     lowered.drawings = program.drawings
     try:
-        return (_written(lowered) if texts else None), texts, notes
+        return (_written(lowered, least) if texts else None), texts, notes
     except GraphError:
         return None, [], ["not native: the program with native loops is not proven right"]
 
 
-def _written(program: Program) -> Source:
+def _written(program: Program, least: int) -> Source:
     """A program that is verified before anybody runs it: if need be, one in which no memory is used twice.
 
     Raises:
         GraphError: neither can be proven right.
     """
     for thrifty in (True, False):
-        places = allocate(program, thrifty)
+        places = allocate(program, thrifty, least)
         code = lower(program, places)
         try:
             verify(program, places, code)

@@ -149,7 +149,7 @@ def _generalise(
     for point in points:
         cut = [resized(x, axes, point) for x, axes in zip(leaves, pattern, strict=True)]
         with rewound(states_of(generators(loss_fn.function, arguments))):
-            programs.append(Program(loss_fn, arguments, cut, count))
+            programs.append(Program(loss_fn, arguments, cut, count, least=0))  # memory may be large
         if len(programs[-1].misfits) > _MISFITS:
             raise NotRolledError(f"{len(programs[-1].misfits)} operations do not roll")
         if len({repr(program.extra) for program in programs}) > 1:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..core.tensor import Array, Tensor
 from ..nn import Module
+from .allocate import WORTH_SHARING
 from .build import build, native
 from .containers import Function, lent, names, own_tensors, unflatten
 from .explain import explain
@@ -52,6 +53,7 @@ class Program:
         leaves: Sequence[Array],
         count: int | None,
         backend: str = "numpy",
+        least: int = WORTH_SHARING,
     ) -> None:
         tensors, filled = bind(arguments, leaves, count)
         named: list[str | None] = []
@@ -59,7 +61,7 @@ class Program:
             named.extend(names(argument, "" if i == 0 and count is not None else loss_fn.name(i, len(arguments))))
         with _no_collection(), OneThread():
             traced = trace(loss_fn, filled, tensors, named, count, generators(loss_fn.function, arguments))
-            self.ir, self.source, self._runs, self.misfits, self.native, self._notes = build(traced, backend)
+            self.ir, self.source, self._runs, self.misfits, self.native, self._notes = build(traced, backend, least)
             self.extra = unflatten(traced.extra, repeat(np.bool_()))  # the containers alone, not what was in them
         self.signatures = set(traced.signatures.of_step.values())
         self.eager_bytes = sum((n.steps or 1) * math.prod(n.shape) * n.dtype.itemsize for n in self.ir.nodes)
@@ -84,7 +86,7 @@ class Program:
     def _generalise_native(self, programs: Sequence[Program], sizes: Sequence[Mapping[str, int]]) -> None:
         """Run native loops at any sizes: for the batch that there is, or else for batches of any length."""
         for rows in (None, _ROWS):
-            found = [native(program.ir, rows) for program in programs]
+            found = [native(program.ir, rows, least=0) for program in programs]
             sources = [source for source, _, _ in found if source is not None]
             self.native, self._notes = found[-1][1:]
             try:
