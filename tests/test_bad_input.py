@@ -117,7 +117,7 @@ CALLS: list[Bad] = [
         "cumsum over two axes",
         lambda: np.cumsum(x, axis=(0, 1)),
         tg.DTypeError,
-        r"cumsum: got axis=\(0, 1\), expected a whole number or None",
+        r"cumsum: .*axis=\(0, 1\).*write cumsum",
     ),
     ("take along an absent axis", lambda: np.take(x, [0], axis=7), tg.ShapeError, "take: .*axis 7 is out of bounds"),
     ("take of a mask", lambda: np.take(x, x.data[0] > 1), tg.DTypeError, "take: got a mask"),

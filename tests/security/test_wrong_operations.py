@@ -60,6 +60,7 @@ TAKEN = {
     ("vector_norm", "ord"): "powers that underflow", ("vector_norm", "axis"): "a list of axes is as good as a tuple",
     ("norm", "axis"): "no axes are as good as one", ("ptp", "x"): "of one number, however large, it is 0",
     ("vecdot", "a"): "vectors of one entry broadcast, as in PyTorch", ("vecdot", "b"): "as the other",
+    ("argmax", "keepdims"): "NumPy takes any truth", ("argmin", "keepdims"): "as argmax",
     ("getitem", "key"): "NumPy has no function for it: the index is NumPy's own",
 }  # fmt: skip
 """What is taken though NumPy refuses it, and why that is no nonsense."""

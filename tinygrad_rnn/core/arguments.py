@@ -26,7 +26,7 @@ import numpy as np
 
 from ..errors import DTypeError, InputError, ShapeError, TensorError
 from ..escape import short
-from .array import ArrayMethods, numeric, raw
+from .array import numeric, raw
 
 
 def whole(given: Any, what: str, least: int = 0) -> int:
@@ -175,14 +175,17 @@ def check(place: str, given: Mapping[str, Any], hints: Mapping[str, Any]) -> Non
 class Kinds:
     """The type hints of an operation's parameters, in a form with which a call is compared quickly.
 
-    Operands, whose hints say no more than that they are numbers, are looked at by the primitives that they reach.
+    Operands, whose hints say no more than that they are numbers, are looked at by the primitives that they reach, and
+    hints of `elsewhere` by whom the operation calls.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], elsewhere: Sequence[Any] = ()) -> None:
         self.name, self.function = name, function
-        self.hints: dict[str, Any] | None = None
-        self.names: list[str] = []
-        self.certain: dict[str, set[type]] = {}
+        self.elsewhere = elsewhere
+        self.says_more = True  # than what is looked at elsewhere
+        self._hints: dict[str, Any] | None = None
+        self._names: list[str] = []
+        self._certain: dict[str, set[type]] = {}
 
     def compare(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Look at the arguments of a call.
@@ -190,22 +193,32 @@ class Kinds:
         Raises:
             DTypeError, InputError: as `check`.
         """
-        if self.hints is None:  # once, and not when the package is imported
+        if self._hints is None:  # once, and not when the package is imported
             hints = _hints(self.function)
-            self.hints = {key: hint for key, hint in hints.items() if not fits(_OPERAND, hint)}
+            hints = {key: hint for key, hint in hints.items() if hint not in self.elsewhere}
+            self._hints = {key: hint for key, hint in hints.items() if not fits(_OPERAND, hint)}
+            self.says_more = bool(self._hints)
             listed = inspect.signature(self.function).parameters.values()
-            self.names = [one.name for one in listed if one.kind <= one.POSITIONAL_OR_KEYWORD]
-            self.certain = {key: _certain(hint) for key, hint in self.hints.items()}
-        for name, value in (*zip(self.names, args, strict=False), *kwargs.items()):
-            kind = type(value)
-            if name in self.hints:
-                if kind not in self.certain[name]:
-                    check(self.name, {name: value}, self.hints)
-            elif kind not in _USUAL and hasattr(kind, "__array__") and not isinstance(value, ArrayMethods):
-                numeric(value, self.name)  # masked, or another framework's: NumPy would take it for an array
+            self._names = [one.name for one in listed if one.kind <= one.POSITIONAL_OR_KEYWORD]
+            self._certain = {key: _certain(self._hints[key]) if key in self._hints else USUAL for key in self._names}
+            self._certain |= {key: _certain(hint) for key, hint in self._hints.items()}
+        certain = self._certain
+        for name, value in zip(self._names, args, strict=False):
+            if type(value) not in certain[name]:
+                self._look_at(name, value)
+        for name in kwargs:
+            if type(kwargs[name]) not in certain.get(name, USUAL):
+                self._look_at(name, kwargs[name])
+
+    def _look_at(self, name: str, value: Any) -> None:
+        if self._hints and name in self._hints:
+            check(self.name, {name: value}, self._hints)
+        elif hasattr(type(value), "__array__"):
+            numeric(value, self.name)  # masked, or another framework's: NumPy would take it for an array
 
 
-_USUAL = {np.ndarray, int, float, bool, list, tuple, type(None)}
+USUAL = {np.ndarray, int, float, bool, list, tuple, slice, type(None)}
+"""Types of operands that need no look; tensors are added where they are defined."""
 _OPERAND = np.array(0.5)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, get_type_hints, overload
 
 import numpy as np
@@ -23,10 +23,10 @@ from ..debug import messages
 from ..errors import TensorError
 from . import array as _array
 from . import tensor as _tensor
-from .arguments import Kinds, check
+from .arguments import USUAL, Kinds, check
 from .context import current, step_of
 from .operation import Operation, Vjp, usage
-from .tensor import NO_ATTRS, Array, Operand, Tensor, constant, make_result, numeric, registry, take_name
+from .tensor import NO_ATTRS, Array, Axis, Operand, Tensor, constant, make_result, numeric, registry, take_name
 from .traits import NOTHING, Traits
 
 primitives: dict[str, Primitive] = {}
@@ -34,6 +34,8 @@ primitives: dict[str, Primitive] = {}
 
 composites: dict[str, Callable[..., Any]] = {}
 """Every function of the table that is written with primitives, by name."""
+
+USUAL.add(Tensor)
 
 _PACKAGE = __name__.partition(".")[0] + "."
 _getframe = sys._getframe
@@ -51,7 +53,12 @@ class Primitive(Operation):
     """
 
     defined_in: tuple[str, str]
-    kinds: Kinds
+    is_numpys = False
+    """Whether a function of NumPy does the work, and looks at axes and flags itself."""
+
+    @cached_property
+    def _kinds(self) -> Kinds:
+        return Kinds(self.name, self.function, (bool, int, Axis, int | None) if self.is_numpys else ())
 
     def extend(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Let `function` stand for it in calls with keywords that it does not have itself; a decorator."""
@@ -63,8 +70,8 @@ class Primitive(Operation):
             if self.extended is not None and not kwargs.keys() <= self.defaults.keys():
                 return self.extended(*args, **kwargs)
             operands, attrs = self.bind(args, kwargs)
-            if self.own and attrs is not self.defaults:
-                self.kinds.compare((), {name: attrs[name] for name in attrs if attrs[name] is not self.defaults[name]})
+            if attrs is not self.defaults and self.own and self._kinds.says_more:
+                self._kinds.compare(args, kwargs)
             return self.apply(operands, attrs)
         return self.apply(args, self.defaults)
 
@@ -215,8 +222,7 @@ def primitive(
     if function is None:
         return lambda decorated: primitive(decorated, vjps=vjps, of=of, name=name, doc=doc, traits=traits)
     made = Primitive(function, vjps, name or function.__name__, doc or function.__doc__ or "", traits)
-    made.defined_in = _definer(function)
-    made.kinds = Kinds(made.name, function)
+    made.defined_in, made.is_numpys = _definer(function), of is not None
     known = primitives.get(made.name)
     if known is not None and (known.defined_in != made.defined_in or made.defined_in[0].startswith(_PACKAGE)):
         raise messages.name_taken(made.name)
@@ -232,7 +238,8 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def explained(*args: Any, **kwargs: Any) -> Any:
-        kinds.compare(args, kwargs)
+        if kinds.says_more or not args or type(args[0]) is not Tensor:
+            kinds.compare(args, kwargs)
         try:
             result = function(*args, **kwargs)
         except TensorError:
