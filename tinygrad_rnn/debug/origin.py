@@ -101,8 +101,13 @@ def _is_returned(origin: Origin) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def place(origin: Origin) -> tuple[CodeType, Any]:
-    """The expression of `origin`: Python compiles the end of `return f(a if c else b)` once for each branch."""
+def expression(origin: Origin | None) -> tuple[CodeType, Any] | None:
+    """The expression of `origin`, which offsets do not tell: Python moves them in lines that run often, and compiles
+
+    the end of `return f(a if c else b)` once for each branch.
+    """
+    if origin is None:
+        return None
     code, offset = origin
     if sys.version_info < (3, 11):
         return code, line(origin).number
