@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.compiler.agreement import FrozenError
 
 Arrays = list[np.ndarray[Any, Any]]
 
@@ -97,6 +98,7 @@ def _judge(program: Program, sizes: Any, calls: Any) -> Outcome:
     step = tg.compile(program.loss_fn)
     kept: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], str]] = []
     refused: Outcome | None = None
+    never: set[tuple[int, int]] = set()  # the sizes at which it has been refused, and so must be from then on
     ours, theirs = np.random.default_rng(5), np.random.default_rng(5)
     for number, (i, j) in enumerate(calls):
         T, B = sizes[0][i], sizes[1][j]
@@ -119,11 +121,13 @@ def _judge(program: Program, sizes: Any, calls: Any) -> Outcome:
             if refused is None and number > 0 and "picked" not in reason:
                 refused = Outcome("refused", f"later: {reason}")
             refused = refused or Outcome("refused", reason)
+            if "picked" not in reason:
+                never |= set(calls) if isinstance(error, FrozenError) else {(i, j)}
             ours.bit_generator.state = theirs.bit_generator.state
             continue
         except Exception as error:
             return Outcome("crash", f"{where}: {type(error).__name__}: {str(error)[:200]}")
-        if refused is not None and "picked" not in refused.what and i == j == 0:
+        if refused is not None and (i, j) in never:
             return Outcome("wrong", f"{where}: a program that was refused ({refused.what}) runs")
         if "tinygrad_rnn" in step.source:
             return Outcome("wrong", f"{where}: the source does not run without the package")
