@@ -254,7 +254,10 @@ def clip_grad_norm_(parameters: Iterable[Tensor], max_norm: Bound) -> float:
     norm = math.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for _, g in gradients))
     if not math.isfinite(norm):
         worst = next((p.describe() for p, g in gradients if not np.isfinite(g).all()), "the sum of their squares")
-        raise GraphError(f"clip_grad_norm_: the gradients are not finite, first in {worst}; lower the learning rate")
+        raise GraphError(
+            f"clip_grad_norm_: the gradients are not finite, first in {worst}; see whether the data hold nan, or "
+            "lower the learning rate; detect_anomaly() names the operation"
+        )
     scale = max_norm / (norm + 1e-6)
     if scale < 1:
         for _, g in gradients:

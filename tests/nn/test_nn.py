@@ -311,3 +311,42 @@ def test_initialisers_have_the_spectrum_they_promise():
 def test_wrong_calls_say_what_was_expected(call, says):
     with pytest.raises(tg.TensorError, match=says):
         call()
+
+
+class Held(nn.Module):
+    """Parameters wherever an attribute may hold them, and a state that is kept to be looked at."""
+
+    def __init__(self):
+        def ones():
+            return tg.Tensor(np.ones(2), requires_grad=True)
+
+        self.own, self.several, self.named = ones(), [ones(), ones()], {"up": ones(), "layer": nn.Linear(2, 2, rng=0)}
+
+    def forward(self, x):
+        self.seen, self.all_seen = x * self.own, [x * self.own]
+        return sum(self.several, self.seen) + self.named["layer"](x * self.named["up"])
+
+
+def test_parameters_in_lists_and_dicts_are_found_and_kept_states_are_none(tmp_path):
+    names = ["own", "several.0", "several.1", "named.up", "named.layer.weight", "named.layer.bias"]
+    model = Held()
+    loss = model(np.ones((3, 2))).sum()
+    assert [name for name, _ in model.named_parameters()] == names
+    assert [parameter.name for parameter in model.parameters()] == names
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    _, gradients = tg.compile(lambda model, x: model(x).sum())(model, np.ones((3, 2)))
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(gradients[name], parameter.grad)
+        parameter.data += 1
+    again = Held.load(model.save(tmp_path / "held.safetensors"))
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name], array)
+
+
+def test_two_parameters_of_one_name_are_refused():
+    model = nn.Sequential(nn.Linear(2, 2, rng=0))
+    (name, *_) = model.state_dict()
+    setattr(model, name, tg.Tensor(np.ones(2), requires_grad=True))
+    with pytest.raises(tg.InputError, match=f"two parameters named {name}"):
+        model.state_dict()

@@ -54,7 +54,7 @@ def test_copies_and_pickles_know_what_they_were_made_with(tmp_path: Path) -> Non
 
 def test_what_cannot_be_saved_or_loaded_is_said(tmp_path: Path) -> None:
     path = Forecaster(3).save(tmp_path / "m.safetensors")
-    with pytest.raises(tg.InputError, match="holds a 'Forecaster'; call load of that class"):
+    with pytest.raises(tg.InputError, match="holds a 'Forecaster', not a GRU; call load of the class 'Forecaster'"):
         tg.nn.GRU.load(path)
     with pytest.raises(tg.InputError, match="holds a LSTM, not a GRU"):
         tg.nn.GRU.load(tg.nn.LSTM(2, 3).save(tmp_path / "l.safetensors"))

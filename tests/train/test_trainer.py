@@ -255,3 +255,32 @@ def test_it_is_watched(tmp_path: Path) -> None:
     trainer.run(quiet, progress=False, watch=2)
     assert len((tmp_path / "run" / "watch.jsonl").read_text().splitlines()) == 2
     assert (tmp_path / "run" / "watch.svg").exists()
+
+
+def test_what_stops_learning_without_a_word_is_said() -> None:
+    with pytest.raises(tg.InputError, match="adjusts none of this model's parameters"):
+        trained(optimizer=tg.optim.Adam(Net().parameters()))
+    with pytest.raises(tg.DTypeError, match="returned float, expected a scalar Tensor"):
+        trained(loss=lambda model, x, y: error(model, x, y).item())
+    broken = X.copy()
+    broken[2, 3, 1] = np.nan
+    with pytest.raises(tg.InputError, match=r"array 0 of the batch of update 0 holds nan at \(2, 3, 1\)"):
+        trained(tg.train.Batches(broken, Y, size=20, shuffle=False))
+
+
+@pytest.mark.parametrize("backend", [None, "numpy"])
+def test_a_loss_that_does_not_take_what_a_batch_has_is_told_what_that_is(backend: Any) -> None:
+    ragged = [X[:4, 0], X[:, 1]], [Y[:4, 0], Y[:, 1]]
+    with pytest.raises(tg.InputError, match=r"called with the model and 3 more .* \(x, y, lengths\) for lists"):
+        trained(ragged, backend=backend)
+    with pytest.raises(tg.InputError, match="called with the model and 1 more"):
+        trained(validation=X, backend=backend)
+
+
+def test_when_the_data_end_what_was_learned_since_the_last_look_is_scored_and_kept(tmp_path: Path) -> None:
+    whole = trained([(X, Y)], steps=5, eval_every=5, validation=(X, Y))
+    ended = trained(((X, Y) for _ in range(5)), steps=20, eval_every=100, validation=(X, Y), folder=tmp_path)
+    assert (ended.step, ended.stopped, len(ended.history)) == (5, "data", 1)
+    assert ended.best == whole.best
+    ended.load_best()
+    assert_same(ended, whole)

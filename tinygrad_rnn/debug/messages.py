@@ -106,8 +106,9 @@ def read_in_trace(tensor: Any, what: str) -> GraphError:
     where = f" (at {place})" if (place := origin.user_line()) else ""
     return GraphError(
         f"compile: {tensor.describe()} is read as {what}{where}, which would be the same in every call; return it "
-        "beside the loss, use where() instead of a Python if, index a tensor with it (tg.Tensor(table)[i], not "
-        "table[i]), or pass it as an argument that is no array"
+        "beside the loss, use where() instead of a Python if, compute with the tensor itself (without np.asarray, "
+        "float or .data), index a tensor with it (tg.Tensor(table)[i], not table[i]), or pass it as an argument that "
+        "is no array"
     )
 
 

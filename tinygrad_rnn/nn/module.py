@@ -1,7 +1,7 @@
 """Module: parameters with names, and nothing else.
 
-A layer is a Python object whose attributes are parameters (tensors that require a gradient), other
-modules, or lists of modules; their names are the paths to them, as in PyTorch's `state_dict`.
+A layer is a Python object whose attributes are parameters (tensors that require a gradient and were made by no
+operation), other modules, or lists and dicts of them; their names are the paths to them, as in PyTorch's `state_dict`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ class Module:
     compiler know which layer a tensor belongs to. The name is the attribute of the parent that holds
     the module, or the class's own name at the top.
 
+    Its parameters are the tensors with `requires_grad=True` among its attributes, also in lists, tuples and dicts. A
+    result of operations, such as a state that is kept to be looked at, is none.
+
     Attributes:
         training: True until `eval()`; dropout looks at it.
     """
@@ -63,8 +66,8 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        if isinstance(value, Tensor) and value.requires_grad:
-            value.name = value.name or name
+        for path, tensor in parameters_in(name, value):
+            tensor.name = tensor.name or path
         for path, module in modules_in(name, value):
             module.attach(path)
 
@@ -77,7 +80,7 @@ class Module:
 
     # ------------------------------------------------------------------ walking the tree
     def children(self) -> Iterator[tuple[str, Module]]:
-        """The modules held directly, by attribute (`head`) or by position in a list (`layers.0`)."""
+        """The modules held directly, by attribute (`head`), or by position in a list or key in a dict (`layers.0`)."""
         for name, value in vars(self).items():
             yield from modules_in(name, value)
 
@@ -88,10 +91,9 @@ class Module:
             yield from child.modules()
 
     def own_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """The parameters that are attributes of this very module."""
+        """The parameters that are attributes of this very module, or in a list or dict that is one."""
         for name, value in vars(self).items():
-            if isinstance(value, Tensor) and value.requires_grad:
-                yield name, value
+            yield from parameters_in(name, value)
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter with the path to it, `("head.weight", Tensor)`; a shared one comes once."""
@@ -107,6 +109,21 @@ class Module:
         for name, child in self.children():
             yield from child._walk(f"{prefix}{name}.")
 
+    def _by_name(self) -> dict[str, Tensor]:
+        """Every parameter by name, a shared one under each of its names.
+
+        Raises:
+            InputError: two of them have the same one.
+        """
+        found: dict[str, Tensor] = {}
+        for name, parameter in self._walk(""):
+            if found.setdefault(name, parameter) is not parameter:
+                raise InputError(
+                    f"{type(self).__name__} has two parameters named {name}: a full stop stands for a part of a "
+                    "module; rename one of them, without a full stop"
+                )
+        return found
+
     def parameters(self) -> list[Tensor]:
         """Every parameter, each once, in the order of `named_parameters`."""
         return [parameter for _, parameter in self.named_parameters()]
@@ -119,7 +136,7 @@ class Module:
     # ------------------------------------------------------------------ state
     def state_dict(self) -> dict[str, Array]:
         """A copy of every parameter's array by name: the names and shapes of `torch.nn`."""
-        return {name: parameter.data.copy() for name, parameter in self._walk("")}
+        return {name: parameter.data.copy() for name, parameter in self._by_name().items()}
 
     @checked
     def load_state_dict(self, state: Mapping[str, ArrayLike | Tensor]) -> None:
@@ -133,7 +150,7 @@ class Module:
             InputError: names are missing or unknown.
             ShapeError: an array has another shape than its parameter.
         """
-        own = dict(self._walk(""))
+        own = self._by_name()
         missing, unknown = [n for n in own if n not in state], [n for n in state if n not in own]
         if missing or unknown:
             problems = [f"{word} {', '.join(n)}" for word, n in (("missing", missing), ("unknown", unknown)) if n]
@@ -216,10 +233,24 @@ class Module:
 
 def modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
     """The modules that an attribute holds, with the paths to them."""
-    if isinstance(value, Module):
+    yield from ((path, item) for path, item in _items(name, value) if isinstance(item, Module))
+
+
+def parameters_in(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """The parameters that an attribute holds, with the paths to them."""
+    for path, item in _items(name, value):
+        if isinstance(item, Tensor) and item.requires_grad and item.is_leaf:
+            yield path, item
+
+
+def _items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """An attribute, or what stands in it if it is a list, a tuple or a dict."""
+    if isinstance(value, (list, tuple)):
+        yield from ((f"{name}.{i}", item) for i, item in enumerate(value))
+    elif isinstance(value, dict):
+        yield from ((f"{name}.{key}", item) for key, item in value.items())
+    else:
         yield name, value
-    elif isinstance(value, (list, tuple)):
-        yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Module))
 
 
 def parameter(array: Array, dtype: DTypeLike) -> Tensor:

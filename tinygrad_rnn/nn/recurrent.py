@@ -87,6 +87,10 @@ class Recurrent(Module):
             for name, parameter in cell.own_parameters():
                 yield f"{name}_{suffix}", parameter
 
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """None: the cells' parameters are this layer's own."""
+        return iter(())
+
     def __getattr__(self, name: str) -> Tensor:
         for own, parameter in self.own_parameters() if "cells" in vars(self) else ():
             if own == name:

@@ -35,6 +35,10 @@ def save_module(module: Module, path: str | Path) -> Path:
     return write_file(target, safetensors.numpy.save(arrays, metadata={ENTRY: both}))
 
 
+class WrongClassError(Exception):
+    """A file holds a module of a class that is not known here."""
+
+
 def load_module(path: str | Path, kind: type[Module]) -> Module:
     """The module that was saved there, made by calling its class as it was called then.
 
@@ -51,6 +55,10 @@ def load_module(path: str | Path, kind: type[Module]) -> Module:
         recipe = json.loads(both["record"])
         known = {kind.__name__: kind} if kind is not Module else {}
         made = _make(recipe, {**_layers(), **known})
+    except WrongClassError as error:
+        raise InputError(
+            f"{source} holds a {error.args[0]}, not a {kind.__name__}; call load of the class {error.args[0]}"
+        ) from error
     except FileNotFoundError as error:
         raise InputError(f"there is no {source}; give a file that Module.save wrote") from error
     except OSError as error:
@@ -112,7 +120,7 @@ def _plain(value: Any, what: str) -> Any:
 
 def _make(recipe: Any, known: dict[str, Callable[..., Any]]) -> Any:
     if recipe["class"] not in known:
-        raise ValueError(f"it holds a {recipe['class']!r:.80}; call load of that class")
+        raise WrongClassError(f"{recipe['class']!r:.80}")
     arguments = [_value(one, known) for one in recipe["args"]]
     return known[recipe["class"]](*arguments, **_value(recipe["kwargs"], known))
 

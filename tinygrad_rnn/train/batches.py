@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -212,6 +213,26 @@ def rows_of(batch: Batch, axes: Sequence[int | None], rows: slice) -> Batch:
     return tuple(a if axis is None else a[:, rows] if axis else a[rows] for a, axis in zip(batch, axes, strict=True))
 
 
+def check_takes(loss: Callable[..., Any], count: int) -> None:
+    """Whether a loss function can be called with the model and so many arguments after it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        signature = inspect.signature(loss)
+    except (TypeError, ValueError):  # such as of a function in C
+        return
+    try:
+        signature.bind(*[None] * (count + 1))
+    except TypeError as error:
+        raise InputError(
+            f"Trainer: the loss function is called with the model and {count} more ({error}): with what a batch has, "
+            "which is (x, y) for arrays, (x, y, lengths) for lists of arrays, and x alone without y, and with the "
+            "state if there is `carry`; write a function that takes these"
+        ) from error
+
+
 @checked
 def predict(model: Module, x: Any, rows: Size = 256, **options: Any) -> Any:
     """What a model answers in evaluation mode, without recording a graph.
@@ -259,6 +280,7 @@ __all__ = [
     "Source",
     "Stream",
     "batch_axes",
+    "check_takes",
     "finite",
     "padded",
     "predict",

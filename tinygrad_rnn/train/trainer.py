@@ -17,14 +17,14 @@ from .. import __version__, compiler
 from ..core.arguments import Count, Finite, NotNegative, Positive, checked
 from ..core.backprop import no_grad
 from ..core.tensor import Tensor, raw
-from ..errors import InputError
+from ..errors import DTypeError, InputError
 from ..escape import xml
 from ..files import as_path, make_folder, only_one
 from ..nn import Module
 from ..nn.truncation import truncate
 from ..optim import Adam, Optimizer, Schedule, clip_grad_norm_, clip_grad_value_, constant
 from . import saved as checkpoint
-from .batches import Batch, NoMoreBatches, batch_axes, finite, rows_of, source
+from .batches import Batch, NoMoreBatches, batch_axes, check_takes, finite, rows_of, source
 from .log import Log
 from .progress import tqdm
 from .ranks import Ranks
@@ -132,6 +132,12 @@ class Trainer:
         self.model, self.loss, self.data = model, loss, source(data)
         self.steps = steps
         self.optimizer = Adam(model.parameters()) if optimizer is None else optimizer
+        own = set(map(id, model.parameters()))
+        if not any(id(parameter) in own for parameter in self.optimizer.parameters):
+            raise InputError(
+                "Trainer: the optimiser adjusts none of this model's parameters, so that nothing would be learned; "
+                "make it with model.parameters() of this very model"
+            )
         self.lr = self.optimizer.lr
         self.schedule = constant() if schedule is None else schedule
         self.clip, self.clip_value = clip, clip_value
@@ -157,6 +163,8 @@ class Trainer:
         """Why it ended, if it did so before its last step."""
         self.refused: list[str] = []
         """What was wrong with newer checkpoints that were not used."""
+        self._taken: set[int] = set()
+        """With how many arguments after the model the loss function is known to be callable."""
         self._newest = -1
         """The step of the newest checkpoint that this run wrote or began with."""
 
@@ -266,6 +274,8 @@ class Trainer:
         """One update: the loss, the norm of its gradient before clipping, and how many steps were read."""
         batch = self._batch()
         loss = self._differentiate(batch)
+        if not math.isfinite(loss):
+            _check_finite(batch, self.step)
         parameters = self.optimizer.parameters
         if self.clip_value:
             clip_grad_value_(parameters, self.clip_value)
@@ -293,15 +303,35 @@ class Trainer:
             loss, share = self._gradients((*mine, *state)), weigh(mine) / weigh(batch)
         return self._added(loss, share)
 
+    def _check_takes(self, count: int) -> None:
+        """Whether the loss function takes so many arguments after the model; asked once, as it takes long.
+
+        Raises:
+            InputError: it does not.
+        """
+        if count not in self._taken:
+            check_takes(self.loss, count)
+            self._taken.add(count)
+
+    def _call(self, arguments: tuple[Any, ...]) -> Any:
+        self._check_takes(len(arguments))
+        return self.loss(self.model, *arguments)
+
     def _gradients(self, arguments: tuple[Any, ...]) -> float:
         """The loss of these arguments; sets gradients and the state to carry on."""
         if self.program is None:
             self.model.zero_grad()
-            found = self.loss(self.model, *arguments)
+            found = self._call(arguments)
             loss, carried = found if self.carry is not None else (found, None)
+            if not isinstance(loss, Tensor):
+                raise DTypeError(
+                    f"Trainer: the loss function returned {type(loss).__name__}, expected a scalar Tensor; compute it "
+                    "from the model's answers without float(), .item() or .data"
+                )
             loss.backward()
             self.state = truncate(carried)
             return loss.item()
+        self._check_takes(len(arguments))
         found, gradients = self.program(self.model, *arguments)
         loss, carried = found if self.carry is not None else (found, None)
         for name, parameter in self.model.named_parameters():
@@ -362,6 +392,7 @@ class Trainer:
         score = math.nan
         bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=None if progress is None else not progress)
         tokens, losses, since = 0, 0.0, self.step
+        norm = rate = math.nan
         began = time.perf_counter()
         try:
             while self.step < self.steps and self.stopped == "done":
@@ -372,6 +403,9 @@ class Trainer:
                             say(line)
                     loss, norm, read = self.advance()
                 except NoMoreBatches:
+                    if self.step > since:
+                        score = self._evaluate(losses / (self.step - since), norm, rate)
+                        say(self._line())
                     self.stopped = "data"
                     self.save()
                     break
@@ -497,7 +531,7 @@ class Trainer:
 
     def _plain_loss(self, batch: Batch) -> Tensor:
         """The loss of a batch that begins with the first state."""
-        return self.loss(self.model, *batch) if self.carry is None else self.loss(self.model, *batch, None)[0]
+        return self._call(batch) if self.carry is None else self._call((*batch, None))[0]
 
     def _some_loss(self) -> Tensor:
         """The loss of some sequences of the next batch, without dropout: to be looked at."""
@@ -518,6 +552,21 @@ class Trainer:
 def _count(batch: Batch) -> float:
     """How many sequences there are in a batch."""
     return float((*np.shape(batch[0]), 1)[:2][-1])
+
+
+def _check_finite(batch: Batch, update: int) -> None:
+    """Where the loss is NaN or infinite: whether the data are.
+
+    Raises:
+        InputError: they are.
+    """
+    for part, array in enumerate(map(np.asarray, map(raw, batch))):
+        if array.dtype.kind in "fc" and not (right := np.isfinite(array)).all():
+            at = tuple(map(int, np.argwhere(~right)[0]))
+            raise InputError(
+                f"Trainer: array {part} of the batch of update {update} holds {array[at]} at {at}; fill in such "
+                "numbers, or leave their sequences out"
+            )
 
 
 def _nothing(line: str) -> None:

@@ -42,6 +42,8 @@ class Series(Task):
     classes_out = False
     last = False
     outputs = 1
+    first_row = 1
+    """The number of the first row, in what is printed."""
 
     @checked
     def __init__(
@@ -90,7 +92,9 @@ class Series(Task):
         first = max(1, len(self.numbers) + 1 - rows)
         said = [f"{number:.6g}" for number in self.forecasts(model)[first - 1 :]]
         right = [*(f"{number:.10g}" for number in self.numbers[first:]), ""]
-        return as_csv(("row", self.column, "forecast"), zip(itertools.count(first + 1), right, said, strict=False))
+        return as_csv(
+            ("row", self.column, "forecast"), zip(itertools.count(first + self.first_row), right, said, strict=False)
+        )
 
     def details(self, score: float) -> str:
         same = _error(self.numbers[self.split - 1 : -1] - self.numbers[self.split :])
@@ -115,6 +119,8 @@ class Csv(Series):
     Raises:
         InputError: the file cannot be used: what is wrong, and in which row and column.
     """
+
+    first_row = 2  # as a spreadsheet and the messages about a file number them: the first one names the columns
 
     @checked
     def __init__(

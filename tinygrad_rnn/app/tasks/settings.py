@@ -46,7 +46,9 @@ class Settings:
     target: str | None = option(None, "csv: the name of the column to predict, one row ahead")
     columns: str | None = option(None, "csv: the columns to read, by commas (default: all that hold numbers)")
     lag: SizeOrZero = option(
-        100, "adding, copying, order: how many steps lie between cause and effect; csv: rows in a training window"
+        100,
+        "adding, copying, order: how many steps lie between cause and effect; csv: rows in a training window, or all "
+        "rows to train on if those are fewer",
     )
     cell: CellName = option("lstm", "the recurrent cell")
     hidden: Size = option(128, "size of the hidden state")
