@@ -121,3 +121,10 @@ def test_what_is_not_of_csv_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
     tasks.TaskTrainer(settings, tmp_path / "order").run(lambda line: None, progress=False)
     assert main(["eval", str(tmp_path / "order"), "--file", "x.csv"]) == 2
     assert "another file is for models of csv" in capsys.readouterr().err
+
+
+def test_numbers_with_a_decimal_comma_are_told_from_a_wrong_name(tmp_path: Path) -> None:
+    path = tmp_path / "comma.csv"
+    path.write_text("day;load\n" + "".join(f"d{i};{i},5\n" for i in range(30)))
+    with pytest.raises(tg.InputError, match="no column of numbers; a number is written with a point"):
+        task(path, target="load")

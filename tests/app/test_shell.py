@@ -53,6 +53,7 @@ def test_programs_read_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         read[command] = json.loads(capsys.readouterr().out)
     assert read["eval"]["metric"] == "accuracy"
     assert 0 <= read["eval"]["score"] <= 1
+    assert read["eval"]["words"].startswith("accuracy")
     (layer,) = read["diagnose"]["layers"].values()
     assert layer["verdict"] in read["diagnose"]["words"]
     assert {state["step"] for state in read["flow"]["states"]} == set(range(10))

@@ -211,7 +211,7 @@ def run_eval(arguments: argparse.Namespace) -> None:
         read = trained.vocabulary.encode(read_text(arguments.text, at_least=2))
         metric, score = Characters.metric, bits_per_character(trained.model, read)
         words = in_words(score)
-    print(as_json({"metric": metric, "score": score}) if arguments.json else words)
+    print(as_json({"metric": metric, "score": score, "words": words}) if arguments.json else words)
 
 
 __all__ = ["add_commands", "run_eval", "run_sample", "run_sweep", "run_train"]

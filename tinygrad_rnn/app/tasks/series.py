@@ -138,6 +138,10 @@ class Csv(Series):
         if file is None or target is None:
             raise InputError("csv: give the file and the column to predict, --file F --target COLUMN")
         found = read_csv(file)
+        if not found:
+            raise InputError(
+                f"{file} has no column of numbers; a number is written with a point, such as 10.5, not 10,5"
+            )
         self.digest = digest_of(file)
         wanted = list(found) if columns is None else [name.strip() for name in columns.split(",")]
         self.names = list(dict.fromkeys([*wanted, target])) if known is None else known["columns"]
