@@ -18,7 +18,7 @@ SLOW = pytest.mark.slow
         ("vanishing_and_exploding", [], "radius 0.5: over 49 steps", ["png"]),
         ("truncation", [], "radius 1.0: the gradient is wrong by", ["png", "svg"]),
         ("weight_sharing", [], "the same loss", ["png"]),
-        ("csv_series", [], "the row after the last", ["png", "csv"]),
+        pytest.param("csv_series", [], "the row after the last", ["png", "csv"], marks=SLOW),
         ("character_rnn", ["TEXT", "30"], "after training", ["png", "svg"]),
         pytest.param("lstm_and_gru", ["100"], "GRU, keep gate +3", ["png"], marks=SLOW),
         pytest.param("cost", [], "(theory: H^2)", ["png"], marks=SLOW),
