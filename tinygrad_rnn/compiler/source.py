@@ -13,7 +13,6 @@ import math
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from itertools import count as counted
 from itertools import groupby
 from types import CodeType
@@ -23,6 +22,7 @@ import numpy as np
 
 from .. import ops
 from ..core import tensor
+from ..core.cached import cached
 from ..core.primitive import Primitive, primitives
 from ..escape import comment, identifier
 from .ir import WHOLE, At, Node, Read, Shift, Span
@@ -73,7 +73,7 @@ class Source:
     def __init__(self, code: Code, sizes: Sequence[str] = ()) -> None:
         self.code, self.sizes = code, tuple(sizes)
 
-    @cached_property
+    @cached
     def _written(self) -> _Writer:  # when it is asked for: of most lengths that are compared nobody reads the text
         return _Writer(self.code, self.sizes)
 
@@ -85,12 +85,12 @@ class Source:
     def constants(self) -> dict[str, Any]:
         return self._written.constants
 
-    @cached_property
+    @cached
     def random(self) -> dict[Array, str]:
         writer = self._written
         return {array: writer.slabs[array] for array in writer.drawn if array in writer.read}
 
-    @cached_property
+    @cached
     def _program(self) -> CodeType:
         file = f"<compiled {next(_NUMBERS)}>"
         linecache.cache[file] = (len(self.text), None, self.text.splitlines(True), file)  # for tracebacks

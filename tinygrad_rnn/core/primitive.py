@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, wraps
+from functools import wraps
 from typing import Any, get_type_hints, overload
 
 import numpy as np
@@ -24,6 +24,7 @@ from ..errors import TensorError
 from . import array as _array
 from . import tensor as _tensor
 from .arguments import USUAL, Kinds, check
+from .cached import cached
 from .context import current, step_of
 from .operation import Operation, Vjp, usage
 from .tensor import NO_ATTRS, Array, Axis, Operand, Tensor, constant, make_result, numeric, registry, take_name
@@ -56,7 +57,7 @@ class Primitive(Operation):
     is_numpys = False
     """Whether a function of NumPy does the work, and looks at axes and flags itself."""
 
-    @cached_property
+    @cached
     def _kinds(self) -> Kinds:
         return Kinds(self.name, self.function, (bool, int, Axis, int | None) if self.is_numpys else ())
 

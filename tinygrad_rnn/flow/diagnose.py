@@ -11,13 +11,13 @@ from threadpoolctl import threadpool_limits
 
 from ..core.arguments import checked
 from ..core.backprop import backprop
+from ..core.cached import cached
 from ..core.context import context
 from ..core.tensor import Array, Tensor
 from ..debug import origin
 from ..errors import GraphError
 from ..escape import terminal, xml
 from ..ops import stack
-from .cached import cached
 from .credit import as_losses, as_states, credit
 from .findings import findings
 from .gradients import Gradients

@@ -16,10 +16,10 @@ import numpy as np
 
 from ..core.arguments import checked
 from ..core.backprop import backprop, edge_gradients, seed_of
+from ..core.cached import cached
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
-from .cached import cached
 from .injected import injected
 from .norms import norm, norms
 from .structure import Structure, structure

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.cached import cached
 from ..core.tensor import Array, Tensor, raw
 from ..ops import add, matmul, multiply, subtract, where
-from .cached import cached
 from .structure import State
 from .sweep import Seed, ToStates, between, flows
 

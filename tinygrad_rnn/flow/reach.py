@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core.cached import cached
 from ..core.tensor import Array, Tensor
-from .cached import cached
 from .layout import Layout
 from .norms import norms
 from .sweep import Seed, ToStates

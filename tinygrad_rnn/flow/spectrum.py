@@ -9,10 +9,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..core.arguments import Positive, checked
+from ..core.cached import cached
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError, InputError
 from ..escape import xml
-from .cached import cached
 from .credit import as_states
 from .held import on_the_path
 from .layout import Layout, jacobian, layout

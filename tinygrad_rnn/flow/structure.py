@@ -12,12 +12,12 @@ from collections.abc import Callable, Container, Hashable
 from dataclasses import dataclass, field
 
 from ..core.arguments import checked
+from ..core.cached import cached
 from ..core.indexing import Slot
 from ..core.tensor import Tensor
 from ..debug.origin import Places
 from ..errors import GraphError
 from ..ops import add, divide, multiply
-from .cached import cached
 
 Use = tuple[Tensor, int]
 """A consumer, and which of its operands is meant: one edge of the graph."""

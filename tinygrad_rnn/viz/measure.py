@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..core.cached import cached
 from ..core.tensor import Array, Tensor
-from ..flow.cached import cached
 from ..flow.diagnose import Diagnosis, Layer
 from ..flow.diagnose import diagnosis as diagnosis_of
 from ..flow.gradient_flow import GradientFlow, StateFlow

@@ -7,12 +7,12 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from ...core.cached import cached
 from ...core.tensor import Array
 from ..threads import allowed
 from . import machine
@@ -37,7 +37,7 @@ class NativeLoop:
         self.written = written
         self._own = threading.local()
 
-    @cached_property
+    @cached
     def functions(self) -> dict[str, Callable[..., None]]:
         return machine.build(self.written.text, self.written.isa, part=5, pack=1, run=5)
 
