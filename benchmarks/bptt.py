@@ -26,6 +26,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def ours(cell: str, p: Any, xs: Any, ys: Any, compiled: bool, backend: Any = "au
 
     if compiled:
         program = tg.compile(loss_fn, backend=backend)
-        return lambda: program(p, xs, ys)
+        return partial(program, p, xs, ys)
 
     def eager() -> Any:
         params = {k: tg.Tensor(v, requires_grad=True) for k, v in p.items()}

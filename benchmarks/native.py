@@ -17,7 +17,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,8 @@ def statements(cell: str, size: tuple[int, ...]) -> Iterator[tuple[str, float]]:
 def compiled(cell: str, size: tuple[int, ...]) -> tuple[Callable[[], Any], Any]:
     """A call, and the compiled function that it calls."""
     run = ours(cell, *problem(cell, *size), compiled=True, backend="native")
-    return run, next(c.cell_contents for c in run.__closure__ if hasattr(c.cell_contents, "programs"))  # type: ignore
+    assert isinstance(run, partial)
+    return run, run.func
 
 
 def bound(cells: list[str], sizes: list[tuple[int, ...]]) -> None:
