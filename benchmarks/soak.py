@@ -1,11 +1,14 @@
 """Rounds of training, drawing, diagnosing and compiling, and their memory: `python benchmarks/soak.py MINUTES`.
 
-A growth that goes on with the rounds is a leak; the first tenth of the rounds fills caches and is not counted.
+A growth that goes on with the rounds is a leak where it is memory in use, and fragmentation where `malloc` holds it
+free. The first rounds fill caches and are not counted. Needs glibc 2.33.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import resource
 import sys
 import tempfile
 import time
@@ -16,6 +19,8 @@ import numpy as np
 import tinygrad_rnn as tg
 from tinygrad_rnn import viz
 from tinygrad_rnn.app import tasks
+
+LIBC = ctypes.CDLL(None)
 
 
 def losses(W: tg.Tensor) -> list[tg.Tensor]:
@@ -41,26 +46,46 @@ def one_round(number: int, folder: Path) -> None:
     tasks.TaskTrainer(tasks.Settings.of("adding", **choices), run).run(lambda line: None, progress=False)
 
 
-def resident() -> float:
-    """MB of memory that this process holds."""
+class MallInfo(ctypes.Structure):
+    """What glibc's `mallinfo2` answers, in bytes."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
+    ))  # fmt: skip
+
+
+LIBC.mallinfo2.restype = MallInfo
+
+
+def held() -> dict[str, float]:
+    """Memory of this process by kind: MB, and what Python's small objects hold, which `malloc` does not know."""
     gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+    info = LIBC.mallinfo2()
+    return {
+        "resident MB": int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6,
+        "malloc in use MB": (info.uordblks + info.hblkhd) / 1e6,
+        "malloc free MB": info.fordblks / 1e6,
+        "Python blocks": sys.getallocatedblocks(),
+    }
 
 
 def main(minutes: float) -> None:
     end = time.monotonic() + 60 * minutes
-    seen: list[float] = []
-    blocks: list[int] = []  # of memory that Python's objects hold
+    seen: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         while time.monotonic() < end:
             one_round(len(seen), Path(folder))
-            seen.append(resident())
-            blocks.append(sys.getallocatedblocks())
-    settled = np.array(seen[len(seen) // 10 :])
-    slope = np.polyfit(np.arange(len(settled)), settled, 1)[0] * 1000
-    print(f"{len(seen)} rounds in {minutes:g} minutes: {settled[0]:.1f} MB after a tenth, {settled[-1]:.1f} at the end")
-    more = (blocks[-1] - blocks[-len(settled)]) / len(settled) * 100
-    print(f"growth {settled[-1] - settled[0]:+.1f} MB; {slope:+.2f} MB in 1,000 rounds; {more:+.0f} blocks in 100")
+            seen.append(held())
+            if len(seen) % 100 == 0:
+                print(len(seen), {kind: round(amount, 1) for kind, amount in seen[-1].items()}, flush=True)
+    print(f"{len(seen)} rounds in {minutes:g} minutes; after a tenth, at the end, and the slope over the second half:")
+    for kind in seen[0]:
+        amounts = np.array([one[kind] for one in seen])
+        half = amounts[len(seen) // 2 :]
+        slope = np.polyfit(np.arange(len(half)), half, 1)[0] * 1000
+        print(f"{kind:17s} {amounts[len(seen) // 10]:10.1f} {amounts[-1]:10.1f} {slope:+9.2f} in 1,000 rounds")
+    LIBC.malloc_trim(0)
+    print(f"resident after malloc_trim {held()['resident MB']:.1f} MB")
 
 
 if __name__ == "__main__":
