@@ -175,6 +175,11 @@ def _() -> Made:
     return ended(scaled([1.0] * 12 + [0.05] + [1.0] * 40))
 
 
+@known("a factor of 0.05 in the first step, where every gradient ends", "healthy", "jump")
+def _() -> Made:
+    return ended(scaled([1.0, 0.05] + [1.0] * 40))
+
+
 @known("a factor of 20 in one step: no rate", "healthy", "jump")
 def _() -> Made:
     return ended(scaled([1.0] * 12 + [20.0] + [1.0] * 40))

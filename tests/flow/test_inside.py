@@ -40,6 +40,8 @@ def test_saturated_gates_are_counted():
     found = inside(tg.gradient_flow(squared(net(x)[0])))
     assert found.saturated("f") == (0.5, 0.5)
     assert "50% shut, 50% open" in str(found)
+    found.gates["at the bounds"] = np.array([0.05, 0.95])
+    assert found.saturated("at the bounds") == (0, 0)
     axes = tg.viz.plots.inside(found)
     shares = axes[2].get_lines()[1].get_ydata()
     np.testing.assert_allclose([shares[0], shares[-1]], 0.5)

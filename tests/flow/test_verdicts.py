@@ -8,6 +8,8 @@ from known_nets import linear
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.flow import Thresholds
+from tinygrad_rnn.flow.memory import Memory
+from tinygrad_rnn.flow.passed import passed
 from tinygrad_rnn.flow.remedies import spectral_radius
 
 T, B, H = 30, 3, 8
@@ -228,6 +230,20 @@ def test_columns_of_higher_order_are_columns():
     for t, x in tg.steps(np.ones((20, 3, 2))):
         hs.append(x + W @ (hs[t - 2] if t > 1 else zero))
     assert len(tg.diagnose([(h * h).sum() for h in hs], hs).layers[0].sequences) == 2
+
+
+def test_the_gain_of_a_network_of_higher_order_is_that_of_a_step():
+    every_other = 0.95 ** (np.arange(40) // 2)
+    assert Memory.of(every_other[None], Thresholds(), order=2).gain == pytest.approx(np.sqrt(0.95))
+    assert Memory.of(np.array([[1.0, 0.9]]), Thresholds(), order=2).gain == pytest.approx(0.9)
+
+
+def test_what_passes_through_a_stretch_of_steps():
+    losses, hs = linear(0.5, 12)
+    layer = [(h,) for h in hs]
+    assert passed(tg.gradient_flow(losses[-1]), layer, range(3, 6)) == pytest.approx(0.5**3)
+    assert passed(tg.gradient_flow(losses[4]), layer, range(5, 7)) is None  # no gradient behind it
+    assert passed(tg.gradient_flow(losses[-1]), layer, range(9, 12)) is None  # nothing behind it
 
 
 def made_of(kind):

@@ -44,7 +44,7 @@ def measure(
     shape = layout(sorted(states, key=lambda state: state[0].index), others)
     if len(seeds) == 1 and steps[0] is None:
         apart = _by_state(seeds[0], shape)
-        seeds, steps = (list(apart.values()), list(apart)) if len(apart) > 1 else (seeds, steps)
+        seeds, steps = (list(apart.values()), list(apart)) if apart else (seeds, steps)
     if len(seeds) == len(states) and None in steps:  # a loss for each step, made after the loop
         steps = sorted(shape.steps)
     found = reach(seeds, steps, shape, most)
