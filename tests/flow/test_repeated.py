@@ -25,6 +25,16 @@ def plain(steps, every=True, first=True):
     return loss
 
 
+def several(steps):
+    """Three updates in each step, which are no loop through time of their own."""
+    W, U, h, loss = matrix(1), matrix(2), np.zeros((2, 4)), 0.0
+    for _, x in tg.steps(XS) if steps else enumerate(XS):
+        for _ in range(3):
+            h = np.tanh(x @ W + h @ U)
+        loss = loss + (h**2).sum()
+    return loss
+
+
 def lstm(steps, layers=1):
     cells = [tg.nn.LSTMCell(4, 4, rng=seed) for seed in range(layers)]
     states, loss = [(np.zeros((2, 4)),) * 2] * layers, 0.0
@@ -42,10 +52,11 @@ def lstm(steps, layers=1):
         plain,
         lambda steps: plain(steps, every=False),
         lambda steps: plain(steps, first=False),
+        several,
         lstm,
         lambda steps: lstm(steps, layers=2),
     ],
-    ids=["plain", "last loss", "first step differs", "lstm", "two layers"],
+    ids=["plain", "last loss", "first step differs", "several updates", "lstm", "two layers"],
 )
 def test_a_plain_loop_is_diagnosed_as_one_of_steps(make):
     (found,), (expected,) = tg.diagnose(make(False)).layers, tg.diagnose(make(True)).layers

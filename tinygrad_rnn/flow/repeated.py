@@ -48,20 +48,24 @@ def _stretches(marks: Sequence[Hashable], low: int, high: int) -> Iterator[tuple
         return
     middle = (low + high) // 2
     alike = [i for i in range(low, high) if marks[i] == marks[middle] and i != middle]
+    size = length = end = 0  # of the longest stretch: a loop may hold a shorter one, whose iterations are nearer
     for at in sorted(alike, key=lambda i: abs(i - middle))[:TRIES]:
-        length, start = abs(at - middle), min(at, middle)
+        apart, start = abs(at - middle), min(at, middle)
         same = start + 1  # marks are the same as those an iteration later, from start to here
-        while start > low and marks[start - 1] == marks[start - 1 + length]:
+        while start > low and marks[start - 1] == marks[start - 1 + apart]:
             start -= 1
-        while same + length < high and marks[same] == marks[same + length]:
+        while same + apart < high and marks[same] == marks[same + apart]:
             same += 1
-        end = same + length
-        if end - start >= LEAST * length:
-            times = (end - start) // length
-            yield from _stretches(marks, low, end - times * length)
-            yield end - times * length, length, times
-            yield from _stretches(marks, end, high)
-            return
+        times = (same + apart - start) // apart
+        if times >= LEAST and times * apart > size:
+            size, length, end = times * apart, apart, same + apart
+        if size + length > high - low:
+            break
+    if size:
+        yield from _stretches(marks, low, end - size)
+        yield end - size, length, size // length
+        yield from _stretches(marks, end, high)
+        return
     yield from _stretches(marks, low, middle)
     yield from _stretches(marks, middle + 1, high)
 
