@@ -172,6 +172,39 @@ def test_forms_of_the_input_that_mean_the_same():
     assert all(tensor.grad is None for tensor in tensors.values())
 
 
+def fitted(cell, loss, off, seed=0):
+    """A task that the network does already, but for `off`."""
+    made = task(cell, T=4, B=3, outputs=3, loss=loss, seed=seed)
+    W, state, outputs = made["params"], {name: made[f"{name}0"] for name in STATES[cell]}, []
+    for x in made["xs"]:
+        state = EQUATIONS[cell](x, state, W, lambda name, h: h)
+        outputs.append(state["h"] @ W["W_hy"] + W["b_y"])
+    if loss == "squared_error":
+        made["targets"] = np.array(outputs) + off * np.random.default_rng(1).normal(size=np.shape(outputs))
+    elif off:
+        W["b_y"], made["targets"] = np.array([0.0, 0.0, -np.log(off)]), np.full((4, 3), 2)
+    else:  # all classes are as likely, and as many: the gradient of b_y is zero but for rounding
+        W["W_hy"], W["b_y"], made["targets"] = np.zeros((4, 3)), np.zeros(3), np.tile(np.arange(3), (4, 1))
+    return made
+
+
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "squared_error"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_gradient_that_is_zero_but_for_rounding_agrees(cell, loss):
+    for seed, off in enumerate((0.0, 1e-13, 1e-9, 1e-5)):
+        made = fitted(cell, loss, off, seed)
+        assert compare(**made, cell=cell, loss=loss, numerical_entries=2, show=False).passed
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_error_is_found_where_next_to_nothing_is_left_of_the_gradient(cell):
+    made = task(cell, T=60, hidden=12, seed=1)
+    made["params"]["W_hh" if cell == "rnn" else "weight_hh_l0"] *= 0.2
+    references = {"spoiled": spoil("states", "h", times(1 + 1e-10, 0))}
+    table = compare(**made, cell=cell, numerical_entries=0, references=references, show=False, raises=False)
+    assert [row.step for row, _ in table.failures] == [0]
+
+
 # ------------------------------------------------------------------ it can disagree
 def spoil(part, name, change):
     def reference(problem) -> Gradients:
@@ -268,10 +301,10 @@ def test_errors_say_what_is_wrong():
 
 def test_the_derivations_know_nothing_of_autodiff():
     room = Path(tg.bptt.__file__).parent
-    for name in ("rnn", "lstm", "gru", "problem", "losses", "recurrences"):
+    for name in ("rnn", "lstm", "gru", "problem", "losses", "recurrences", "rounding"):
         for node in ast.walk(ast.parse((room / f"{name}.py").read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
-                assert node.module in {"errors", "escape", "core.arguments", "problem", "losses", "lstm"}, (
+                assert node.module in {"errors", "escape", "core.arguments", "problem", "losses", "lstm", "by_hand"}, (
                     f"{name}.py imports {node.module}"
                 )
             if isinstance(node, ast.ImportFrom) and not node.level:

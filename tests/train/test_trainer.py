@@ -141,6 +141,9 @@ def test_the_score_is_the_mean_loss_of_the_validation_data() -> None:
     assert trained((X, Y), model=Net(dropout=0.5), validation=pieces).history[-1]["score"] == pytest.approx(right)
     by_function = trained(validation=lambda model: 7.0, higher_is_better=True)
     assert by_function.best == 7.0
+    for wrong, words in ((np.zeros(3), r"shape \(3,\)"), (None, "gave None"), ("0.5", "'0.5'")):
+        with pytest.raises(tg.InputError, match=f"validation.*{words}"):
+            trained(validation=lambda model, wrong=wrong: wrong)
     assert trained().history[-1]["score"] == trained().history[-1]["loss"]
 
 

@@ -18,15 +18,15 @@ import numpy as np
 from ..core.arguments import Positive, checked
 from .gru import GRU
 from .lstm import LSTM
-from .problem import Arrays, Gradients, LossName, Problem, Reduction, problem
+from .problem import Arrays, Equations, Gradients, LossName, Problem, Reduction, problem
 from .rnn import RNN
 
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 
 
-def by_hand(p: Problem) -> Gradients:
-    """The gradients of a problem, step by step."""
-    cell, W = CELLS[p.cell], p.params
+def by_hand(p: Problem, equations: Equations | None = None) -> Gradients:
+    """The gradients of a problem, step by step; by default with the equations of its cell."""
+    cell, W = equations or CELLS[p.cell], p.params
     states, kept, dy = [dict(p.initial)], [], []
     value = 0.0
     for x, target in zip(p.xs, p.targets, strict=True):

@@ -39,7 +39,7 @@ def forward(x: Array, state: Arrays, W: Params) -> tuple[Arrays, Arrays]:
     v_r, v_z, v_n = np.split(h @ W["weight_hh_l0"].T + W["bias_hh_l0"], 3, axis=1)
     r, z = sigmoid(u_r + v_r), sigmoid(u_z + v_z)
     n = np.tanh(u_n + r * v_n)
-    return {"h": (1 - z) * n + z * h}, {"r": r, "z": z, "n": n, "v_n": v_n}
+    return {"h": (1 - z) * n + z * h}, {"r": r, "z": z, "n": n, "v_n": v_n, "h - n": h - n}
 
 
 def backward(x: Array, before: Arrays, kept: Arrays, d: Arrays, W: Params) -> Sent:
@@ -47,7 +47,7 @@ def backward(x: Array, before: Arrays, kept: Arrays, d: Arrays, W: Params) -> Se
     r, z, n, v_n = (kept[name] for name in ("r", "z", "n", "v_n"))
     h, dh = before["h"], d["h"]
     du_n = dh * (1 - z) * (1 - n**2)
-    du_z = dh * (h - n) * z * (1 - z)
+    du_z = dh * kept["h - n"] * z * (1 - z)
     du_r = du_n * v_n * r * (1 - r)
     du = np.concatenate([du_r, du_z, du_n], axis=1)
     dv = np.concatenate([du_r, du_z, du_n * r], axis=1)  # (2)

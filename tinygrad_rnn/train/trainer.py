@@ -18,7 +18,7 @@ from ..core.arguments import Count, Finite, NotNegative, Positive, checked
 from ..core.backprop import no_grad
 from ..core.tensor import Tensor, raw
 from ..errors import DTypeError, InputError
-from ..escape import xml
+from ..escape import short, xml
 from ..files import as_path, make_folder, only_one
 from ..nn import Module
 from ..nn.truncation import truncate
@@ -432,7 +432,7 @@ class Trainer:
                 if (cost := watched.cost()) is not None:
                     say(cost)
         if math.isnan(score) and self.score_of is not None:
-            score = self.ranks.first(self.score_of(self.model) if self.ranks.rank == 0 else None)
+            score = self.ranks.first(self._score() if self.ranks.rank == 0 else None)
         return Result(self.step, score, self.best, self.stopped)
 
     def _open(self) -> None:
@@ -476,7 +476,7 @@ class Trainer:
     # ------------------------------------------------------------------ evaluation
     def _evaluate(self, loss: float, norm: float, rate: float) -> float:
         """Score the model, keep it if it is the best so far, and put a record into history and log."""
-        own = loss if self.score_of is None else self.score_of(self.model) if self.ranks.rank == 0 else None
+        own = loss if self.score_of is None else self._score() if self.ranks.rank == 0 else None
         score = float(self.ranks.first(own))
         self._judge(score)
         self.history.append(
@@ -496,6 +496,19 @@ class Trainer:
             if self.ranks.first(True in answers) and self.stopped == "done":
                 self.stopped = "callback"
         return score
+
+    def _score(self) -> float:
+        """What the validation says of the model.
+
+        Raises:
+            InputError: it is not one number.
+        """
+        given = self.score_of(self.model)
+        score = np.asarray(raw(given))
+        if score.size != 1 or score.dtype.kind not in "biuf":
+            what = f"an array of shape {score.shape}" if score.ndim else short(given)
+            raise InputError(f"Trainer: validation(model) gave {what}, expected one number, such as a mean")
+        return float(score.item())
 
     def _line(self) -> str:
         """The last record in words."""
