@@ -14,20 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .. import ops
-from ..core.indexing import scatter
 from ..ops.indexing import getitem_p
-from .forms import is_elementwise, is_view, tiles, writes_out
+from .forms import is_elementwise, is_view, writes_out
 from .ir import Loop, Node, Part, Program, Read
 from .lifts import once
 from .operations import total
 from .statements import Array, Memory
 
-INPUT, CONSTANT, VIEW, SLAB, ARRAY, BUFFER, FRESH, PART = (
-    *("input", "constant", "view", "slab", "array", "buffer", "fresh", "part"),
-)
+INPUT, CONSTANT, VIEW, SLAB, ARRAY, BUFFER, FRESH = "input", "constant", "view", "slab", "array", "buffer", "fresh"
 
 WORTH_SHARING = 4096
 """Entries; less memory than this is not worth a line that says whose it was."""
@@ -39,8 +34,7 @@ class Place:
 
     Attributes:
         kind: an INPUT, a CONSTANT, a VIEW of its operand, a SLAB with time first, an ARRAY, a BUFFER for one
-            step, a FRESH array that a call makes anew, which the caller may own, or a PART of the slab of the
-            scatter that alone reads it: dz[t] is written gate by gate.
+            step, or a FRESH array that a call makes anew, which the caller may own.
         timed: whether it holds all steps, time first.
         first, rows: of a slab: the step of its first row, and how many there are.
         static: whether it is the same memory in every call.
@@ -89,9 +83,6 @@ class _Allocator:
         self.shown = self._shown_rows()
         for node in self.part_of:
             self.places[node] = self._kind(node)
-        for node in self.loop_of:
-            if self._scattered(node):
-                self.places[node] = Place(PART, True, node.lo, node.hi - node.lo + 1, static=True, contiguous=False)
         self._lifetimes()
         self._memory()
         for node, place in self.places.items():
@@ -172,33 +163,12 @@ class _Allocator:
             return is_view(node) or not writes_out(node) or bool(set(node.initials) - {edge})
         return bool(node.initials)
 
-    def _scattered(self, node: Node) -> bool:
-        """Whether its loop only puts it into its own part of a slab, which no other part touches."""
-        inside = [(u, ref) for u, ref in self.readers[node] if self.loop_of.get(u) is self.loop_of[node]]
-        if len(inside) != 1 or node.initials or node in self.shown or node in self.returned:
-            return False
-        reader, ref = inside[0]
-        return (
-            self.places[node].kind in (BUFFER, SLAB)
-            and reader.primitive is scatter
-            and ref.delay == 0
-            and not any(node is r.node for u in self.part_of for r in u.initials.values() if r)
-            and self.places[reader].kind == SLAB
-            and (node.lo, node.hi, node.dtype) == (reader.lo, reader.hi, reader.dtype)
-            and tiles(reader)
-            and np.empty(reader.shape, np.int8)[reader.params["parts"][reader.args.index(ref)][0]].shape == node.shape
-        )
-
     # ------------------------------------------------------------------ lifetimes
     def base(self, node: Node) -> Node:
-        """The node whose memory a view shows, or whose part it is."""
-        while self.places[node].kind in (VIEW, PART):
-            part = self.places[node].kind == PART
-            node = self._scatter_of(node) if part else node.args[0].node
+        """The node whose memory a view shows."""
+        while self.places[node].kind == VIEW:
+            node = node.args[0].node
         return node
-
-    def _scatter_of(self, node: Node) -> Node:
-        return next(u for u, _ in self.readers[node] if self.loop_of.get(u) is self.loop_of[node])
 
     def _lifetimes(self) -> None:
         end = len(self.schedule)
@@ -209,7 +179,7 @@ class _Allocator:
         for node in self.returned:
             self.death[self.base(node)] = end
         for node in self.part_of:  # a view is read where its readers are
-            if self.places[node].kind in (VIEW, PART):
+            if self.places[node].kind == VIEW:
                 base = self.base(node)
                 for reader, _ in self.readers[node]:
                     self.death[base] = max(self.death[base], self.part_of[reader])
@@ -274,8 +244,9 @@ class _Allocator:
         place = self.places[node]
         if not self.thrifty or not is_elementwise(node) or node.initials:
             return None
-        for ref in node.args:
-            if type(ref) is not Read or not self._may_overwrite(node, ref):
+        reads = [a for a in node.args if type(a) is Read]
+        for ref in sorted(reads, key=lambda a: -self.part_of[a.node]):  # the youngest: it is still in the cache
+            if not self._may_overwrite(node, ref):
                 continue
             other, there = ref.node, self.places[ref.node]
             array = there.array

@@ -25,7 +25,6 @@ class Operand(NamedTuple):
     """An operand as an expression.
 
     Attributes:
-        expr: None if it is in its place already.
         shape: of one step; of a span, with time first.
         timed: whether there is a time axis in front of it because all steps are computed at once.
         span: whether it is a span.
@@ -253,7 +252,7 @@ def into(node: Node, operands: Sequence[Operand], out: Expr, steps: int | None, 
 
     Args:
         node: what to compute, which `writes_out`.
-        operands: its operands; an entry of a scatter that is in its place already is None.
+        operands: its operands.
         out: where.
         steps: how many steps at once.
         packed: whether `out` has the very dtype of the operands and no gaps. Then a product of matrices is a `dot`,
@@ -383,17 +382,15 @@ def _join(node: Node, operands: Sequence[Operand], out: Expr, steps: int | None)
 def _scatter(node: Node, operands: Sequence[Operand], out: Expr, steps: int | None) -> list[Line]:
     lead = () if steps is None else (slice(None),)
     covers = tiles(node)
-    starts = [_start(key, node.shape) for key, _ in node.params["parts"]] if covers and steps is not None else [None]
-    if None not in starts and all(o.timed and o.expr is not None for o in operands):
+    starts = [_start(key, node.shape) for key, _ in node.params["parts"]] if covers else [None]
+    if None not in starts and all(o.timed == (steps is not None) for o in operands):
         in_order = [operands[i].expr for i in np.argsort(np.array(starts))]
-        return [Apply(out, Call("concatenate", (in_order,), (("axis", len(node.shape)),)), node)]
+        return [Apply(out, Call("concatenate", (in_order,), (("axis", len(node.shape) - (steps is None)),)), node)]
     lines: list[Line] = [] if covers else [Fill(out, 0, node)]
     at = 0
     for key, n in node.params["parts"]:
         filled = operands[at].expr
-        if filled is None:  # it was written into its place
-            pass
-        elif key is None:
+        if key is None:
             lines.append(Put(out, (...,), filled, "+=", node))
         elif n:
             lines.append(Put(out, _key(key, [o.expr for o in operands[at + 1 : at + 1 + n]], []), filled, "at", node))
@@ -410,11 +407,6 @@ def _start(key: Any, shape: tuple[int, ...]) -> int | None:
     if not reaches or type(last) is not slice or last.step not in (None, 1):
         return None
     return last.indices(shape[-1])[0] if all(e is Ellipsis or e == slice(None) for e in before) else None
-
-
-def part_of(node: Node, i: int, x: Expr) -> Expr:
-    """Part number i of a scatter's array with time first, as a view."""
-    return Index(x, (slice(None), *_key(node.params["parts"][i][0], [], [])))
 
 
 def tiles(node: Node) -> bool:

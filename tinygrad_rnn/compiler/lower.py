@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
-from ..core.indexing import scatter
 from . import forms
-from .allocate import ARRAY, BUFFER, FRESH, PART, SLAB, VIEW, Place
+from .allocate import ARRAY, BUFFER, FRESH, SLAB, VIEW, Place
 from .drawn import Places, runs
 from .forms import Operand
 from .ir import WHOLE, At, Loop, Node, Program, Read, Shift, Span
@@ -235,9 +234,6 @@ class _Lowering:
             self._alloc(node)
             if self.places[node].kind == SLAB:
                 self._list(node)
-        for node in loop.nodes:
-            if node.primitive is scatter:
-                self._parts(node)
         shown = [node for node in loop.nodes if self.places[node].kind == VIEW and self.places[node].timed]
         for node in shown:  # its row of another step may be read before this step's line
             self._view(node)
@@ -256,25 +252,12 @@ class _Lowering:
         alone = any(products) and all(n < SMALL for n in products)
         self.body.append(For(loop.lo, loop.hi, loop.reverse, body, alone))
 
-    def _parts(self, node: Node) -> None:
-        """What is written into its part of the scatter's slab right away."""
-        slab = Leaf(self.array(node), Span(node.lo, node.hi), node)
-        for i, a in enumerate(node.args):
-            if type(a) is Read and self.places[a.node].kind == PART:
-                self.setup.append(Assign(self.array(a.node), forms.part_of(node, i, slab), a.node))
-                self._list(a.node)
-
     def _step(self, node: Node) -> Sequence[Line]:
         """The statements of a node for one step."""
         place, array = self.places[node], self.array(node)
         if place.kind == VIEW:
             return self._view(node)
         operands = self.operands(node, at_once=False)
-        if node.primitive is scatter:
-            operands = [
-                o._replace(expr=None) if type(a) is Read and self.places[a.node].kind == PART else o
-                for o, a in zip(operands, node.args, strict=True)
-            ]
         out = Leaf(array, Shift(0), node)
         if forms.writes_out(node) and place.kind != FRESH:
             packed = place.kind in (SLAB, BUFFER)

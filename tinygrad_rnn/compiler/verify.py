@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.indexing import scatter
 from ..core.primitive import Primitive
-from .allocate import CONSTANT, INPUT, PART, VIEW, Place
+from .allocate import CONSTANT, INPUT, VIEW, Place
 from .ir import At, CheckError, Node, Program, Read, Shift, Span
 from .statements import (
     Alloc,
@@ -91,14 +90,7 @@ class _Shadow:
         self.program, self.places, self.code = program, places, code
         self.time = _Time(program, code)
         self.held: dict[Slot, Any] = {}  # a Result; or what is being computed there, with False
-        self.parts: dict[tuple[Slot, Array], Any] = {}
         self.layout: dict[Memory, Array] = {}
-        self.part_of: dict[Array, Array] = {}
-        self.scatter_of: dict[Node, Node] = {}  # of what is written into its part: the one of the same loop
-        for node in program.nodes:
-            for a in node.args if node.primitive is scatter else ():
-                if type(a) is Read and places[a.node].kind == PART:
-                    self.scatter_of.setdefault(a.node, node)
 
     def run(self) -> None:
         zeros: list[Result] = []
@@ -108,9 +100,6 @@ class _Shadow:
                 self._expect(zeroed.starts_from_zeros, zeroed, "has another initial value than zero")
                 zeros += [(zeroed, self.time(step)) for step in zeroed.initials]
                 self._write(zeroed, zeros[-len(zeroed.initials) :], True)
-            elif isinstance(each, Assign) and self.places[each.node].kind == PART:
-                (leaf,) = leaves(each.value)
-                self.part_of[each.array] = leaf.array
             elif isinstance(each, Assign) and each.node.primitive is not None:
                 self._expect(self.places[each.node].kind == VIEW, each.node, "is assigned once for all calls")
                 moves = any(isinstance(leaf.when, Shift) for leaf in leaves(each.value))
@@ -216,11 +205,9 @@ class _Shadow:
             value = a.node.value
             if value is not None and (not a.node.rolled or uniform(value) is not None):  # may be written as a number
                 continue
-            place = self.places[a.node]
             for step in self._steps(node, t):
                 wanted = set(self._bases(self._when(a, step)))
-                part = place.kind == PART and all(self._at(result) == result for result in wanted)
-                self._expect(part or wanted <= touched, node, f"does not read {a}")
+                self._expect(wanted <= touched, node, f"does not read {a}")
 
     def _when(self, read: Read | Leaf, t: int | None) -> list[Result]:
         match read.when:
@@ -250,29 +237,21 @@ class _Shadow:
             self._expect(held == result, reader, f"reads {result}, and finds {held}")
 
     # ------------------------------------------------------------------ memory
-    def _slot(self, result: Result) -> tuple[Slot, Array, Array | None]:
-        """Where a result lives: the row, its array, and which part of that row, if it is one."""
+    def _slot(self, result: Result) -> tuple[Slot, Array]:
+        """Where a result lives: the row, and its array."""
         node, step = result
         array = self.places[node].array
         assert array is not None
-        part = array if array in self.part_of else None
-        array = self.part_of.get(array, array)
         row = 0 if array.first is None or step is None else step - self.time(array.first)
-        return (array.memory or array, row), array, part
+        return (array.memory or array, row), array
 
     def _at(self, result: Result) -> Any:
         """What is held where a result lives."""
         if self.places[result[0]].kind in (INPUT, CONSTANT):
             return result
-        slot, array, part = self._slot(result)
+        slot, array = self._slot(result)
         if array.memory is not None and self.layout.get(array.memory, array).shape != array.shape:
             return None
-        if part is not None:
-            return self.parts.get((slot, part))
-        node, step = result
-        pieces = [a.node for a in node.args if type(a) is Read and self.places[a.node].kind == PART]
-        if pieces and len(pieces) == len(node.args) and all(self._at((each, step)) == (each, step) for each in pieces):
-            return result
         return self.held.get(slot)
 
     def _write(self, node: Node, results: Iterable[Result], done: bool) -> None:
@@ -280,25 +259,14 @@ class _Shadow:
         place = self.places[node]
         self._expect(place.kind not in (INPUT, CONSTANT, VIEW), node, "is written to, and is not the program's")
         for result in results:
-            slot, array, part = self._slot(result)
+            slot, array = self._slot(result)
             memory = array.memory
             if memory is not None and self.layout.get(memory, array).shape != array.shape:
                 for other in [other for other in self.held if other[0] is memory]:
                     del self.held[other]
             if memory is not None:
                 self.layout[memory] = array
-            value = result if done else (*result, False)
-            if part is None:
-                self.held[slot] = value
-                if not done and not any(self.places[a.node].kind == PART for a in node.args if type(a) is Read):
-                    for piece in [piece for piece in self.parts if piece[0] == slot]:
-                        del self.parts[piece]
-            else:
-                self.held.pop(slot, None)
-                for piece in [piece for piece in self.parts if piece[0] == slot]:
-                    if self.scatter_of[self.parts[piece][0]] is not self.scatter_of[node]:  # of the layer above
-                        del self.parts[piece]
-                self.parts[slot, part] = value
+            self.held[slot] = result if done else (*result, False)
 
     # ------------------------------------------------------------------ results
     def _results(self) -> None:
