@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.app import cli
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -48,14 +52,101 @@ def test_links_of_the_site_are_followed(tmp_path: Path, link: str, fine: bool) -
     assert (f"broken: index.html: {link}" in done.stdout) == (not fine)
 
 
+PAGES = [*sorted(DOCS.rglob("*.md")), *(DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md"))]
+RUN_HERE = {
+    "README.md": "below, and in test_example.py",
+    "CONTRIBUTING.md": "not run: what the package itself has more of",
+    "howto/processors.md": "below",
+    "howto/pytorch.md": "below",
+    "start.md": "below",
+}
+
+
+def code_of(page: str, language: str = "python") -> list[str]:
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def execute(code: str, **names: Any) -> dict[str, Any]:
+    names = {"__name__": "page", "np": np, "tg": tg, **names}
+    exec(compile(code, "page", "exec"), names)
+    return names
+
+
+def test_every_block_of_code_is_run_by_the_site_or_here() -> None:
+    kinds = {"{code-cell} ipython3", "{doctest}", "{eval-rst}", "{toctree}", "{include} ../../ARCHITECTURE.md"}
+    kinds |= {"{include} ../../CONTRIBUTING.md", "{include} ../CONTRIBUTING.md", "sh", ""}
+    for page in PAGES:
+        found = set(re.findall(r"^ *```(.*)$", page.read_text(), re.MULTILINE)) - kinds
+        name = str(page.relative_to(DOCS)) if page.is_relative_to(DOCS) else page.name
+        assert not found or (name in RUN_HERE and found <= {"python", "{code-block} python"}), (name, found)
+
+
+def test_every_command_of_the_pages_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    count = 0
+    for page in PAGES:
+        text = page.read_text()
+        for line in re.findall(r"^!?(?:mpiexec -n \d+ )?tinygrad-rnn\b(.*)$", text, re.MULTILINE):
+            words = shlex.split(line.split("2>")[0].split("|")[0], comments=True)
+            cli._parse(words)
+            count += 1
+        for path in re.findall(r"python ((?:examples|benchmarks)/\w+\.py)", text):
+            assert (DOCS.parent / path).is_file(), path
+    assert count > 10
+    assert capsys.readouterr().err == ""
+
+
+def test_the_first_program_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = code_of("start.md", r"\{code-block\} python")
+    execute(code)
+    assert "gradient flow of loss" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["rnn.svg"]
+
+
+def test_the_trainer_of_the_page_on_processors_runs() -> None:
+    pytest.importorskip("mpi4py")
+    (code,) = code_of("howto/processors.md")
+    x = np.ones((3, 4, 2))
+    loss = lambda model, x, y: tg.squared_error(model(x), y)  # noqa: E731
+    done = execute(
+        code.replace("comm=", "steps=2, comm="), model=tg.nn.Linear(2, 1, rng=0), loss=loss, x=x, y=x[..., :1]
+    )
+    assert done["trainer"].step == 2
+
+
+@pytest.mark.slow
+def test_the_readmes_lines_on_a_model_of_ones_own_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    *_, code = code_of("../README.md")
+    xs = np.random.default_rng(0).standard_normal((6, 20, 2)).astype(np.float32)
+
+    def predict(xs: Any) -> Any:
+        return tg.nn.LSTM(2, 3, rng=0)(xs)[0][-1]
+
+    def loss_fn(model: Any, x: Any, y: Any) -> tg.Tensor:
+        return tg.squared_error(model(x)[0], y)
+
+    module, h0 = torch.nn.LSTM(2, 3), np.zeros((20, 2))
+    code = code.replace("folder=", "steps=3, folder=").replace("step(params", "step(model")
+    names = {"predict": predict, "loss_fn": loss_fn, "module": module, "h0": h0, "h": tg.Tensor(h0)}
+    names |= {"fn": lambda x: np.tanh(x).sum(), "inputs": (np.ones(2),), "cell": lambda x, h: np.tanh(x + h)}
+    done = execute(code, xs=xs, ys=xs[..., [0, 0, 0]], targets=xs[..., [0, 0, 0]], **names)
+    assert done["loss"] > 0
+    assert {path.name for path in tmp_path.iterdir()} == {"explorer.html", "model.safetensors", "run"}
+
+
 @pytest.mark.slow
 def test_the_page_on_pytorch_runs_as_it_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / "howto" / "pytorch.md").read_text(), re.S))
-    exec(compile(code, "pytorch.md", "exec"), {"__name__": "page"})
+    execute("\n".join(code_of("howto/pytorch.md")))
     here, there = map(float, re.findall(r"here (\S+) there (\S+)", capsys.readouterr().out)[0])
     assert here == pytest.approx(there, rel=1e-5)
     assert {path.name for path in tmp_path.iterdir()} == {"flow.svg", "lstm.safetensors"}

@@ -6,6 +6,7 @@ HTML, on a terminal and in a plot no character of it may mean anything to who re
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import keyword
 import re
@@ -60,6 +61,18 @@ def short(value: Any) -> str:
     return f"an object of type {type(value).__name__}"
 
 
+def record(self: Any) -> str:
+    """The `__repr__` of a dataclass that holds arrays or a graph: its fields, of what has a shape no more than that."""
+    shown = (f"{f.name}={_FIELDS.repr(getattr(self, f.name))}" for f in dataclasses.fields(self) if f.repr)
+    return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class _Fields(reprlib.Repr):
+    def repr_instance(self, x: Any, level: int) -> str:
+        return f"{type(x).__name__} {x.shape}" if hasattr(x, "shape") else super().repr_instance(x, level)
+
+
+_FIELDS = _Fields()
 _BRIEF = reprlib.Repr()  # it ends, for lists that hold themselves and objects that cannot be shown too
 _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 3, 80, 80
 

@@ -42,7 +42,10 @@ class Optimizer:
     def __init__(self, parameters: Iterable[Tensor], lr: NotNegative, weight_decay: NotNegative = 0.0) -> None:
         self.parameters = list(parameters)
         if not self.parameters:
-            raise InputError(f"{type(self).__name__}: got no parameters; pass model.parameters()")
+            raise InputError(
+                f"{type(self).__name__}: got no parameters; pass model.parameters() of a model whose attributes "
+                "are tensors with requires_grad=True"
+            )
         for p in self.parameters:
             if not isinstance(p, Tensor) or not p.requires_grad or not p.is_leaf:
                 raise InputError(f"{type(self).__name__}: {p!r:.60} is not a leaf tensor with requires_grad=True")

@@ -128,3 +128,13 @@ def test_numbers_with_a_decimal_comma_are_told_from_a_wrong_name(tmp_path: Path)
     path.write_text("day;load\n" + "".join(f"d{i};{i},5\n" for i in range(30)))
     with pytest.raises(tg.InputError, match="no column of numbers; a number is written with a point"):
         task(path, target="load")
+
+
+def test_gaps_matter_only_in_columns_that_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "gaps.csv"
+    path.write_text("day,load,wind\n" + "".join(f"d{i},{i},{'' if i == 5 else i}\n" for i in range(30)))
+    assert task(path, target="load", columns="load").names == ["load"]
+    with pytest.raises(tg.InputError, match=r"row 7: wind is '', .* or read other columns"):
+        task(path, target="load")
+    with pytest.raises(tg.InputError, match="no numbers named nope; there are load"):
+        task(path, target="load", columns="nope")

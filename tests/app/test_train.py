@@ -585,9 +585,15 @@ def test_a_checkpoint_survives_its_own_writing(tmp_path):
 )
 def test_training_with_the_compiled_program_is_the_same_training(task, choices):
     choices = {"hidden": 8, "batch": 3, "k1": 6, "dtype": "float64", "dropout": 0.0, **choices}
-    plain = tasks.TaskTrainer(tasks.Settings.of(task, **choices))
+    plain = tasks.TaskTrainer(tasks.Settings.of(task, **{**choices, "backend": None}))
     compiled = tasks.TaskTrainer(tasks.Settings.of(task, compile=True, **choices))
     for _ in range(4):
         np.testing.assert_allclose(compiled.advance(), plain.advance(), rtol=1e-9)
     for one, other in zip(plain.model.parameters(), compiled.model.parameters(), strict=True):
         np.testing.assert_allclose(one.data, other.data, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("choices", [{}, {"compile": True}, {"backend": "numpy"}])
+def test_a_backend_means_that_the_model_is_compiled(choices):
+    trainer = tasks.TaskTrainer(tasks.Settings.of("adding", lag=10, hidden=3, batch=2, **choices))
+    assert (trainer.program is not None) == bool(choices)

@@ -142,6 +142,19 @@ def by_a_rule_of_its_own(p: Any, xs: Any) -> Any:
     return loss
 
 
+def test_it_says_for_which_lengths_it_is_and_which_steps_it_names() -> None:
+    def loss_fn(p: Any, xs: Any) -> Any:
+        h = np.zeros((xs.shape[1], 4))
+        for _, x in tg.steps(xs):
+            h = cell(p, h, x)
+        return h.sum()
+
+    step = tg.compile(loss_fn)
+    step(*arguments(8, 2))
+    step(*arguments(13, 2))
+    assert "for any T from 4 on; the steps that are named below are those of a trace with T = 6" in step.explain()
+
+
 NOTICED = [at_the_thirtieth, cut_every_twenty, heavier_later, from_the_middle, of_a_long_one, of_one_length]
 NOTICED += [through_a_cut, by_a_rule_of_its_own]
 

@@ -414,3 +414,18 @@ def test_the_table_has_at_most_40_lines(layers, T):
 def test_the_table_of_a_graph_without_time():
     W = tg.Tensor(np.eye(2), requires_grad=True)
     assert "no state is handed from one step to another" in str(tg.gradient_flow((W * W).sum()))
+
+
+def test_what_a_prompt_shows_of_a_result_is_short():
+    losses, states, arrays = recurrent(0.9)
+    flow, found = tg.gradient_flow(sum(losses)), tg.diagnose(losses, states)
+    params = {name: arrays[name] for name in ("W_xh", "W_hh", "W_hy")} | {"b_h": np.zeros(12), "b_y": np.zeros(2)}
+    by_bptt = tg.bptt.rnn(params, arrays["xs"], arrays["targets"], loss="squared_error")
+    assert repr(found) == str(found)
+    assert repr(found.layers) == f"[{found.layers[0]}]"
+    assert repr(flow) == str(flow)
+    shown = [flow.structure, flow.states()[0], flow.weights()[0], found.layers[0].reach, by_bptt, tg.spectrum(states)]
+    for each in shown:
+        assert len(repr(each)) < 1500, repr(each)
+        assert "\n" not in repr(each)
+    assert "W_hh': ndarray (12, 12)" in repr(by_bptt)

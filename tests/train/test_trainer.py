@@ -274,7 +274,9 @@ def test_what_stops_learning_without_a_word_is_said() -> None:
 @pytest.mark.parametrize("backend", [None, "numpy"])
 def test_a_loss_that_does_not_take_what_a_batch_has_is_told_what_that_is(backend: Any) -> None:
     ragged = [X[:4, 0], X[:, 1]], [Y[:4, 0], Y[:, 1]]
-    with pytest.raises(tg.InputError, match=r"called with the model and 3 more .* \(x, y, lengths\) for lists"):
+    with pytest.raises(
+        tg.InputError, match=r"called with the model and 3 more .* \(x, y, lengths\) for a tuple of lists"
+    ):
         trained(ragged, backend=backend)
     with pytest.raises(tg.InputError, match="called with the model and 1 more"):
         trained(validation=X, backend=backend)

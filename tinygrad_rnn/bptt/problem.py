@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.arguments import Positive, checked
 from ..errors import DTypeError, InputError, ShapeError
-from ..escape import short
+from ..escape import record, short
 from .losses import LOSSES, Loss
 
 Array = NDArray[Any]
@@ -96,6 +96,8 @@ class Gradients:
 
     A masked entry of a masked array was not computed.
     """
+
+    __repr__ = record
 
     loss: float
     parameters: dict[str, Array]

@@ -79,6 +79,9 @@ class Program:
             NotGeneralError: they are not.
         """
         self.source = self._runs = Source.general([program.source for program in programs], sizes)
+        least = " and ".join(f"{name} from {min(each[name] for each in sizes)} on" for name in sizes[0])
+        traced = ", ".join(f"{name} = {n}" for name, n in sizes[-1].items())
+        self.limits = f"for any {least}; the steps that are named below are those of a trace with {traced}"
         if backend == "native":
             self._generalise_native(programs, sizes)
         self._idle.clear()
@@ -155,7 +158,7 @@ class Program:
 
     def explain(self) -> str:
         """See `Compiled.explain`."""
-        return explain(self.ir.schedule, self.misfits, [*(self._notes or []), *([self.limits] if self.limits else [])])
+        return "\n".join(filter(None, [self.limits, explain(self.ir.schedule, self.misfits, self._notes or [])]))
 
 
 def bind(arguments: Sequence[Any], leaves: Sequence[Array], count: int | None) -> tuple[list[Tensor], list[Any]]:

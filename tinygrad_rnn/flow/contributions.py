@@ -12,12 +12,15 @@ from numpy.typing import ArrayLike
 from ..core.arguments import checked
 from ..core.tensor import Array, raw
 from ..errors import InputError
+from ..escape import record
 from .influence import answers
 
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
     """By how much each input speaks for an answer."""
+
+    __repr__ = record
 
     values: Array
     """log p(answer), or the answer where it is a number, less its mean with other inputs in this one's place: (T,).

@@ -135,7 +135,7 @@ class Layer:
         text += in_words(said, self.memory, self.thresholds)
         return text + (f" ({MASKED})" if self.masked else "")
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         parts = [self.measured, *map(str, self.findings)]
         if self.remedies is not None:
             helps = [str(remedy) for remedy in self.remedies if remedy.helps][:4]
@@ -159,7 +159,7 @@ class Diagnosis:
         verdicts = {layer.verdict for layer in self.layers}
         return verdicts.pop() if len(verdicts) == 1 else "mixed"
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [
             f"{terminal(layer.name)}: {layer}" if len(self.layers) > 1 and layer.name else str(layer)
             for layer in self.layers

@@ -12,7 +12,7 @@ from .table import table
 class GradientFlow(Gradients):
     """The gradients of one loss, as data; `print` it for a line per step and a verdict per layer."""
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return table(self)
 
     def _repr_html_(self) -> str:

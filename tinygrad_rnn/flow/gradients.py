@@ -20,6 +20,7 @@ from ..core.cached import cached
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
+from ..escape import record
 from .injected import injected
 from .norms import norm, norms
 from .structure import Structure, structure
@@ -29,6 +30,8 @@ from .sweep import Seed, Sweep
 @dataclass(frozen=True, eq=False)
 class StateFlow:
     """The gradient that one state receives, and where it comes from."""
+
+    __repr__ = record
 
     tensor: Tensor
     name: str
@@ -49,6 +52,8 @@ class StateFlow:
 @dataclass(frozen=True, eq=False)
 class WeightFlow:
     """How the steps add up to the gradient of a shared weight."""
+
+    __repr__ = record
 
     tensor: Tensor
     name: str

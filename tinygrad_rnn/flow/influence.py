@@ -50,7 +50,7 @@ class Influence:
         used = self.lags[self.changed >= LEAST]
         return int(used[-1]) if len(used) else None
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         if self.reach is None:
             return f"less than 1% of its answers change, whichever input up to {self.lags[-1]} steps back is replaced"
         at = int(np.argmax(self.lags == self.reach))

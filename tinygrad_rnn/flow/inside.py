@@ -48,7 +48,7 @@ class Inside:
         counts, _ = np.histogram(self.gates[gate], bins, (0.0, 1.0))
         return counts / max(1, counts.sum())
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         T, B, H = next(iter(self.states.values())).shape
         lines = [f"{terminal(self.name) or 'the layer'}: {T} steps, {B} sequences, {H} units"]
         for name, values in self.states.items():

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core.cached import cached
 from ..core.tensor import Array, Tensor, raw
+from ..escape import record
 from ..ops import add, matmul, multiply, subtract, where
 from .structure import State
 from .sweep import Seed, ToStates, between, flows
@@ -26,6 +27,8 @@ _FIXED = -1
 @dataclass(frozen=True, eq=False)
 class Layout:
     """K states of a layer in the order of running, for B sequences."""
+
+    __repr__ = record
 
     states: list[State]
     axis: int | None

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core.cached import cached
 from ..core.tensor import Array, Tensor
+from ..escape import record
 from .layout import Layout
 from .norms import norms
 from .sweep import Seed, ToStates
@@ -40,6 +41,8 @@ class Curves(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Reach:
     """The gradients of the losses that were looked at, at all states of a layer."""
+
+    __repr__ = record
 
     layout: Layout
     norms: Array

@@ -44,7 +44,7 @@ class Remedy:
             return self.after.horizon is None
         return self.after.horizon >= max(BETTER * _lags(self.before), _lags(self.before) + 2)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         if self.after.verdict in ("healthy", "too short to tell"):
             return f"{self.words}: in reach at all {self.after.lags} lags, {in_percent(self.after.left)} at the largest"
         return f"{self.words}: {self.after.verdict}, horizon {_lags(self.after)} instead of {_lags(self.before)}"

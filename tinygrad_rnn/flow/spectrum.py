@@ -80,7 +80,7 @@ class Spectrum:
         """Steps in which even the best kept direction shrinks to a half; inf if it does not shrink."""
         return float(np.log(0.5) / np.log(self.gain)) if 0 < self.gain < 1 else (0.0 if self.gain == 0 else np.inf)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         largest = self.singular_values[self.computed, 0]
         mean = largest.sum() / max(1, largest.size)
         half = "" if self.half_life == np.inf else f", half-life {self.half_life:.1f} steps"

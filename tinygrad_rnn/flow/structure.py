@@ -17,6 +17,7 @@ from ..core.indexing import Slot
 from ..core.tensor import Tensor
 from ..debug.origin import Places
 from ..errors import GraphError
+from ..escape import record
 from ..ops import add, divide, multiply
 
 Use = tuple[Tensor, int]
@@ -29,6 +30,8 @@ State = tuple[Tensor, ...]
 @dataclass(frozen=True, eq=False)
 class Structure:
     """The parts of the graph behind one loss, each in creation order unless it says otherwise."""
+
+    __repr__ = record
 
     loss: Tensor
     nodes: list[Tensor]

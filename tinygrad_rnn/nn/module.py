@@ -253,10 +253,10 @@ def _items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def parameter(array: Array, dtype: DTypeLike) -> Tensor:
-    """A leaf that training adjusts."""
+def parameter(array: ArrayLike, dtype: DTypeLike = np.float64) -> Tensor:
+    """A leaf that training adjusts, named by the module that holds it."""
     tensor = Tensor(array, requires_grad=True, dtype=arguments.dtype(dtype, "parameter"))
-    tensor.origin = None  # it is named by the module that holds it, not by the variable here
+    tensor.origin = None  # else it had the name of the variable here
     return tensor
 
 

@@ -228,8 +228,9 @@ def check_takes(loss: Callable[..., Any], count: int) -> None:
     except TypeError as error:
         raise InputError(
             f"Trainer: the loss function is called with the model and {count} more ({error}): with what a batch has, "
-            "which is (x, y) for arrays, (x, y, lengths) for lists of arrays, and x alone without y, and with the "
-            "state if there is `carry`; write a function that takes these"
+            "which is (x, y) for a tuple of arrays, (x, y, lengths) for a tuple of lists of arrays, x alone without y, "
+            "and an element of any other data, such as a list, and with the state if there is `carry`; write a "
+            "function that takes these"
         ) from error
 
 

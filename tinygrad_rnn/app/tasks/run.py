@@ -52,7 +52,7 @@ class TaskTrainer(Trainer):
             notes={"settings": settings.as_dict(), "task": task.record()},
             carry=task.carries,
             axes=task.axes(),
-            backend=s.backend if s.compile else None,
+            backend=s.backend or ("auto" if s.compile else None),
             comm=comm,
         )
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +138,16 @@ class Csv(Series):
     ) -> None:
         if file is None or target is None:
             raise InputError("csv: give the file and the column to predict, --file F --target COLUMN")
-        found = read_csv(file)
+        chosen = None if columns is None else [*(name.strip() for name in columns.split(",")), target]
+        if known is not None:
+            chosen = known["columns"]
+        found = read_csv(file, chosen)
         if not found:
             raise InputError(
                 f"{file} has no column of numbers; a number is written with a point, such as 10.5, not 10,5"
             )
         self.digest = digest_of(file)
-        wanted = list(found) if columns is None else [name.strip() for name in columns.split(",")]
-        self.names = list(dict.fromkeys([*wanted, target])) if known is None else known["columns"]
+        self.names = list(dict.fromkeys(chosen or [*found, target]))
         lacking = [name for name in self.names if name not in found]
         if lacking:
             raise InputError(f"{file} has no numbers named {', '.join(lacking)}; there are {', '.join(found)}")
@@ -175,10 +178,10 @@ def _content(path: str | Path) -> bytes:
 
 
 @checked
-def read_csv(path: str | Path) -> dict[str, Array]:
+def read_csv(path: str | Path, wanted: Sequence[str] | None = None) -> dict[str, Array]:
     """The columns of numbers of a CSV file by name.
 
-    A column none of whose cells is a number, such as dates, is left out.
+    A column none of whose cells is a number, such as dates, is left out, and so is one with gaps that is not wanted.
 
     Raises:
         InputError: the file cannot be read, rows are of different lengths, or a cell among numbers is none.
@@ -204,10 +207,12 @@ def read_csv(path: str | Path) -> dict[str, Array]:
         numbers = [_number(cell) for cell in cells]
         if any(number is not None for number in numbers):
             if None in numbers:
+                if wanted is not None and name not in wanted:
+                    continue
                 at = numbers.index(None)
                 raise InputError(
                     f"{path}, row {at + 2}: {name} is {cells[at]!r:.40}, expected a finite number; fill in such cells, "
-                    "or leave their rows out"
+                    "leave their rows out, or read other columns (--columns)"
                 )
             columns[name] = np.array(numbers, np.float64)
     return columns

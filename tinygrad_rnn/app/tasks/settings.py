@@ -75,8 +75,8 @@ class Settings:
     seed: Seeding = option(0, "of weights, data and dropout")
     dtype: Literal["float32", "float64"] = option("float32", "float32, or float64 for exactness")
     compile: bool = option(False, "train with the compiled program of the model; results differ by rounding only")
-    backend: Literal["auto", "numpy", "native"] = option(
-        "auto", "with --compile, what runs the loops: NumPy, or native code where llvmlite is installed"
+    backend: Literal["auto", "numpy", "native"] | None = option(
+        None, "the same, and what runs its loops: NumPy, or native code where llvmlite is installed (auto: native)"
     )
 
     def __post_init__(self) -> None:
