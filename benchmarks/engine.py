@@ -175,6 +175,39 @@ def mygrads_loop(mygrad: Any, xs: np.ndarray, parameters: list[np.ndarray]) -> R
     return run
 
 
+def numpys_loop(xs: np.ndarray, parameters: list[np.ndarray]) -> Run:
+    """The same arrays by the same calls of NumPy, written by hand: what is left when a graph costs nothing.
+
+    Every intermediate value is kept, as a graph keeps them to be drawn; the products for W and R are joined over
+    12 steps, as the engine joins them.
+    """
+    W, R, b = parameters
+    start = np.zeros((xs.shape[1], len(b)), xs.dtype)
+
+    def run() -> list[np.ndarray]:
+        hs, kept = [start], []
+        for x in xs:
+            u, v = np.dot(x, W), np.dot(hs[-1], R)
+            s = u + v
+            z = s + b
+            kept.append((u, v, s, z))
+            hs.append(np.tanh(z))
+        dh = hs[-1] * (2 / hs[-1].size)
+        RT, dzs = np.ascontiguousarray(R.T), [start] * len(xs)
+        for t in reversed(range(len(xs))):
+            dzs[t] = dh * (1 - hs[t + 1] * hs[t + 1])
+            dh = np.dot(dzs[t], RT)
+        dW, dR, db = np.zeros_like(W), np.zeros_like(R), np.zeros_like(b)
+        for first in range(0, len(xs), 12):
+            dz = np.concatenate(dzs[first : first + 12])
+            dW += np.dot(np.concatenate(xs[first : first + 12]).T, dz)
+            dR += np.dot(np.concatenate(hs[first : min(first + 12, len(xs))]).T, dz)
+            db += dz.sum(axis=0)
+        return [dW, dR, db]
+
+    return run
+
+
 def rnn_loop() -> None:
     print(f"\nan RNN, forward and backward (float32), one thread of {processor()}; the goal is 0.80 or less of PyTorch")
     loops = {"PyTorch": ("torch", torchs_loop), "autograd": ("autograd", autograds_loop)}
@@ -182,7 +215,7 @@ def rnn_loop() -> None:
     for T, B, I, H in ((25, 1, 65, 100), (100, 8, 16, 32), (100, 32, 64, 128)):
         rng = np.random.default_rng(0)
         xs, parameters = rng.normal(size=(T, B, I)).astype(np.float32), weights(I, H, rng)
-        contestants = {"tinygrad_rnn": ours_loop(xs, parameters)}
+        contestants = {"tinygrad_rnn": ours_loop(xs, parameters), "NumPy by hand": numpys_loop(xs, parameters)}
         for name, (module, make) in loops.items():
             if (found := peer(module)) is not None:
                 contestants[name] = make(found, xs, parameters)
