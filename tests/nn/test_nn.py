@@ -344,6 +344,17 @@ def test_parameters_in_lists_and_dicts_are_found_and_kept_states_are_none(tmp_pa
         np.testing.assert_array_equal(again.state_dict()[name], array)
 
 
+def test_nested_lists_and_dicts_are_walked_and_a_set_of_parameters_is_refused():
+    model = nn.Module()
+    weight = tg.Tensor(np.ones(2), requires_grad=True)
+    model.grid = [[weight, nn.Linear(2, 2, rng=0)], {"deep": ({"er": nn.Linear(2, 1, rng=0)},)}]
+    model.grid.append(model.grid)  # a list that holds itself
+    names = ["grid.0.0", "grid.0.1.weight", "grid.0.1.bias", "grid.1.deep.0.er.weight", "grid.1.deep.0.er.bias"]
+    assert sorted(name for name, _ in model.named_parameters()) == sorted(names)
+    with pytest.raises(tg.InputError, match="tied is a set of parameters or modules"):
+        model.tied = {weight}
+
+
 def test_two_parameters_of_one_name_are_refused():
     model = nn.Sequential(nn.Linear(2, 2, rng=0))
     (name, *_) = model.state_dict()

@@ -1,7 +1,8 @@
 """Module: parameters with names, and nothing else.
 
 A layer is a Python object whose attributes are parameters (tensors that require a gradient and were made by no
-operation), other modules, or lists and dicts of them; their names are the paths to them, as in PyTorch's `state_dict`.
+operation), other modules, or lists and dicts of them, nested or not; their names are the paths to them, as in
+PyTorch's `state_dict`.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Module:
     # ------------------------------------------------------------------ walking the tree
     def children(self) -> Iterator[tuple[str, Module]]:
         """The modules held directly, by attribute (`head`), or by position in a list or key in a dict (`layers.0`)."""
-        for name, value in vars(self).items():
+        for name, value in self._held():
             yield from modules_in(name, value)
 
     def modules(self) -> Iterator[Module]:
@@ -92,8 +93,11 @@ class Module:
 
     def own_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """The parameters that are attributes of this very module, or in a list or dict that is one."""
-        for name, value in vars(self).items():
+        for name, value in self._held():
             yield from parameters_in(name, value)
+
+    def _held(self) -> list[tuple[str, Any]]:
+        return [(name, value) for name, value in vars(self).items() if name != "made_with"]
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter with the path to it, `("head.weight", Tensor)`; a shared one comes once."""
@@ -243,12 +247,18 @@ def parameters_in(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
             yield path, item
 
 
-def _items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """An attribute, or what stands in it if it is a list, a tuple or a dict."""
-    if isinstance(value, (list, tuple)):
-        yield from ((f"{name}.{i}", item) for i, item in enumerate(value))
-    elif isinstance(value, dict):
-        yield from ((f"{name}.{key}", item) for key, item in value.items())
+def _items(name: str, value: Any, around: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """An attribute, or what stands in it if it is a list, a tuple or a dict, and in those within it.
+
+    Raises:
+        InputError: a parameter or module stands in a set, which has no order to name it by.
+    """
+    if isinstance(value, (set, frozenset)) and any(isinstance(item, (Module, Tensor)) for item in value):
+        raise InputError(f"{name} is a set of parameters or modules, which has no order; keep them in a list or dict")
+    if isinstance(value, (list, tuple, dict)):
+        if not any(value is each for each in around):  # a list may hold itself
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                yield from _items(f"{name}.{key}", item, (*around, value))
     else:
         yield name, value
 
