@@ -117,3 +117,32 @@ def test_zeros_and_ones() -> None:
     assert (b.name, b.shape, b.dtype, b.requires_grad) == ("b", (3,), np.float32, False)
     with pytest.raises(tg.DTypeError, match="needs a floating dtype"):
         tg.ones(3, requires_grad=True, dtype=int)
+
+
+X = np.random.default_rng(0).normal(size=(2, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "kwargs"),
+    [
+        *(("transpose", args, {}) for args in [(), (None,), ((1, 0, 2),), ([2, 0, 1],), (1, 0, 2)]),
+        *(("reshape", args, {}) for args in [(6, 3), ((6, 3),), (-1,), ([6, -1],), (18,)]),
+        *((name, (), {"axis": 1, "dtype": np.float32}) for name in ("sum", "mean", "prod", "var", "std", "cumsum")),
+        *((name, (0,), {"where": X > 0, "initial": 1.0}) for name in ("sum", "prod", "max", "min")),
+        ("var", (), {"axis": (0, 1), "ddof": 1, "keepdims": True, "where": X > -1}),
+        ("astype", ("f4",), {"copy": False}),
+    ],
+)
+def test_methods_take_what_those_of_arrays_take(method: str, args: tuple, kwargs: dict) -> None:
+    given = tg.Tensor(X, requires_grad=True)
+    wanted, found = getattr(X, method)(*args, **kwargs), getattr(given, method)(*args, **kwargs)
+    assert found.dtype == wanted.dtype
+    np.testing.assert_allclose(found.data, wanted, rtol=1e-6)
+    found.sum().backward()
+    assert given.grad.shape == X.shape
+
+
+def test_a_cast_to_its_own_dtype_is_a_copy_unless_told() -> None:
+    t = tg.Tensor(X, requires_grad=True)
+    assert t.astype(float, copy=False) is t
+    assert t.astype(float) is not t

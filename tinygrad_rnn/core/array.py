@@ -64,6 +64,18 @@ def _of_each(function: Callable[..., Any] | str, doc: str) -> Callable[[T], T]:
     return method
 
 
+def _reduction(function: Callable[..., Any], doc: str) -> Callable[..., Any]:
+    """The method of a reduction, such as t.sum()."""
+
+    def method(self: Any, axis: Axis = None, keepdims: bool = False, **more: Any) -> Any:
+        if more:  # dtype, initial, where
+            return registry[function](self, axis, keepdims=keepdims, **more)
+        return registry[function].apply((self,), {"axis": axis, "keepdims": keepdims})
+
+    method.__name__, method.__doc__ = function.__name__, f"{doc} `more`: NumPy's dtype, initial and where."
+    return method
+
+
 class ArrayMethods:
     """The part of a tensor that it shares with arrays."""
 
@@ -136,33 +148,19 @@ class ArrayMethods:
         """The last two axes exchanged."""
         return registry[np.matrix_transpose](self)
 
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Self:
-        """The sum over `axis`, of all entries by default."""
-        return registry[np.sum].apply((self,), {"axis": axis, "keepdims": keepdims})
+    sum = _reduction(np.sum, "The sum over `axis`, of all entries by default.")
+    mean = _reduction(np.mean, "The mean over `axis`.")
+    prod = _reduction(np.prod, "The product over `axis`.")
+    max = _reduction(np.max, "The largest entry over `axis`; equal ones share the gradient.")
+    min = _reduction(np.min, "The smallest entry over `axis`; equal ones share the gradient.")
 
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Self:
-        """The mean over `axis`."""
-        return registry[np.mean].apply((self,), {"axis": axis, "keepdims": keepdims})
-
-    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Self:
+    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False, **more: Any) -> Self:
         """The variance over `axis`, divided by n - ddof."""
-        return registry[np.var](self, axis, ddof=ddof, keepdims=keepdims)
+        return registry[np.var](self, axis, ddof=ddof, keepdims=keepdims, **more)
 
-    def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Self:
+    def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False, **more: Any) -> Self:
         """The standard deviation over `axis`, the root of `var`."""
-        return registry[np.std](self, axis, ddof=ddof, keepdims=keepdims)
-
-    def prod(self, axis: Axis = None, keepdims: bool = False) -> Self:
-        """The product over `axis`."""
-        return registry[np.prod](self, axis, keepdims=keepdims)
-
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Self:
-        """The largest entry over `axis`; equal ones share the gradient."""
-        return registry[np.max](self, axis, keepdims=keepdims)
-
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Self:
-        """The smallest entry over `axis`; equal ones share the gradient."""
-        return registry[np.min](self, axis, keepdims=keepdims)
+        return registry[np.std](self, axis, ddof=ddof, keepdims=keepdims, **more)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Any:
         """The index of the largest entry along `axis`, a plain array."""
@@ -172,9 +170,9 @@ class ArrayMethods:
         """The index of the smallest entry along `axis`, a plain array."""
         return registry[np.argmin](self, axis, keepdims=keepdims)
 
-    def cumsum(self, axis: int | None = None) -> Self:
+    def cumsum(self, axis: int | None = None, dtype: DTypeLike | None = None) -> Self:
         """The running sum along `axis`, of the flattened tensor by default."""
-        return registry[np.cumsum](self, axis)
+        return registry[np.cumsum](self if dtype is None else self.astype(dtype), axis)
 
     def clip(self, min: Operand = None, max: Operand = None) -> Self:  # noqa: A002 - as in NumPy
         """The entries limited to min and max; None leaves that side open."""
@@ -207,9 +205,10 @@ class ArrayMethods:
         """The same entries in one axis."""
         return registry[np.ravel](self, order)
 
-    def transpose(self, *axes: int) -> Self:
-        """The axes in another order, by default reversed."""
-        return registry[np.transpose](self, axes or None)
+    def transpose(self, *axes: int | Sequence[int] | None) -> Self:
+        """The axes in another order, one by one or as one tuple; by default reversed."""
+        one = len(axes) == 1 and isinstance(axes[0], (tuple, list, type(None)))
+        return registry[np.transpose](self, axes[0] if one else axes or None)
 
     def swapaxes(self, axis1: int, axis2: int) -> Self:
         """Two axes exchanged."""
@@ -227,9 +226,12 @@ class ArrayMethods:
         """Each entry repeated along `axis`."""
         return registry[np.repeat](self, repeats, axis)
 
-    def astype(self, dtype: DTypeLike) -> Self:
-        """The same values in another dtype; the gradient comes back in this one."""
-        return registry[np.astype](self, dtype)
+    def astype(self, dtype: DTypeLike, *, copy: bool = True) -> Self:
+        """The same values in another dtype, as a new tensor; the gradient comes back in this one.
+
+        Without `copy`, the tensor itself where it has that dtype already.
+        """
+        return self if not copy and self._array.dtype == dtype else registry[np.astype](self, dtype)
 
     exp = _of_each(np.exp, "e to the power of each entry.")
     log = _of_each(np.log, "The natural logarithm of each entry.")
