@@ -92,10 +92,10 @@ class Tensor:
         return item in self.data
 
     def __float__(self) -> float:
-        return float(self.data)
+        return float(self.inner.item())
 
     def __int__(self) -> int:
-        return int(self.data)
+        return int(self.inner.item())
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in ("creator", "scalar_only"):
@@ -160,16 +160,6 @@ def of_sequence(two: Callable[..., Any]) -> Callable[..., Any]:
         return total
 
     return run
-
-
-def simple_rnn(X: Any, U: Any, W: Any, s0: Any = None, **rest: Any) -> Any:
-    """MyGrad's layer: the states s_0 to s_T, of s_t = tanh(x_t U + s_(t-1) W)."""
-    s = tg.Tensor(np.zeros((X.shape[1], W.shape[0]))) if s0 is None else s0
-    states = [s]
-    for x in X:
-        s = np.tanh(x @ U + s @ W)
-        states.append(s)
-    return np.stack(states)
 
 
 def inverse(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -294,7 +284,7 @@ def install() -> None:
         "mygrad.nnet": {},
         "mygrad.nnet.activations": activations,
         "mygrad.nnet.losses": losses,
-        "mygrad.nnet.layers": {"simple_RNN": function(simple_rnn)},
+        "mygrad.nnet.layers": {},
         **{f"mygrad.{name}": {} for name in INTERNALS},
         "mygrad._utils": {"reduce_broadcast": reduce_broadcast},
     }
