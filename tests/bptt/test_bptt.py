@@ -289,6 +289,7 @@ def test_errors_say_what_is_wrong():
         ({"targets": np.full((3, 2), 5)}, "class numbers 0 to 4"),
         ({"targets": np.zeros((3, 2))}, "class numbers 0 to 4"),
         ({"h0": np.zeros(7)}, "h0 has shape"),
+        ({"c0": np.zeros(4)}, "c0, and the state of a rnn is h"),
         ({"loss": "hinge"}, "got loss='hinge'"),
         ({"reduction": "max"}, "got reduction='max'"),
         ({"cell": "elman"}, "got cell='elman'"),

@@ -10,7 +10,7 @@ weight, and what it sends back to the states before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from ..core.arguments import Positive, checked
 from .gru import GRU
 from .lstm import LSTM
-from .problem import Arrays, Equations, Gradients, LossName, Problem, Reduction, problem
+from .problem import Arrays, CellName, Equations, Gradients, LossName, Problem, Reduction, problem
 from .rnn import RNN
 
 CELLS = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
@@ -64,86 +64,45 @@ def by_hand(p: Problem, equations: Equations | None = None) -> Gradients:
     )
 
 
-@checked
-def rnn(
-    params: Mapping[str, Any],
-    xs: Any,
-    targets: Any,
-    h0: Any = None,
-    *,
-    loss: LossName = "softmax_cross_entropy",
-    reduction: Reduction = "mean",
-    k1: Positive | None = None,
-    k2: Positive | None = None,
-) -> Gradients:
-    """The gradients of the simple RNN, by the equations of `bptt/rnn.py`.
+def _reference(cell: CellName, weights: str) -> Callable[..., Gradients]:
+    def gradients(
+        params: Mapping[str, Any],
+        xs: Any,
+        targets: Any,
+        h0: Any = None,
+        c0: Any = None,
+        *,
+        loss: LossName = "softmax_cross_entropy",
+        reduction: Reduction = "mean",
+        k1: Positive | None = None,
+        k2: Positive | None = None,
+    ) -> Gradients:
+        return by_hand(problem(cell, params, xs, targets, {"h": h0, "c": c0}, loss, reduction, k1, k2))
+
+    gradients.__name__ = gradients.__qualname__ = cell
+    gradients.__doc__ = f"""The gradients by the equations of `bptt/{cell}.py`.
 
     Args:
-        params: W_xh (I, H), W_hh (H, H), b_h (H,), W_hy (H, C) and b_y (C,).
+        params: {weights}, and the readout W_hy (H, C) and b_y (C,).
         xs, targets, loss, reduction, k1, k2: see `problem`.
-        h0: the initial state, (B, H) or (H,); zeros by default.
+        h0, c0: the initial state, (B, H) or (H,); zeros by default. Only an LSTM has a c.
 
     Returns:
         The loss, every parameter's gradient, every step's dL/dh_t and contribution to each weight, dL/dh_0 and the
-        final state, which is the next sequence's `h0`.
+        final state, which is what the next sequence starts from.
 
     Raises:
         InputError, ShapeError: as `problem`.
     """
-    return by_hand(problem("rnn", params, xs, targets, {"h": h0}, loss, reduction, k1, k2))
+    return checked(gradients)
 
 
-@checked
-def lstm(
-    params: Mapping[str, Any],
-    xs: Any,
-    targets: Any,
-    h0: Any = None,
-    c0: Any = None,
-    *,
-    loss: LossName = "softmax_cross_entropy",
-    reduction: Reduction = "mean",
-    k1: Positive | None = None,
-    k2: Positive | None = None,
-) -> Gradients:
-    """The gradients of the LSTM, by the equations of `bptt/lstm.py`: as `rnn`, with the states "h" and "c".
+_BLOCKS = (
+    "weight_ih_l0 ({n}H, I), weight_hh_l0 ({n}H, H), bias_ih_l0 and bias_hh_l0 ({n}H,), blocks in the order {order}"
+)
 
-    Args:
-        params: weight_ih_l0 (4H, I), weight_hh_l0 (4H, H), bias_ih_l0 and bias_hh_l0 (4H,), gates in the order
-            i, f, g, o, and the readout W_hy (H, C) and b_y (C,).
-        xs, targets, loss, reduction, k1, k2: see `problem`.
-        h0, c0: the initial hidden and cell state, (B, H) or (H,); zeros by default.
-
-    Raises:
-        InputError, ShapeError: as `problem`.
-    """
-    return by_hand(problem("lstm", params, xs, targets, {"h": h0, "c": c0}, loss, reduction, k1, k2))
-
-
-@checked
-def gru(
-    params: Mapping[str, Any],
-    xs: Any,
-    targets: Any,
-    h0: Any = None,
-    *,
-    loss: LossName = "softmax_cross_entropy",
-    reduction: Reduction = "mean",
-    k1: Positive | None = None,
-    k2: Positive | None = None,
-) -> Gradients:
-    """The gradients of the GRU, by the equations of `bptt/gru.py`: as `rnn`.
-
-    Args:
-        params: weight_ih_l0 (3H, I), weight_hh_l0 (3H, H), bias_ih_l0 and bias_hh_l0 (3H,), blocks in the order
-            r, z, n, and the readout W_hy (H, C) and b_y (C,).
-        xs, targets, loss, reduction, k1, k2: see `problem`.
-        h0: the initial state, (B, H) or (H,); zeros by default.
-
-    Raises:
-        InputError, ShapeError: as `problem`.
-    """
-    return by_hand(problem("gru", params, xs, targets, {"h": h0}, loss, reduction, k1, k2))
-
+rnn = _reference("rnn", "W_xh (I, H), W_hh (H, H) and b_h (H,)")
+lstm = _reference("lstm", _BLOCKS.format(n=4, order="i, f, g, o"))
+gru = _reference("gru", _BLOCKS.format(n=3, order="r, z, n"))
 
 __all__ = ["by_hand", "gru", "lstm", "rnn"]

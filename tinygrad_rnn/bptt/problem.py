@@ -35,22 +35,17 @@ LossName = Literal["softmax_cross_entropy", "squared_error"]
 Reduction = Literal["mean", "sum"]
 
 READOUT = {"W_hy": ("H", "C"), "b_y": ("C",)}
+
+
+def _stacked(rows: str) -> dict[str, tuple[str, ...]]:
+    """PyTorch's layout: one matrix for all gates."""
+    return {"weight_ih_l0": (rows, "I"), "weight_hh_l0": (rows, "H"), "bias_ih_l0": (rows,), "bias_hh_l0": (rows,)}
+
+
 PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
     "rnn": {"W_xh": ("I", "H"), "W_hh": ("H", "H"), "b_h": ("H",), **READOUT},
-    "lstm": {
-        "weight_ih_l0": ("4H", "I"),
-        "weight_hh_l0": ("4H", "H"),
-        "bias_ih_l0": ("4H",),
-        "bias_hh_l0": ("4H",),
-        **READOUT,
-    },
-    "gru": {
-        "weight_ih_l0": ("3H", "I"),
-        "weight_hh_l0": ("3H", "H"),
-        "bias_ih_l0": ("3H",),
-        "bias_hh_l0": ("3H",),
-        **READOUT,
-    },
+    "lstm": {**_stacked("4H"), **READOUT},
+    "gru": {**_stacked("3H"), **READOUT},
 }
 """The parameters of each cell with their shapes: I inputs, H hidden units, C outputs."""
 
@@ -138,7 +133,7 @@ def problem(
             way; with only `k2`, k1 = k2, the sequence is cut into pieces of that length.
 
     Raises:
-        InputError: an unknown cell, loss, reduction or parameter name, or k1, k2 below 1, or k2 below k1.
+        InputError: an unknown cell, loss, reduction, state or parameter name, or k1, k2 below 1, or k2 below k1.
         ShapeError: an array does not fit the others.
     """
     expected = PARAMETERS[cell]
@@ -163,6 +158,9 @@ def problem(
     T, B = inputs.shape[:2]
     wanted = _targets(targets, loss, (T, B, C))
     states = {}
+    for name in initial.keys() - STATES[cell]:
+        if initial[name] is not None:
+            raise InputError(f"bptt: got {name}0, and the state of a {cell} is {' and '.join(STATES[cell])}")
     for name in STATES[cell]:
         value = initial.get(name)
         start = np.zeros((B, H)) if value is None else _float64(value, f"{name}0")
