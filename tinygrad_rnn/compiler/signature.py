@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.context import Draw, context
 from ..core.tensor import Array, Tensor, release
-from ..debug.origin import Places
+from ..debug.origin import place
 
 
 class Signatures:
@@ -28,7 +28,6 @@ class Signatures:
     def __init__(self) -> None:
         self.of_step: dict[int | None, int] = {}
         self.hidden = False
-        self._place = Places()
 
     def note(self, result: Tensor) -> None:
         if result.primitive is None:
@@ -36,11 +35,10 @@ class Signatures:
         flows = tuple([type(x) is Tensor and x.requires_grad for x in result.inputs])
         if result.primitive.arity is None:  # a stack of all steps has as many operands
             flows = all(flows), any(flows)
-        place = None if result.origin is None else self._place(result.origin)
         if not self.hidden:
             lost = not result.requires_grad and result.primitive.differentiable and True in flows
             self.hidden = lost or not result.primitive.own or any(_is_cut(x) for x in result.inputs)
-        what = (id(result.primitive), place, flows, result.requires_grad, result.ndim, result.dtype)
+        what = (id(result.primitive), place(result.origin), flows, result.requires_grad, result.ndim, result.dtype)
         self.of_step[result.step] = hash((self.of_step.get(result.step, 0), what))
 
 

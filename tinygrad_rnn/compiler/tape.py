@@ -19,7 +19,7 @@ from ..core.indexing import Patch, Slot
 from ..core.primitive import Primitive
 from ..core.seal import SEALED
 from ..core.tensor import Array, Tensor, connect, constant, make_leaf, release
-from ..debug.origin import Origin, Place, Places, assigned_name
+from ..debug.origin import Origin, Place, assigned_name, place
 from ..errors import GraphError
 from ..ops import relu, sigmoid, tanh
 from ..ops.indexing import getitem_p
@@ -110,7 +110,6 @@ class Tape:
         self._step = NOWHEN
         self._visit = 0
         self._reader: Any = None  # where the operation stands that is being recorded
-        self._place_of = Places()
         self._assigned: dict[Place, str | None] = {}
         self._row: tuple[int, Tensor] | None = None
         self._script: Script | None = None  # the one that is being written
@@ -288,10 +287,10 @@ class Tape:
         """The source line and the variable assigned there; instruction offsets are not the same in every run."""
         if origin is None:
             return None, None
-        place = self._place_of(origin)
-        if place not in self._assigned:
-            self._assigned[place] = assigned_name(origin)
-        return place, self._assigned[place]
+        at = place(origin)
+        if at not in self._assigned:
+            self._assigned[at] = assigned_name(origin)
+        return at, self._assigned[at]
 
     def _name_row(self) -> None:
         """Name a row after the variable of the loop, which it is assigned to after it was recorded."""

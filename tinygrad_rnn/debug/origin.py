@@ -25,7 +25,7 @@ Origin = tuple[CodeType, int]
 
 
 Place = tuple[str, int, Any]
-"""A place in source code: file, line and column."""
+"""A place in source code: file, line, and what tells expressions on one line apart."""
 
 
 class Line(NamedTuple):
@@ -58,21 +58,23 @@ def maker(depth: int) -> Origin:
     return place if place == made or assigned_name(made) is None or assigned_name(place) is not None else made
 
 
-class Places:
-    """For each origin the source line and the column: as a function runs more often, Python moves the offsets."""
+def place(origin: Origin | None) -> Place | None:
+    """The source line and the expression in it: as a function runs more often, Python moves the offsets."""
+    if origin is None:
+        return None
+    code, offset = origin
+    found = _places.get((id(code), offset))
+    if found is None:
+        at = line(origin)
+        positions: Any = getattr(code, "co_positions", None)  # Python 3.10 has none, and moves nothing
+        within = offset if positions is None else next(islice(positions(), offset // 2, None), None)
+        if len(_places) >= 4096:
+            _places.clear()
+        found = _places[id(code), offset] = code, (at.file, at.number, within)
+    return found[1]
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, int], tuple[CodeType, Place]] = {}  # a code object's own hash reads all of it
 
-    def __call__(self, origin: Origin) -> Place:
-        code, offset = origin
-        found = self._known.get((id(code), offset))
-        if found is None:
-            at = line(origin)
-            positions: Any = getattr(code, "co_positions", None)
-            column = offset if positions is None else next(islice(positions(), offset // 2, None), None)
-            found = self._known[id(code), offset] = code, (at.file, at.number, column)
-        return found[1]
+_places: dict[tuple[int, int], tuple[CodeType, Place]] = {}  # not `lru_cache`: a code object's own hash reads all of it
 
 
 def user_line() -> Line | None:
@@ -98,20 +100,6 @@ def _is_returned(origin: Origin) -> bool:
         elif not each.opname.startswith("LOAD_FAST") or named != (kept,):
             return False
     return False
-
-
-@lru_cache(maxsize=4096)
-def expression(origin: Origin | None) -> tuple[CodeType, Any] | None:
-    """The expression of `origin`, which offsets do not tell: Python moves them in lines that run often, and compiles
-
-    the end of `return f(a if c else b)` once for each branch.
-    """
-    if origin is None:
-        return None
-    code, offset = origin
-    if sys.version_info < (3, 11):
-        return code, line(origin).number
-    return code, next(islice(code.co_positions(), offset // 2, None))
 
 
 @lru_cache(maxsize=4096)

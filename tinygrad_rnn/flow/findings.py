@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core.backprop import edge_gradients
 from ..core.tensor import Tensor
-from ..debug.origin import expression
+from ..debug.origin import place
 from ..ops import maximum
 from .along import change, chaos, jumps, planted
 from .layout import Layout, jacobian
@@ -71,7 +71,7 @@ def activations(layout: Layout) -> list[Finding]:
             bounds = node.primitive.traits.bounds or (-np.inf, 0.0 if node.primitive is maximum else np.inf)
             gate = bounds == (0, 1) and node.index not in known
             if node.primitive.traits.elementwise and not gate and np.isfinite(bounds).any():
-                site = expression(node.origin), node.primitive.name, bounds
+                site = place(node.origin), node.primitive.name, bounds
                 places.setdefault(site, []).append(node)
     found = []
     for (_, name, (low, high)), nodes in places.items():

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 
 from ..core.tensor import Tensor
-from ..debug.origin import Places
+from ..debug.origin import place
 from .structure import State, Structure, only_added
 
 LEAST = 3
@@ -22,8 +22,7 @@ def repeated(graph: Structure) -> list[list[State]]:
     A loop is a stretch of the graph in which the same lines do the same operations on the same weights, again and
     again, and each iteration reads what the one before has made. Where this is not so in all of them there is none.
     """
-    place_of = Places()
-    marks = [_mark(node, place_of) for node in graph.nodes]
+    marks = list(map(_mark, graph.nodes))
     return list(_within(graph, marks, 0, len(marks)))
 
 
@@ -36,10 +35,10 @@ def _within(graph: Structure, marks: Sequence[Hashable], low: int, high: int) ->
             yield from _within(graph, marks, start + k * length, start + (k + 1) * length)
 
 
-def _mark(node: Tensor, place_of: Places) -> Hashable:
+def _mark(node: Tensor) -> Hashable:
     """Equal for the same operation of the same line on the same weights."""
     weights = tuple(x.index for x in node.inputs if type(x) is Tensor and x.primitive is None and x.requires_grad)
-    return node.origin and place_of(node.origin), node.scope, node.primitive, weights
+    return place(node.origin), node.scope, node.primitive, weights
 
 
 def _stretches(marks: Sequence[Hashable], low: int, high: int) -> Iterator[tuple[int, int, int]]:

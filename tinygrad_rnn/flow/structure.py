@@ -15,7 +15,7 @@ from ..core.arguments import checked
 from ..core.cached import cached
 from ..core.indexing import Slot
 from ..core.tensor import Tensor
-from ..debug.origin import Places
+from ..debug.origin import place as place_of
 from ..errors import GraphError
 from ..escape import record
 from ..ops import add, divide, multiply
@@ -147,11 +147,10 @@ def _sites(nodes: list[Tensor]) -> dict[int, Hashable]:
     A line that runs several times in a step (a loop over layers) is several sites, and so is one in a loop over the
     steps that is run again.
     """
-    place_of = Places()
     runs: dict[Hashable, tuple[int | None, int, int, set[int | None]]] = {}
     sites: dict[int, Hashable] = {}
     for node in nodes:
-        place = (node.origin and place_of(node.origin), node.scope, node.primitive)
+        place = (place_of(node.origin), node.scope, node.primitive)
         step, times, run, seen = runs.get(place, (-1, 0, 0, set()))
         if step == node.step:
             times += 1

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from math import fsum
 
-from ..debug.origin import expression
+from ..debug.origin import place
 from .diagram import Box, Diagram, Link
 from .lanes import LaneContent, assign_rows, kinds_of, lanes_of, lay_out, side_of
 from .scene import Rect
@@ -300,11 +300,11 @@ def _state_row(link: Link, diagram: Diagram, arrangement: Arrangement) -> int | 
     """An initial state stands in the row of the states that follow it."""
     if link.source.kind not in ("initial", "cut"):
         return None
-    users = {(expression(user.origin), user.scope, user.primitive, i) for user, i in link.uses}
+    users = {(place(user.origin), user.scope, user.primitive, i) for user, i in link.uses}
     for row, states in enumerate(diagram.structure.rows):
         for state in states[:2]:
             if any(
-                (expression(user.origin), user.scope, user.primitive, i) in users and user.step != state.step
+                (place(user.origin), user.scope, user.primitive, i) in users and user.step != state.step
                 for user, i in diagram.structure.consumers(state)
             ):
                 return arrangement.align_row.get(("state", row), arrangement.places[link.target].row)

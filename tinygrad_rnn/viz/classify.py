@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.indexing import Slot
 from ..core.tensor import Tensor
-from ..debug.origin import expression
+from ..debug.origin import place
 from ..flow.structure import Structure, Use
 from ..ops import add, negative
 from ..ops.indexing import getitem_p
@@ -179,7 +179,7 @@ class Reading:
     # ------------------------------------------------------------------ drawn or said
     def name_of(self, node: Tensor) -> str | None:
         """The variable that holds `node`; the last operation of a composed function has it, the others have none."""
-        if any(expression(user.origin) == expression(node.origin) for user, _ in self.uses(node)):
+        if any(place(user.origin) == place(node.origin) for user, _ in self.uses(node)):
             return None
         return node.name
 

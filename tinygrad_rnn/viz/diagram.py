@@ -13,7 +13,7 @@ from textwrap import wrap
 from typing import Literal
 
 from ..core.tensor import Tensor
-from ..debug.origin import expression
+from ..debug.origin import place
 from ..flow.structure import Structure, Use
 from .classify import Reading, reads_slice
 from .group import cells
@@ -217,11 +217,11 @@ class _Builder:
 
     def _role(self, user: Tensor, i: int) -> tuple[Tensor, int] | None:
         """A state that is operand `i` of another step's `user`, and how many steps later that is."""
-        site = (expression(user.origin), user.scope, user.primitive, i)
+        site = (place(user.origin), user.scope, user.primitive, i)
         for row in self.structure.rows:
             for state in row[:4]:
                 for other, j in self.read.uses(state):
-                    if (expression(other.origin), other.scope, other.primitive, j) == site and other.step != state.step:
+                    if (place(other.origin), other.scope, other.primitive, j) == site and other.step != state.step:
                         return state, (other.step or 0) - (state.step or 0)
         return None
 
