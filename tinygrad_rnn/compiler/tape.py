@@ -285,9 +285,9 @@ class Tape:
 
     def _place(self, origin: Origin | None) -> tuple[Any, str | None]:
         """The source line and the variable assigned there; instruction offsets are not the same in every run."""
-        if origin is None:
-            return None, None
         at = place(origin)
+        if origin is None or at is None:
+            return None, None
         if at not in self._assigned:
             self._assigned[at] = assigned_name(origin)
         return at, self._assigned[at]
