@@ -183,6 +183,9 @@ def test_a_penalty_on_a_weight_is_outside_the_steps():
     flow = tg.gradient_flow(whole)
     np.testing.assert_allclose(flow.outside(W), 0.2 * W.data)
     np.testing.assert_allclose(flow.per_step(W), tg.gradient_flow(loss).per_step(W))
+    parts = [*flow.per_step(W), flow.outside(W)]
+    (left,) = (found.cancellation for found in flow.weights() if found.tensor is W)
+    assert left == pytest.approx(np.linalg.norm(sum(parts)) / sum(map(np.linalg.norm, parts)))
 
 
 def test_a_projection_hoisted_out_of_the_loop_is_taken_apart():
@@ -241,8 +244,12 @@ def test_an_unused_part_of_the_loop_reads_as_no_gradient():
     loss, _ = elman(T=3, last_only=True)
     flow = tg.gradient_flow(loss)
     assert not flow.states()[0].injected.any()
-    other, _ = elman(T=3, seed=1)
+    other, parts = elman(T=3, seed=1)
     assert flow.gradient(other) is None
+    assert flow.edge(other, 0) is None
+    total = parts["hs"][0].inputs[0]
+    assert flow.edge(total.inputs[0].inputs[0], 0) is None  # to an array, x
+    assert {found.cancellation for found in tg.gradient_flow(0 * loss).weights()} == {1.0}
 
 
 def test_errors_say_what_to_do():

@@ -88,11 +88,18 @@ def test_a_network_that_forgets_depends_on_its_last_inputs_alone():
     assert "less than 1% of its answers change" in str(tg.influence(lambda x: np.zeros((64, 2)), xs))
 
 
+def test_answers_behind_the_end_of_a_sequence_do_not_count():
+    xs, n = np.random.default_rng(0).normal(size=(6, 8, 1)), np.array([3, 5] * 4)
+    behind = (np.arange(6)[:, None] >= n)[..., None]
+    assert not tg.influence(lambda x: np.cumsum(x, 0) * behind, xs, lengths=n).changed.any()
+
+
 def test_what_influence_refuses():
     xs = np.random.default_rng(0).normal(size=(5, 4, 1))
     rng = np.random.default_rng(0)
     for given, options, message in (
         (xs[:, :1], {}, "at least two sequences"),
+        (xs[:0], {}, "at least two sequences"),
         (xs, {"lengths": [5, 5, 5, 9]}, "integers from 1 to 5"),
         (np.ones((5, 4, 1)), {}, "all sequences are the same"),
     ):

@@ -205,18 +205,22 @@ def test_a_loop_of_higher_order_without_steps_ends_in_several_states():
         hs.append(0.1 * (t + 1) + hs[-3] @ W)
     found = tg.diagnose(sum((h * h).sum() for h in hs[3:]), hs[3:]).layers[0]
     assert found.reach.layout.farthest == 3
+    assert found.reach.layout.at(None) == 39
     assert (found.verdict, found.masked) == ("vanishing", True)
 
 
-def test_a_loss_without_steps_is_taken_apart_by_the_states_it_reads():
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_loss_without_steps_is_taken_apart_by_the_states_it_reads(direct):
+    """`direct`: the loss and the next state read the same weight."""
+
     def made(steps):
         W, V = tg.Tensor(0.5 * np.eye(3), requires_grad=True), tg.Tensor(np.ones((3, 2)), requires_grad=True)
         h, hs, loss = np.zeros((2, 3)), [], 0.0
         xs = np.random.default_rng(0).normal(size=(20, 2, 3))
         for _, x in tg.steps(xs) if steps else enumerate(xs):
-            h = np.tanh(x + h @ W)
+            h = h @ W if direct and hs else np.tanh(x + h @ W)
             hs.append(h)
-            loss = loss + ((h @ V) ** 2).sum()
+            loss = loss + ((h @ (W if direct else V)) ** 2).sum()
         return tg.diagnose(loss, hs).layers[0]
 
     one, other = made(True), made(False)

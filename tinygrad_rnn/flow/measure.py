@@ -56,19 +56,17 @@ def _by_state(seed: Seed, shape: Layout) -> dict[int | None, Seed]:
     tensors = [tensor for state in shape.states for tensor in state]
     ends = {tensor.index for tensor in tensors}
     direct: set[int] = set()
-    stack = [tensor for tensor, _ in seed]
+    stack = [tensor for tensor, _ in seed if tensor.index not in ends]
     while stack:
         node = stack.pop()
         if node.index not in direct and node.primitive is not None:
             direct.add(node.index)
-            stack.extend(x for x in node.inputs if type(x) is Tensor and node.index not in ends)
-    inner = direct - ends
-    if any(type(x) is Tensor and x.index in inner for tensor in tensors for x in tensor.inputs):
+            stack.extend(x for x in node.inputs if type(x) is Tensor and x.index not in ends)
+    if any(type(x) is Tensor and x.index in direct for tensor in tensors for x in tensor.inputs):
         return {}  # what a state is made from is also read beside it
     sweep = ToStates([tensor for tensor, _ in seed], shape.states)
-    sweep.useful &= direct
     found: dict[int | None, Seed] = {}
-    for k, arrived in sorted(sweep.gradients([seed]).items()):
+    for k, arrived in sorted(sweep.gradients([seed], direct=True).items()):
         parts = [(tensor, rows.values[0]) for tensor, rows in zip(shape.states[k], arrived, strict=True)]
         if any(part.any() for _, part in parts):
             found[shape.steps[k]] = parts

@@ -6,6 +6,7 @@ they take a stack of gradients as readily as one; only the others are asked once
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -40,10 +41,10 @@ class Rows(NamedTuple):
 
 
 class RowSums:
-    """Gradients of many seeds, for `core.backprop.sweep`; only those of the `useful` tensors are computed."""
+    """Gradients of many seeds, for `core.backprop.sweep`; only those of the `useful` tensors, and none beyond `ends`."""
 
-    def __init__(self, useful: set[int]) -> None:
-        self.useful = useful
+    def __init__(self, useful: set[int], ends: Collection[int] = ()) -> None:
+        self.useful, self.ends = useful, ends
         self.pending: dict[int, Rows] = {}
 
     def add(self, tensor: Tensor, message: Any, sender: Tensor | None = None, i: int = 0) -> None:
@@ -54,7 +55,7 @@ class RowSums:
         return self.pending.pop(tensor.index)
 
     def rules(self, node: Tensor, g: Any) -> Rules:
-        rows = rows_sent(node, g, self.useful)
+        rows = rows_sent(node, g, self.useful) if node.index not in self.ends else [None] * len(node.inputs)
         return node.inputs, [None if each is None else partial(sent, each) for each in rows], ()
 
 

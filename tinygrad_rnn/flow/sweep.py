@@ -62,13 +62,14 @@ class ToStates:
         self.states = states
 
     def gradients(
-        self, seeds: Sequence[Sequence[tuple[Tensor, Any]]], until: int | None = None
+        self, seeds: Sequence[Sequence[tuple[Tensor, Any]]], until: int | None = None, direct: bool = False
     ) -> dict[int, list[Rows]]:
         """The gradient of every state that a seed reaches, by its number: rows for each of its tensors.
 
         Args:
             seeds: for each row the tensors to start from, and their gradients.
             until: the number of the state to stop at.
+            direct: whether to leave out what reaches a state through another.
         """
         found: dict[int, list[Rows]] = {}
         ahead = sorted(self.by_last)
@@ -78,7 +79,7 @@ class ToStates:
             for tensor, g in seed
             if tensor.index in self.useful
         ]
-        sums = RowSums(self.useful)
+        sums = RowSums(self.useful, {tensor.index for state in self.states for tensor in state} if direct else ())
         for reached, rows in sweep(starts, sums, self.useful):
             while ahead and ahead[-1] >= reached.index:  # also a state of which only earlier tensors are reached
                 k = self.by_last[ahead.pop()]
