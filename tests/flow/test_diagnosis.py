@@ -284,6 +284,8 @@ def test_what_clipping_would_do():
     assert len(clipping.dominant) == 3
     assert clipping.dominant[0][1] >= clipping.dominant[1][1] >= clipping.dominant[2][1] > 0.05
     assert "multiply it by" in str(clipping)
+    small = tg.diagnose(losses, states, loss=1e-6 * whole, max_norm=0.1).clipping
+    assert [step for step, _ in small.dominant] == [step for step, _ in clipping.dominant]
 
 
 def test_a_cut_shows_in_the_diagnosis():

@@ -115,7 +115,7 @@ def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, fl
     own, state = _short(terminal(row[0].name)), _short(state)
     head = ("t", f"|dL/d{own}|", "injected", "later", "gain", f"|dL_T/d{state}|", scale, "share")
     cells: list[tuple[str, ...]] = [head]
-    reference = next((value for value in credit[::-1] if value), 0.0)
+    reference = next((value for value in credit[::-1] if value), 1.0)
     hidden = range(3, len(row) - room + 4) if len(row) > room else range(0)
     for k, record in enumerate(row):
         if k in hidden:
@@ -141,7 +141,7 @@ def _short(name: str, length: int = 6) -> str:
 def _bar(value: float, reference: float) -> str:
     if not np.isfinite(value):
         return "not finite"
-    if value == 0 or reference == 0:
+    if value == 0:
         return ""
     filled = float(np.clip(1 + np.log10(value / reference) / DECADES, 0, 1)) * BAR
     eighths = round(filled * 8)
