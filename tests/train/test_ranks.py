@@ -191,6 +191,13 @@ def test_a_rank_that_fails_says_so_and_ends_all(monkeypatch: pytest.MonkeyPatch,
         ranks.world()
 
 
+def test_mpi_is_asked_for_only_where_several_processes_were_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    for name in ranks.SIZES:
+        monkeypatch.delenv(name, raising=False)
+    assert ranks.world() is None
+
+
 def test_ranks_with_other_data_are_refused() -> None:
     def run(comm: Any) -> Any:
         try:

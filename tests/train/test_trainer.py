@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.train.trainer import _count
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((6, 20, 2))
@@ -251,6 +252,23 @@ def test_the_best_weights_come_back(tmp_path: Path) -> None:
     trainer.load_best()
     for name, array in trainer.model.state_dict().items():
         np.testing.assert_array_equal(array, kept[1][name])
+
+
+def test_a_run_that_is_interrupted_tells_how_far_it_came() -> None:
+    def interrupting(model: Net, x: Any, y: Any) -> tg.Tensor:
+        if trainer.step == 3:
+            raise KeyboardInterrupt
+        return error(model, x, y)
+
+    trainer = tg.train.Trainer(Net(), interrupting, (X, Y), steps=4)
+    assert trainer.run(quiet, progress=False)[::3] == (3, "interrupted")
+
+
+def test_what_a_batch_counts() -> None:
+    """Its sequences, also where the answers are one for each."""
+    assert _count((X, Y[-1])) == 20
+    data = tg.train.Batches(X, np.arange(20), size=8)
+    assert [data.weigh(batch) for batch in data] == [8, 8, 4]
 
 
 def test_it_is_watched(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Parts of a picture that one hardly sees are wrong: paths, the order of boxes, hints for Graphviz, names, what is faint."""
+"""Parts of a picture that one hardly sees are wrong: paths, exchanged boxes, hints for Graphviz, names, stills."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Rows(NamedTuple):
 
 
 class RowSums:
-    """Gradients of many seeds, for `core.backprop.sweep`; only those of the `useful` tensors, and none beyond `ends`."""
+    """Gradients of many seeds, for `core.backprop.sweep`: those of the `useful` tensors, none beyond `ends`."""
 
     def __init__(self, useful: set[int], ends: Collection[int] = ()) -> None:
         self.useful, self.ends = useful, ends
