@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import os
 import subprocess
 import sys
@@ -87,6 +88,20 @@ def test_no_import_points_the_wrong_way() -> None:
     refused = sorted(f"{module} imports {target}" for module, target in found if excuse(module, target) is None)
     assert not refused, f"these imports point the wrong way (see ARCHITECTURE.md): {refused}"
     assert {excuse(*edge) for edge in found} == set(EXCEPTIONS), "an exception that is no longer needed must go"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    files = dict(modules())
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        folder = path.relative_to(PACKAGE).parent.parts
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = [*folder[: len(folder) - node.level + 1], *(node.module or "").split(".")]
+                base = [part for part in base if part]
+                targets = {".".join([*base, alias.name]) for alias in node.names} & set(files)
+                graph.setdefault(name, set()).update(targets or {".".join(base)} - {""})
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize(

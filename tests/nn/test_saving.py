@@ -13,6 +13,7 @@ import pytest
 import safetensors.numpy
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.nn.from_torch import Converted
 
 
 class Forecaster(tg.nn.Module):
@@ -89,3 +90,11 @@ def test_a_hostile_record_is_refused(tmp_path: Path) -> None:
 class Odd(tg.nn.Module):
     def __init__(self, function: Any) -> None:
         self.head = tg.nn.Linear(2, 3 if callable(function) else 4, rng=0)
+
+
+def test_the_parts_of_a_model_from_elsewhere_are_kept(tmp_path: Path) -> None:
+    parts = Converted("Net", {"rnn": tg.nn.RNN(2, 2, rng=0), "heads": [tg.nn.Linear(2, 1, rng=0)]})
+    again = tg.nn.Module.load(parts.save(tmp_path / "m.safetensors"))
+    assert again.kind == "Net"
+    assert np.array_equal(again.rnn(XS)[0].data, parts.rnn(XS)[0].data)
+    assert np.array_equal(again.heads[0].weight.data, parts.heads[0].weight.data)

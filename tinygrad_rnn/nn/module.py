@@ -20,6 +20,7 @@ from ..core.steps import scope
 from ..core.tensor import Array, Tensor, numeric, raw
 from ..errors import InputError, ShapeError
 from ..escape import preformatted, terminal
+from .saving import can_keep, load_module, save_module
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -54,9 +55,7 @@ class Module:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy and a pickle hold: not what it was made with, where a file could not keep that either."""
-        from .saving import can_keep
-
-        return {**vars(self), "made_with": self.made_with if can_keep(self) else None}
+        return {**vars(self), "made_with": self.made_with if can_keep(self, _layers()) else None}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with scope(getattr(self, "scope_name", type(self).__name__.lower())):
@@ -182,9 +181,7 @@ class Module:
         Raises:
             InputError: the path has another ending or cannot be written to, or an argument is no plain value.
         """
-        from .saving import save_module
-
-        return save_module(self, path)
+        return save_module(self, path, _layers())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -193,9 +190,7 @@ class Module:
         Raises:
             InputError: the file cannot be read, is damaged, or holds another class of model.
         """
-        from .saving import load_module
-
-        return cast(Any, load_module(path, cls))
+        return cast("Self", load_module(path, cls, _layers()))
 
     def zero_grad(self) -> None:
         """Forget every parameter's gradient: `backward` adds to what is there."""
@@ -233,6 +228,17 @@ class Module:
     def describe(self) -> str:
         """The sizes that tell this layer from another, for `repr`."""
         return ""
+
+
+def _layers() -> dict[str, type[Module]]:
+    """The layers of this package by name, which a file may name."""
+    known, found = {}, [Module]
+    while found:
+        one = found.pop()
+        found += one.__subclasses__()
+        if one.__module__.startswith(f"{__package__}."):
+            known[one.__name__] = one
+    return known
 
 
 def modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:

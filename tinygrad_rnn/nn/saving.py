@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 
-from .. import nn
 from ..errors import InputError
 from ..files import as_path, read_file, write_file
-from .module import Module
 from .weights import UNREADABLE, check_names, digest, metadata
 
 ENTRY = "tinygrad_rnn"
 """The one entry of the file's metadata: JSON with a digest of everything, and the record of the model as JSON."""
 
+Known = Mapping[str, type[Any]]
+"""The classes of modules that a file may name."""
 
-def save_module(module: Module, path: str | Path) -> Path:
-    """Write a module whole or not at all; `load_module` makes it again.
+
+def save_module(module: Any, path: str | Path, known: Known) -> Path:
+    """Write a module whole or not at all; `load_module` makes it again. Arguments of it may be of the known classes.
 
     Raises:
         InputError: the path does not end in .safetensors or cannot be written to, or the module was made with
@@ -30,7 +31,7 @@ def save_module(module: Module, path: str | Path) -> Path:
     target = _checked(path)
     state = module.state_dict()
     arrays = {name: np.array(array, array.dtype.newbyteorder("="), order="C") for name, array in state.items()}
-    record = json.dumps(_recipe(module, type(module).__name__), sort_keys=True)
+    record = json.dumps(_recipe(module, type(module).__name__, known), sort_keys=True)
     both = json.dumps({"digest": digest(arrays, record), "record": record})
     return write_file(target, safetensors.numpy.save(arrays, metadata={ENTRY: both}))
 
@@ -39,7 +40,7 @@ class WrongClassError(Exception):
     """A file holds a module of a class that is not known here."""
 
 
-def load_module(path: str | Path, kind: type[Module]) -> Module:
+def load_module(path: str | Path, kind: type[Any], known: Known) -> Any:
     """The module that was saved there, made by calling its class as it was called then.
 
     Raises:
@@ -52,9 +53,7 @@ def load_module(path: str | Path, kind: type[Module]) -> Module:
         both = json.loads(metadata(content)[ENTRY])
         if both["digest"] != digest(arrays, both["record"]):
             raise ValueError("its contents do not match its digest")
-        recipe = json.loads(both["record"])
-        known = {kind.__name__: kind} if kind is not Module else {}
-        made = _make(recipe, {**_layers(), **known})
+        made = _make(json.loads(both["record"]), {**known, kind.__name__: kind})
     except WrongClassError as error:
         raise InputError(
             f"{source} holds a {error.args[0]}, not a {kind.__name__}; call load of the class {error.args[0]}"
@@ -74,30 +73,24 @@ def load_module(path: str | Path, kind: type[Module]) -> Module:
     return made
 
 
-def _layers() -> dict[str, Callable[..., Any]]:
-    """The layers here that a file may name."""
-    found = {name: getattr(nn, name) for name in nn.__all__}
-    return {name: one for name, one in found.items() if isinstance(one, type) and issubclass(one, Module)}
-
-
-def can_keep(module: Module) -> bool:
+def can_keep(module: Any, known: Known) -> bool:
     """Whether a file can say what a module was made with."""
     try:
-        _recipe(module, "")
+        _recipe(module, "", known)
     except InputError:
         return False
     return True
 
 
-def _recipe(module: Module, what: str) -> dict[str, Any]:
+def _recipe(module: Any, what: str, known: Known) -> dict[str, Any]:
     if module.made_with is None:
         raise InputError(f"save: this {what} is a copy of one that no file can keep; keep its arrays with save_weights")
     positional, named = module.made_with
     arguments = {"args": list(positional), "kwargs": named}
-    return {"class": type(module).__name__, **{name: _plain(value, what) for name, value in arguments.items()}}
+    return {"class": type(module).__name__, **{name: _plain(value, what, known) for name, value in arguments.items()}}
 
 
-def _plain(value: Any, what: str) -> Any:
+def _plain(value: Any, what: str, known: Known) -> Any:
     """An argument as JSON; what JSON lacks as an entry that says what it is. Generators are left out: None."""
     value = value.item() if isinstance(value, np.generic) else value
     if value is None or isinstance(value, bool | int | float | str):
@@ -105,27 +98,27 @@ def _plain(value: Any, what: str) -> Any:
     if isinstance(value, np.random.Generator | np.random.BitGenerator | np.random.SeedSequence):
         return None
     if isinstance(value, list | tuple):
-        return [_plain(one, what) for one in value]
+        return [_plain(one, what, known) for one in value]
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
-        return {"dict": {name: _plain(one, what) for name, one in value.items()}}
+        return {"dict": {name: _plain(one, what, known) for name, one in value.items()}}
     if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
         return {"dtype": np.dtype(value).name}
-    if isinstance(value, Module) and type(value) in _layers().values():
-        return {"module": _recipe(value, what)}
+    if type(value) in known.values():
+        return {"module": _recipe(value, what, known)}
     raise InputError(
         f"save: this {what} was made with a {type(value).__name__}, and a file keeps numbers, text, lists and layers "
         "of tg.nn; make it with those, or keep its arrays with tg.nn.save_weights"
     )
 
 
-def _make(recipe: Any, known: dict[str, Callable[..., Any]]) -> Any:
+def _make(recipe: Any, known: Known) -> Any:
     if recipe["class"] not in known:
         raise WrongClassError(f"{recipe['class']!r:.80}")
     arguments = [_value(one, known) for one in recipe["args"]]
     return known[recipe["class"]](*arguments, **_value(recipe["kwargs"], known))
 
 
-def _value(value: Any, known: dict[str, Callable[..., Any]]) -> Any:
+def _value(value: Any, known: Known) -> Any:
     if isinstance(value, list):
         return [_value(one, known) for one in value]
     if not isinstance(value, dict):

@@ -15,18 +15,17 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 
 from ..core.arguments import checked
-from ..core.tensor import Array, Tensor, numeric, raw
+from ..core.tensor import Array, numeric, raw
 from ..errors import InputError
 from ..escape import is_plain
 from ..files import as_path, read_file, write_file
-from .module import Module
 
 FORMATS = (".safetensors", ".npz")
 
@@ -52,13 +51,13 @@ DIGEST = "sha256"
 
 
 @checked
-def save_weights(weights: Module | Mapping[str, ArrayLike | Tensor], path: str | Path) -> Path:
+def save_weights(weights: Any, path: str | Path) -> Path:
     """Write a module's parameters, or arrays by name, whole or not at all.
 
     What is read back has the same names, shapes, numbers and dtypes, in this machine's order of bytes.
 
     Args:
-        weights: a module, or what its `state_dict()` returned.
+        weights: a module, or arrays by name as its `state_dict()` returns them.
         path: where to; its ending, `.safetensors` or `.npz`, says in which format.
 
     Raises:
@@ -66,7 +65,7 @@ def save_weights(weights: Module | Mapping[str, ArrayLike | Tensor], path: str |
         DTypeError: a value is not an array of numbers.
     """
     target = _checked(path, "save_weights")
-    state = weights.state_dict() if isinstance(weights, Module) else weights
+    state = weights.state_dict() if hasattr(weights, "state_dict") else weights
     if not isinstance(state, Mapping):
         raise InputError(f"save_weights: got {type(state).__name__}, expected a module or arrays by name")
     arrays = {_name(name): _native(numeric(raw(value), f"save_weights: {name}")) for name, value in state.items()}
