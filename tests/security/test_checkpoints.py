@@ -72,6 +72,8 @@ def hostile(good: Checkpoint) -> Iterator[tuple[str, Checkpoint]]:
                 continue
             if type(value) is type(old) and way in (("settings", "text"), ("version",)):
                 continue
+            if value is None and way == ("settings", "backend"):
+                continue
             yield record(
                 f"{way} = {value!r:.20}", lambda new, b=before, k=last, v=value: inside(new, tuple(b)).update({k: v})
                 if isinstance(k, str) else inside(new, tuple(b)).__setitem__(k, v)

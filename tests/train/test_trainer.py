@@ -307,3 +307,14 @@ def test_when_the_data_end_what_was_learned_since_the_last_look_is_scored_and_ke
     assert ended.best == whole.best
     ended.load_best()
     assert_same(ended, whole)
+
+
+def test_a_model_trains_on_after_an_evaluation_that_failed() -> None:
+    def loss(model: Any, x: Any, y: Any) -> Any:
+        return error(model, x, y) * (1 // model.training)
+
+    model = Net()
+    with pytest.raises(ZeroDivisionError):
+        tg.train.Trainer(model, loss, (X, Y), validation=(X, Y), steps=1).run(quiet, progress=False)
+    assert model.training
+    assert model.rnn.training

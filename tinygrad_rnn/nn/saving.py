@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
 from ..errors import InputError
 from ..files import as_path, read_file, write_file
-from .weights import UNREADABLE, check_names, digest, metadata
+from .weights import UNREADABLE, check_names, pack, unpack
 
 ENTRY = "tinygrad_rnn"
 """The one entry of the file's metadata: JSON with a digest of everything, and the record of the model as JSON."""
@@ -31,9 +29,7 @@ def save_module(module: Any, path: str | Path, known: Known) -> Path:
     target = _checked(path)
     state = module.state_dict()
     arrays = {name: np.array(array, array.dtype.newbyteorder("="), order="C") for name, array in state.items()}
-    record = json.dumps(_recipe(module, type(module).__name__, known), sort_keys=True)
-    both = json.dumps({"digest": digest(arrays, record), "record": record})
-    return write_file(target, safetensors.numpy.save(arrays, metadata={ENTRY: both}))
+    return write_file(target, pack(arrays, _recipe(module, type(module).__name__, known), ENTRY))
 
 
 class WrongClassError(Exception):
@@ -48,12 +44,8 @@ def load_module(path: str | Path, kind: type[Any], known: Known) -> Any:
     """
     source = _checked(path)
     try:
-        content = read_file(source)
-        arrays = dict(safetensors.numpy.load(content))
-        both = json.loads(metadata(content)[ENTRY])
-        if both["digest"] != digest(arrays, both["record"]):
-            raise ValueError("its contents do not match its digest")
-        made = _make(json.loads(both["record"]), {**known, kind.__name__: kind})
+        arrays, recipe = unpack(read_file(source), ENTRY)
+        made = _make(recipe, {**known, kind.__name__: kind})
     except WrongClassError as error:
         raise InputError(
             f"{source} holds a {error.args[0]}, not a {kind.__name__}; call load of the class {error.args[0]}"

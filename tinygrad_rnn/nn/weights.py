@@ -107,6 +107,30 @@ def digest(arrays: Mapping[str, Array], more: str = "") -> str:
     return found.hexdigest()
 
 
+def pack(arrays: Mapping[str, Array], record: Any, entry: str) -> bytes:
+    """A safetensors file of arrays and a record of plain values, with a digest of both; the same bytes for the same.
+
+    Its metadata have the one entry, as safetensors writes several in random order.
+    """
+    text = json.dumps(record, sort_keys=True)
+    both = json.dumps({"digest": digest(arrays, text), "record": text})
+    return safetensors.numpy.save(dict(arrays), metadata={entry: both})
+
+
+def unpack(content: bytes, entry: str) -> tuple[dict[str, Array], Any]:
+    """What was packed.
+
+    Raises:
+        KeyError: there is no such entry.
+        ValueError: the digest is another one; what is no such file raises one of `UNREADABLE`.
+    """
+    arrays = dict(safetensors.numpy.load(content))  # which also checks the header, read for the record
+    both = json.loads(metadata(content)[entry])
+    if both["digest"] != digest(arrays, both["record"]):
+        raise ValueError("its contents do not match its digest")
+    return arrays, json.loads(both["record"])
+
+
 def metadata(content: bytes) -> dict[str, str]:
     """What a safetensors file, already found to be one, holds beside its arrays."""
     return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__") or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -234,6 +235,17 @@ def check_takes(loss: Callable[..., Any], count: int) -> None:
         ) from error
 
 
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Without dropout in here."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
 @checked
 def predict(model: Module, x: Any, rows: Size = 256, **options: Any) -> Any:
     """What a model answers in evaluation mode, without recording a graph.
@@ -247,18 +259,13 @@ def predict(model: Module, x: Any, rows: Size = 256, **options: Any) -> Any:
     Returns:
         An array, (T, N, ...) or (N, ...) as the model has it; for a list, a list of arrays without the batch axis.
     """
-    training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            if isinstance(x, list):
-                return [_alone(model, np.asarray(one), options) for one in x]
-            array = np.asarray(raw(x))
-            T, N = array.shape[:2]
-            rows += rows == T  # so that shapes tell (T, rows) from (rows,)
-            ys = [_answer(model, array[:, i : i + rows], options) for i in range(0, N, rows)]
-    finally:
-        model.train(training)
+    with evaluating(model), no_grad():
+        if isinstance(x, list):
+            return [_alone(model, np.asarray(one), options) for one in x]
+        array = np.asarray(raw(x))
+        T, N = array.shape[:2]
+        rows += rows == T  # so that shapes tell (T, rows) from (rows,)
+        ys = [_answer(model, array[:, i : i + rows], options) for i in range(0, N, rows)]
     return ys[0] if len(ys) == 1 else np.concatenate(ys, axis=1 if ys[0].shape[:2] == (T, rows) else 0)
 
 
@@ -274,17 +281,5 @@ def _answer(model: Module, x: Array, options: dict[str, Any]) -> Array:
     return raw(y[0] if isinstance(y, tuple) else y)
 
 
-__all__ = [
-    "Batch",
-    "Batches",
-    "NoMoreBatches",
-    "Source",
-    "Stream",
-    "batch_axes",
-    "check_takes",
-    "finite",
-    "padded",
-    "predict",
-    "rows_of",
-    "source",
-]
+__all__ = ["Batch", "Batches", "NoMoreBatches", "Source", "Stream", "batch_axes", "check_takes", "evaluating", "finite"]
+__all__ += ["padded", "predict", "rows_of", "source"]

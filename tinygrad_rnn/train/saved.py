@@ -7,20 +7,18 @@ disk leaves the last good one in place; two are kept, in case the newest is dama
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors.numpy
 from safetensors import SafetensorError
 
 from ..core.tensor import Array
 from ..errors import InputError
 from ..escape import is_plain
 from ..files import as_path, read_file, write_file
-from ..nn.weights import digest, metadata
+from ..nn.weights import pack, unpack
 
 KEPT = 2
 BEST = "best.safetensors"
@@ -41,10 +39,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> Path:
         InputError: the place cannot be written to, or the disk is full; older files are untouched.
     """
     arrays = {name: np.array(array, order="C") for name, array in checkpoint.arrays.items()}
-    record = json.dumps(checkpoint.record, sort_keys=True)
-    # One entry only: safetensors writes several in random order, and equal runs should give equal files.
-    both = json.dumps({"digest": digest(arrays, record), "record": record})
-    return write_file(path, safetensors.numpy.save(arrays, metadata={"checkpoint": both}))
+    return write_file(path, pack(arrays, checkpoint.record, "checkpoint"))
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -54,18 +49,7 @@ def load(path: str | Path) -> Checkpoint:
         InputError: it cannot be read, is truncated, or any bit of it changed since it was written.
     """
     try:
-        content = read_file(as_path(path, "checkpoint"))
-        arrays = safetensors.numpy.load(content)  # which also checks the header, read for the record
-        for name in arrays:
-            if not is_plain(name):
-                raise InputError(f"checkpoint {path} holds an entry named {name!r:.120}; {others(Path(path))}")
-        both = json.loads(metadata(content)["checkpoint"])
-        if both["digest"] != digest(arrays, both["record"]):
-            reason = "its contents do not match its digest"
-            raise InputError(f"checkpoint {path} is damaged: {reason}; {others(Path(path))}")
-        return Checkpoint(arrays, json.loads(both["record"]))
-    except InputError:
-        raise
+        arrays, record = unpack(read_file(as_path(path, "checkpoint")), "checkpoint")
     except FileNotFoundError as error:
         raise InputError(f"there is no checkpoint {path}; give a run's folder or a checkpoint in it") from error
     except OSError as error:
@@ -78,6 +62,10 @@ def load(path: str | Path) -> Checkpoint:
         ) from error
     except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"checkpoint {path} is damaged or not one: {error}; {others(Path(path))}") from error
+    for name in arrays:
+        if not is_plain(name):
+            raise InputError(f"checkpoint {path} holds an entry named {name!r:.120}; {others(Path(path))}")
+    return Checkpoint(arrays, record)
 
 
 def under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:

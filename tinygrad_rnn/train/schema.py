@@ -65,7 +65,29 @@ def check_record(record: Any, notes: Mapping[str, type]) -> None:
     expect(re.fullmatch(r"\d+(\.\w+)+", version), "record.version", version, "a version, as 0.1.0")
 
 
-def check_progress(record: dict[str, Any], higher_is_better: bool, ends: Iterable[str]) -> None:
+def check_run(
+    saved: Checkpoint,
+    higher_is_better: bool,
+    ends: Iterable[str],
+    model: Module,
+    optimizer: Optimizer,
+    carried: Mapping[str, Array],
+) -> None:
+    """All that is not of the data.
+
+    Args:
+        saved: what was read.
+        higher_is_better: whether larger scores are better.
+        ends: how such a run may have stopped.
+        model, optimizer: such as the run has.
+        carried: arrays such as the state that is carried from update to update.
+    """
+    _check_progress(saved.record, higher_is_better, ends)
+    _check_arrays(saved, model, optimizer, carried)
+    _check_generators(saved.record["generators"], len(model.generators()))
+
+
+def _check_progress(record: dict[str, Any], higher_is_better: bool, ends: Iterable[str]) -> None:
     """How far the run is, and which of the `ends` it has met."""
     step, best, waited, stopped = (record[name] for name in ("step", "best", "waited", "stopped"))
     expect(0 <= step < 2**63, "record.step", step, "a number of updates")
@@ -75,14 +97,8 @@ def check_progress(record: dict[str, Any], higher_is_better: bool, ends: Iterabl
     expect(stopped in ends, "record.stopped", stopped, f"one of {', '.join(ends)}")
 
 
-def check_arrays(saved: Checkpoint, model: Module, optimizer: Optimizer, carried: Mapping[str, Array]) -> None:
-    """Names, shapes, dtypes and finiteness of all arrays.
-
-    Args:
-        saved: what was read.
-        model, optimizer: such as the run has.
-        carried: arrays such as the state that is carried from update to update.
-    """
+def _check_arrays(saved: Checkpoint, model: Module, optimizer: Optimizer, carried: Mapping[str, Array]) -> None:
+    """Names, shapes, dtypes and finiteness of all arrays."""
     arrays, step = saved.arrays, saved.record["step"]
     own = {f"model.{name}": array for name, array in model.state_dict().items()}
     own |= {f"optimizer.{name}": array for name, array in optimizer.state_dict().items()}
@@ -104,7 +120,7 @@ def check_arrays(saved: Checkpoint, model: Module, optimizer: Optimizer, carried
     expect(int(arrays["optimizer.steps"]) == step, "optimizer.steps", int(arrays["optimizer.steps"]), f"{step}")
 
 
-def check_generators(states: list[Any], n: int) -> None:
+def _check_generators(states: list[Any], n: int) -> None:
     """The states of n generators."""
     expect(len(states) == n, "record.generators", len(states), f"{n} of them")
     for i, given in enumerate(states):
@@ -126,13 +142,4 @@ def check_generators(states: list[Any], n: int) -> None:
         expect(given["state"]["inc"] % 2, f"{entry}.state.inc", given["state"]["inc"], "an odd number")
 
 
-__all__ = [
-    "FIELDS",
-    "WrongError",
-    "check_arrays",
-    "check_generators",
-    "check_names",
-    "check_progress",
-    "check_record",
-    "expect",
-]
+__all__ = ["WrongError", "check_names", "check_record", "check_run", "expect"]

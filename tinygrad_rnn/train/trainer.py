@@ -24,12 +24,12 @@ from ..nn import Module
 from ..nn.truncation import truncate
 from ..optim import Adam, Optimizer, Schedule, clip_grad_norm_, clip_grad_value_, constant
 from . import saved as checkpoint
-from .batches import Batch, NoMoreBatches, batch_axes, check_takes, finite, rows_of, source
+from .batches import Batch, NoMoreBatches, batch_axes, check_takes, evaluating, finite, rows_of, source
 from .log import Log
 from .progress import tqdm
 from .ranks import Ranks
 from .saved import BEST, Checkpoint, under
-from .schema import WrongError, check_arrays, check_generators, check_progress, check_record, expect
+from .schema import WrongError, check_record, check_run, expect
 from .watched import SEQUENCES, Watched
 
 
@@ -191,11 +191,9 @@ class Trainer:
             check_record(found.record, {name: type(value) for name, value in self.notes.items()})
             for name, value in self.notes.items():
                 expect(found.record[name] == value, f"record.{name}", found.record[name], f"{value!r:.80}, as here")
-            check_progress(found.record, self.higher_is_better, ("done", "early", "target", "callback", "data"))
-            check_arrays(
-                found, self.model, self.optimizer, {n: a for n, a in found.arrays.items() if n[:8] == "carried."}
-            )
-            check_generators(found.record["generators"], len(self.model.generators()))
+            ends = ("done", "early", "target", "callback", "data")
+            carried = {name: array for name, array in found.arrays.items() if name.startswith("carried.")}
+            check_run(found, self.higher_is_better, ends, self.model, self.optimizer, carried)
         except WrongError as error:
             raise InputError(f"checkpoint {path}: {error}; {checkpoint.others(path)}") from error
 
@@ -533,13 +531,10 @@ class Trainer:
     def _mean_loss(self, model: Module) -> float:
         """The mean loss of the validation data, without dropout."""
         total = count = 0.0
-        training = model.training
-        model.eval()
-        with no_grad():
+        with evaluating(model), no_grad():
             for batch in self.validation or ():
                 weight = self._weigh(self.validation)(batch)
                 total, count = total + weight * self._plain_loss(batch).item(), count + weight
-        model.train(training)
         return total / count
 
     def _plain_loss(self, batch: Batch) -> Tensor:
@@ -549,11 +544,8 @@ class Trainer:
     def _some_loss(self) -> Tensor:
         """The loss of some sequences of the next batch, without dropout: to be looked at."""
         batch = self._batch()
-        training = self.model.training
-        self.model.eval()
-        loss = self._plain_loss(rows_of(batch, self._axes(batch), slice(SEQUENCES)))
-        self.model.train(training)
-        return loss
+        with evaluating(self.model):
+            return self._plain_loss(rows_of(batch, self._axes(batch), slice(SEQUENCES)))
 
     def _axes(self, batch: Batch) -> Sequence[int | None]:
         return self.axes or getattr(self.data, "axes", None) or batch_axes(batch, "Trainer")

@@ -15,6 +15,7 @@ from ...core.backprop import no_grad
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...ops import concatenate, softmax_cross_entropy
+from ...train.batches import evaluating
 from ...train.progress import tqdm
 from ..text import Vocabulary, read_text
 from .model import SequenceModel
@@ -131,9 +132,7 @@ def bits_per_character(model: SequenceModel, ids: Array, before: Array | None = 
     streams = max(1, min(STREAMS, n // 100))
     length = -(-n // streams)
     total = 0.0
-    training = model.training
-    model.eval()
-    with no_grad():
+    with evaluating(model), no_grad():
         # Stream s reads on from text[1 + s * length] and is scored on its last `length` characters.
         t = np.arange(1, first + length)[:, None]
         at = t + length * np.arange(streams)
@@ -146,7 +145,6 @@ def bits_per_character(model: SequenceModel, ids: Array, before: Array | None = 
             y, state = model(x[part], state)
             losses = softmax_cross_entropy(y.data, target[part], reduction="none")
             total += float(losses[valid[part]].sum(dtype=np.float64))
-    model.train(training)
     return total / n / math.log(2)
 
 
@@ -175,9 +173,7 @@ def sample(
         raise InputError("sample: got prime='', expected at least one character to start from")
     rng = generator(rng, "sample")
     written: list[int] = []
-    training = model.training
-    model.eval()
-    with no_grad():
+    with evaluating(model), no_grad():
         x, state = vocabulary.encode(prime)[:, None], None
         for _ in tqdm(range(length), desc="writing", **LATE):
             y, state = model(x, state, last=True)
@@ -189,7 +185,6 @@ def sample(
                 drawn = int(rng.choice(len(p), p=p / p.sum()))
             written.append(drawn)
             x = np.array([[drawn]])
-    model.train(training)
     return vocabulary.decode(written)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,9 @@ class TaskTrainer(Trainer):
                 wrote it, which may round differently, or the run has made more than `steps` updates already.
         """
         saved, refused = load_newest(as_path(folder, "resume"), check)
-        settings = Settings.from_dict(saved.record["settings"])
+        settings = Settings.of(**saved.record["settings"])
         settings.check_file(saved.record["task"])
-        trainer = cls(settings if steps is None else settings.with_steps(steps), folder, comm)
+        trainer = cls(settings if steps is None else replace(settings, steps=steps), folder, comm)
         trainer.task.check_record(saved.record["task"], settings.text)
         trainer.restore(saved)
         trainer.refused = refused

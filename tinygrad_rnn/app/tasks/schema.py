@@ -13,15 +13,7 @@ from ...core.arguments import fits
 from ...core.tensor import Array
 from ...errors import InputError, TensorError
 from ...train.saved import Checkpoint, others
-from ...train.schema import (
-    WrongError,
-    check_arrays,
-    check_generators,
-    check_names,
-    check_progress,
-    check_record,
-    expect,
-)
+from ...train.schema import WrongError, check_names, check_record, check_run, expect
 from .settings import Settings
 
 
@@ -39,15 +31,13 @@ def check(path: Path, saved: Checkpoint) -> None:
         check_record(saved.record, {"settings": dict, "task": dict})
         settings = _settings(saved.record["settings"])
         higher_is_better = _check_data(settings, saved.record["task"])
-        check_progress(saved.record, higher_is_better, settings.ends())
         _check_sizes(settings, saved.arrays)
         model = settings.model_of(saved.record["task"])
         carried = {}
         if settings.task == "char" and saved.record["step"]:  # the state is carried from update to update
             zeros = model.zeros(settings.batch)
             carried = {f"carried.{i}": array for i, array in enumerate(zeros if isinstance(zeros, tuple) else (zeros,))}
-        check_arrays(saved, model, settings.build_optimizer(model), carried)
-        check_generators(saved.record["generators"], len(model.generators()))
+        check_run(saved, higher_is_better, settings.ends(), model, settings.build_optimizer(model), carried)
     except WrongError as error:
         raise InputError(f"checkpoint {path}: {error}; {others(path)}") from error
 
@@ -55,7 +45,7 @@ def check(path: Path, saved: Checkpoint) -> None:
 def _settings(values: dict[str, Any]) -> Settings:
     check_names("settings.", values, [field.name for field in fields(Settings)])
     try:
-        return Settings.from_dict(values)
+        return Settings.of(**values)
     except TensorError as error:
         raise WrongError(f"settings: {error}") from error
 

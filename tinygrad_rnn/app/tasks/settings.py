@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_type_hints
 
 import numpy as np
@@ -85,41 +85,19 @@ class Settings:
     @classmethod
     @checked
     def of(cls, task: str, **choices: Any) -> Settings:
-        """The task's own defaults with these choices.
+        """The task's own defaults with these choices; `of(**settings.as_dict())` are the same settings.
 
         Raises:
-            InputError: an unknown task or a choice out of range.
+            InputError: an unknown task, a choice that is unknown here or out of range.
         """
-        own = DEFAULTS.get(task, {})
-        cls._refuse_unknown(choices)
-        return cls(**{"task": task, **own, **choices})
+        known = [each.name for each in fields(cls)]
+        if unknown := sorted(set(choices) - set(known)):
+            raise InputError(f"settings: {', '.join(unknown)} is unknown here; there are {', '.join(known)}")
+        return cls(**{"task": task, **DEFAULTS.get(task, {}), **choices})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name, for JSON."""
         return asdict(self)
-
-    @classmethod
-    @checked
-    def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """What `as_dict` gave.
-
-        Raises:
-            InputError: names that this version does not know.
-        """
-        cls._refuse_unknown(values)
-        return cls(**values)
-
-    @classmethod
-    def _refuse_unknown(cls, names: Iterable[str]) -> None:
-        unknown = sorted(set(names) - {each.name for each in fields(cls)})
-        if unknown:
-            known = ", ".join(each.name for each in fields(cls))
-            raise InputError(f"settings: {', '.join(unknown)} is unknown here; there are {known}")
-
-    @checked
-    def with_steps(self, steps: Positive) -> Settings:
-        """The same run with another number of updates."""
-        return replace(self, steps=steps)
 
     def ends(self) -> list[str]:
         """How such a run may have stopped when it wrote a checkpoint."""

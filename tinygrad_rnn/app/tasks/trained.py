@@ -77,7 +77,7 @@ def load_model(path: str | Path) -> Trained:
         saved = _checked(place / BEST)
     else:
         saved, _ = load_newest(place, check)
-    settings, data = Settings.from_dict(saved.record["settings"]), saved.record["task"]
+    settings, data = Settings.of(**saved.record["settings"]), saved.record["task"]
     vocabulary = Vocabulary(data["characters"]) if "characters" in data else None
     model = settings.model_of(data)
     model.load_state_dict(under("model.", saved.arrays))
