@@ -10,6 +10,7 @@ import pytest
 from known_nets import CASES, Known, layer, linear, loop, orthogonal, random_weights, squared, weight
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.flow import along
 
 SENTENCES = Path(__file__).parent / "known_verdicts.txt"
 
@@ -186,7 +187,11 @@ def test_exponents_against_an_independent_qr(g):
 
 def test_a_doubling_time_is_that_of_two_nearby_states():
     losses, hs = random_weights(2.5, 80)
-    (chaos,) = (finding for finding in tg.diagnose(losses, hs).layers[0].findings if finding.kind == "chaos")
+    layer = tg.diagnose(losses, hs).layers[0]
+    (chaos,) = (finding for finding in layer.findings if finding.kind == "chaos")
+    mixed = np.full((2, 79), [[2.272], [-0.272]])  # over quarters and sequences 1, give or take 0.48
+    assert along.chaos(layer.reach.layout, mixed)
+    assert not along.chaos(layer.reach.layout, mixed - 0.1)
     rng = np.random.default_rng(3)
     W, b = 2.5 * rng.normal(size=(64, 64)) / 8, rng.normal(size=(2, 64))
     xs = 0.1 * np.random.default_rng(1).normal(size=(80, 2, 64))

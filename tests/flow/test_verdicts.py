@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
+
 import numpy as np
 import pytest
 from known_nets import linear
 
 import tinygrad_rnn as tg
+from tinygrad_rnn import flow
 from tinygrad_rnn.flow import Thresholds
 from tinygrad_rnn.flow.memory import Memory
 from tinygrad_rnn.flow.passed import passed
@@ -283,6 +286,12 @@ def test_thresholds_for_a_training_are_what_its_noise_leaves():
     assert Thresholds.for_training(1, 1).low == 0.5
     with pytest.raises(tg.InputError, match="sequences=0"):
         Thresholds.for_training(0, 32)
+
+
+def test_what_is_found_cannot_be_changed():
+    kinds = [kind for kind in map(vars(flow).get, flow.__all__) if is_dataclass(kind)]
+    assert len(kinds) > 5
+    assert all(kind.__dataclass_params__.frozen for kind in kinds)
 
 
 def test_a_radius_by_squaring_is_that_of_the_eigenvalues():

@@ -13,8 +13,12 @@ from tinygrad_rnn import viz
 from tinygrad_rnn.viz.dot import dot
 from tinygrad_rnn.viz.lanes import LaneContent, _is_target
 from tinygrad_rnn.viz.layout import _switch
+from tinygrad_rnn.viz.plots import _outline
+from tinygrad_rnn.viz.rolled import _range
+from tinygrad_rnn.viz.scene import Label, Scene
 from tinygrad_rnn.viz.style import themes
-from tinygrad_rnn.viz.svg import path
+from tinygrad_rnn.viz.svg import Writer, path
+from tinygrad_rnn.viz.text import line
 
 
 def test_a_path_is_its_curves_and_lines() -> None:
@@ -62,3 +66,30 @@ def test_an_input_that_only_its_reader_names_is_named() -> None:
 def test_a_target_is_what_only_serves_the_loss(kind: str) -> None:
     boxes = [SimpleNamespace(kind=each) for each in ("input", "op", kind)]
     assert _is_target(LaneContent(boxes, [(0, 1), (1, 2)], [], [0] * 3, []), 0) == (kind == "loss")  # type: ignore[arg-type]
+
+
+def test_text_of_another_size_says_so() -> None:
+    writer = Writer(Scene(), themes["light"])
+    assert "font-size" not in writer.shape(Label("a", 0.0, 0.0, line("a")))
+    assert 'font-size="20"' in writer.shape(Label("a", 0.0, 0.0, line("a", size=20.0)))
+
+
+def test_gains_of_a_loop_are_said_as_a_range() -> None:
+    assert _range([0.5, 2.0, 1.0]) == "0.50 to 2.00, 3 times"
+    assert _range([0.5, np.inf]) == "0.50, once; not finite once"
+
+
+def test_the_outline_of_what_is_inside_runs_between_the_cells() -> None:
+    inside = np.array([[True, False], [True, True]])
+    assert _outline(inside, np.ones((2, 2), bool)) == [[(0.5, -0.5), (0.5, 0.5)], [(0.5, 0.5), (1.5, 0.5)]]
+
+
+def test_two_arrays_of_one_shape_are_two_boxes() -> None:
+    W, (h, c), loss = tg.Tensor(np.eye(3), requires_grad=True), np.ones((2, 1, 3)), 0.0
+    h, c = h.copy(), c.copy()
+    for _, x in tg.steps(np.ones((2, 1, 3))):
+        c = np.tanh(c + x @ W)
+        h = np.tanh(h + c @ W)
+        loss = loss + (h * h).sum()
+    boxes = viz.unrolled(tg.gradient_flow(loss)).scene.boxes
+    assert sum(box.kind == "initial" for box in boxes) == 2
