@@ -1,0 +1,77 @@
+"""Programs for what few networks do: a matrix of each step's own, places within rows, loops that run backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+
+T = 7
+
+
+def compiled(loss_fn: Callable[..., Any], *arguments: Any) -> Any:
+    """The program, which gives what the loss function gives."""
+    tensors = [tg.Tensor(a, requires_grad=a.dtype.kind == "f") if a.dtype.kind == "f" else a for a in arguments]
+    loss = loss_fn(*tensors)
+    loss.backward()
+    step = tg.compile(loss_fn, backend="numpy")
+    for _ in range(2):
+        found, grads = step(*arguments)
+        np.testing.assert_allclose(found, loss.data, rtol=1e-12)
+        np.testing.assert_allclose(grads, tensors[0].grad, rtol=1e-12, atol=1e-15)
+    return step
+
+
+@pytest.fixture
+def draw() -> Callable[..., Any]:
+    rng = np.random.default_rng(0)
+    return lambda *shape: rng.normal(size=shape) / 2
+
+
+def test_a_matrix_of_each_step_s_own(draw: Any) -> None:
+    def loss_fn(M: Any, xs: Any) -> Any:
+        loss = 0.0
+        for _, x in tg.steps(xs):
+            loss = loss + ((x @ (M * x)) ** 2).sum()
+        return loss
+
+    assert "for t in" not in compiled(loss_fn, draw(3, 3), draw(T, 3)).source
+
+
+def test_places_within_the_row_of_each_step(draw: Any) -> None:
+    def loss_fn(rows: Any, ids: Any) -> Any:
+        loss = 0.0
+        for t, i in tg.steps(ids):
+            loss = loss + (rows[t, i] ** 2).sum()
+        return loss
+
+    compiled(loss_fn, draw(T, 5), np.random.default_rng(1).integers(0, 5, (T, 2)))
+
+
+def test_a_sum_over_steps_that_run_backward_is_one_sum(draw: Any) -> None:
+    def made(reverse: bool) -> Any:
+        def loss_fn(W: Any, xs: Any) -> Any:
+            h, loss = np.zeros(3), 0.0
+            for _, x in tg.steps(xs, reverse=reverse):
+                h = np.tanh(x + h @ W)
+                loss = loss + (h * h).sum()
+            return loss
+
+        return compiled(loss_fn, draw(3, 3), draw(T, 3)).source
+
+    assert len(made(reverse=True).splitlines()) <= len(made(reverse=False).splitlines())
+
+
+def test_a_state_may_begin_with_the_first_argument(draw: Any) -> None:
+    def loop(h: Any, W: Any, xs: Any) -> Any:
+        loss = 0.0
+        for _, x in tg.steps(xs):
+            h = np.tanh(x + h @ W)
+            loss = loss + (h * h).sum()
+        return loss
+
+    assert "if t" not in compiled(loop, draw(2, 3), draw(3, 3), draw(T, 2, 3)).source
