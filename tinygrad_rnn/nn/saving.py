@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..files import as_path, read_file, write_file
-from .weights import UNREADABLE, check_names, pack, unpack
+from ..files import read_file, write_file
+from .weights import UNREADABLE, check_names, checked_path, pack, unpack
 
 ENTRY = "tinygrad_rnn"
 """The one entry of the file's metadata: JSON with a digest of everything, and the record of the model as JSON."""
@@ -26,7 +26,7 @@ def save_module(module: Any, path: str | Path, known: Known) -> Path:
         InputError: the path does not end in .safetensors or cannot be written to, or the module was made with
             something that is no plain value.
     """
-    target = _checked(path)
+    target = checked_path(path, "model", (".safetensors",))
     state = module.state_dict()
     arrays = {name: np.array(array, array.dtype.newbyteorder("="), order="C") for name, array in state.items()}
     return write_file(target, pack(arrays, _recipe(module, type(module).__name__, known), ENTRY))
@@ -42,7 +42,7 @@ def load_module(path: str | Path, kind: type[Any], known: Known) -> Any:
     Raises:
         InputError: it cannot be read, is damaged, holds a module of another class than `kind`, or cannot be made.
     """
-    source = _checked(path)
+    source = checked_path(path, "model", (".safetensors",))
     try:
         arrays, recipe = unpack(read_file(source), ENTRY)
         made = _make(recipe, {**known, kind.__name__: kind})
@@ -119,13 +119,6 @@ def _value(value: Any, known: Known) -> Any:
     if kind == "dict":
         return {name: _value(one, known) for name, one in inner.items()}
     return np.dtype(inner) if kind == "dtype" else _make(inner, known)
-
-
-def _checked(path: str | Path) -> Path:
-    target = as_path(path, "model")
-    if target.suffix != ".safetensors":
-        raise InputError(f"model: {target} does not end in .safetensors; name the format by its ending")
-    return target
 
 
 __all__ = ["can_keep", "load_module", "save_module"]

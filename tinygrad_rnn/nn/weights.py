@@ -12,7 +12,7 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -64,7 +64,7 @@ def save_weights(weights: Any, path: str | Path) -> Path:
         InputError: another ending, a place that cannot be written to, or a name or dtype that cannot be kept.
         DTypeError: a value is not an array of numbers.
     """
-    target = _checked(path, "save_weights")
+    target = checked_path(path, "save_weights")
     state = weights.state_dict() if hasattr(weights, "state_dict") else weights
     if not isinstance(state, Mapping):
         raise InputError(f"save_weights: got {type(state).__name__}, expected a module or arrays by name")
@@ -144,7 +144,7 @@ def load_weights(path: str | Path) -> dict[str, Array]:
         InputError: it cannot be read, is damaged, or holds pickled objects, something other than numbers, or
             names with control characters.
     """
-    source = _checked(path, "load_weights")
+    source = checked_path(path, "load_weights")
     try:
         content = read_file(source)
         arrays = _parse(content) if source.suffix == ".safetensors" else _unzip(content)
@@ -197,10 +197,11 @@ def check_names(source: Path, arrays: Mapping[str, Array]) -> None:
             )
 
 
-def _checked(path: str | Path, what: str) -> Path:
+def checked_path(path: str | Path, what: str, formats: Sequence[str] = FORMATS) -> Path:
+    """The path of a file, whose ending must be that of a format."""
     target = as_path(path, what)
-    if target.suffix not in FORMATS:
-        raise InputError(f"weights: {target} ends in neither .safetensors nor .npz; name the format by its ending")
+    if target.suffix not in formats:
+        raise InputError(f"{what}: got {target}, expected a name that ends in {' or '.join(formats)}")
     return target
 
 

@@ -110,6 +110,11 @@ class NoMoreBatches(Exception):  # noqa: N818 - it is no error
     """An iterable that cannot begin anew has come to its end."""
 
 
+def as_batch(found: Any) -> Batch:
+    """What a user gives as a batch, in which an array may stand alone."""
+    return tuple(found) if isinstance(found, tuple | list) else (found,)
+
+
 class Stream:
     """The batches of an iterable, one after the other; an iterable that can begin anew, as a list can, does."""
 
@@ -135,7 +140,7 @@ class Stream:
                 found = next(self.iterator, None)
             if found is None:
                 raise NoMoreBatches
-            self.last = tuple(found) if isinstance(found, tuple | list) else (found,)
+            self.last = as_batch(found)
             self.count += 1
         return self.last
 
@@ -170,10 +175,8 @@ def finite(data: Any) -> Iterable[Batch] | None:
     if data is None or (callable(data) and not isinstance(data, Batches)):
         return None
     if isinstance(data, tuple | np.ndarray):
-        return Batches(*(data if isinstance(data, tuple) else (data,)), size=256, shuffle=False)
-    return (
-        data if isinstance(data, Batches) else [tuple(one) if isinstance(one, tuple | list) else (one,) for one in data]
-    )
+        return Batches(*as_batch(data), size=256, shuffle=False)
+    return data if isinstance(data, Batches) else list(map(as_batch, data))
 
 
 def padded(sequences: Sequence[Array]) -> Array:
@@ -281,5 +284,5 @@ def _answer(model: Module, x: Array, options: dict[str, Any]) -> Array:
     return raw(y[0] if isinstance(y, tuple) else y)
 
 
-__all__ = ["Batch", "Batches", "NoMoreBatches", "Source", "Stream", "batch_axes", "check_takes", "evaluating", "finite"]
-__all__ += ["padded", "predict", "rows_of", "source"]
+__all__ = ["Batch", "Batches", "NoMoreBatches", "Source", "Stream", "as_batch", "batch_axes", "check_takes"]
+__all__ += ["evaluating", "finite", "padded", "predict", "rows_of", "source"]

@@ -24,7 +24,7 @@ from ..nn import Module
 from ..nn.truncation import truncate
 from ..optim import Adam, Optimizer, Schedule, clip_grad_norm_, clip_grad_value_, constant
 from . import saved as checkpoint
-from .batches import Batch, NoMoreBatches, batch_axes, check_takes, evaluating, finite, rows_of, source
+from .batches import Batch, NoMoreBatches, as_batch, batch_axes, check_takes, evaluating, finite, rows_of, source
 from .log import Log
 from .progress import tqdm
 from .ranks import Ranks
@@ -270,7 +270,7 @@ class Trainer:
     # ------------------------------------------------------------------ one step, and all of them
     def advance(self) -> tuple[float, float, int]:
         """One update: the loss, the norm of its gradient before clipping, and how many steps were read."""
-        batch = self._batch()
+        batch = as_batch(self.data(self.step))
         loss = self._differentiate(batch)
         if not math.isfinite(loss):
             _check_finite(batch, self.step)
@@ -282,10 +282,6 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         return loss, norm, math.prod(np.shape(batch[0])[:2])
-
-    def _batch(self) -> Batch:
-        found = self.data(self.step)
-        return tuple(found) if isinstance(found, tuple | list) else (found,)
 
     def _differentiate(self, batch: Batch) -> float:
         """The loss; every parameter gets its gradient, both of all ranks' parts together."""
@@ -458,7 +454,7 @@ class Trainer:
         if self.ranks.size > 1:
             self.model.load_state_dict(self.ranks.first(self.model.state_dict()))
             if self.step < self.steps:
-                self.ranks.check_same(self._batch())
+                self.ranks.check_same(as_batch(self.data(self.step)))
             self._spread_generators()
 
     def _spread_generators(self) -> None:
@@ -543,7 +539,7 @@ class Trainer:
 
     def _some_loss(self) -> Tensor:
         """The loss of some sequences of the next batch, without dropout: to be looked at."""
-        batch = self._batch()
+        batch = as_batch(self.data(self.step))
         with evaluating(self.model):
             return self._plain_loss(rows_of(batch, self._axes(batch), slice(SEQUENCES)))
 
