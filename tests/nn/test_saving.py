@@ -61,7 +61,7 @@ def test_what_cannot_be_saved_or_loaded_is_said(tmp_path: Path) -> None:
         tg.nn.GRU.load(tg.nn.LSTM(2, 3).save(tmp_path / "l.safetensors"))
     with pytest.raises(tg.InputError, match="holds weights only"):
         Forecaster.load(tg.nn.save_weights(Forecaster(3), tmp_path / "w.safetensors"))
-    with pytest.raises(tg.InputError, match=r"end in \.safetensors"):
+    with pytest.raises(tg.InputError, match=r"ends in \.safetensors"):
         Forecaster(3).save(tmp_path / "m.pkl")
     with pytest.raises(tg.InputError, match="there is no"):
         Forecaster.load(tmp_path / "none.safetensors")
