@@ -261,7 +261,7 @@ no_graph = _says(
 )
 not_scalar = _says(
     GraphError,
-    "{0}: {1} is not a scalar; reduce it with .sum() or .mean(), or pass the gradient of what follows",
+    "{0}: {1} is not a scalar; reduce it with .sum() or .mean() (backward and grad also take a gradient of it)",
 )
 other_seed = _says(ShapeError, "{0}: the gradient has shape {1}, expected {2.shape} as {2}")
 one_seed_each = _says(ShapeError, "grad: got {0} grad_output for {1} outputs, expected one each")

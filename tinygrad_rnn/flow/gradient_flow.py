@@ -27,7 +27,8 @@ def gradient_flow(loss: Tensor) -> GradientFlow:
         loss: a scalar tensor with a graph behind it.
 
     Returns:
-        The flow: `gradient`, `edge`, `per_step`, `outside`, `states`, `cuts` and `structure`.
+        The flow: `gradient(h)`, `edge(consumer, i)`, `per_step(W)`, `outside(W)`, `states()`, `weights()`, `cuts` and
+        `structure`.
 
     Raises:
         GraphError: there is no graph, `loss` is not a scalar, or a leaf was changed since the forward pass.
