@@ -133,6 +133,7 @@ def test_the_readmes_lines_on_a_model_of_ones_own_run(
 
     module, h0 = torch.nn.LSTM(2, 3), np.zeros((20, 2))
     code = code.replace("folder=", "steps=3, folder=").replace("step(params", "step(model")
+    code = code.replace("explorer()", "explorer(cells=['tanh'], lengths=[5])")
     names = {"predict": predict, "loss_fn": loss_fn, "module": module, "h0": h0, "h": tg.Tensor(h0)}
     names |= {"fn": lambda x: np.tanh(x).sum(), "inputs": (np.ones(2),), "cell": lambda x, h: np.tanh(x + h)}
     done = execute(code, xs=xs, ys=xs[..., [0, 0, 0]], targets=xs[..., [0, 0, 0]], **names)
