@@ -57,35 +57,36 @@ class MallInfo(ctypes.Structure):
 LIBC.mallinfo2.restype = MallInfo
 
 
-def held() -> dict[str, float]:
-    """Memory of this process by kind: MB, and what Python's small objects hold, which `malloc` does not know."""
+KINDS = "resident MB", "malloc in use MB", "malloc free MB", "Python blocks"
+
+
+def held() -> tuple[float, ...]:
+    """Memory of this process by kind; Python's small objects are not in what `malloc` knows."""
     gc.collect()
     info = LIBC.mallinfo2()
-    return {
-        "resident MB": int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6,
-        "malloc in use MB": (info.uordblks + info.hblkhd) / 1e6,
-        "malloc free MB": info.fordblks / 1e6,
-        "Python blocks": sys.getallocatedblocks(),
-    }
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    in_use, free = info.uordblks + info.hblkhd, info.fordblks
+    return pages * resource.getpagesize() / 1e6, in_use / 1e6, free / 1e6, sys.getallocatedblocks()
 
 
 def main(minutes: float) -> None:
     end = time.monotonic() + 60 * minutes
-    seen: list[dict[str, float]] = []
+    seen, rounds = np.zeros((100_000, len(KINDS))), 0  # made beforehand: what is noted must not grow itself
+    seen[:] = 1
     with tempfile.TemporaryDirectory() as folder:
         while time.monotonic() < end:
-            one_round(len(seen), Path(folder))
-            seen.append(held())
-            if len(seen) % 100 == 0:
-                print(len(seen), {kind: round(amount, 1) for kind, amount in seen[-1].items()}, flush=True)
-    print(f"{len(seen)} rounds in {minutes:g} minutes; after a tenth, at the end, and the slope over the second half:")
-    for kind in seen[0]:
-        amounts = np.array([one[kind] for one in seen])
-        half = amounts[len(seen) // 2 :]
-        slope = np.polyfit(np.arange(len(half)), half, 1)[0] * 1000
-        print(f"{kind:17s} {amounts[len(seen) // 10]:10.1f} {amounts[-1]:10.1f} {slope:+9.2f} in 1,000 rounds")
+            one_round(rounds, Path(folder))
+            seen[rounds] = held()
+            rounds += 1
+            if rounds % 100 == 0:
+                print(rounds, seen[rounds - 1].round(1).tolist(), flush=True)
+    print(f"{rounds} rounds in {minutes:g} minutes; after a tenth, at the end, and the slope over the second half:")
+    half = seen[rounds // 2 : rounds]
+    slopes = np.polyfit(np.arange(len(half)), half, 1)[0] * 1000
+    for kind, early, late, slope in zip(KINDS, seen[rounds // 10], seen[rounds - 1], slopes, strict=True):
+        print(f"{kind:17s} {early:10.1f} {late:10.1f} {slope:+9.2f} in 1,000 rounds")
     LIBC.malloc_trim(0)
-    print(f"resident after malloc_trim {held()['resident MB']:.1f} MB")
+    print(f"resident after malloc_trim {held()[0]:.1f} MB")
 
 
 if __name__ == "__main__":
