@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import recurrent_nets as nets
+from matplotlib.figure import Figure
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import viz
 from tinygrad_rnn.viz.dot import dot
 from tinygrad_rnn.viz.lanes import LaneContent, _is_target
 from tinygrad_rnn.viz.layout import _switch
-from tinygrad_rnn.viz.plots import _outline
+from tinygrad_rnn.viz.plots import _colorbar, _outline
 from tinygrad_rnn.viz.rolled import _range
 from tinygrad_rnn.viz.scene import Label, Scene
 from tinygrad_rnn.viz.style import themes
@@ -82,6 +83,18 @@ def test_gains_of_a_loop_are_said_as_a_range() -> None:
 def test_the_outline_of_what_is_inside_runs_between_the_cells() -> None:
     inside = np.array([[True, False], [True, True]])
     assert _outline(inside, np.ones((2, 2), bool)) == [[(0.5, -0.5), (0.5, 0.5)], [(0.5, 0.5), (1.5, 0.5)]]
+
+
+def test_the_scale_of_a_picture_of_credit_is_in_powers_of_ten() -> None:
+    axes = Figure().subplots()
+    _colorbar(axes, 2)
+    assert [label.get_text() for label in axes.figure.axes[1].get_yticklabels()] == [
+        "1e-2",
+        "1e-1",
+        "1",
+        "1e+1",
+        "1e+2",
+    ]
 
 
 def test_two_arrays_of_one_shape_are_two_boxes() -> None:

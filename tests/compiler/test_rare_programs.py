@@ -42,6 +42,55 @@ def test_a_matrix_of_each_step_s_own(draw: Any) -> None:
     assert "for t in" not in compiled(loss_fn, draw(3, 3), draw(T, 3)).source
 
 
+@pytest.mark.parametrize(
+    ("product", "shape"),
+    [
+        (lambda W, x: x @ x, (3,)),
+        (lambda W, x: W[0] @ x, (3,)),
+        (lambda W, x: W @ x, (3,)),
+        (lambda W, x: W @ x, (3, 2)),
+        (lambda W, x: np.tanh(x) @ np.sin(x), (3, 3)),
+    ],
+    ids=["two vectors", "a fixed vector", "a column", "columns", "two matrices"],
+)
+def test_products_of_all_steps_are_made_at_once(product: Any, shape: tuple[int, ...], draw: Any) -> None:
+    def loss_fn(W: Any, xs: Any) -> Any:
+        loss = 0.0
+        for _, x in tg.steps(xs):
+            loss = loss + (product(W, x * W.sum()) ** 2).sum()
+        return loss
+
+    assert "for t in" not in compiled(loss_fn, draw(3, 3), draw(T, *shape)).source
+
+
+def test_stacks_of_columns_are_right(draw: Any) -> None:
+    def loss_fn(W: Any, xs: Any) -> Any:
+        return sum(((W @ np.tanh(x)) ** 2).sum() for _, x in tg.steps(xs))
+
+    compiled(loss_fn, draw(3, 3), draw(T, 2, 3, 2))
+
+
+def test_a_sum_of_products_over_time(draw: Any) -> None:
+    def loss_fn(W: Any, xs: Any) -> Any:
+        return (sum(np.tanh(x) @ W for _, x in tg.steps(xs)) ** 2).sum()
+
+    compiled(loss_fn, draw(3, 3), draw(T, 2, 3))
+
+
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_what_two_products_have_in_common_keeps_its_sign(signs: tuple[int, int], draw: Any) -> None:
+    def loss_fn(W: Any, xs: Any, ys: Any) -> Any:
+        h, loss = np.ones((2, 3)), 0.0
+        for t, x in tg.steps(xs):
+            z = np.tanh(h @ W)
+            a, b = (z * each if sign > 0 else -(z * each) for sign, each in zip(signs, (x, ys[t]), strict=True))
+            h = a + b
+            loss = loss + (h * h).sum()
+        return loss
+
+    compiled(loss_fn, draw(3, 3), draw(T, 2, 3), draw(T, 2, 3))
+
+
 def test_places_within_the_row_of_each_step(draw: Any) -> None:
     def loss_fn(rows: Any, ids: Any) -> Any:
         loss = 0.0
