@@ -165,7 +165,7 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing(
 def test_what_fails_half_way_leaves_nothing(
     short: None, prose: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "write_report", fail)

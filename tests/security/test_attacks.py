@@ -13,7 +13,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import bptt, nn, viz
 from tinygrad_rnn.app.demo.pictures import Picture
-from tinygrad_rnn.app.demo.report import Report, write_report
+from tinygrad_rnn.app.demo.report import write_report
 from tinygrad_rnn.core.context import context
 
 RUN = "top.document.title='canary';fetch('http://canary.invalid/')"
@@ -84,8 +84,9 @@ def write_all(name: str, folder: Path) -> Iterator[Path]:
     notebook.write_text(f"<!doctype html><meta charset=utf-8><title>quiet</title>{cells}", encoding="utf-8")
     yield notebook
     picture = Picture("0.svg", name, name, wide=True)
-    report = Report(name, [(name, name)], name, name, COMPARISON, str(flow), step.source, picture, [picture], [picture])
-    write_report(report, folder)
+    names = {"text": name, "facts": [(name, name)], "sample_before": name, "sample_after": name}
+    pictures = {"training": picture, "graphs": [picture], "flows": [picture]}
+    write_report(folder, comparison=COMPARISON, flow_table=str(flow), source=step.source, **names, **pictures)
     yield folder / "report.html"
 
 

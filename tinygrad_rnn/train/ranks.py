@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,6 +47,10 @@ class Ranks:
         """For NumPy's linear algebra: a rank's share of the processors; None, as it is, for one process alone."""
         local = next((int(os.environ[name]) for name in LOCAL_SIZES if name in os.environ), self.size)
         return None if self.comm is None else max(1, (os.cpu_count() or 1) // local)
+
+    def only_first(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        """The same for rank 0, and for the others nothing."""
+        return say if self.rank == 0 else lambda line: None
 
     def part(self, n: int) -> slice:
         """Which of n sequences are this rank's: parts differ by one at most, and may be empty."""

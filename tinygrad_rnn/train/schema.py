@@ -5,14 +5,15 @@ A digest says that a file is as it was written, not that a run of this version w
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 
-from ..core.arguments import Range, fits
+from ..core.arguments import fits
 from ..core.tensor import Array
 from ..escape import short
 from ..nn import Module
@@ -121,25 +122,16 @@ def _check_arrays(saved: Checkpoint, model: Module, optimizer: Optimizer, carrie
 
 
 def _check_generators(states: list[Any], n: int) -> None:
-    """The states of n generators."""
+    """The states of n generators: each is one that a generator takes and gives back."""
     expect(len(states) == n, "record.generators", len(states), f"{n} of them")
     for i, given in enumerate(states):
-        entry = f"record.generators[{i}]"
-        expect(fits(given, dict), entry, given, "the state of a PCG64")
-        check_names(f"{entry}.", given, ("bit_generator", "state", "has_uint32", "uinteger"))
-        expect(given["bit_generator"] == "PCG64", f"{entry}.bit_generator", given["bit_generator"], "PCG64")
-        expect(fits(given["state"], dict), f"{entry}.state", given["state"], "state and inc")
-        check_names(f"{entry}.state.", given["state"], ("state", "inc"))
-        numbers = {
-            "has_uint32": (given["has_uint32"], 2),
-            "uinteger": (given["uinteger"], 2**32),
-            "state.state": (given["state"]["state"], 2**128),
-            "state.inc": (given["state"]["inc"], 2**128),
-        }
-        for name, (value, end) in numbers.items():
-            fitting = fits(value, Annotated[int, Range(0, end)])
-            expect(fitting, f"{entry}.{name}", value, f"a whole number below {end}")
-        expect(given["state"]["inc"] % 2, f"{entry}.state.inc", given["state"]["inc"], "an odd number")
+        probe = np.random.PCG64()
+        try:
+            probe.state = given
+            same = json.dumps(probe.state, sort_keys=True) == json.dumps(given, sort_keys=True)  # 1 is no true
+        except (TypeError, ValueError, KeyError, OverflowError):
+            same = False
+        expect(same and given["state"]["inc"] % 2, f"record.generators[{i}]", given, "the state of a PCG64")
 
 
 __all__ = ["WrongError", "check_names", "check_record", "check_run", "expect"]

@@ -380,7 +380,7 @@ class Trainer:
                     self._open()
                 self._agree()
                 watched = Watched(watch, self.folder, self.step) if watch and leads else None
-                return self._run(say if leads else _nothing, progress if leads else False, watched)
+                return self._run(self.ranks.only_first(say), progress if leads else False, watched)
 
     def _run(self, say: Callable[[str], None], progress: bool | None, watched: Watched | None) -> Result:
         score = math.nan
@@ -568,10 +568,6 @@ def _check_finite(batch: Batch, update: int) -> None:
                 f"Trainer: array {part} of the batch of update {update} holds {array[at]} at {at}; fill in such "
                 "numbers, or leave their sequences out"
             )
-
-
-def _nothing(line: str) -> None:
-    """What other ranks say."""
 
 
 def _plain(notes: Mapping[str, Any] | None) -> dict[str, Any]:

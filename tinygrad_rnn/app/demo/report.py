@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ...bptt import Comparison
 from ...escape import html
-from .pictures import Picture
 
 
-@dataclass(frozen=True)
-class Report:
-    """What the page shows beside the pictures."""
-
-    text: str
-    """Where the training text comes from."""
-    facts: list[tuple[str, str]]
-    sample_before: str
-    sample_after: str
-    comparison: Comparison
-    flow_table: str
-    source: str
-    """BPTT as the compiler writes it."""
-    training: Picture
-    graphs: list[Picture]
-    flows: list[Picture]
-
-
-def write_report(report: Report, folder: Path) -> None:
-    """Write `report.html` into `folder`, where the pictures are already."""
+def write_report(folder: Path, **shown: Any) -> None:
+    """Write `report.html`, which shows these, into `folder`, where the pictures are already."""
     loader = PackageLoader(__package__, ".")
     environment = Environment(loader=loader, autoescape=True, finalize=html, undefined=StrictUndefined)
-    page = environment.get_template("report.html").render(report=report, uri=lambda file: _data_uri(folder / file))
+    page = environment.get_template("report.html").render(shown, uri=lambda file: _data_uri(folder / file))
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ from ...ops import softmax_cross_entropy, tanh
 from ..text import Vocabulary, read_text
 from .character_rnn import STREAMS, CharacterRNN, Unrolled, Windows, train
 from .pictures import draw_flow, draw_graphs, draw_losses
-from .report import Report, write_report
+from .report import write_report
 
 TIME_STEPS = 40_000
 """The time steps that training may take: half a minute on a laptop, whatever the length of a window."""
@@ -81,7 +81,8 @@ def run_demo(
         hand = comparison.gradients["hand"][0]
         viz.page(flow, diagnosis, hand, title="BPTT, step by step", tokens=tokens).save(stage / "bptt.html")
         viz.explorer(radii=RADII, lengths=LENGTHS).save(stage / "explorer.html")
-        report = Report(
+        write_report(
+            stage,
             text=origin,
             facts=[
                 ("characters", f"{len(corpus):,}"),
@@ -100,7 +101,6 @@ def run_demo(
             graphs=draw_graphs(stage, flow, tokens),
             flows=draw_flow(stage, flow, untrained, diagnosis, model.W_hh, tokens),
         )
-        write_report(report, stage)
         (stage / "bptt.py").write_text(program, encoding="utf-8")
         (stage / "comparison.txt").write_text(f"{comparison}\n", encoding="utf-8")
         (stage / "samples.txt").write_text(f"before training:\n{before}\n\nafter:\n{after}\n", encoding="utf-8")

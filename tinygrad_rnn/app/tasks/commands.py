@@ -119,7 +119,7 @@ def run_train(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace, given: dict[str, Any], folder: Path, ranks: Ranks) -> int:
-    say = print if ranks.rank == 0 else _nothing
+    say = ranks.only_first(print)
     begun = ranks.first(any(folder.glob("step-*.safetensors")) if os.path.isdir(folder) else False)
     if begun and not arguments.resume:
         raise InputError(f"{folder} holds a run already; continue it with --resume, or choose another --out")
@@ -169,10 +169,6 @@ def run_sweep(arguments: argparse.Namespace) -> None:
     print(f"\n{terminal(table_of(groups, task.metric), lines=True)}")
     draw(groups, task.metric, folder / "sweep.svg")
     print(f"kept in {terminal(str(folder))}: results.csv, sweep.svg and the runs")
-
-
-def _nothing(*words: Any) -> None:
-    """What other ranks than the first say."""
 
 
 def _refuse_changes(settings: Settings, task: str, given: dict[str, Any]) -> None:
