@@ -65,7 +65,7 @@ def test_half_an_orthogonal_matrix_vanishes_behind_healthy_looking_norms():
     last = tg.diagnose(losses[-1], states).layers[0].sequences  # each sequence alone
     for b, one in enumerate(last):
         norms = [np.linalg.norm(by_hand(arrays, 20, k)[b]) for k in range(20, 0, -1)]
-        assert norms[one.horizon] < 0.01 * norms[0] <= norms[one.horizon - 1]
+        assert norms[one.horizon] < 0.001 * norms[0] <= norms[one.horizon - 1]
         end = max(one.horizon, 4)
         slope = np.polyfit(np.arange(end + 1), np.log(norms[: end + 1]), 1)[0]
         assert one.gain == pytest.approx(np.exp(slope), rel=1e-9)
@@ -169,7 +169,8 @@ def test_an_open_forget_gate_keeps_what_a_tanh_network_of_the_same_size_loses():
             model.bias_ih_l0.data[8:16] = 6.0  # the forget gate starts open
         out, _ = model(xs)
         states = tg.gradient_flow((out[-1] ** 2).sum()).structure.layers[0]
-        found[layer] = tg.diagnose([(out[-1] ** 2).sum()], states).layers[0]
+        thresholds = tgflow.Thresholds(low=0.01)
+        found[layer] = tg.diagnose([(out[-1] ** 2).sum()], states, thresholds=thresholds).layers[0]
     assert found["RNN"].verdict == "vanishing"
     assert found["LSTM"].verdict == "weak", "its c has grown large, where tanh(c) hardly lets anything pass"
     assert found["LSTM"].memory.gain > 0.95 > found["RNN"].memory.gain

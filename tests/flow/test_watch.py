@@ -44,7 +44,7 @@ def test_a_horizon_that_shrinks_is_warned_of():
     watch = Watch()
     assert watch(loss_of(1.0), 0).warning is None
     assert watch(loss_of(0.95), 100).warning is None
-    assert watch(loss_of(0.5), 200).warning == "warning: the horizon has shrunk from 40 steps at update 100 to 7"
+    assert watch(loss_of(0.5), 200).warning == "warning: the horizon has shrunk from 40 steps at update 100 to 10"
 
 
 def test_gates_and_dead_units_are_noted():

@@ -224,7 +224,7 @@ def test_credit_colours_and_horizon() -> None:
     assert cells[2, 1, :3] == pytest.approx([0xC8 / 255, 0, 0xC8 / 255], abs=0.01)
     assert plots.relative_credit(C)[1, 0] == 0.01
     assert len(ax.collections[0].get_segments()) >= 1
-    assert [words.get_text() for words in ax.get_legend().get_texts()] == ["horizon: 1 % of C[t, t] is left"]
+    assert [words.get_text() for words in ax.get_legend().get_texts()] == ["horizon: 0.1 % of C[t, t] is left"]
     assert plots.credit(np.tri(3)).get_legend() is None, "no line, no legend"
     plt.close("all")
 

@@ -60,7 +60,7 @@ def credit(
 ) -> Axes:
     """How much the loss of each step depends on the state of each step: log10(C[t, k] / C[t, t]).
 
-    The black line is the horizon: to its left less than 1 % is left. White: no gradient flows.
+    The black line is the horizon: to its left less than 0.1 % is left. White: no gradient flows.
 
     Args:
         matrix: `tg.credit(losses, states)`, of shape (losses, states), or a diagnosis, which holds it.
@@ -88,7 +88,7 @@ def credit(
     ax.imshow(cells, origin="lower", aspect="auto", interpolation="nearest")
     horizon = _outline(relative >= HORIZON, relative != 0)
     if horizon:
-        words = f"horizon: {100 * HORIZON:.0f} % of C[t, t] is left"
+        words = f"horizon: {100 * HORIZON:g} % of C[t, t] is left"
         ax.add_collection(LineCollection(horizon, colors="black", linewidths=1.4, label=words))
         ax.legend(fontsize="small", loc="lower right")
     words = verdict_of(matrix.layers, matrix.layers[0]) if isinstance(matrix, Diagnosis) else ""

@@ -115,7 +115,7 @@ def draw_flow(
             lambda figure: plots.credit(after, figure.subplots(), tokens=tokens if len(tokens) <= 40 else None),
             "Which loss reaches which state",
             "Row t is the loss of step t, column k the state of step k: how strongly that loss asks that state to "
-            "change. Left of the black line less than 1 % is left.",
+            "change. Left of the black line less than 0.1 % is left.",
         ),
         _plot(
             folder / "before_after.svg",
