@@ -13,12 +13,12 @@ import tinygrad_rnn as tg
 T = 7
 
 
-def compiled(loss_fn: Callable[..., Any], *arguments: Any) -> Any:
+def compiled(loss_fn: Callable[..., Any], *arguments: Any, backend: Any = "numpy") -> Any:
     """The program, which gives what the loss function gives."""
     tensors = [tg.Tensor(a, requires_grad=a.dtype.kind == "f") if a.dtype.kind == "f" else a for a in arguments]
     loss = loss_fn(*tensors)
     loss.backward()
-    step = tg.compile(loss_fn, backend="numpy")
+    step = tg.compile(loss_fn, backend=backend)
     for _ in range(2):
         found, grads = step(*arguments)
         np.testing.assert_allclose(found, loss.data, rtol=1e-12)
@@ -89,6 +89,55 @@ def test_what_two_products_have_in_common_keeps_its_sign(signs: tuple[int, int],
         return loss
 
     compiled(loss_fn, draw(3, 3), draw(T, 2, 3), draw(T, 2, 3))
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_a_mask_that_multiplies_need_not_become_numbers(delay: int, draw: Any) -> None:
+    def loss_fn(W: Any, xs: Any) -> Any:
+        h, loss, masks = np.ones((2, 3)), 0.0, [np.ones((2, 3))]
+        for _, x in tg.steps(xs):
+            masks.append((x > 0).astype(float))
+            h = np.tanh(h @ W + x) * masks[-1 - delay]
+            loss = loss + (h * h).sum()
+        return loss
+
+    source = compiled(loss_fn, draw(3, 3), draw(T, 2, 3)).source
+    assert delay or "astype" not in source
+
+
+def test_the_gradient_of_a_number_is_an_array(draw: Any) -> None:
+    def loss_fn(a: Any, xs: Any) -> Any:
+        return sum((np.tanh(x * a) ** 2).sum() for _, x in tg.steps(xs))
+
+    step = compiled(loss_fn, np.array(0.5), draw(T, 3))
+    assert [type(step(np.array(0.5), draw(T, 3))[1]) for _ in range(2)] == [np.ndarray] * 2
+
+
+@pytest.mark.parametrize(("exponent", "loops"), [(3, 2), (2.5, 1)])
+def test_powers_that_machine_code_knows(exponent: float, loops: int, draw: Any) -> None:
+    pytest.importorskip("llvmlite")
+
+    def loss_fn(W: Any, xs: Any) -> Any:
+        h, loss = np.ones((2, 3)), 0.0
+        for _, x in tg.steps(xs):
+            h = np.exp(-((h @ W + x) ** 2)) ** exponent
+            loss = loss + (h * h).sum()
+        return loss
+
+    step = compiled(loss_fn, draw(3, 3), draw(T, 2, 3), backend="native")
+    assert len(step.program.native) == loops
+
+
+def test_states_from_the_last_to_the_first(draw: Any) -> None:
+    def loss_fn(W: Any, xs: Any) -> Any:
+        h, states = np.ones((2, 3)), []
+        for _, x in tg.steps(xs):
+            h = np.tanh(h @ W + x)
+            states.append(h)
+        rows = np.stack(states[::-1]).reshape(-1, 3)
+        return ((rows @ W) * np.arange(3.0 * len(rows)).reshape(-1, 3)).sum()
+
+    compiled(loss_fn, draw(3, 3), draw(T, 2, 3))
 
 
 def test_places_within_the_row_of_each_step(draw: Any) -> None:

@@ -85,6 +85,15 @@ def test_the_outline_of_what_is_inside_runs_between_the_cells() -> None:
     assert _outline(inside, np.ones((2, 2), bool)) == [[(0.5, -0.5), (0.5, 0.5)], [(0.5, 0.5), (1.5, 0.5)]]
 
 
+def test_hidden_steps_say_their_first_and_last_reach() -> None:
+    flow = tg.gradient_flow(nets.elman(T=12))
+    picture = viz.unrolled(flow, "cell", max_steps=4)
+    shown = {int(lane.id.removeprefix("lane_")) for lane in picture.scene.lanes if lane.id != "hidden"}
+    hidden = [float(norm) for k, norm in enumerate(tg.diagnose(flow.loss).layers[0].last) if k not in shown]
+    (box,) = (box for box in picture.scene.boxes if box.id == "reach0_hidden")
+    assert box.lines[0].text == f"{viz.strips.number(hidden[0])} … {viz.strips.number(hidden[-1])}"
+
+
 def test_the_scale_of_a_picture_of_credit_is_in_powers_of_ten() -> None:
     axes = Figure().subplots()
     _colorbar(axes, 2)

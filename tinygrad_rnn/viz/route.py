@@ -174,8 +174,7 @@ class Router:
     def _channel_y(self, link: Link) -> float:
         row = self.at.places[link.target].row
         count = len(self.channels[row])
-        spread = min(CHANNEL, (self.at.gap(row) - 8) / max(count, 1))
-        return self.at.channel(row) + (self.channels[row][self._channel_key(link)] - (count - 1) / 2) * spread
+        return self.at.channel(row) + (self.channels[row][self._channel_key(link)] - (count - 1) / 2) * CHANNEL
 
     # ------------------------------------------------------------------ paths
     def path(self, link: Link) -> list[Point]:
