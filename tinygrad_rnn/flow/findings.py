@@ -82,17 +82,13 @@ def activations(layout: Layout) -> list[Finding]:
                 words = f"{share:.0%} of the outputs of {name} are saturated (slope below 10% of the largest)"
                 found.append(Finding("saturated", share, words))
         else:
-            slopes = np.stack([edge_gradients(node, np.ones(node.shape, node.dtype))[_active(node)] for node in nodes])
+            sent = (edge_gradients(node, np.ones(node.shape, node.dtype)) for node in nodes)
+            slopes = np.stack([next(g for g in each if g is not None) for each in sent])
             dead = float((layout.by_sequence(slopes) == 0).all((0, 1)).mean())
             if dead:
                 words = f"{dead:.0%} of the units of {name} are dead (let nothing through at any step)"
                 found.append(Finding("dead units", dead, words))
     return found
-
-
-def _active(node: Tensor) -> int:
-    """The operand of an activation that a gradient flows to."""
-    return next(i for i, x in enumerate(node.inputs) if type(x) is Tensor and x.requires_grad)
 
 
 # ------------------------------------------------------------------ directions and paths

@@ -99,15 +99,18 @@ def trials(graph: Structure, layout: Layout) -> Iterator[Trial]:
     inputs = [leaf for leaf, own in products.items() if not own]
     leaves = {leaf.index: leaf for leaf in graph.leaves}
     H = layout.states[0][0].size // layout.sequences
-    blocks = [leaves[index] for index in recurrent if _in_blocks(leaves[index], H)]
+    blocks = [leaves[index] for index in recurrent if _blocks(leaves[index], H)]
     if blocks:
         names = ", ".join(graph.weight_name(leaf) for leaf in blocks)
         rng = np.random.default_rng(0)
         yield Trial(
-            f"{names} orthogonal", {x.index: _blocks(x, H, lambda: nn.init.orthogonal((H, H), rng)) for x in blocks}
+            f"{names} orthogonal", {x.index: _each(x, H, lambda _: nn.init.orthogonal((H, H), rng)) for x in blocks}
         )
-        yield Trial(f"{names} the identity", {x.index: _blocks(x, H, lambda: np.eye(H)) for x in blocks})
-        yield Trial(f"{names} at spectral radius 1", {x.index: _radius_one(x, H) for x in blocks})
+        yield Trial(f"{names} the identity", {x.index: _each(x, H, lambda _: np.eye(H)) for x in blocks})
+        yield Trial(
+            f"{names} at spectral radius 1",
+            {x.index: _each(x, H, lambda block: block / (spectral_radius(block) or 1.0)) for x in blocks},
+        )
     for factor in (0.3, 3.0):
         if inputs:
             names = ", ".join(graph.weight_name(leaves[index]) for index in inputs)
@@ -153,19 +156,15 @@ def _base(operand: Any) -> int:
     return operand.index if type(operand) is Tensor and operand.primitive is None else -1
 
 
-def _in_blocks(leaf: Tensor, H: int) -> bool:
+def _blocks(leaf: Tensor, H: int) -> list[Array]:
+    """The square blocks (H, H), one for each gate, that a matrix consists of; none if it does not."""
     small, large = sorted(leaf.shape)
-    return small == H and large % H == 0
+    return np.split(leaf._array, large // H, axis=int(leaf.shape[0] == H)) if small == H and large % H == 0 else []
 
 
-def _blocks(leaf: Tensor, H: int, make: Callable[[], Array]) -> Array:
-    axis = int(leaf.shape[0] == H)
-    return np.concatenate([make() for _ in range(leaf.size // H**2)], axis=axis).astype(leaf.dtype)
-
-
-def _radius_one(leaf: Tensor, H: int) -> Array:
-    parts = np.split(leaf._array, leaf.size // H**2, axis=int(leaf.shape[0] == H))
-    return np.concatenate([part / (spectral_radius(part) or 1.0) for part in parts], axis=int(leaf.shape[0] == H))
+def _each(leaf: Tensor, H: int, change: Callable[[Array], Array]) -> Array:
+    """A matrix with each of its blocks changed."""
+    return np.concatenate(list(map(change, _blocks(leaf, H))), axis=int(leaf.shape[0] == H)).astype(leaf.dtype)
 
 
 def spectral_radius(block: Array) -> float:
@@ -185,9 +184,8 @@ def radius_of(graph: Structure, layout: Layout) -> float | None:
     """The largest spectral radius of a layer's recurrent weights, of each square block; None if there are none."""
     leaves = {leaf.index: leaf for leaf in graph.leaves}
     H = layout.states[0][0].size // layout.sequences
-    found = [leaves[index] for index, own in _products(graph, layout).items() if own and _in_blocks(leaves[index], H)]
-    blocks = [part for x in found for part in np.split(x._array, x.size // H**2, axis=int(x.shape[0] == H))]
-    return max(map(spectral_radius, blocks), default=None)
+    own = [leaves[index] for index, recurrent in _products(graph, layout).items() if recurrent]
+    return max((spectral_radius(block) for leaf in own for block in _blocks(leaf, H)), default=None)
 
 
 # ------------------------------------------------------------------ gates and cells

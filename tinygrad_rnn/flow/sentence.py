@@ -39,7 +39,8 @@ def in_words(verdict: str, memory: Memory, thresholds: Thresholds) -> str:
         if memory.half_life < (BEYOND if ends(memory) else 1) * memory.lags:
             words.append(f"half-life {memory.half_life:.1f} steps")
     if verdict == "healthy" and max(memory.vanishing, memory.exploding) > 0.005:
-        words.append(f"{_share(max(memory.vanishing, memory.exploding))} of the losses {_less(memory)}")
+        does = "fade" if memory.vanishing > memory.exploding else "grow"
+        words.append(f"{_share(max(memory.vanishing, memory.exploding))} of the losses {does}")
     if memory.horizon is not None:
         words.append(f"{low} is left from lag {memory.horizon} on{_spread(memory)}")
     if memory.rise is not None:
@@ -66,10 +67,6 @@ def _share(share: float) -> str:
 
 def _factor(gain: float) -> str:
     return f"{gain:.2f}" if gain >= 0.095 else f"{gain:.1g}" if gain > 1e-300 else "0"
-
-
-def _less(memory: Memory) -> str:
-    return "fade" if memory.vanishing > memory.exploding else "grow"
 
 
 def _spread(memory: Memory) -> str:

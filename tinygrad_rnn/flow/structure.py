@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Container, Hashable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from ..core.arguments import checked
 from ..core.cached import cached
@@ -134,11 +135,7 @@ def _reachable(loss: Tensor) -> tuple[list[Tensor], list[Tensor]]:
                 else:
                     continue
                 seen.add(operand.index)
-    return sorted(nodes, key=_index), sorted(leaves, key=_index)
-
-
-def _index(tensor: Tensor) -> int:
-    return tensor.index
+    return sorted(nodes, key=attrgetter("index")), sorted(leaves, key=attrgetter("index"))
 
 
 def _sites(nodes: list[Tensor]) -> dict[int, Hashable]:
@@ -291,7 +288,7 @@ def _initial_states(
             user.step is not None and (sites[user.index], i) in roles for user, i in uses[tensor.index]
         )
 
-    return [tensor for tensor in sorted(leaves + nodes, key=_index) if begins(tensor)]
+    return [tensor for tensor in sorted(leaves + nodes, key=attrgetter("index")) if begins(tensor)]
 
 
 __all__ = ["Structure", "Use", "only_added", "structure"]
