@@ -134,7 +134,8 @@ def assigned_name(origin: Origin) -> str | None:
     or is a sequence that is unpacked, has no name of its own.
     """
     following = [each for each in _following(origin) if each.opname not in _SKIPPED]
-    several = bool(following) and following[0].opname == "UNPACK_SEQUENCE" and _is_loop_head(origin)
+    in_head = instructions(origin[0])[running(origin)].opname == "FOR_ITER"
+    several = in_head and bool(following) and following[0].opname == "UNPACK_SEQUENCE"
     stack: _Stack = [(None, _VALUE) if several else _VALUE]
     for instruction in following:
         name, value = instruction.opname, instruction.argval
@@ -208,10 +209,6 @@ def _pop(stack: _Stack, count: int) -> _Stack:
 
 def _holds(entry: object) -> bool:
     return entry is _VALUE or (type(entry) is tuple and any(map(_holds, entry)))
-
-
-def _is_loop_head(origin: Origin) -> bool:
-    return instructions(origin[0])[running(origin)].opname == "FOR_ITER"
 
 
 def _following(origin: Origin) -> list[dis.Instruction]:
