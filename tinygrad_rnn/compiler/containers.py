@@ -37,14 +37,14 @@ class Function:
         return names[i] if i < len(names) else f"x{i}"
 
 
-def flatten(x: Any, leaves: list[Array], describe: Callable[[Any], Any], *path: Any) -> Any:
+def flatten(x: Any, leaves: list[Array], describe: Callable[[Any], Any], path: Any) -> Any:
     """Append the arrays in `x` to `leaves`; returns a hashable description of the rest, and of their kinds.
 
     Args:
         x: containers of arrays.
         leaves: where the arrays go.
         describe: see `Surroundings.describe`.
-        path: "params" or "batch", and the keys on the way from there to `x`, for errors.
+        path: "params" or "batch", or the path of the container that holds `x` and its key there, for errors.
     """
     kind = type(x)
     if kind is np.ndarray:
@@ -55,9 +55,9 @@ def flatten(x: Any, leaves: list[Array], describe: Callable[[Any], Any], *path: 
         leaves.append(x)
         return x.ndim, x.dtype
     if isinstance(x, dict):
-        return "dict", *[(key, flatten(value, leaves, describe, *path, key)) for key, value in x.items()]
+        return "dict", *x, *[flatten(value, leaves, describe, (path, key)) for key, value in x.items()]
     if isinstance(x, (list, tuple)):
-        return kind, *[flatten(value, leaves, describe, *path, i) for i, value in enumerate(x)]
+        return kind, *[flatten(value, leaves, describe, (path, i)) for i, value in enumerate(x)]
     if isinstance(x, Module):
         named = dict(x.named_parameters())
         arrays = [parameter._array for parameter in named.values()]
@@ -66,8 +66,11 @@ def flatten(x: Any, leaves: list[Array], describe: Callable[[Any], Any], *path: 
     if isinstance(x, (np.ndarray, np.generic)):
         leaves.append(numeric(x, "compile"))
         return x.ndim, x.dtype
-    where = f"{path[0]}{''.join(f'[{key!r}]' for key in path[1:])}"
-    if path[0] == "params":
+    keys = ""
+    while type(path) is tuple:
+        path, keys = path[0], f"[{path[1]!r}]{keys}"
+    where = path + keys
+    if path == "params":
         raise DTypeError(f"compile: {where} is {kind.__name__}, expected an array or tensor (or a container of them)")
     try:
         hash(x)
@@ -78,7 +81,7 @@ def flatten(x: Any, leaves: list[Array], describe: Callable[[Any], Any], *path: 
 
 def unflatten(x: Any, leaves: Iterator[Any], by_name: bool = False) -> Any:
     """The container `x` with its arrays replaced; a module stays what it is, or becomes a dict by parameter name."""
-    if isinstance(x, (Tensor, np.ndarray, np.generic)):
+    if type(x) is np.ndarray or isinstance(x, (Tensor, np.ndarray, np.generic)):  # the first is what it mostly is
         return next(leaves)
     if isinstance(x, dict):
         return {key: unflatten(value, leaves, by_name) for key, value in x.items()}

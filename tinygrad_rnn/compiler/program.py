@@ -7,7 +7,7 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import repeat
 from typing import Any
 
@@ -107,14 +107,17 @@ class Program:
             sizes: those that the source runs at, if it is general.
         """
         key = tuple(sizes.values())
-        idle = self._idle.setdefault(key, [])
+        idle = self._idle.get(key)
         run, random = idle.pop() if idle else self._make(sizes)
         self.calls += 1
-        if self.calls > 1 or sizes:  # the first call runs on what tracing drew
+        if self.draws and (self.calls > 1 or sizes):  # the first call runs on what tracing drew
             self._draw(random, sizes)
-        with OneThread() if self._runs.is_small(sizes) else nullcontext():
+        if self._runs.is_small(sizes):
+            with OneThread():
+                found = run(*leaves)
+        else:
             found = run(*leaves)
-        self._idle.setdefault(key, idle).append((run, random))
+        self._idle.setdefault(key, []).append((run, random))
         self._idle.move_to_end(key)
         while len(self._idle) > _SIZES:
             self._idle.popitem(last=False)

@@ -98,22 +98,21 @@ class Compiled:
         if self._gradients and not arguments:
             raise InputError("compile: got no parameters, expected step(params, *batch)")
         self._surroundings = self._surroundings or Surroundings(self.loss_fn)
+        describe = self._surroundings.describe
         leaves: list[Array] = []
         arguments = (*arguments, *named.values())
         structure, count = [], None
-        for x in arguments:
-            wanted = self._gradients and count is None
-            structure.append(flatten(x, leaves, self._surroundings.describe, "params" if wanted else "batch"))
-            count = len(leaves) if wanted else count
+        if self._gradients:
+            structure, count = [flatten(arguments[0], leaves, describe, "params")], len(leaves)
+        structure += [flatten(x, leaves, describe, "batch") for x in arguments[len(structure) :]]
         around, rest = self._surroundings(), (*structure, *named)
         key = (*around.items(), *rest)
         family = self._families.get(key)
         if family is None:
-            function = Function(self.loss_fn, tuple(named))
-            family = self._families[key] = Family(function, self._wanted)
+            family = self._families[key] = Family(Function(self.loss_fn, tuple(named)), self._wanted)
+            while len(self._families) > _KEPT:
+                self._families.popitem(last=False)
         self._families.move_to_end(key)
-        while len(self._families) > _KEPT:
-            self._families.popitem(last=False)
         try:
             self._last, results = family.run(arguments, leaves, count)
         except FrozenError as error:

@@ -39,7 +39,7 @@ class NativeLoop:
 
     @cached
     def functions(self) -> dict[str, Callable[..., None]]:
-        return machine.build(self.written.text, self.written.isa, part=5, pack=1, run=5)
+        return machine.build(self.written.text, self.written.isa, part=2, pack=1, run=1)
 
     def run(
         self, arrays: Sequence[Array], steps: int, batch: int, rows: tuple[int, ...], numbers: tuple[float, ...]
@@ -78,20 +78,18 @@ class _Memory:
         self, native: NativeLoop, steps: int, batch: int, rows: Sequence[int], numbers: Sequence[float], parts: int
     ) -> None:
         self.functions, self.parts, written = native.functions, parts, native.written
+        self.timed = written.timed
         self.dtype = dtype = np.dtype(np.float32 if written.single else np.float64)
         room = -(-batch // parts)
         chunk = min(steps, max(1, ROWS // room)) if written.chunked else steps
         depth = {"one": 1, "two": 2, "chunk": chunk}
         given: dict[Any, int] = {("steps",): steps, ("chunk",): chunk}
         given.update({("number", i): int(np.float64(x).view(np.int64)) for i, x in enumerate(numbers)})  # its bits
-        self.sums_size = _up(sum(math.prod(shape) for _, shape in written.sums))
-        size, self.size = 0, self.sums_size
-        self.shapes = list(written.sums)
-        self.starts: list[tuple[int, int]] = []
+        self.sums_size = self.size = _up(sum(math.prod(shape) for _, shape in written.sums))
+        size, self.shapes = 0, list(written.sums)
         for i, (how, width) in enumerate(written.kept):
             if how == "slab":
-                given["stride", i] = batch * width
-                self.starts.append((written.slots.index(("slab", i)), self.size * dtype.itemsize))
+                given["at", i], given["stride", i] = self.size, batch * width
                 self.shapes.append((self.size, (rows[i], *(() if written.vectors else (batch,)), width)))
                 self.size += _up(rows[i] * batch * width)
             else:
@@ -99,19 +97,19 @@ class _Memory:
                 size += _up(depth[how] * room * width)
         given["scratch",] = size
         size += _up(written.scratch * chunk * room)
-        self.work = _aligned(size * parts, dtype)
-        self.packed = _aligned(written.packed, dtype)
+        work, packed = _aligned(size * parts, dtype), _aligned(written.packed, dtype)
         self.sums = _aligned(self.sums_size * (parts - 1), dtype).reshape(parts - 1, self.sums_size)
-        given["packed",] = machine.address(self.packed)
-        at = {slot: i for i, slot in enumerate(written.slots)}
-        self.reads = [(at["read", i], at.get(("read stride", i)), timed) for i, timed in enumerate(written.timed)]
-        self.table = (ctypes.c_int64 * len(at))(*(given.get(slot, 0) for slot in written.slots))
+        edges = [batch * i // parts for i in range(parts + 1)]
+        own = [(machine.address(work) + i * size * dtype.itemsize, *edge) for i, edge in enumerate(pairwise(edges))]
+        sums = [0, *map(machine.address, self.sums)]  # those of the first part are the results themselves
+        each = np.array([(*entries, at) for entries, at in zip(own, sums, strict=True)], np.int64)
+        given["packed",], given["parts",] = machine.address(packed), machine.address(each)
+        self.table = (ctypes.c_int64 * len(written.slots))(*(given.get(slot, 0) for slot in written.slots))
         self.table_at = ctypes.addressof(self.table)
+        self.reads = [written.slots.index(("read", i)) for i in range(len(written.timed))]
+        self.held = work, packed, each
         self.results: list[tuple[Array, int, list[Array]]] = []
         self.unused = 0
-        edges = [batch * i // parts for i in range(parts + 1)]
-        work, sums = machine.address(self.work), [0, *map(machine.address, self.sums)]
-        self.calls = [(work + i * size * dtype.itemsize, sums[i], *edge) for i, edge in enumerate(pairwise(edges))]
 
     def _free(self) -> tuple[int, list[Array]]:
         """Memory for results that nobody looks at any more, or else new: its address, its sums, and each result."""
@@ -119,38 +117,32 @@ class _Memory:
             if sys.getrefcount(raw) == self.unused:
                 return start, arrays
         raw, whole = _flat(self.size, self.dtype)
-        start, arrays = machine.address(whole), [whole, whole[: self.sums_size]]
+        start, arrays = machine.address(whole), [whole[: self.sums_size]]
         arrays += [whole[at : at + math.prod(shape)].reshape(shape) for at, shape in self.shapes]
         self.results = [*self.results[-1:], (raw, start, arrays)]
+        del whole
         self.unused = sys.getrefcount(raw)
         return start, arrays
 
     def run(self, arrays: Sequence[Array]) -> Sequence[Array]:
-        table, dtype, held = self.table, self.dtype, []
-        for x, (slot, stride, timed) in zip(arrays, self.reads, strict=True):
-            if type(x) is not np.ndarray or x.dtype is not dtype or x.flags.num & _DENSE != _DENSE:
-                x = _dense(x, timed, dtype)
-                held.append(x)  # a copy lives until the end
+        table, dtype, copies = self.table, self.dtype, []
+        for slot, x in zip(self.reads, arrays, strict=True):
+            if x.dtype is not dtype or x.flags.num & _DENSE != _DENSE or type(x) is not np.ndarray:
+                x = _dense(x, self.timed[self.reads.index(slot)], dtype)
+                copies.append(x)  # it lives until the end
             table[slot] = id(x)
-            if stride is not None:
-                table[stride] = x.strides[0] // dtype.itemsize
-        start, (_, total, *results) = self._free()
-        for i, at in self.starts:
-            table[i] = start + at
+        table[0], (total, *results) = self._free()
         if self.parts == 1:
-            work, _, first, end = self.calls[0]
-            self.functions["run"](self.table_at, work, start, first, end)
+            self.functions["run"](self.table_at)
         else:
             self.functions["pack"](self.table_at)
-            POOL.run(lambda i: self._part(i, start), self.parts, self.parts)
+            POOL.run(self._part, self.parts, self.parts)
             for others in self.sums:  # in this order always, so that results are the same from run to run
                 total += others
         return [x.view() for x in results]  # whose memory is counted
 
-    def _part(self, i: int, start: int) -> None:
-        """Part i of the batch; its sums are those of the results for the first, and for the others their own."""
-        work, sums, first, end = self.calls[i]
-        self.functions["part"](self.table_at, work, sums or start, first, end)
+    def _part(self, i: int) -> None:
+        self.functions["part"](self.table_at, i)
 
 
 def _up(n: int) -> int:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, cast
 
 from ..ir import Node, Read, Shift
 from .isa import Isa, Vector, current
-from .machine import DATA
 from .product import Inner, Product, Rows
 from .region import WRITTEN, Group, Multiply, Number, Operand, Place, Region, Task, own, sums_rows
 from .writer import Function, Index, Module
@@ -69,7 +68,7 @@ class Loop:
         self.region, self.kept = region, region.kept
         self.vector = Vector(current(), region.dtype)
         self.module = Module(self.vector)
-        self.slots: dict[Any, int] = {}
+        self.slots: dict[Any, int] = {("results",): 0}
         self.reads: dict[Read, int] = {}
         self.numbers: dict[Number, int] = {}
         self.index = {node: i for i, node in enumerate(self.kept)}
@@ -103,17 +102,22 @@ class Loop:
     def slot(self, *what: Any) -> int:
         return self.slots.setdefault(what, len(self.slots))
 
-    def _read(self, read: Read) -> int:
-        """Where the table has the address of an array's object."""
-        self.reads.setdefault(read, len(self.reads))
-        return self.slot("read", self.reads[read])
+    def _read(self, read: Read) -> str:
+        """The address of an array's object."""
+        return self.f.argument("%table", self.slot("read", self.reads.setdefault(read, len(self.reads))))
 
     # ------------------------------------------------------------------ the part of a batch
     def _part(self) -> None:
         region = self.region
-        f = self.f = Function(self.module, "part", ["ptr %table", "ptr %work", "ptr %sums", "i64 %first", "i64 %end"])
+        f = self.f = Function(self.module, "part", ["ptr %table", "i64 %part"])
         self.values: dict[Any, Any] = {}
-        self.rows = f.subtract("%end", "%first")
+        results, parts = self._given("results", kind="ptr"), self._given("parts", kind="ptr")
+        with f.early():
+            mine = f.op(f"getelementptr [4 x i64], ptr {parts}, i64 %part")
+            self.work, sums = f.argument(mine, 0), f.argument(mine, 3)
+            self.first, end = f.argument(mine, 1, "i64"), f.argument(mine, 2, "i64")
+            self.to_sums = f.op(f"select i1 {f.op(f'icmp eq ptr {sums}, null')}, ptr {results}, ptr {sums}")
+            self.rows = f.subtract(end, self.first)
         self.n, self.chunk = self._given("steps"), self._given("chunk")
         self.row_sums = {n: f.op(f"alloca {self.vector.type}, align 64") for n in region.nodes if sums_rows(n)}
         self.totals: dict[Node, tuple[str, str]] = {}
@@ -122,7 +126,7 @@ class Loop:
                 pair = tuple(f.op(f"alloca {self.vector.type}, align 64") for _ in range(2))
                 f.store("zeroinitializer", pair[1])
                 self.totals[node] = pair[0], pair[1]
-        f.clear("%sums", self.cleared)
+        f.clear(self.to_sums, self.cleared)
         self._begin()
         self.base: Index = 0
         with self._steps_of_chunks() as (base, count):
@@ -141,7 +145,7 @@ class Loop:
             for b in dict.fromkeys(c.b for c in region.after):
                 self._sums_of(b, base, count)
         for node, (_, whole) in self.totals.items():
-            self._add_up(whole, f.at("%sums", self.sums[node]))
+            self._add_up(whole, f.at(self.to_sums, self.sums[node]))
         f.close()
 
     @contextmanager
@@ -168,15 +172,15 @@ class Loop:
             with f.early():
                 whole, stride = True, cast(Index, 0)  # of the batch
                 if isinstance(source, Read):
-                    pointer = f.data("%table", self._read(source), DATA)
-                    if place.delay is not None:
-                        stride = self._given("read stride", self.reads[source])
+                    array = self._read(source)
+                    pointer, stride = f.data(array), 0 if place.delay is None else f.stride(array)
                 else:
                     how, i = self.kept[source], self.index[source]
                     whole = how == "slab"
-                    pointer = self._given("slab", i, kind="ptr") if whole else f.at("%work", self._given("at", i))
+                    start = self._given("results", kind="ptr") if whole else self.work
+                    pointer = f.at(start, self._given("at", i))
                     stride = 0 if how == "one" else self._given("stride", i)
-                self.values[key] = f.at(pointer, ("%first", place.stride if whole else 0)), stride
+                self.values[key] = f.at(pointer, (self.first, place.stride if whole else 0)), stride
         return self.values[key]
 
     def _number(self, number: Number) -> str:
@@ -293,7 +297,7 @@ class Loop:
             x = x if n is None else f.select(f.mask(n), x, "zeroinitializer")
             f.store(f.binary("fadd", f.load(to), x), to)
         elif node in self.sums:
-            to = f.at("%sums", self.sums[node], piece.column, j)
+            to = f.at(self.to_sums, self.sums[node], piece.column, j)
             f.store(f.binary("fadd", f.load(to, n), x), to, n)
         elif node in self.kept:
             f.store(x, f.at(at[own(node)], j, piece.column), n)
@@ -389,7 +393,7 @@ class Loop:
         self.count += 1
         pack, name = f"pack{self.count}", f"sum{self.count}"
         inner = [Inner("%steps", "%as", "%bs"), Inner("%rows", "%ar", b.stride)]
-        (_, b_step), panels = self._base(b), f.at("%work", self._given("scratch"))
+        (_, b_step), panels = self._base(b), f.at(self.work, self._given("scratch"))
         common = [f"i64 {count}", f"i64 {self.rows}", f"i64 {b_step}", f"ptr {self._row(b, base)}", f"ptr {panels}"]
         given = ["i64 %steps", "i64 %rows", "i64 %bs", "ptr %b", "ptr %panels"]
         if packs:
@@ -409,7 +413,7 @@ class Loop:
         for c in sums:
             f.note(f"{c.node.name or 'a sum'} += a.T b, over the steps of the chunk; the first starts from zero")
             a, (_, a_step) = self._row(c.a, base), self._base(c.a)
-            to_ = f.at("%sums", self.sums[c.node])
+            to_ = f.at(self.to_sums, self.sums[c.node])
             own = [f"ptr {a}", f"ptr {to_}", f"i64 {c.node.shape[0]}", f"i64 {a_step}", f"i64 {c.a.stride}"]
             d = f.op(f"select i1 {self.starts}, ptr {self.module.zeros(N)}, ptr {to_}")
             f.call(name, [*common, *own, f"ptr {d}", f"i64 {f.op(f'select i1 {self.starts}, i64 0, i64 {N}')}"])
@@ -418,7 +422,7 @@ class Loop:
         """The weights into panels."""
         self.f = f = Function(self.module, "pack", ["ptr %table"])
         for (read, transposed), (product, at) in self.weights.items():
-            source = f.data("%table", self._read(read), DATA)
+            source = f.data(self._read(read))
             stride = read.node.shape[1]
             target = f.at(f.argument("%table", self.slot("packed"), "ptr"), at)
             (product.pack_transposed if transposed else product.pack)(f, Rows(source, stride), target)
@@ -426,8 +430,7 @@ class Loop:
 
     def _run(self) -> None:
         """Both for the whole batch at once."""
-        arguments = ["ptr %table", "ptr %work", "ptr %sums", "i64 %first", "i64 %end"]
-        f = Function(self.module, "run", arguments)
-        f.call("pack", arguments[:1])
-        f.call("part", arguments)
+        f = Function(self.module, "run", ["ptr %table"])
+        f.call("pack", ["ptr %table"])
+        f.call("part", ["ptr %table", "i64 0"])
         f.close()

@@ -17,6 +17,8 @@ from .isa import Isa
 
 DATA = object.__basicsize__
 """Where in an array's object the address of its numbers stands: machine code reads it there, as asking costs 1 us."""
+STRIDES = DATA + 24
+"""Where that of its strides stands."""
 
 _ONE = Lock()
 """One thread builds at a time: an option belongs to the process. A fork waits, or a child would find LLVM taken."""
@@ -32,8 +34,9 @@ def missing() -> str | None:
     version = tuple(int(n) for n in llvmlite.__version__.split(".")[:2])
     if version < (0, 45):
         return f"llvmlite is {llvmlite.__version__}, and 0.45 or newer is needed"
-    x = np.zeros(3)[1:]
-    known = ctypes.c_void_p.from_address(id(x) + DATA).value == address(x)
+    x = np.zeros((3, 7))[1:, 2:4]
+    data, strides = (ctypes.c_void_p.from_address(id(x) + at).value for at in (DATA, STRIDES))
+    known = data == address(x) and tuple((ctypes.c_int64 * 2).from_address(strides or id(x))) == x.strides
     return None if known else "this Python keeps arrays in a way that is not known"
 
 

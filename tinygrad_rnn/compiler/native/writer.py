@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from ...escape import comment
 from .isa import Vector
+from .machine import DATA, STRIDES
 
 Index = int | str
 
@@ -129,10 +130,14 @@ class Function:
         """Entry i of a table of addresses or whole numbers, eight bytes each."""
         return self.op(f"load {kind}, ptr {self.op(f'getelementptr i64, ptr {table}, i64 {i}')}, align 8")
 
-    def data(self, table: str, i: int, offset: int) -> str:
-        """Where the numbers of an array begin, whose object's address is entry i of a table."""
-        field = self.op(f"getelementptr i8, ptr {self.argument(table, i)}, i64 {offset}")
-        return self.op(f"load ptr, ptr {field}, align 8")
+    def data(self, array: str) -> str:
+        """Where the numbers of an array begin, by the address of its object."""
+        return self.op(f"load ptr, ptr {self.op(f'getelementptr i8, ptr {array}, i64 {DATA}')}, align 8")
+
+    def stride(self, array: str) -> str:
+        """How many numbers it is from one row of an array to the next, by the address of its object."""
+        strides = self.op(f"load ptr, ptr {self.op(f'getelementptr i8, ptr {array}, i64 {STRIDES}')}, align 8")
+        return self.op(f"sdiv exact i64 {self.op(f'load i64, ptr {strides}, align 8')}, {self.vector.size}")
 
     # ------------------------------------------------------------------ memory
     def mask(self, n: int) -> str:
