@@ -18,28 +18,22 @@ from .trace import Trace
 from .verify import verify
 
 
-class Built(NamedTuple):
-    """What a trace became.
+class Native(NamedTuple):
+    """A program with native loops.
 
     Attributes:
-        program: the loops, and what runs once.
-        source: the program in NumPy.
-        runs: what is run: the source, or the same with native loops.
-        misfits: the operations that were taken out of a loop, each with the reason.
-        native: the text of each native loop.
-        notes: which loops are native, and why others are not; None where none was asked for.
+        source: the program, or None if it has no such loop.
+        texts: of each native loop.
+        notes: which loops are native, and why others are not.
     """
 
-    program: Program
-    source: Source
-    runs: Source
-    misfits: list[tuple[Op, str]]
-    native: list[str]
-    notes: list[str] | None
+    source: Source | None
+    texts: list[str]
+    notes: list[str]
 
 
-def build(trace: Trace, backend: str, least: int = WORTH_SHARING) -> Built:
-    """Find the loops of a trace, distribute them, check the result, and write it down; for `least` see `allocate`."""
+def build(trace: Trace) -> tuple[Program, list[tuple[Op, str]]]:
+    """The loops of a trace and what runs once, checked; and operations taken out of a loop, each with the reason."""
     straight: set[int] = set()
     while True:
         rolled = reroll(trace, straight)
@@ -50,33 +44,23 @@ def build(trace: Trace, backend: str, least: int = WORTH_SHARING) -> Built:
             straight.update(n for node in circle.nodes for n in rolled.members[node].tolist())
     program.drawings = trace.ops.drawings
     check(program)
-    source = _written(program, least)
-    if backend != "native":
-        return Built(program, source, source, rolled.misfits, [], None)
-    runs, texts, notes = native(program)
-    return Built(program, source, runs or source, rolled.misfits, texts, notes)
+    return program, rolled.misfits
 
 
-def native(
-    program: Program, rows: int | None = None, least: int = WORTH_SHARING
-) -> tuple[Source | None, list[str], list[str]]:
-    """The source of a program with native loops, if there are any; their texts, and what is to be said about them.
-
-    Args:
-        program: the program.
-        rows: how many rows a product may expect, if not those of the program's batch.
-        least: see `allocate`.
-    """
+def native(program: Program, rows: int | None = None, least: int = WORTH_SHARING) -> Native:
+    """A program with native loops, for products of so many rows or those of its batch; for `least` see `allocate`."""
     lowered, texts, notes = with_native_loops(program, rows)
     lowered.drawings = program.drawings
     try:
-        return (_written(lowered, least) if texts else None), texts, notes
+        return Native(written(lowered, least) if texts else None, texts, notes)
     except GraphError:
-        return None, [], ["not native: the program with native loops is not proven right"]
+        return Native(None, [], ["not native: the program with native loops is not proven right"])
 
 
-def _written(program: Program, least: int) -> Source:
+def written(program: Program, least: int = WORTH_SHARING) -> Source:
     """A program that is verified before anybody runs it: if need be, one in which no memory is used twice.
+
+    For `least` see `allocate`.
 
     Raises:
         GraphError: neither can be proven right.

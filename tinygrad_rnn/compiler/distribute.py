@@ -59,11 +59,15 @@ def distribute(rolled: Rolled, once: Callable[[Node], bool]) -> Program:
     program.multiply_beforehand(circles)
     once_each(program)
     program.drop_unused()
-    schedule = [_part(component, once) for component in _components(program.nodes)]
-    return Program(schedule, program.results, rolled.inputs)
+    return Program(scheduled(program.nodes, once), program.results, rolled.inputs)
 
 
 # ---------------------------------------------------------------------- the order
+def scheduled(nodes: Sequence[Node], once: Callable[[Node], bool]) -> list[Part]:
+    """Each node alone or in a loop, after what it reads; for `once` see `distribute`."""
+    return [_part(component, once) for component in _components(nodes)]
+
+
 def _circles(nodes: Sequence[Node]) -> dict[Node, int]:
     """For each node in a recurrence, the number of that recurrence."""
     found = {}

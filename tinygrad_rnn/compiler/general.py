@@ -13,10 +13,9 @@ import numpy as np
 
 from ..core.tensor import Array
 from .containers import Function
-from .program import Program
+from .program import Program, joined
 from .randomness import generators, rewound, states_of
 from .sizes import NotGeneralError
-from .sizes import generalise as joined
 
 _MISFITS = 60
 """So many operations that do not roll, of a few steps, are not worth a trace of more steps."""
@@ -149,13 +148,13 @@ def _generalise(
     for point in points:
         cut = [resized(x, axes, point) for x, axes in zip(leaves, pattern, strict=True)]
         with rewound(states_of(generators(loss_fn.function, arguments))):
-            programs.append(Program(loss_fn, arguments, cut, count, least=0))  # memory may be large
+            programs.append(Program(loss_fn, arguments, cut, count, backend, least=0))  # memory may be large
         if len(programs[-1].misfits) > _MISFITS:
             raise NotRolledError(f"{len(programs[-1].misfits)} operations do not roll")
         if len({repr(program.extra) for program in programs}) > 1:
             raise NotGeneralError("what it returns beside the loss is of another form at another length")
         if len(programs) == 2:  # what differs already needs no third trace
-            joined([program.source.code for program in programs], points[:2])
+            joined(programs, points[:2], backend)
     program = programs[-1]
     program.signatures = set().union(*(each.signatures for each in programs))
     program.generalise(programs, points, backend)

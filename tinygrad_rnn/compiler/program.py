@@ -8,15 +8,17 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 
+from ..core.cached import cached
 from ..core.tensor import Array, Tensor
 from ..nn import Module
 from .allocate import WORTH_SHARING
-from .build import build, native
+from .build import Native, build, native, written
 from .containers import Function, lent, names, own_tensors, unflatten
 from .explain import explain
 from .randomness import Generators, States, generators, states_of
@@ -35,7 +37,6 @@ class Program:
     """A compiled loss function, for one combination of shapes and dtypes or, if its source is general, for many.
 
     Attributes:
-        source: its text.
         ir: loops, and nodes that run once, in order.
         extra: what the loss function returned beside the loss; without gradients, all that it returned.
         misfits: operations that were taken out of a loop, each with the reason.
@@ -61,7 +62,12 @@ class Program:
             named.extend(names(argument, "" if i == 0 and count is not None else loss_fn.name(i, len(arguments))))
         with _no_collection(), OneThread():
             traced = trace(loss_fn, filled, tensors, named, count, generators(loss_fn.function, arguments))
-            self.ir, self.source, self._runs, self.misfits, self.native, self._notes = build(traced, backend, least)
+            self.ir, self.misfits = build(traced)
+            self._write: Callable[[], Source] = partial(written, self.ir, least)
+            self._least = least
+            self._forms: dict[int | None, Native] = {}
+            found = self.natively(None) if backend == "native" else Native(None, [], [])
+            self._runs, self.native, self._notes = found.source or self.source, found.texts, found.notes
             self.extra = unflatten(traced.extra, repeat(np.bool_()))  # the containers alone, not what was in them
         self.signatures = set(traced.signatures.of_step.values())
         self.eager_bytes = sum((n.steps or 1) * math.prod(n.shape) * n.dtype.itemsize for n in self.ir.nodes)
@@ -72,32 +78,32 @@ class Program:
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
         self._idle: OrderedDict[Any, list[tuple[Callable[..., Any], dict[str, Array]]]] = OrderedDict()
 
+    @cached
+    def source(self) -> Source:
+        """The program in NumPy, which nobody may ask for where its loops are native."""
+        return self._write()
+
+    def natively(self, rows: int | None) -> Native:
+        """The program with native loops, for products of so many rows or those of its batch."""
+        if rows not in self._forms:
+            self._forms[rows] = native(self.ir, rows, self._least)
+        return self._forms[rows]
+
     def generalise(self, programs: Sequence[Program], sizes: Sequence[Mapping[str, int]], backend: str) -> None:
         """Run at any sizes from the smallest of these on, at which the programs are the same but for the sizes.
 
         Raises:
             NotGeneralError: they are not.
         """
-        self.source = self._runs = Source.general([program.source for program in programs], sizes)
+        self._runs, self.native, self._notes = joined(programs, sizes, backend)
+        texts = [program._write for program in programs]
+        self._write = lambda: Source.general([write() for write in texts], sizes)
+        self.__dict__.pop("source", None)
+        self._forms.clear()
         least = " and ".join(f"{name} from {min(each[name] for each in sizes)} on" for name in sizes[0])
         traced = ", ".join(f"{name} = {n}" for name, n in sizes[-1].items())
         self.limits = f"for any {least}; the steps that are named below are those of a trace with {traced}"
-        if backend == "native":
-            self._generalise_native(programs, sizes)
         self._idle.clear()
-
-    def _generalise_native(self, programs: Sequence[Program], sizes: Sequence[Mapping[str, int]]) -> None:
-        """Run native loops at any sizes: for the batch that there is, or else for batches of any length."""
-        for rows in (None, _ROWS):
-            found = [native(program.ir, rows, least=0) for program in programs]
-            sources = [source for source, _, _ in found if source is not None]
-            self.native, self._notes = found[-1][1:]
-            try:
-                self._runs = Source.general(sources, sizes) if len(sources) == len(programs) else self.source
-            except NotGeneralError as error:
-                self.native, self._notes = [], [f"not native, as lengths may vary: {error}"]
-            else:
-                return
 
     def __call__(self, leaves: Sequence[Array], sizes: Mapping[str, int]) -> list[Array]:
         """The results, the gradients last; each call has buffers of its own while it runs.
@@ -161,7 +167,30 @@ class Program:
 
     def explain(self) -> str:
         """See `Compiled.explain`."""
-        return "\n".join(filter(None, [self.limits, explain(self.ir.schedule, self.misfits, self._notes or [])]))
+        return "\n".join(filter(None, [self.limits, explain(self.ir.schedule, self.misfits, self._notes)]))
+
+
+def joined(
+    programs: Sequence[Program], sizes: Sequence[Mapping[str, int]], backend: str
+) -> tuple[Source, list[str], list[str]]:
+    """What runs at any sizes: with native loops for the batch that there is, or else for any, or else in NumPy.
+
+    Also the text of each native loop, and a word on what became of each.
+
+    Raises:
+        NotGeneralError: the programs differ in something else than sizes.
+    """
+    notes: list[str] = []
+    for rows in (None, _ROWS) if backend == "native" else ():
+        *_, (_, texts, notes) = found = [program.natively(rows) for program in programs]
+        sources = [each.source for each in found if each.source is not None]
+        if len(sources) < len(found):
+            break
+        try:
+            return Source.general(sources, sizes), texts, notes
+        except NotGeneralError as error:
+            notes = [f"not native, as lengths may vary: {error}"]
+    return Source.general([program.source for program in programs], sizes), [], notes
 
 
 def bind(arguments: Sequence[Any], leaves: Sequence[Array], count: int | None) -> tuple[list[Tensor], list[Any]]:

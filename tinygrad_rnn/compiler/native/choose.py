@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 
 from ..ir import Loop, Node, Program, Read
 from ..operations import contract
+from ..rewrite import Rewriter
 from .region import MisfitError, Region, columns, known
 
 Readers = dict[Node, list[tuple[Node | None, Read]]]
@@ -14,12 +15,7 @@ Readers = dict[Node, list[tuple[Node | None, Read]]]
 
 def regions(program: Program) -> tuple[list[Region], list[tuple[Loop, str]]]:
     """The regions of a program, and the loops that do not fit, each with the reason."""
-    readers: Readers = {node: [] for node in program.nodes}
-    for node in program.nodes:
-        for read in node.reads:
-            readers[read.node].append((node, read))
-    for read in program.results:
-        readers[read.node].append((None, read))
+    readers = Rewriter(list(program.nodes), program.results).readers()
     singles = [part for part in program.schedule if isinstance(part, Node)]
     found: list[Region] = []
     misfits: list[tuple[Loop, str]] = []

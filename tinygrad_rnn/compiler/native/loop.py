@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 
 from ..ir import Node, Read, Shift
 from .isa import Isa, Vector, current
-from .product import Inner, Product, Rows
+from .product import Inner, Product, Rows, either
 from .region import WRITTEN, Group, Multiply, Number, Operand, Place, Region, Task, own, sums_rows
 from .writer import Function, Index, Module
 
@@ -133,7 +133,7 @@ class Loop:
             self.base = base
             for product in region.before:
                 self._beforehand(product, base, count)
-            with f.loop(0, count) as (k, _):
+            with f.loop(0, count) as k:
                 t = f.subtract(f.add(base, f.subtract(count, 1)), k) if region.reverse else f.add(base, k)
                 for statement in region.steps:
                     with self._when(statement, t):
@@ -153,7 +153,7 @@ class Loop:
         """The first step of each chunk and how many it has, counted from the loop's first step."""
         f = self.f
         chunks = f.op(f"sdiv i64 {f.add(self.n, f.subtract(self.chunk, 1))}, {self.chunk}")
-        with f.loop(0, chunks) as (c, _):
+        with f.loop(0, chunks) as c:
             self.starts = f.op(f"icmp eq i64 {c}, 0")
             done = f.multiply(c, self.chunk)
             count = f.least(self.chunk, f.subtract(self.n, done))
@@ -221,7 +221,7 @@ class Loop:
                 to = self._row(own(node), t)
                 given = self._row(start, 0) if isinstance(start, Place) else to
                 stride = start.stride if isinstance(start, Place) else 0
-                with f.loop(0, self.rows, some=True) as (b, _):
+                with f.loop(0, self.rows, some=True) as b:
                     row = f.at(given, (b, stride))
                     for j, n in f.columns(node.shape[-1]):
                         f.store(self._value(start, row, j, n), f.at(to, (b, node.shape[-1]), j), n)
@@ -252,7 +252,7 @@ class Loop:
         row_sums = [node for node in nodes if node in self.row_sums]
         for of_step, _ in totals:
             f.store("zeroinitializer", of_step)
-        with f.loop(0, self.rows, some=True) as (b, _):
+        with f.loop(0, self.rows, some=True) as b:
             at = {place: f.at(pointer, (b, place.stride)) for place, pointer in rows.items()}
             single = {place: f.broadcast(at[place]) for place in at if place.single}
             for node in row_sums:
@@ -381,7 +381,7 @@ class Loop:
         together = f.op(f"and i1 {dense[0]}, {dense[1]}") if m.start is None or m.start.stride == 0 else "false"
         with f.when(together):
             self._multiply(m, base, f.multiply(count, self.rows))
-        with f.when(f.op(f"xor i1 {together}, true")), f.loop(0, count) as (k, _):
+        with f.when(f.op(f"xor i1 {together}, true")), f.loop(0, count) as k:
             self._multiply(m, f.add(base, k), self.rows)
 
     def _sums_of(self, b: Place, base: Index, count: Index) -> None:
@@ -400,7 +400,7 @@ class Loop:
             g = Function(self.module, pack, given, inner=True)
             product = Product(self.vector, M, N, g.multiply("%steps", "%rows"))
             self.scratch = max(self.scratch, product.columns)
-            with g.loop(0, "%steps") as (k, _):
+            with g.loop(0, "%steps") as k:
                 product.pack(g, Rows(g.at("%b", (k, "%bs")), b.stride), "%panels", g.multiply(k, "%rows"), "%rows")
             g.close()
             f.call(pack, common)
@@ -415,8 +415,8 @@ class Loop:
             a, (_, a_step) = self._row(c.a, base), self._base(c.a)
             to_ = f.at(self.to_sums, self.sums[c.node])
             own = [f"ptr {a}", f"ptr {to_}", f"i64 {c.node.shape[0]}", f"i64 {a_step}", f"i64 {c.a.stride}"]
-            d = f.op(f"select i1 {self.starts}, ptr {self.module.zeros(N)}, ptr {to_}")
-            f.call(name, [*common, *own, f"ptr {d}", f"i64 {f.op(f'select i1 {self.starts}, i64 0, i64 {N}')}"])
+            d = either(f, self.starts, Rows(self.module.zeros(N), 0), Rows(to_, N))
+            f.call(name, [*common, *own, f"ptr {d.pointer}", f"i64 {d.stride}"])
 
     def _pack(self) -> None:
         """The weights into panels."""

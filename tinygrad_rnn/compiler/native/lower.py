@@ -6,7 +6,6 @@ its entries stand for what others read. So the passes after this one need not kn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import copy
 from itertools import count
 from typing import NamedTuple
@@ -15,7 +14,9 @@ from weakref import WeakValueDictionary
 from ...core.primitive import Primitive, primitives
 from ...core.traits import Traits
 from .. import ir
+from ..distribute import scheduled
 from ..ir import Node, Program, Read, Shift, Span
+from ..rewrite import Rewriter
 from ..threads import allowed
 from . import machine
 from .call import NativeLoop
@@ -37,54 +38,33 @@ def with_native_loops(program: Program, rows: int | None = None) -> Lowered:
     why = machine.missing()
     found, misfits = ([], []) if why else regions(program)
     notes = [f"not native: {why}"] if why else []
-    new: dict[Node, Node] = {node: copy(node) for node in program.nodes}
-    removed: set[Node] = set()
     texts: list[str] = []
-    parts: list[tuple[float, ir.Part]] = []
-    at = {node: i for i, part in enumerate(program.schedule) for node in _nodes(part)}
+    new = {node: copy(node) for node in program.nodes}
+    made: list[Node] = []
     for region in found:
         loop = Loop(region, rows or max(1, region.batch // allowed()))
         texts.append(loop.written.text)
         around = len(region.nodes) - len(region.loop.nodes)
         notes.append(f"native: the {_title(region.loop)}, and {around} operations around it")
-        removed.update(region.nodes)
-        place = at[region.loop.nodes[0]]
-        made = _native_node(loop)
-        parts.append((place, made))
+        call = _native_node(loop)
+        made.append(call)
         for i, node in enumerate([*loop.sums, *(node for node, how in loop.kept.items() if how == "slab")]):
-            views = _views(node, made, i, region.held(node)[0] if node.rolled else None)
-            parts += [(place, view) for view in views]
+            made += (views := _views(node, call, i, region.held(node)[0] if node.rolled else None))
             new[node] = views[-1]
-        for node in region.nodes:
-            if is_virtual(node) and region.is_read_outside(node):
-                parts.append((place, new[node]))  # a slice of a result, read outside
-
-    def moved(read: Read) -> Read:
-        return Read(new.get(read.node, read.node), read.when)
-
-    for i, part in enumerate(program.schedule):
-        if isinstance(part, ir.Loop):
-            if part.nodes[0] not in removed:
-                parts.append((i, ir.Loop([new[node] for node in part.nodes], part.reverse)))
-        elif part not in removed:
-            parts.append((i, new[part]))
-    for _, part in parts:
-        for node in _nodes(part):
-            node.args = [moved(a) if type(a) is Read else a for a in node.args]
-            node.initials = {t: r and moved(r) for t, r in node.initials.items()}
-    results = [moved(read) for read in program.results]
-    lowered = Program(_ordered(parts, results), results, [new[node] for node in program.inputs])
-    ir.check(lowered)
+    inside = {node for region in found for node in region.nodes if not is_virtual(node)}  # of a result others may slice
+    lowered = Rewriter([*(new[n] for n in program.nodes if n not in inside), *made], list(program.results))
+    lowered.replace(lambda read: Read(new.get(read.node, read.node), read.when))
+    lowered.drop_unused()
+    loops = {new[node] for part in program.schedule if isinstance(part, ir.Loop) for node in part.nodes}
+    schedule = scheduled(lowered.nodes, lambda node: node not in loops)
+    result = Program(schedule, lowered.results, [new[node] for node in program.inputs])
+    ir.check(result)
     notes += [f"not native: the {_title(loop)}: {reason}" for loop, reason in misfits]
-    return Lowered(lowered, texts, notes)
+    return Lowered(result, texts, notes)
 
 
 def _title(loop: ir.Loop) -> str:
     return f"loop of steps {loop.lo} to {loop.hi}{' back in time' if loop.reverse else ''}"
-
-
-def _nodes(part: ir.Part) -> Sequence[Node]:
-    return part.nodes if isinstance(part, ir.Loop) else [part]
 
 
 def _native_node(loop: Loop) -> Node:
@@ -134,25 +114,3 @@ def _views(node: Node, made: Node, i: int, first: int | None) -> list[Node]:
     row.params, row.numbers = {"key": 0}, [(1, -first)]
     row.lo, row.hi = first, first + rows - 1
     return [whole, row]
-
-
-def _ordered(parts: list[tuple[float, ir.Part]], results: Sequence[Read]) -> list[ir.Part]:
-    """Each part after what it reads, otherwise as they were; without what nobody reads."""
-    part_of = {node: i for i, (_, part) in enumerate(parts) for node in _nodes(part)}
-    waits = [
-        {part_of[read.node] for node in _nodes(part) for read in node.reads} - {i} for i, (_, part) in enumerate(parts)
-    ]
-    used, stack = set(), [part_of[read.node] for read in results]
-    stack += [i for i, (_, part) in enumerate(parts) if isinstance(part, Node) and part.is_input]
-    while stack:
-        i = stack.pop()
-        if i not in used:
-            used.add(i)
-            stack.extend(waits[i])
-    placed: dict[int, ir.Part] = {}
-    waiting = sorted(used, key=lambda i: parts[i][0])
-    while waiting:
-        i = next(i for i in waiting if waits[i] <= placed.keys())
-        waiting.remove(i)
-        placed[i] = parts[i][1]
-    return list(placed.values())

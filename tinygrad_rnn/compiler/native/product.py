@@ -23,6 +23,10 @@ class Rows(NamedTuple):
     pointer: str
     stride: Index
 
+    def moved(self, f: Function, i: Index, column: Index = 0) -> Rows:
+        """Those from row i and a column on."""
+        return Rows(f.at(self.pointer, (i, self.stride), column), self.stride)
+
 
 class Inner(NamedTuple):
     """One counter of the sum over k: how far it runs (at least once), and the strides in A and B."""
@@ -52,30 +56,43 @@ class Product:
     # ------------------------------------------------------------------ packing
     def pack(self, f: Function, source: Rows, target: str, k0: Index = 0, rows: Index | None = None) -> None:
         """Copy B, or its `rows` rows from k0 on, into panels; the last columns are filled up with zeros."""
-        assert self.K is not None
-        lanes = self.vector.lanes
-        for first, panels, count, rest in self._panels():
-            with f.loop(0, panels) as (p, _), f.loop(0, self.K if rows is None else rows) as (k, _):
-                column = f.add(first * lanes, f.multiply(p, count * lanes))
-                to = f.at(target, f.multiply(column, self.K), (f.add(k0, k), count * lanes))
-                for v in range(count):
-                    n = rest if v == count - 1 else None
-                    f.store(f.load(f.at(source.pointer, (k, source.stride), column, v * lanes), n), f.at(to, v * lanes))
+        for column, vectors in self._panels(f):
+            with f.loop(0, self._terms if rows is None else rows) as k:
+                row = f.at(source.pointer, (k, source.stride), column)
+                to = f.at(target, (column, self._terms), (f.add(k0, k), self._width(vectors)))
+                for v, n in vectors:
+                    f.store(f.load(f.at(row, v), n), f.at(to, v))
 
     def pack_transposed(self, f: Function, source: Rows, target: str) -> None:
         """Copy B.T into panels; the last columns are filled up with zeros."""
-        lanes = self.vector.lanes
-        for first, panels, count, rest in self._panels():
-            with f.loop(0, panels) as (p, _):
-                column = f.add(first * lanes, f.multiply(p, count * lanes))
-                panel = f.at(target, f.multiply(column, self.K or 0))
-                for v in range(count):
-                    rows = f.pointers(f.at(source.pointer, (f.add(column, v * lanes), source.stride)), source.stride)
-                    with f.loop(0, self.K or 0) as (k, _):
-                        x = f.gather(rows, k, rest if v == count - 1 else None)
-                        f.store(x, f.at(panel, (k, count * lanes), v * lanes))
+        for column, vectors in self._panels(f):
+            for v, n in vectors:
+                rows = f.pointers(f.at(source.pointer, (f.add(column, v), source.stride)), source.stride)
+                with f.loop(0, self._terms) as k:
+                    to = f.at(target, (column, self._terms), (k, self._width(vectors)), v)
+                    f.store(f.gather(rows, k, n), to)
 
-    def _panels(self) -> Iterator[tuple[int, int, int, int | None]]:
+    @property
+    def _terms(self) -> Index:
+        assert self.K is not None
+        return self.K
+
+    def _width(self, vectors: Sequence[object]) -> int:
+        return len(vectors) * self.vector.lanes
+
+    def _panels(self, f: Function) -> Iterator[tuple[Index, list[tuple[int, int | None]]]]:
+        """For each panel, in loops: the column that it begins in, and its vectors.
+
+        They are the column of each within the panel and how many of its numbers count, if not all. Whoever iterates
+        must go on to the end.
+        """
+        lanes = self.vector.lanes
+        for first, panels, count, rest in self._runs():
+            with f.loop(0, panels) as p:
+                vectors = [(v * lanes, rest if v == count - 1 else None) for v in range(count)]
+                yield f.add(first * lanes, f.multiply(p, count * lanes)), vectors
+
+    def _runs(self) -> Iterator[tuple[int, int, int, int | None]]:
         """Runs of equal panels: the first vector, how many panels, vectors of each, columns in the last vector."""
         full, rest = divmod(self.vectors, self.n)
         masked = self.N % self.vector.lanes or None
@@ -102,17 +119,15 @@ class Product:
             C: the result.
             start: what the sums start from, such as a row of biases with stride 0; None for zero.
         """
+        start = start or Rows(f.module.zeros(self.N), 0)
         cut = self._cut()
         if cut is None:
             self._all(f, rows, A, inner, B, C, start)
             return
-        k = inner[0]
-        short = [Inner(cut, k.a, k.b)]
-        self._all(f, rows, A, short, B, C, start)
-        assert isinstance(self.K, int)
-        with f.loop(cut, self.K, cut) as (k0, _):
-            panel = f.at(B, (k0, self.n * self.vector.lanes))
-            self._all(f, rows, Rows(f.at(A.pointer, (k0, k.a)), A.stride), short, panel, C, C)
+        with f.loop(0, self._terms, cut) as k:
+            part, panel = [Inner(cut, inner[0].a, 0)], f.at(B, (k, self.n * self.vector.lanes))
+            start = either(f, f.op(f"icmp eq i64 {k}, 0"), start, C)
+            self._all(f, rows, A.moved(f, 0, f.multiply(k, inner[0].a)), part, panel, C, start)
 
     def _cut(self) -> int | None:
         """How many terms of the sum to take at a time, or None for all."""
@@ -122,114 +137,93 @@ class Product:
         fitting = [c for c in range(most // 2, most + 1) if c and self.K % c == 0]
         return fitting[-1] if most < self.K and fitting else None
 
-    def _all(
-        self, f: Function, rows: Index, A: Rows, inner: Sequence[Inner], B: str, C: Rows, start: Rows | None
-    ) -> None:
-        lanes = self.vector.lanes
-        for first, panels, count, rest in self._panels():
-            with f.loop(0, panels) as (p, _):
-                column = f.add(first * lanes, f.multiply(p, count * lanes))
-                panel = f.at(B, column if self.K is None else f.multiply(column, self.K))
-                counters = list(inner)
-                if self.K is not None:
-                    width: Index = count * lanes
-                    for at in reversed(range(len(counters))):
-                        counters[at] = counters[at]._replace(b=width)
-                        width = f.multiply(width, counters[at].terms)
-                c = Rows(f.at(C.pointer, column), C.stride)
-                d = None if start is None else Rows(f.at(start.pointer, column), start.stride)
-                for i, m in self._row_blocks(f, rows):
-                    self._tile(
-                        f, m, count, rest, _moved(f, A, i), counters, panel, _moved(f, c, i), d and _moved(f, d, i)
-                    )
+    def _all(self, f: Function, rows: Index, A: Rows, inner: Sequence[Inner], B: str, C: Rows, start: Rows) -> None:
+        for column, vectors in self._panels(f):
+            panel, counters = f.at(B, column if self.K is None else (column, self.K)), list(inner)
+            if self.K is not None:
+                stride: Index = self._width(vectors)
+                for at in reversed(range(len(counters))):
+                    counters[at] = counters[at]._replace(b=stride)
+                    stride = f.multiply(stride, counters[at].terms)
+            for i, m in self._row_blocks(f, rows):
+                c, d = C.moved(f, i, column), start.moved(f, i, column)
+                self._tile(f, m, vectors, A.moved(f, i), counters, panel, c, d)
 
     def _row_blocks(self, f: Function, rows: Index) -> Iterator[tuple[Index, int]]:
         """The first row and the height of each tile; the body of loops, as in `Function.columns`."""
         whole: Index = f.subtract(rows, f.op(f"urem i64 {rows}, {self.m}"))
-        with f.loop(0, whole, self.m) as (i, _):
+        with f.loop(0, whole, self.m) as i:
             yield i, self.m
         if self.m > 1:
-            with f.loop(whole, rows) as (i, _):
+            with f.loop(whole, rows) as i:
                 yield i, 1
 
     def _tile(
         self,
         f: Function,
         m: int,
-        n: int,
-        rest: int | None,
+        vectors: Sequence[tuple[int, int | None]],
         A: Rows,
         inner: Sequence[Inner],
         B: str,
         C: Rows,
-        D: Rows | None,
+        start: Rows,
     ) -> None:
-        lanes = self.vector.lanes
-        width = [None] * (n - 1) + [rest]
+        size, terms = m * len(vectors), inner[-1].terms
+        # an addition takes four cycles: where too few sums would wait for it, several sets of them take turns
+        sets = min(terms, max(1, 4 // size)) if isinstance(terms, int) else 1
 
         def places(rows: Rows) -> list[tuple[str, int | None]]:
-            return [(f.at(rows.pointer, (i, rows.stride), v * lanes), width[v]) for i in range(m) for v in range(n)]
+            return [(f.at(rows.pointer, (i, rows.stride), v), n) for i in range(m) for v, n in vectors]
 
-        def turn(sums: list[str], a: str, b: str) -> list[str]:
-            loads = [f.load(f.at(b, v * lanes), width[v] if self.K is None else None) for v in range(n)]
+        def turn(a: str, b: str, first: int = 0) -> None:
+            loaded = [f.load(f.at(b, v), n if self.K is None else None) for v, n in vectors]
             for i in range(m):
                 x = f.broadcast(f.at(a, (i, A.stride)))
-                for v in range(n):
-                    sums[i * n + v] = f.fma(x, loads[v], sums[i * n + v])
-            return sums
+                for at, y in enumerate(loaded, first + i * len(vectors)):
+                    sums[at] = f.fma(x, y, sums[at])
 
-        def run(sums: list[str], a: str, b: str, counters: Sequence[Inner], chains: int) -> list[str]:
-            """Add up over the counters; `chains` sets of sums take turns in the innermost."""
+        def run(a: str, b: str, counters: Sequence[Inner]) -> None:
             k, *more = counters
-            if more:
-                with f.loop(0, k.terms, carried=sums, some=True) as (i, state):
-                    state.next = run(state.now, f.at(a, (i, k.a)), f.at(b, (i, k.b)), more, chains)
-                return state.last
-            unrolled = max(chains, 2 if m * n < 32 else 1) if isinstance(k.terms, int) else 1
-            whole: Index = k.terms // unrolled * unrolled if isinstance(k.terms, int) else k.terms
-            at: Index = 0
-            if whole != 0:
-                with f.loop(0, whole, unrolled, carried=sums, some=True) as (i, state):
-                    now = list(state.now)
-                    for u in range(unrolled):
-                        part = slice(u % chains * m * n, (u % chains + 1) * m * n)
-                        now[part] = turn(now[part], f.at(a, (f.add(i, u), k.a)), f.at(b, (f.add(i, u), k.b)))
-                    state.next = now
-                sums, at = state.last, whole
-            if isinstance(k.terms, int) and isinstance(at, int):
-                for last in range(at, k.terms):
-                    sums[: m * n] = turn(sums[: m * n], f.at(a, (last, k.a)), f.at(b, (last, k.b)))
-            return sums
+            step, end = (1, k.terms) if more or sets == 1 else (sets, int(k.terms) // sets * sets)
+            with f.loop(0, end, step, carried=sums, some=True) as i:
+                for each in range(step):
+                    a_, b_ = f.at(a, (f.add(i, each), k.a)), f.at(b, (f.add(i, each), k.b))
+                    run(a_, b_, more) if more else turn(a_, b_, each * size)
+            for last in range(int(end), int(k.terms)) if step > 1 else ():
+                turn(f.at(a, (last, k.a)), f.at(b, (last, k.b)))
 
-        one = isinstance(inner[-1].terms, int)
-        chains = max(1, 4 // (m * n)) if one else 1  # an addition takes four cycles: too few sums would wait for it
-        begin = ["zeroinitializer"] * (m * n) if D is None else [f.load(p, w) for p, w in places(D)]
-        sums = run(begin + ["zeroinitializer"] * (m * n * (chains - 1)), A.pointer, B, inner, chains)
-        for chain in range(1, chains):
-            sums[: m * n] = [f.binary("fadd", x, y) for x, y in zip(sums, sums[chain * m * n :][: m * n], strict=False)]
-        for value, (pointer, w) in zip(sums, places(C), strict=False):
-            f.store(value, pointer, w)
+        sums = [f.load(p, n) for p, n in places(start)] + ["zeroinitializer"] * (size * (sets - 1))
+        run(A.pointer, B, inner)
+        for (pointer, n), value, *others in zip(
+            places(C), *(sums[i * size :][:size] for i in range(sets)), strict=True
+        ):
+            for other in others:
+                value = f.binary("fadd", value, other)
+            f.store(value, pointer, n)
 
 
-def _moved(f: Function, rows: Rows, i: Index) -> Rows:
-    return Rows(f.at(rows.pointer, (i, rows.stride)), rows.stride)
+def either(f: Function, flag: str, a: Rows, b: Rows) -> Rows:
+    """One of two runs of rows."""
+    pointer = f.op(f"select i1 {flag}, ptr {a.pointer}, ptr {b.pointer}")
+    return Rows(pointer, f.op(f"select i1 {flag}, i64 {a.stride}, i64 {b.stride}"))
 
 
 def tile(vector: Vector, M: int, N: int) -> tuple[int, int]:
     """Rows and vectors of the tile that takes the fewest cycles for M x N sums.
 
     A turn of k takes a cycle for each product and sum, at least four until a sum can be added to again, and half a
-    cycle (a whole one with narrower vectors) for each load.
+    cycle (a whole one with narrower vectors) for each load. Panels of two widths are twice the code to build.
     """
     vectors = -(-N // vector.lanes)
 
     def turn(m: int, n: int) -> float:
         loads = (m + n) * (0.5 if vector.isa.bits == 512 else 1.0)
-        return max(m * n, 4, loads) + 0.2 * (m + n) + 0.3
+        return max(m * n, 8, loads) + 0.2 * (m + n) + 0.3
 
     def cost(m: int, n: int) -> float:
         heights, widths = ((m, M // m), (1, M % m)), ((n, vectors // n), (vectors % n, 1))
-        return sum(i * j * turn(h, w) for h, i in heights for w, j in widths if h and w)
+        return (1.02 if vectors % n else 1) * sum(i * j * turn(h, w) for h, i in heights for w, j in widths if h and w)
 
     fitting = [
         (m, n)

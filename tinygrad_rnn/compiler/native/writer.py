@@ -37,13 +37,6 @@ class Module:
         return "\n".join([*sorted(self.declared), *([zeros] if self._zeros else []), *self.functions, ""])
 
 
-class Carried:
-    """Values that a loop carries from turn to turn: `now` within it, `next` for the next turn, `last` after it."""
-
-    def __init__(self, now: list[str]) -> None:
-        self.now, self.next, self.last = now, list(now), list(now)
-
-
 class Function:
     """One function without a result, line by line; it is added to its module by `close`.
 
@@ -235,14 +228,23 @@ class Function:
     # ------------------------------------------------------------------ control
     @contextmanager
     def loop(
-        self, first: Index, end: Index, step: int = 1, carried: Sequence[str] = (), some: bool = False
-    ) -> Iterator[tuple[str, Carried]]:
-        """`for i in range(first, end, step)`, carrying vectors; `some` says that it runs at least once."""
+        self, first: Index, end: Index, step: int = 1, carried: list[str] | None = None, some: bool = False
+    ) -> Iterator[Index]:
+        """`for i in range(first, end, step)`; `some` says that it runs at least once, as one that carries must.
+
+        The values in the list `carried` are those of the turn before; the body puts those of its own turn in their
+        places, and there they are after the loop.
+        """
+        known = isinstance(first, int) and isinstance(end, int)
+        if known and first < end <= first + step:  # type: ignore[operator]
+            yield first
+            return
         self.count += 1
-        label, i = f"loop{self.count}", f"%i{self.count}"
-        state = Carried([f"%c{self.count}_{k}" for k in range(len(carried))])
-        before = self.block
-        if some or (isinstance(first, int) and isinstance(end, int) and first < end):
+        label, i, before = f"loop{self.count}", f"%i{self.count}", self.block
+        carried = [] if carried is None else carried
+        begin = list(carried)
+        carried[:] = now = [f"%c{self.count}_{k}" for k in range(len(carried))]
+        if some or (known and first < end):  # type: ignore[operator]
             self.lines.append(f"  br label %{label}")
         else:
             assert not carried, "a loop that may be empty carries nothing"
@@ -251,17 +253,17 @@ class Function:
         self.lines.append(f"{label}:")
         at = len(self.lines)
         self.block = label
-        yield i, state
+        yield i
         following = self.add(i, step)
         again = self.op(f"icmp slt i64 {following}, {end}")
         latch = self.block
         self.lines += [f"  br i1 {again}, label %{label}, label %{label}_end", f"{label}_end:"]
         self.block = f"{label}_end"
-        phis = [f"  {i} = phi i64 [{first}, %{before}], [{following}, %{latch}]"]
-        for now, begin, following in zip(state.now, carried, state.next, strict=True):
-            phis.append(f"  {now} = phi {self.vector.type} [{begin}, %{before}], [{following}, %{latch}]")
-        self.lines[at:at] = phis
-        state.last = list(state.next)
+        phis = [
+            ("i64", i, first, following),
+            *((self.vector.type, *each) for each in zip(now, begin, carried, strict=True)),
+        ]
+        self.lines[at:at] = [f"  {name} = phi {kind} [{x}, %{before}], [{y}, %{latch}]" for kind, name, x, y in phis]
 
     @contextmanager
     def when(self, condition: str) -> Iterator[None]:
@@ -281,10 +283,8 @@ class Function:
         """
         lanes = self.vector.lanes
         whole = n // lanes * lanes
-        if whole == lanes:
-            yield 0, None
-        elif whole:
-            with self.loop(0, whole, lanes) as (j, _):
+        if whole:
+            with self.loop(0, whole, lanes) as j:
                 yield j, None
         if n % lanes:
             yield whole, n % lanes
