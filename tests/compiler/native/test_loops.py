@@ -108,6 +108,7 @@ def agree(loss_fn: Callable[..., Any], arguments: tuple[Any, ...], loops: int = 
         assert distance(step(*arguments), expected) < (2e-6 if single else 1e-12)
     assert step.backend == "native"
     assert len(step.program.native) == loops, step.explain()
+    assert "for t in" not in step.program._runs.text, "a loop is left beside the native ones"
     return step
 
 

@@ -55,7 +55,7 @@ def with_native_loops(program: Program, rows: int | None = None) -> Lowered:
     lowered = Rewriter([*(new[n] for n in program.nodes if n not in inside), *made], list(program.results))
     lowered.replace(lambda read: Read(new.get(read.node, read.node), read.when))
     lowered.drop_unused()
-    loops = {new[node] for part in program.schedule if isinstance(part, ir.Loop) for node in part.nodes}
+    loops = {new[n] for part in program.schedule if isinstance(part, ir.Loop) for n in part.nodes if n not in inside}
     schedule = scheduled(lowered.nodes, lambda node: node not in loops)
     result = Program(schedule, lowered.results, [new[node] for node in program.inputs])
     ir.check(result)
