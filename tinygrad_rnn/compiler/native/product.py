@@ -174,7 +174,8 @@ class Product:
         sets = min(terms, max(1, 4 // size)) if isinstance(terms, int) else 1
 
         def places(rows: Rows) -> list[tuple[str, int | None]]:
-            return [(f.at(rows.pointer, (i, rows.stride), v), n) for i in range(m) for v, n in vectors]
+            pointers = [f.at(rows.pointer, (i, rows.stride)) for i in range(m)]
+            return [(f.at(pointer, v), n) for pointer in pointers for v, n in vectors]
 
         def turn(a: str, b: str, first: int = 0) -> None:
             loaded = [f.load(f.at(b, v), n if self.K is None else None) for v, n in vectors]
