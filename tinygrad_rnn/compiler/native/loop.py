@@ -230,7 +230,7 @@ class Loop:
     def _when(self, statement: Multiply | Group, t: Index) -> Iterator[None]:
         """The steps at which a statement runs, if not all of the loop's."""
         f, region = self.f, self.region
-        lo, hi = statement.steps
+        lo, hi = statement.steps if isinstance(statement, Multiply) else statement[0].steps
         tests = [f.op(f"icmp sge i64 {t}, {lo - region.lo}")] if lo > region.lo else []
         tests += [f.op(f"icmp slt i64 {t}, {f.add(self.n, hi - region.hi)}")] if hi < region.hi else []
         if not tests:
@@ -241,11 +241,11 @@ class Loop:
 
     # ------------------------------------------------------------------ elementwise
     def _group(self, group: Group, t: Index) -> None:
-        f, tasks = self.f, group.tasks
-        nodes = list(dict.fromkeys(task.node for task in tasks))
+        f, width = self.f, group[0].width
+        nodes = list(dict.fromkeys(task.node for task in group))
         f.note(", ".join(f"{n.name} = {n.operation}" if n.name else n.operation for n in nodes))
-        registers = {own(task.node) for task in tasks if task.whole}
-        read = [x for task in tasks for x in task.reads if isinstance(x, Place) and x not in registers]
+        registers = {own(task.node) for task in group if task.whole}
+        read = [x for task in group for x in task.reads if isinstance(x, Place) and x not in registers]
         written = [own(node) for node in nodes if node in self.kept]
         rows = {place: self._row(place, t) for place in dict.fromkeys([*read, *written])}
         totals = [self.totals[node] for node in nodes if node in self.totals]
@@ -257,17 +257,15 @@ class Loop:
             single = {place: f.broadcast(at[place]) for place in at if place.single}
             for node in row_sums:
                 f.store("zeroinitializer", self.row_sums[node])
-            for j, n in f.columns(group.width):
-                self._vectors(tasks, at, dict(single), j, n)
+            for j, n in f.columns(width):
+                self._vectors(group, at, dict(single), j, n)
             for node in row_sums:
                 if node in self.kept:
-                    self._add_up(self.row_sums[node], at[own(node)], group.width if node.operation == "mean" else 0)
+                    self._add_up(self.row_sums[node], at[own(node)], width if node.operation == "mean" else 0)
         for of_step, whole in totals:
             f.store(f.binary("fadd", f.load(whole), f.load(of_step)), whole)
 
-    def _vectors(
-        self, tasks: list[Task], at: dict[Place, str], values: dict[Place, str], j: Index, n: int | None
-    ) -> None:
+    def _vectors(self, tasks: Group, at: dict[Place, str], values: dict[Place, str], j: Index, n: int | None) -> None:
         """The vector that begins in column j, for each task.
 
         Args:

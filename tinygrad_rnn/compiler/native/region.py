@@ -7,7 +7,7 @@ An input projection, the elementwise operations that only the loop needs, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple, cast
@@ -95,18 +95,8 @@ class Task:
     whole: bool = False
 
 
-class Group(NamedTuple):
-    """Tasks of one width and the same steps."""
-
-    tasks: list[Task]
-
-    @property
-    def width(self) -> int:
-        return self.tasks[0].width
-
-    @property
-    def steps(self) -> tuple[int, int]:
-        return self.tasks[0].steps
+Group = list[Task]
+"""Tasks of one width and the same steps, computed in one loop over rows and columns."""
 
 
 class Contract(NamedTuple):
@@ -162,15 +152,12 @@ class Region:
 
     # ------------------------------------------------------------------ what fits
     def _accept(self, node: Node) -> None:
-        reduces = not node.rolled
-        if not reduces and (
-            len(node.shape) != self.ndim or node.dtype != self.dtype or (self.ndim == 2 and node.shape[0] != self.batch)
-        ):
+        batch = node.shape[:-1] == ((self.batch,) if self.ndim == 2 else ())
+        if node.rolled and (len(node.shape) != self.ndim or node.dtype != self.dtype or not batch):
             raise MisfitError(f"{node.operation} has shape {node.shape} of {node.dtype} in a batch of {self.batch}")
         if 0 in node.shape or self.batch == 0:
             raise MisfitError("an array is empty")
-        virtual = is_virtual(node) and node.args[0].node in self.nodes
-        if not (known(node) or virtual or reduces):
+        if node.rolled and not known(node) and not (is_virtual(node) and node.args[0].node in self.nodes):
             raise MisfitError(f"{node.operation} has no native form")
 
     def look(self, a: Any, width: int) -> Operand:
@@ -248,10 +235,8 @@ class Region:
         first = columns(node)
         if first is not None:  # a slice with initial values, which is copied
             return [self._place(a.node, a.delay, first, node.shape, width, a)]
-        if node.operation == "matmul":
-            return [self._memory(a)]
-        if node.operation == "power":
-            return [self.look(a, width)]
+        if node.operation in ("matmul", "power"):
+            return [self._memory(a) if node.operation == "matmul" else self.look(a, width)]
         if node.operation == "where" and (type(a) is not Read or a.node.dtype != np.bool_):
             raise MisfitError("where with a mask that is not one of booleans")
         return [self.look(a, width) for a in node.args]
@@ -259,7 +244,7 @@ class Region:
     def _plan(self, waiting: list[Task]) -> None:
         done: set[Node] = set()
         while waiting:
-            ready = [task for task in waiting if _is_ready(task, done)]
+            ready = [task for task in waiting if all(_now(x) in {None, *done} for x in task.reads)]
             product = next((task.node for task in ready if task.node.operation == "matmul"), None)
             if product:
                 made = self._product(product, done)
@@ -271,8 +256,8 @@ class Region:
             elif ready:
                 group = _grouped(ready[0], waiting, done)
                 self.steps.append(group)
-                waiting = [task for task in waiting if task not in group.tasks]
-                done |= {task.node for task in group.tasks} - {task.node for task in waiting}
+                waiting = [task for task in waiting if task not in group]
+                done |= {task.node for task in group} - {task.node for task in waiting}
             else:
                 raise MisfitError("its operations depend on each other in a circle")
 
@@ -317,34 +302,32 @@ class Region:
     def is_read_outside(self, node: Node) -> bool:
         """Whether it, or a slice of it, is read by others or returned."""
         return any(
-            reader not in self.nodes or (is_virtual(reader) and self.is_read_outside(reader))
+            reader is None or reader not in self.nodes or (is_virtual(reader) and self.is_read_outside(reader))
             for reader, _ in self.readers[node]
-            if reader is not None
-        ) or any(reader is None for reader, _ in self.readers[node])
+        )
 
     def _stored(self) -> Iterator[tuple[Place, str]]:
         """What must be in memory for the statements, and how if it is read in the step in which it is computed."""
         for product in self.before:
             yield own(product.result), "chunk"
         for statement in self.steps:
-            if isinstance(statement, Group):
-                registers = {own(task.node) for task in statement.tasks if task.whole}
-                reads = [x for task in statement.tasks for x in task.reads if x not in registers]
+            if isinstance(statement, Multiply):
+                reads: list[Any] = [own(statement.result), statement.a, statement.start]
             else:
-                reads = [own(statement.result), statement.a, *([statement.start] if statement.start else [])]
+                registers = {own(task.node) for task in statement if task.whole}
+                reads = [x for task in statement for x in task.reads if x not in registers]
             yield from ((x, "one") for x in reads if isinstance(x, Place))
         for summed in self.after:
             yield from ((x, "chunk") for x in (summed.a, summed.b))
 
     def _kept(self) -> dict[Node, str]:
-        wanted: dict[Node, set[str]] = {}
+        wanted: dict[Node, set[str]] = {node: set() for node in self.nodes}
         for place, how in self._stored():
             if isinstance(place.source, Node):
                 delay = abs(place.delay or 0)
-                wanted.setdefault(place.source, set()).add("slab" if delay > 1 else "two" if delay else how)
+                wanted[place.source].add("slab" if delay > 1 else "two" if delay else how)
         found: dict[Node, str] = {}
-        for node in self.nodes:
-            needs = wanted.get(node, set())
+        for node, needs in wanted.items():
             if needs and node.initials:  # one may be read at the very step that it stands for
                 needs.add("two" if set(node.initials) == {node.hi + 1 if self.reverse else node.lo - 1} else "slab")
             if {"two", "chunk"} <= needs or self.is_read_outside(node):
@@ -367,22 +350,19 @@ def _now(x: Operand) -> Node | None:
     return x.source if isinstance(x, Place) and x.delay == 0 and isinstance(x.source, Node) else None
 
 
-def _is_ready(task: Task, done: set[Node], registers: Container[Operand] = ()) -> bool:
-    """Whether all that a task reads of this step is done, or in a register."""
-    return all(x in registers or _now(x) is None or _now(x) in done for x in task.reads)
-
-
 def _grouped(first: Task, waiting: Sequence[Task], done: set[Node]) -> Group:
     """A task, and as many of those that wait as can be computed with it."""
-    group, registers = [first], {own(first.node)} if first.whole else set()
+    group: Group = []
+    registers: set[Operand] = set()
     alike = [t for t in waiting if (t.width, t.steps) == (first.width, first.steps) and t.node.operation != "matmul"]
-    alike.remove(first)
-    while task := next((t for t in alike if _is_ready(t, done, registers)), None):
+    task: Task | None = first
+    while task:
         alike.remove(task)
         group.append(task)
         if task.whole:
             registers.add(own(task.node))
-    return Group(group)
+        task = next((t for t in alike if all(x in registers or _now(x) in {None, *done} for x in t.reads)), None)
+    return group
 
 
 def columns(node: Node) -> int | None:
