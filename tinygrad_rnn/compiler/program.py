@@ -96,10 +96,13 @@ class Program:
             NotGeneralError: they are not.
         """
         self._runs, self.native, self._notes = joined(programs, sizes, backend)
-        texts = [program._write for program in programs]
-        self._write = lambda: Source.general([write() for write in texts], sizes)
-        self.__dict__.pop("source", None)
         self._forms.clear()
+        if self.native:
+            self.__dict__.pop("source", None)
+            texts = [program._write for program in programs]
+            self._write = lambda: Source.general([write() for write in texts], sizes)
+        else:
+            self.__dict__["source"] = self._runs
         least = " and ".join(f"{name} from {min(each[name] for each in sizes)} on" for name in sizes[0])
         traced = ", ".join(f"{name} = {n}" for name, n in sizes[-1].items())
         self.limits = f"for any {least}; the steps that are named below are those of a trace with {traced}"
