@@ -294,7 +294,9 @@ def test_page_tells_the_whole_story(name: str) -> None:
     story = outline.story
     known = set(outline.ids)
     for event in story["events"]:
-        assert {*(f"e{number}" for number in event["e"]), *([event["b"]] if "b" in event else [])} <= known
+        assert {*(shape for shape, _ in event.get("l", [])), *([event["b"]] if "b" in event else [])} <= known
+    lights = [(shape, name) for event in story["events"] for shape, name in event.get("l", [])]
+    assert len(lights) == len(set(lights)), "going back takes away what came"
     forward = [event for event in story["events"] if event["p"] == "f"]
     assert story["events"][: len(forward)] == forward
     assert forward[-1]["b"] == next(e for e in story["events"] if e["p"] == "b")["b"], "the loss is last, then first"
@@ -303,8 +305,8 @@ def test_page_tells_the_whole_story(name: str) -> None:
     for at, (weight, told) in enumerate(zip(flow.structure.shared_weights, story["weights"], strict=True)):
         assert [place for w, place in fills if w == at] == told["steps"]
         assert told["running"][-1] == number(flow.norm(weight)), "stepping to the end arrives at the true gradient"
-        if told["values"]:
-            end = np.array(told["values"][-1], float).reshape(weight.shape)
+        if told["sums"]:
+            end = np.array(told["sums"][-1], float).reshape(weight.shape)
             assert end == pytest.approx(flow.gradient(weight), rel=6e-3, abs=1e-12)
 
 

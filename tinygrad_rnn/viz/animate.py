@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from .canvas import image
 from .compose import Options
 from .diagram import Diagram
 from .measure import FILL, Gradients
+from .passes import has_gradient, passes, sums_of
 from .printing import saved
 from .scene import Edge, Label, Rect, Scene
 from .style import Theme, theme
@@ -146,116 +146,58 @@ def animate(
     """
     look = _theme(theme)
     flow = loss_or_flow if isinstance(loss_or_flow, GradientFlow) else gradient_flow(loss_or_flow)
-    gradients = Gradients(flow)
     options = Options(title=title, tokens=tokens, legend=legend)
-    drawn, scene = fitted(flow.structure, gradients, options, detail, "strip", max_steps)
-    clips, moments = _Cutter(drawn, gradients, scene).cut()
+    drawn, scene = fitted(flow.structure, Gradients(flow), options, detail, "strip", max_steps)
+    clips, moments = _cut(drawn, flow, scene)
     return Animation(scene, clips, moments, look)
 
 
 _theme = theme
 
 
-class _Cutter:
-    """When each shape appears."""
+def _cut(drawn: Diagram, flow: GradientFlow, scene: Scene) -> tuple[list[Clip], int]:
+    """When each shape appears, and how many moments that takes."""
+    sums = sums_of(drawn, flow)
+    start: dict[str, int] = {}
+    arrival: dict[str, int] = {}
+    filled: list[list[int]] = [[] for _ in sums]
+    now = 0
+    for moments, times, most in zip(
+        passes(drawn, flow, scene, sums), (start, arrival), (FORWARD, BACKWARD), strict=True
+    ):
+        seen = [moment for moment in moments if moment.lights or moment.fill]
+        for at, moment in enumerate(seen):
+            when = now + 1 + at * min(len(seen), most) // len(seen)
+            times.update((name, when) for name, _ in moment.lights)
+            for weight, _ in moment.fill:
+                filled[weight].append(when)
+        now += min(len(seen), most)
+    clips: list[Clip] = []
+    shapes: list[Edge | Rect | Label] = [*scene.edges, *scene.boxes, *scene.labels]
+    for shape in shapes:
+        first, then = start.get(shape.id, 0), arrival.get(shape.id, 0)
+        if not has_gradient(shape):
+            clips.append(Clip(shape, first, faint=True))
+            continue
+        if not isinstance(shape, Label) and shape.kind != "bar":
+            clips.append(Clip(_before(shape), first, then, faint=True))
+        clips.append(Clip(shape, then))
+    totals = {label.id: label for label in scene.labels}
+    for weight, (each, times_of) in enumerate(zip(sums, filled, strict=True)):
+        label = totals[f"total_{weight}"]
+        for at, (first, then) in enumerate(pairwise(times_of)):
+            words = line("Σ ", number(norm_of(each.running[at + 1])))
+            if then > first:
+                clips.append(Clip(replace(label, id=f"{label.id}_{at}", line=words), first, then))
+    return clips, now + 1
 
-    def __init__(self, drawn: Diagram, gradients: Gradients, scene: Scene) -> None:
-        self.drawn = drawn
-        self.gradients = gradients
-        self.scene = scene
-        order = sorted(drawn.boxes, key=lambda box: max(member.index for member in box.members))
-        computed = [box for box in reversed(order) if not box.tensors[-1].is_leaf]
-        self.forward = {box.id: 1 + at * FORWARD // len(order) for at, box in enumerate(order)}
-        middle = 1 + max(self.forward.values(), default=0)
-        self.backward = {box.id: middle + at * BACKWARD // len(computed) for at, box in enumerate(computed)}
-        self.last = middle + BACKWARD
-        for box in order:  # leaves, and x_t: when the first message arrives
-            users = [
-                self.backward[link.target.id]
-                for link in drawn.links
-                if link.source is box and link.target.id in self.backward
-            ]
-            self.backward.setdefault(box.id, max(users, default=self.last))
-        self.step_done = {
-            step: max(self.backward[box.id] for box in drawn.boxes if box.zone == "lane" and box.step == step)
-            for step in drawn.steps
-            if any(box.zone == "lane" and box.step == step for box in drawn.boxes)
-        }
-        if drawn.hidden:
-            after = [done for step, done in self.step_done.items() if step > drawn.hidden[-1]]
-            self.hidden_done = max(after, default=self.last) + 1
 
-    def cut(self) -> tuple[list[Clip], int]:
-        clips = [clip for edge in self.scene.edges for clip in self._edge(edge)]
-        clips += [clip for rect in self.scene.boxes for clip in self._rect(rect)]
-        clips += [clip for label in self.scene.labels for clip in self._label(label)]
-        return clips, self.last + 1
-
-    def _edge(self, edge: Edge) -> Iterator[Clip]:
-        start = self.forward.get(edge.target, self.forward.get(edge.source, 0))
-        if not edge.backward:
-            yield Clip(edge, start, faint=True)
-            return
-        stop = self.backward.get(edge.target, self._gap(edge.target))
-        plain = replace(edge, color="faint", width=1.1, dash="solid", backward=False)
-        yield Clip(plain, start, stop, faint=True)
-        yield Clip(edge, stop)
-
-    def _rect(self, rect: Rect) -> Iterator[Clip]:
-        name = rect.id
-        if name in self.forward:
-            start, stop = self.forward[name], self.backward[name]
-            lines = tuple(line for line in rect.lines if line.role != "norm")
-            if len(lines) == len(rect.lines):
-                yield Clip(rect, start, faint=True)
-            else:
-                yield Clip(replace(rect, lines=lines, fill=FILL.get(rect.kind, "paper")), start, stop, faint=True)
-                yield Clip(rect, stop)
-        elif rect.kind == "bar":
-            yield Clip(rect, self.backward.get(name.rpartition("_")[0], self.last))
-        elif rect.kind in ("reach", "share"):
-            stop = self._strip(name)
-            yield Clip(replace(rect, lines=(), fill="paper"), 0, stop)
-            yield Clip(rect, stop)
-        else:
-            yield Clip(rect)
-
-    def _label(self, label: Label) -> Iterator[Clip]:
-        found = re.fullmatch(r"(gain|norm|cut)_(\d+)", label.id)
-        if found:
-            target = self.drawn.links[int(found[2])].target.id
-            yield Clip(label, self.backward.get(target, self._gap(target)))
-        elif label.id.startswith("hidden_gain"):
-            yield Clip(label, self.hidden_done)
-        elif label.id.startswith("total_"):
-            yield from self._running(label)
-        else:
-            yield Clip(label, self.last if label.id.startswith("verdict_") else 0)
-
-    def _running(self, label: Label) -> Iterator[Clip]:
-        """The norm of the sum so far, step after step, and at last the total."""
-        weights = [w for w in self.drawn.structure.shared_weights if self.gradients.norm(w) is not None]
-        weight = weights[int(label.id.removeprefix("total_"))]
-        flow = self.gradients.flow
-        assert flow is not None
-        row_of = {step: at for at, step in enumerate(flow.structure.steps)}
-        places = [(done, [step]) for step, done in self.step_done.items()]
-        places = sorted([*places, *([(self.hidden_done, self.drawn.hidden)] if self.drawn.hidden else [])])
-        parts, total = flow.per_step(weight), flow.outside(weight)
-        for at, ((done, steps), (stop, _)) in enumerate(pairwise([*places, (self.last, [])])):
-            total = total + parts[[row_of[step] for step in steps if step in row_of]].sum(axis=0)
-            if stop > done:
-                yield Clip(replace(label, id=f"{label.id}_{at}", line=line("Σ ", number(norm_of(total)))), done, stop)
-        yield Clip(label, self.last)
-
-    def _strip(self, name: str) -> int:
-        place = name.rpartition("_")[2]
-        if place == "hidden":
-            return self.hidden_done
-        return self.step_done.get(int(place), self.last) if place.lstrip("-").isdigit() else self.last
-
-    def _gap(self, name: str) -> int:
-        return self.hidden_done if self.drawn.hidden and name == self.drawn.gap.id else self.last
+def _before(shape: Edge | Rect) -> Edge | Rect:
+    """A shape before the gradient arrives."""
+    if isinstance(shape, Edge):
+        return replace(shape, color="faint", width=1.1, dash="solid", backward=False)
+    lines = () if shape.kind in ("reach", "share") else tuple(line for line in shape.lines if line.role != "norm")
+    return replace(shape, lines=lines, fill=FILL.get(shape.kind, "paper"))
 
 
 def _name(start: int, stop: int | None, faint: bool) -> str:

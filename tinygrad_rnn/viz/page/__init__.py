@@ -65,12 +65,12 @@ def page(
     gradients = Gradients(flow)
     scene = compose(drawn, gradients, Options(title="", tokens=tokens, edge_numbers=False))
     scene.title = "The unrolled graph"
-    events, weights = story(drawn, flow, _by_hand(hand, flow))
+    events, weights = story(drawn, flow, scene, _by_hand(hand, flow))
     count = len(flow.structure.steps)
     words = clean(title) if title is not None else f"Backpropagation through {count} time step{'s' * (count != 1)}"
     picture = svg(scene)
     reach = _reach_of_losses(drawn, gradients)
-    data = {"events": events, "weights": [weight.data() for weight in weights], "reach": reach}
+    data = {"events": events, "weights": weights, "reach": reach}
     html = (
         environment()
         .get_template("page.html")
@@ -89,7 +89,6 @@ def page(
             ],
             count=len(events),
             natural=round(scene.width),
-            number=number,
         )
     )
     return Page(html, words)

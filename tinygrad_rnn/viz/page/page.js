@@ -13,32 +13,7 @@
   const filled = weights.map(() => 0);
 
   /* What each event lights for the first time: going back takes exactly that away again. */
-  const seen = new Set(), filling = weights.map(() => 0);
-  const lit = events.map((event) => {
-    const list = [];
-    const light = (shape, name) => {
-      if (!shape || seen.has(`${shape.id} ${name}`)) return;
-      seen.add(`${shape.id} ${name}`);
-      list.push([shape, name]);
-    };
-    for (const number of event.e) {
-      const edge = $(`e${number}`), source = $(edge.dataset.from);
-      if (event.p === "f") { light(edge, "used"); light(source, "on"); continue; }
-      light(edge, "lit");
-      light($(`gain_${number}`), "grad");
-      if (source && source.matches(".input, .initial")) light(source, "grad");
-    }
-    light($(event.b), event.p === "f" ? "on" : "grad");
-    if (event.p === "b") for (const part of ["injected", "future"]) light($(`${event.b}_${part}`), "grad");
-    for (const [weight, place] of event.fill || []) {
-      filling[weight] += 1;
-      light($(`g${weight}_${place}`), "grad");
-      if (filling[weight] === weights[weight].steps.length) light($(`total_${weight}`), "grad");
-      if (place === "hidden") all('[id^="hidden_gain"]').forEach((shape) => light(shape, "grad"));
-    }
-    return list;
-  });
-  const strips = all('.reach, [id^="verdict_"]');
+  const lit = events.map((event) => (event.l || []).map(([id, name]) => [$(id), name]));
 
   function seek(to, options = {}) {
     to = Math.max(0, Math.min(events.length, to));
@@ -48,7 +23,6 @@
     };
     while (at < to) turn(at++, true);
     while (at > to) turn(--at, false);
-    strips.forEach((shape) => shape.classList.toggle("grad", at === events.length));
     show(options);
   }
 
@@ -65,7 +39,7 @@
     for (const [weight, place] of (event && event.fill) || []) mark(`g${weight}_${place}`, "fresh");
     sums();
     cursor(event);
-    if (travel && event && event.p === "b" && !still.matches) event.e.forEach((number) => send($(`e${number}`)));
+    if (travel && event && !still.matches) lit[at - 1].forEach(([shape, name]) => { if (name === "lit") send(shape); });
     if (!quiet) $("ui-live").textContent = event ? `${words}${step}: ${event.eq}` : words;
   }
 
@@ -91,7 +65,7 @@
       ...list("Messages sent back", out.map(([rule, shape, norm]) => `${rule} ${shape}, |·| = ${norm}`)),
       ...list("Sums over time that grow", fill.map(([weight, where]) =>
         `∂L/∂${weights[weight].name}: ${where === "hidden" ? "the steps not drawn" : `the part of step ${where}`}`)),
-      ...v.filter(([, rows]) => rows).map(([title, rows]) => matrix(title, rows)));
+      ...v.map(([title, rows]) => matrix(title, rows)));
   }
 
   /* A click on a box: what was last done there, and of a loss how far it alone reaches back. */
@@ -124,7 +98,7 @@
       $(`ui-gauge-${i}`).style.width = `${begun ? Math.min(100, 100 * weight.share[count]) : 0}%`;
       $(`ui-sum-${i}`).textContent = begun ? `|Σ G_t| = ${weight.running[count]}, ${of}` : `not computed, ${of}`;
       if (hand) hand.textContent = weight.hand.length > 1 ? (begun ? weight.hand[count] : "not begun") : weight.hand[0];
-      $(`ui-matrix-${i}`).replaceChildren(...(begun && weight.values.length ? [matrix("the sum so far", weight.values[count])] : []));
+      $(`ui-matrix-${i}`).replaceChildren(...(begun && weight.sums.length ? [matrix("the sum so far", weight.sums[count])] : []));
     });
   }
 
