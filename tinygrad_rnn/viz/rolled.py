@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from .labels import space_of
 from .measure import Gradients, face
 from .render import Picture
 from .route import Router, routed
-from .scene import Edge, Label, Lane, Scene
+from .scene import Anchor, Edge, Label, Lane, Scene
 from .text import Line, Run, line, name_runs, number, words_runs
 from .unrolled import resolve
 
@@ -49,79 +49,50 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     graph, flow = resolve(loss_or_flow)
     if not graph.steps:
         raise GraphError("rolled: the graph has no time steps; write the loop as `for t, x in tg.steps(xs)`")
-    full = diagram(graph, "cell", "strip", None)
-    groups = _groups(full)
-    drawn, steps_of = _representatives(full, groups)
-    gradients = Gradients(flow)
+    full, gradients = diagram(graph, "cell", "strip", None), Gradients(flow)
+    kinds = _kinds(full)
+    drawn, passes = _folded(full, kinds, gradients)
+    loops: dict[Box, dict[_Pass, list[Line]]] = defaultdict(dict)
+    for each in passes:
+        if each.is_loop:
+            loops[each.source][each] = _words(full, each)
     faces = {box: face(box, Gradients(None)) for box in drawn.boxes}
-    kind_of = {step: steps for steps in steps_of for step in steps}
-    loops = {box: _loops_of(full, box, gradients, kind_of[box.step or 0]) for box in drawn.boxes if box.kind == "cell"}
     for box, found in loops.items():
-        onward = any(link.source is box and link.kind == "state" for link in drawn.links)
+        onward = any(each.source is box and not each.is_loop for each in passes)
         faces[box].height = max(faces[box].height, (_APART * len(found) + 8) * (2 if onward else 1))
-    widest = max(
-        (sum(words.width + 8 for words in loop.words) for found in loops.values() for loop in found), default=0
-    )
-    placed, router = routed(drawn, faces, max(150.0, widest + _REACH + 20))
-    kinds = f" into {len(groups)} kinds" if len(groups) > 1 else ""
-    what = f"{len(graph.steps)} step{'s' * (len(graph.steps) > 1)}, rolled up{kinds}"
+    wide = [sum(said.width + 8 for said in words) for found in loops.values() for words in found.values()]
+    placed, router = routed(drawn, faces, max([150.0, *(width + _REACH + 20 for width in wide)]))
+    what = f"{len(graph.steps)} step{'s' * (len(graph.steps) > 1)}, rolled up"
+    what += f" into {len(kinds)} kinds" if len(kinds) > 1 else ""
     told = f"{what}; {gradients.verdict}" if gradients.verdict else what
     scene = Scene(title=title if title is not None else told)
-    for column, steps in zip(placed.columns, steps_of, strict=True):
-        height = placed.bottom - placed.top
+    for column, steps in zip(placed.columns, kinds, strict=True):
         said = line(_ranges(steps, full.steps))
         said = said if said.width < column.width else line(f"{len(steps)} of {len(full.steps)} steps")
-        tip = f"t = {', '.join(map(str, steps))}"
-        lane = Lane(f"lane_{column.step}", column.x, placed.top, column.width, height, said, tooltip=tip)
-        scene.lanes.append(lane)
+        size = column.x, placed.top, column.width, placed.bottom - placed.top
+        scene.lanes.append(Lane(f"lane_{column.step}", *size, said, tooltip=f"t = {', '.join(map(str, steps))}"))
     add_boxes(scene, drawn, placed, faces, gradients)
     add_edges(scene, drawn, router, Gradients(None))
     for box, found in loops.items():
         _draw_loops(scene, box, placed.places[box], found)
-    _steps_between(scene, full, drawn, groups, gradients, router)
+    _label_onward(scene, passes, router)
     notes = ["gains: not computed (call loss.backward(), or pass tg.gradient_flow(loss))"]
     if gradients.computed:
         notes = [
             "×g: |message of the next state's step| / |gradient of the next state|, all losses",
             "(geometric mean)",
         ]
-    drawn_cuts = {row for found in loops.values() for loop in found for row in [full.row_of[loop.row[0].index]]}
-    other = sorted({step for row, steps in full.restarts.items() if row not in drawn_cuts for step in steps})
+    rows = {each.row for each in passes if each.is_loop}
+    other = sorted({step for row, steps in full.restarts.items() if row not in rows for step in steps})
     notes += [f"{restart_words(other)}: the past before is cut off"] if other else []
-    for at, words in enumerate(notes):
+    for at, note in enumerate(notes):
         place = placed.columns[0].x, placed.bottom + 18 + 14 * at
-        scene.labels.append(Label(f"legend_{at}", *place, line(*words_runs(words), color="muted"), "start"))
+        scene.labels.append(Label(f"legend_{at}", *place, line(*words_runs(note), color="muted"), "start"))
     add_heading(scene)
     scene.fit(MARGIN)
-    scene.description = f"{scene.title}. " + "; ".join(
-        label.line.text for label in scene.labels if label.kind == "gain"
-    )
+    told = "; ".join(label.line.text for label in scene.labels if label.kind == "gain")
+    scene.description = f"{scene.title}. {told}"
     return Picture(scene)
-
-
-def _steps_between(
-    scene: Scene, full: Diagram, drawn: Diagram, groups: list[list[int]], gradients: Gradients, router: Router
-) -> None:
-    """The gain where one kind of step follows another."""
-    group_of = {step: at for at, steps in enumerate(sorted(groups)) for step in steps}
-    space = space_of([*scene.boxes, *scene.labels])
-    for link in drawn.links:
-        if link.kind != "state" or link not in router.label_at:
-            continue
-        ends = group_of[link.source.step or 0], group_of[link.target.step or 0]
-        row = full.structure.rows[full.row_of[link.tensor.index]]
-        passes = [
-            (state, step)
-            for state in row
-            for step in dict.fromkeys(user.step for user, _ in full.structure.consumers(state))
-            if step is not None and (group_of.get(state.step or 0), group_of.get(step)) == ends
-        ]
-        gains = [gain for state, step in passes if (gain := gradients.gain(state, step)) is not None]
-        if gains:
-            x, y = router.label_at[link]
-            words = line(f"×{number(_mean(gains))}", bold=True)
-            wished = [(x, y + move) for move in MOVES]
-            space.write(scene, f"between_{len(scene.labels)}", words, wished, _range(gains), must=True)
 
 
 def _ranges(steps: list[int], known: list[int]) -> str:
@@ -133,64 +104,90 @@ def _ranges(steps: list[int], known: list[int]) -> str:
     return f"t = {', '.join(f'{run[0]} … {run[-1]}' if len(run) > 1 else str(run[0]) for run in runs)}"
 
 
-def _groups(full: Diagram) -> list[list[int]]:
-    """Steps that hold the same boxes; the running sum, and which numbers they use, do not count."""
-    found: dict[Hashable, list[int]] = {}
-    for step in full.steps:
-        boxes = _lane(full, step)
-        key = tuple((box.kind, box.align, box.scope, _NUMBER.sub("…", box.caption)) for box in boxes)
-        found.setdefault(key, []).append(step)
-    return list(found.values())
-
-
-def _representatives(full: Diagram, groups: list[list[int]]) -> tuple[Diagram, list[list[int]]]:
-    """One step of each group, with the links inside it and from group to group."""
-    groups = sorted(groups, key=lambda steps: steps[0])
-    group_of = {step: at for at, steps in enumerate(groups) for step in steps}
-    chosen = [steps[len(steps) // 2] for steps in groups]
-    boxes = [box for box in full.boxes if box.zone == "lane" and box.step in chosen and box.align != "total"]
-    links = [
-        link
-        for link in full.links
-        if link.source in boxes and link.target in boxes and link.source.step == link.target.step
-    ]
-    between: set[Hashable] = set()
-    for link in full.links:
-        if link.kind != "state" or link.source.step is None or link.target.step is None:
-            continue
-        a, b = group_of[link.source.step], group_of[link.target.step]
-        source = _counterpart(link.source, chosen[a], boxes)
-        target = _counterpart(link.target, chosen[b], boxes)
-        row = full.row_of[link.tensor.index]
-        if a != b and source and target and (a, b, row, link.target.align) not in between:
-            between.add((a, b, row, link.target.align))
-            tensor = next((each for each in source.tensors if full.row_of.get(each.index) == row), source.tensor)
-            links.append(Link(source, target, tensor, link.uses, "state"))
-    for steps, step in zip(groups, chosen, strict=True):
-        for box, *others in zip(_lane(full, step), *(_lane(full, each) for each in steps), strict=True):
-            if any(_words(other) != _words(box) for other in others):  # such as the target of each step
-                box.caption = _NUMBER.sub("…", box.caption)
-                box.title = tuple(run if run.subscript else Run(_NUMBER.sub("…", run.text)) for run in box.title)
-    for box in boxes:
-        box.title = tuple(_timeless(run, str(box.step)) for run in box.title)
-        if box.kind == "cell":
-            box.scope += f" {box.align}"  # in rows of their own: there is no room for loops between two cells
-    return Diagram(full.structure, sorted(chosen), [], full.gap, boxes, links, full.row_of, {}), groups
-
-
 def _lane(full: Diagram, step: int) -> list[Box]:
     """What the lane of a step holds, without the running sum."""
     return [box for box in full.boxes if box.zone == "lane" and box.step == step and box.align != "total"]
 
 
-def _words(box: Box) -> str:
+def _kinds(full: Diagram) -> list[list[int]]:
+    """Steps that hold the same boxes, the first first; which numbers they use does not count."""
+    found: dict[Hashable, list[int]] = {}
+    for step in full.steps:
+        key = tuple((box.kind, box.align, box.scope, _NUMBER.sub("…", box.caption)) for box in _lane(full, step))
+        found.setdefault(key, []).append(step)
+    return list(found.values())
+
+
+@dataclass(eq=False)
+class _Pass:
+    """How a state is handed on, each time that it is: to later steps of its kind, or to another kind of step."""
+
+    source: Box
+    target: Box
+    row: int
+    lag: int
+    """How many states on it is read; of another kind, 0."""
+    way: Literal[-1, 1]
+    """Whether time runs forward."""
+    steps: list[int]
+    """Of the kind that it comes from."""
+    link: Link
+    found: dict[tuple[int, int | None], float | None] = field(default_factory=dict)
+    """By state and step that reads it: by how much gradients change."""
+
+    @property
+    def is_loop(self) -> bool:
+        return self.source.step == self.target.step
+
+    @property
+    def gains(self) -> list[float]:
+        return [gain for gain in self.found.values() if gain is not None]
+
+
+def _folded(full: Diagram, kinds: list[list[int]], gradients: Gradients) -> tuple[Diagram, list[_Pass]]:
+    """The middle step of each kind, with the links inside it and to other kinds, and how states are handed on."""
+    shown: dict[Box, Box] = {}
+    for steps in kinds:
+        lanes = [_lane(full, step) for step in steps]
+        for alike in zip(*lanes, strict=True):
+            box = alike[len(steps) // 2]
+            if len({_text(each) for each in alike}) > 1:  # such as the target of each step
+                box.caption = _NUMBER.sub("…", box.caption)
+                box.title = tuple(run if run.subscript else Run(_NUMBER.sub("…", run.text)) for run in box.title)
+            shown.update(dict.fromkeys(alike, box))
+    chosen = {box: None for box in full.boxes if shown.get(box) is box}
+    links: list[Link] = []
+    passes: dict[Hashable, _Pass] = {}
+    for link in full.links:
+        source, target = shown.get(link.source), shown.get(link.target)
+        if source is None or target is None:
+            continue
+        if link.source.step == link.target.step:
+            links += [link] if link.source is source else []
+        elif link.kind == "state":
+            row = full.row_of[link.tensor.index]
+            order = [state.step for state in full.structure.rows[row]]
+            lag = order.index(link.target.step) - order.index(link.source.step) if source.step == target.step else 0
+            key = (source.step, target.step, row, lag or target.align)
+            if key not in passes:
+                tensor = next((each for each in source.tensors if full.row_of.get(each.index) == row), source.tensor)
+                onward = Link(source, target, tensor, link.uses, "state")
+                steps = next(steps for steps in kinds if source.step in steps)
+                way: Literal[-1, 1] = 1 if (link.source.step or 0) < (link.target.step or 0) else -1
+                passes[key] = _Pass(source, target, row, lag, way, steps, onward)
+                links += [] if lag else [onward]
+            passes[key].found[link.tensor.index, link.target.step] = gradients.link_gain(link)
+    for box in chosen:
+        box.title = tuple(_timeless(run, str(box.step)) for run in box.title)
+        if box.kind == "cell":
+            box.scope += f" {box.align}"  # in rows of their own: there is no room for loops between two cells
+    steps = sorted({box.step for box in chosen if box.step is not None})
+    drawn = Diagram(full.structure, steps, [], full.gap, list(chosen), links, full.row_of, {})
+    return drawn, sorted(passes.values(), key=lambda each: (each.row, each.lag))
+
+
+def _text(box: Box) -> str:
     return "".join(run.text for run in box.title if not run.subscript) + "\n" + box.caption
-
-
-def _counterpart(box: Box, step: int, boxes: list[Box]) -> Box | None:
-    return next(
-        (b for b in boxes if b.step == step and (b.kind, b.align, b.scope) == (box.kind, box.align, box.scope)), None
-    )
 
 
 def _timeless(run: Run, step: str) -> Run:
@@ -200,71 +197,47 @@ def _timeless(run: Run, step: str) -> Run:
     return Run(", ".join("t" if part == step else part for part in run.text.split(", ")), subscript=True)
 
 
-@dataclass(frozen=True)
-class _Loop:
-    """What is read of a state in later steps of its kind: how many states on, and by how much gradients change."""
-
-    row: list[Tensor]
-    lag: int
-    gains: list[float]
-    words: tuple[Line, ...]
-
-
-def _loops_of(full: Diagram, box: Box, gradients: Gradients, steps: list[int]) -> list[_Loop]:
-    """The loops of a cell: one for each of its states, and each lag that it is read at."""
-    found = []
-    for row in (full.row_of[tensor.index] for tensor in box.tensors if tensor.index in full.row_of):
-        states = full.structure.rows[row]
-        cut = [step for step in full.restarts.get(row, ()) if step in steps]
-        for lag, passes in sorted(_passes(full, row, steps).items()):
-            gains = [gain for state, step in passes if (gain := gradients.gain(state, step)) is not None]
-            name = Run(", ".join(run.text for run in name_runs(states[0].name or "h")))
-            late = "" if lag == 1 else f", {lag} steps on"
-            said = [line(name, late, f": ×{number(_mean(gains))} a step" if gains else "", bold=bool(gains))]
-            said += [line(_range(gains), color="muted")] if gains else []
-            said += [line(restart_words(cut), color="cut")] if cut and lag == 1 else []
-            found.append(_Loop(states, lag, gains, tuple(said)))
-    return found
+def _words(full: Diagram, found: _Pass) -> list[Line]:
+    """What a loop says: the mean gain, its range, and where it is cut."""
+    first, gains = full.structure.rows[found.row][0], found.gains
+    name = Run(", ".join(run.text for run in name_runs(first.name or "h")))
+    late = "" if found.lag == 1 else f", {found.lag} steps on"
+    said = [line(name, late, f": ×{number(_mean(gains))} a step" if gains else "", bold=bool(gains))]
+    said += [line(_range(gains), color="muted")] if gains else []
+    cut = [step for step in full.restarts.get(found.row, ()) if step in found.steps]
+    return said + ([line(restart_words(cut), color="cut")] if cut and found.lag == 1 else [])
 
 
-def _draw_loops(scene: Scene, box: Box, place: Place, loops: list[_Loop]) -> None:
+def _draw_loops(scene: Scene, box: Box, place: Place, loops: dict[_Pass, list[Line]]) -> None:
     """Out of a cell's side and back in: its left side if time runs backward."""
     leaves = any(edge.source == box.id and edge.kind == "state" for edge in scene.edges)
-    for at, loop in enumerate(loops):
-        side = -1 if _runs_back(loop.row) else 1
+    for at, (loop, words) in enumerate(loops.items()):
+        side = loop.way
         x = place.left if side < 0 else place.right
         y = place.y + (at - (len(loops) - 1) / 2) * _APART
         y -= _APART * len(loops) / 2 + 6 if leaves else 0  # clear of an edge that leaves in the middle
         out = x + side * _REACH
         points = [(x, y - 5), (out, y - 14), (out, y + 14), (x, y + 5)]
-        color, width, dash = stroke(_mean(loop.gains), 1.0) if loop.gains else ("muted", 1.2, "solid")
+        look = stroke(_mean(loop.gains), 1.0) if loop.gains else ("muted", 1.2, "solid")
         tip = "from each step to the next" if loop.lag == 1 else f"from each step to the one {loop.lag} later"
-        back = bool(loop.gains)
-        scene.edges.append(
-            Edge(f"{box.id}_loop{at}", box.id, box.id, points, color, width, dash, back, tip, kind="loop")
-        )
-        anchor: Literal["start", "end"] = "end" if side < 0 else "start"
-        where = out + side * 2
-        for k, words in enumerate(loop.words if side > 0 else loop.words[::-1]):
-            kind = {"muted": "label", "cut": "cut"}.get(words.color, "gain")
-            scene.labels.append(Label(f"{box.id}_gain{at}_{k}", where, y, words, anchor, kind=kind))
-            where += side * (words.width + 8)
+        edge = Edge(f"{box.id}_loop{at}", box.id, box.id, points, *look, bool(loop.gains), tip, kind="loop")
+        scene.edges.append(edge)
+        x = out + side * 2
+        for k, said in enumerate(words[::side]):
+            kind = {"muted": "label", "cut": "cut"}.get(said.color, "gain")
+            anchor: Anchor = "end" if side < 0 else "start"
+            scene.labels.append(Label(f"{box.id}_gain{at}_{k}", x, y, said, anchor, kind=kind))
+            x += side * (said.width + 8)
 
 
-def _passes(full: Diagram, row: int, steps: list[int]) -> dict[int, list[tuple[Tensor, int]]]:
-    """How many states on each state of a row is read, within these steps: (state, step it is read in) by that lag."""
-    states = full.structure.rows[row]
-    number_of = {state.step: at for at, state in enumerate(states)}
-    found: dict[int, list[tuple[Tensor, int]]] = defaultdict(list)
-    for at, state in enumerate(states):
-        for step in dict.fromkeys(user.step for user, _ in full.structure.consumers(state)):
-            if step in number_of and step in steps and state.step in steps and number_of[step] > at:
-                found[number_of[step] - at].append((state, step))
-    return found
-
-
-def _runs_back(row: list[Tensor]) -> bool:
-    return len(row) > 1 and (row[0].step or 0) > (row[-1].step or 0)
+def _label_onward(scene: Scene, passes: list[_Pass], router: Router) -> None:
+    """The gain where one kind of step follows another."""
+    space = space_of([*scene.boxes, *scene.labels])
+    for each in passes:
+        if each.gains and not each.is_loop:
+            x, y = router.label_at[each.link]
+            said, wished = line(f"×{number(_mean(each.gains))}", bold=True), [(x, y + move) for move in MOVES]
+            space.write(scene, f"between_{len(scene.labels)}", said, wished, _range(each.gains), must=True)
 
 
 def _mean(gains: list[float]) -> float:
