@@ -56,10 +56,16 @@ class Structure:
     running_totals: set[int]
     """Creation numbers of what steps hand on only to add it up into the loss: `loss = loss + l_t` is no memory."""
     _uses: dict[int, list[Use]] = field(repr=False)
+    _sites: dict[int, Hashable] = field(repr=False)
+    _roles: dict[Hashable, tuple[Tensor, int]] = field(repr=False)
 
     def consumers(self, tensor: Tensor) -> list[Use]:
         """Each `(consumer, i)` with `consumer.inputs[i] is tensor`, in creation order."""
         return self._uses.get(tensor.index, [])
+
+    def role(self, user: Tensor, i: int) -> tuple[Tensor, int] | None:
+        """A state that fills the place of operand `i` of `user` in another step, and how many steps later."""
+        return self._roles.get((self._sites.get(user.index), i))
 
     def weight_name(self, weight: Tensor) -> str:
         """The weight's name; those without one are "weight #1", ... in the order of their first use.
@@ -103,6 +109,11 @@ def structure(loss: Tensor) -> Structure:
         handed_on[leaf.cut_from] = handed_on[leaf.cut_from] + uses[leaf.index]
     rows = _rows(nodes, handed_on, sites, totals)
     states = [state for row in rows for state in row]
+    roles: dict[Hashable, tuple[Tensor, int]] = {}
+    for state in states:
+        for user, i in uses[state.index]:
+            if state.step is not None and user.step not in (None, state.step):
+                roles.setdefault((sites[user.index], i), (state, user.step - state.step))
     return Structure(
         loss=loss,
         nodes=nodes,
@@ -112,10 +123,12 @@ def structure(loss: Tensor) -> Structure:
         rows=rows,
         layers=_layers(rows),
         shared_weights=_shared_weights(nodes, leaves, uses),
-        initial_states=_initial_states(states, nodes, leaves, uses, sites),
+        initial_states=_initial_states(nodes, leaves, uses, sites, roles),
         cuts=cuts,
         running_totals=totals,
         _uses=dict(uses),
+        _sites=sites,
+        _roles=roles,
     )
 
 
@@ -272,14 +285,13 @@ def _is_sequence(uses: list[Use]) -> bool:
 
 
 def _initial_states(
-    states: list[Tensor],
     nodes: list[Tensor],
     leaves: list[Tensor],
     uses: dict[int, list[Use]],
     sites: dict[int, Hashable],
+    roles: Container[Hashable],
 ) -> list[Tensor]:
     """Leaves, and results from outside the loop, that fill an operand's place which a state fills later."""
-    roles = {(sites[user.index], i) for state in states for user, i in uses[state.index] if user.step != state.step}
 
     def begins(tensor: Tensor) -> bool:
         cut = tensor.cut_from is not None

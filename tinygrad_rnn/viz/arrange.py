@@ -11,7 +11,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from math import fsum
 
-from ..debug.origin import place
 from .diagram import Box, Diagram, Link
 from .lanes import LaneContent, assign_rows, kinds_of, lanes_of, lay_out, side_of
 from .scene import Rect
@@ -289,26 +288,11 @@ def _wished_y(box: Box, diagram: Diagram, arrangement: Arrangement) -> float:
         if other is None:
             continue
         if other in arrangement.places and other.kind != "gap":
-            row = _state_row(link, diagram, arrangement) if link.source is box else None
+            row = arrangement.align_row.get(box.align) if link.source is box else None  # of the states that follow
             near.append(arrangement.places[other].y if row is None else arrangement.row_y[row])
     if not near and box.zone == "after":  # no part of what comes from the lanes, such as a penalty: out of its way
         return arrangement.row_y[-1] + ASIDE
     return near[0] if near else arrangement.row_y[0]
-
-
-def _state_row(link: Link, diagram: Diagram, arrangement: Arrangement) -> int | None:
-    """An initial state stands in the row of the states that follow it."""
-    if link.source.kind not in ("initial", "cut"):
-        return None
-    users = {(place(user.origin), user.scope, user.primitive, i) for user, i in link.uses}
-    for row, states in enumerate(diagram.structure.rows):
-        for state in states[:2]:
-            if any(
-                (place(user.origin), user.scope, user.primitive, i) in users and user.step != state.step
-                for user, i in diagram.structure.consumers(state)
-            ):
-                return arrangement.align_row.get(("state", row), arrangement.places[link.target].row)
-    return None
 
 
 def _place_bars(diagram: Diagram, faces: dict[Box, Rect], arrangement: Arrangement) -> None:

@@ -13,7 +13,6 @@ from textwrap import wrap
 from typing import Literal
 
 from ..core.tensor import Tensor
-from ..debug.origin import place
 from ..flow.structure import Structure, Use
 from .classify import Reading, reads_slice
 from .group import cells
@@ -159,13 +158,12 @@ class _Builder:
         if is_cut and self._source_of_cut(leaf):
             return  # the link from what it was cut from says it
         if is_cut or leaf.index in self.read.initial:
-            kind: Kind = "cut" if is_cut else "initial"
-            words = self._initial_words(leaf)
-            same = ("initial", words, self._role_row(leaf), *_memory(leaf))
+            box = self._initial_box(leaf)
+            same = (box.title, box.caption, box.align, *_memory(leaf))
             if same in data and not leaf.requires_grad:
                 self.box_of[leaf.index] = data[same]  # an array that the first step uses in several operations
-                return
-            data[same] = self._add(Box(kind, "before", [leaf], *words), leaf)
+            else:
+                data[same] = self._add(box, leaf)
             return
         key = (step, *_memory(leaf), leaf.requires_grad)
         if key in data and not leaf.requires_grad:
@@ -193,7 +191,7 @@ class _Builder:
                 if source is not None:
                     if source.step not in (None, user.step):
                         found[self.read.row_of.get(source.index, -1)].add(user.step)
-                elif role := self._role(user, i):
+                elif role := self.structure.role(user, i):
                     row = self.read.row_of[role[0].index]
                     if is_cut or any(state.step == user.step - role[1] for state in self.structure.rows[row]):
                         found[row].add(user.step)
@@ -201,29 +199,18 @@ class _Builder:
                     found[-1].add(user.step)
         return {row: sorted(steps) for row, steps in found.items()}
 
-    def _initial_words(self, tensor: Tensor) -> tuple[tuple[Run, ...], str]:
-        """Name an initial state by the role that it plays: h at the step before the first."""
+    def _initial_box(self, tensor: Tensor, caption: str | None = None) -> Box:
+        """An initial state, named by the role that it plays: h at the step before the first."""
+        is_cut = tensor.index in self.read.cuts
+        kind: Kind = "cut" if is_cut else "initial"
         for user, i in self.read.uses(tensor):
-            found = self._role(user, i)
+            found = self.structure.role(user, i)
             if found is not None and user.step is not None:
-                words = "detached" if tensor.index in self.read.cuts else "initial"
-                return name_runs(found[0].name or "h", user.step - found[1]), words
-        return name_runs(tensor.name or "initial state"), ""
-
-    def _role_row(self, tensor: Tensor) -> int | None:
-        """The row of the states that follow an initial state."""
-        found = (self._role(user, i) for user, i in self.read.uses(tensor))
-        return next((self.read.row_of[role[0].index] for role in found if role is not None), None)
-
-    def _role(self, user: Tensor, i: int) -> tuple[Tensor, int] | None:
-        """A state that is operand `i` of another step's `user`, and how many steps later that is."""
-        site = (place(user.origin), user.scope, user.primitive, i)
-        for row in self.structure.rows:
-            for state in row[:4]:
-                for other, j in self.read.uses(state):
-                    if (place(other.origin), other.scope, other.primitive, j) == site and other.step != state.step:
-                        return state, (other.step or 0) - (state.step or 0)
-        return None
+                state, lag = found
+                words = ("detached" if is_cut else "initial") if caption is None else caption
+                title = name_runs(state.name or "h", user.step - lag)
+                return Box(kind, "before", [tensor], title, words, align=("state", self.read.row_of[state.index]))
+        return Box(kind, "before", [tensor], name_runs(tensor.name or "initial state"), caption or "")
 
     def _node_box(self, node: Tensor) -> Box:
         step = self.read.step_of(node)
@@ -237,8 +224,7 @@ class _Builder:
         elif node.index in self.read.bands:
             kind = "band"
         elif node.index in self.read.initial:
-            title, _ = self._initial_words(node)
-            return Box("initial", "before", [node], title, caption)
+            return self._initial_box(node, caption)
         elif node.index in self.read.row_of:
             kind, align = "state", ("state", self.read.row_of[node.index])
         elif node is self.structure.loss or self._is_step_loss(node):
