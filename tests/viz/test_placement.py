@@ -155,3 +155,21 @@ def test_weights_are_linked_to_what_uses_them_and_not_to_what_follows_hidden_ste
             "Whh", "Why", "Wxh", "bh", "by"
         ]  # fmt: skip
     assert {boxes[target].kind for _, target in linked} == {"op"}
+
+
+def test_a_loss_of_hidden_steps_keeps_clear_of_a_penalty_and_of_initial_states() -> None:
+    rng = np.random.default_rng(0)
+    U = tg.Tensor(rng.normal(size=(2, 2)), requires_grad=True, name="U")
+    xs, loss, outs = rng.normal(size=(9, 1, 2)), 0.0, []
+    for back in (False, True):
+        h = np.zeros((1, 2))
+        with tg.scope("backward" if back else "forward"):
+            for _, x in tg.steps(xs, reverse=back):
+                h = np.tanh(x + h @ U)
+                outs.append(h)
+    for t, _ in tg.steps(xs):
+        if t in (3, 4):
+            loss = loss + (outs[t] * outs[17 - t]).sum()
+    loss = loss + (U * U).sum() * 0.1
+    scene = tg.viz.unrolled(tg.gradient_flow(loss), "op", max_steps=4).scene
+    assert edges_over_boxes(scene) == []

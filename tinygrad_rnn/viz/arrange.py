@@ -233,7 +233,7 @@ def _place_sides(diagram: Diagram, faces: dict[Box, Rect], arrangement: Arrangem
             for box in diagram.boxes
             if box.zone in ("before", "after") and (side_of(diagram, box) < 0) == (side < 0)
         ]
-        depth = _depths(boxes, diagram.links, side)
+        depth = _depths(boxes, diagram.links)
         beside = {link.source if side < 0 else link.target for link in diagram.links} & set(boxes)
         edge = (left if side < 0 else right) + side * max(SIDE_GAP * 1.4, TRACK * (len(beside) + 2))
         for level in range(1 + max(depth.values(), default=-1)):
@@ -253,46 +253,43 @@ def _place_sides(diagram: Diagram, faces: dict[Box, Rect], arrangement: Arrangem
             edge += side * (wide + SIDE_GAP)
 
 
-def _depths(boxes: list[Box], links: list[Link], side: int) -> dict[Box, int]:
+def _depths(boxes: list[Box], links: list[Link]) -> dict[Box, int]:
     """How many columns away from the lanes each box beside them stands."""
-    depth = dict.fromkeys(boxes, 0)
-    pairs = [(link.source, link.target) for link in links if link.source in depth and link.target in depth]
-    fed = {link.target for link in links if link.source not in depth}
-    for box in boxes:  # from the lanes
-        fed |= {target for source, target in pairs if source is box and box in fed}
-    into_lanes: set[Box] = set()  # what only the lanes use
+    users = {box: [link.target for link in links if link.source is box] for box in boxes}
+    inputs = {box: [link.source for link in links if link.target is box] for box in boxes}
+    into_lanes: set[Box] = set()
+    fed: set[Box] = set()
     for box in reversed(boxes):
-        users = [link.target for link in links if link.source is box]
-        if box not in fed and users and all(user in into_lanes or user not in depth for user in users):
-            into_lanes.add(box)
-    for _ in range(len(boxes)):
-        changed = False
-        for source, target in pairs:
-            near, far = (target, source) if side < 0 or source in into_lanes else (source, target)
-            if depth[far] < depth[near] + 1:
-                depth[far], changed = depth[near] + 1, True
-        if not changed:
-            break
-    for box in reversed(boxes) if side > 0 else ():  # what is made of no result of the lanes, such as a penalty
-        columns = [depth[target] for source, target in pairs if source is box]
-        if columns and box not in fed | into_lanes:
-            depth[box] = max(depth[box], min(columns) - 1)
+        if all(each in into_lanes or each not in users for each in users[box]):
+            into_lanes.update([box] if users[box] and all(each in users for each in inputs[box]) else [])
+    depth: dict[Box, int] = {}
+    for box in boxes:
+        if box not in into_lanes:
+            fed.update([box] if any(each in fed or each not in users for each in inputs[box]) else [])
+            depth[box] = 1 + max((depth[each] for each in inputs[box] if each in depth), default=-1)
+    for box in reversed(boxes):
+        near = [depth[each] for each in users[box] if each in depth]
+        if box in into_lanes:
+            depth[box] = 1 + max(near, default=-1)
+        elif near and box not in fed:  # made of no result of the lanes, such as a penalty
+            depth[box] = min(near) - 1
     return depth
 
 
 def _wished_y(box: Box, diagram: Diagram, arrangement: Arrangement) -> float:
     """The height of what a box beside the lanes is linked to."""
-    near: list[float] = []
+    result = arrangement.row_y[-1]
+    if any(link.source is diagram.gap and link.target.zone == "after" for link in diagram.links):
+        result += 0.8 * ASIDE  # below an initial state of what runs backward, which stands in the way
     for link in diagram.links:
         other = link.target if link.source is box else link.source if link.target is box else None
-        if other is None:
-            continue
-        if other in arrangement.places and other.kind != "gap":
+        if other is diagram.gap and box.zone == "after":
+            return result
+        if other is not diagram.gap and other in arrangement.places:
             row = arrangement.align_row.get(box.align) if link.source is box else None  # of the states that follow
-            near.append(arrangement.places[other].y if row is None else arrangement.row_y[row])
-    if not near and box.zone == "after":  # no part of what comes from the lanes, such as a penalty: out of its way
-        return arrangement.row_y[-1] + ASIDE
-    return near[0] if near else arrangement.row_y[0]
+            return arrangement.places[other].y if row is None else arrangement.row_y[row]
+    # No part of what comes from the lanes, such as a penalty: out of its way.
+    return result + ASIDE if box.zone == "after" else arrangement.row_y[0]
 
 
 def _place_bars(diagram: Diagram, faces: dict[Box, Rect], arrangement: Arrangement) -> None:

@@ -68,7 +68,7 @@ class Reading:
 
         for node in nodes:
             if node.step is not None:
-                if self._is_running_sum(node):
+                if node.index in self.structure.running_totals and node.primitive is add:
                     self.sums[node.index] = node.step
                 continue
             steps = [last[x.index] for x in node.inputs if isinstance(x, Tensor) and x.index in last]
@@ -115,21 +115,6 @@ class Reading:
 
     def uses(self, tensor: Tensor) -> list[Use]:
         return self.structure.consumers(tensor)
-
-    def _is_running_sum(self, node: Tensor) -> bool:
-        """Whether `node` is one `loss = loss + l_t` of a loop."""
-        if node.primitive is not add or node.index in self.row_of:
-            return False
-        crosses = any(user.step is not None and user.step != node.step for user, _ in self.uses(node))
-        continues = any(
-            isinstance(x, Tensor)
-            and x.index in self.is_node
-            and x.step is not None
-            and x.step != node.step
-            and x.index not in self.row_of
-            for x in node.inputs
-        )
-        return crosses or continues
 
     def _continues_sum(self, node: Tensor, step_of: Callable[[object], int | None]) -> bool:
         """Whether `node` is one addition of `sum(losses)`, written after the loop."""

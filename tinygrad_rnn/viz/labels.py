@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from .diagram import Diagram
 from .measure import Gradients
 from .route import halfway
@@ -97,11 +99,7 @@ def _meet(one: Area, other: Area) -> bool:
 
 def _sampled(points: list[Point]) -> list[Point]:
     """Points along Bézier curves."""
-    found = []
-    for i in range(0, len(points) - 3, 3):
-        (ax, ay), (bx, by), (cx, cy), (dx, dy) = points[i : i + 4]
-        for step in range(13):
-            u = step / 12
-            a, b, c, d = (1 - u) ** 3, 3 * u * (1 - u) ** 2, 3 * u * u * (1 - u), u**3
-            found.append((a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy))
-    return found
+    u = np.linspace(0.0, 1.0, 13)[:, None]
+    weights = np.hstack([(1 - u) ** 3, 3 * u * (1 - u) ** 2, 3 * u * u * (1 - u), u**3])
+    found = [weights @ np.array(points[i : i + 4]) for i in range(0, len(points) - 3, 3)]
+    return np.concatenate(found).tolist()
