@@ -30,6 +30,7 @@ OTHER_WORDS = {
     "nn/cells.py": "the argument nonlinearity= of a layer",
     "viz/animate.py": "the role of a line of text",
     "viz/page/explorer.py": "the kind of a cell",
+    "viz/passes.py": "the role of a line of text",
     "viz/plots.py": "the scale of an axis",
     "viz/render.py": "the program dot",
     "viz/unrolled.py": "the program dot",

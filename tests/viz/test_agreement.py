@@ -11,6 +11,7 @@ from picture_checks import clipped, edges_over_boxes, overlaps, solid
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor
+from tinygrad_rnn.flow.sentence import MASKED
 from tinygrad_rnn.viz.text import number
 
 
@@ -81,7 +82,11 @@ def test_everything_says_what_diagnose_says(seed: int) -> None:
             shown = re.search(rf"^ *{state[0].step} .* {row} ", table, re.M)
             assert shown or f"\n {state[0].step} " not in re.sub(" +", " ", table), "the table has the same reach"
     short = "too short to tell"
-    assert any(layer.measured in scene.title for layer in told) or all(layer.verdict == short for layer in told)
+    numbers = [each.measured.removesuffix(f" ({MASKED})").removeprefix(f"{each.verdict}: ") for each in told]
+    assert any(words in scene.title for words in numbers) or all(layer.verdict == short for layer in told)
+    assert len(scene.title) <= 160, "it fits in two lines of a README"
+    notes = " ".join(text for name, text in labels.items() if re.fullmatch(r"legend_\d+", name))
+    assert ("masked: " in notes) == any(layer.masked for layer in told)
     assert all(layer.verdict in scene.title for layer in told), "of all layers, not only of the first"
     assert scene.title in page
     heading = " ".join(text for name, text in labels.items() if re.fullmatch(r"title(_\d+)?", name))

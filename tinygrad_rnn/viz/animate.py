@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -25,7 +24,7 @@ from .compose import Options
 from .diagram import Diagram
 from .measure import FILL, Gradients
 from .passes import has_gradient, passes, sums_of
-from .printing import saved
+from .printing import run_program, saved
 from .scene import Edge, Label, Rect, Scene
 from .style import Theme, theme
 from .svg import Writer
@@ -239,12 +238,7 @@ def _mp4(drawn: Callable[[], list[bytes]], seconds: float) -> bytes:
         command = [program, "-y", "-loglevel", "error", "-f", "image2pipe", "-framerate", f"{1 / seconds:g}", "-i", "-"]
         command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p", str(target)]
         try:
-            done = subprocess.run(
-                command, input=b"".join([*frames, *frames[-1:] * HOLD]), capture_output=True, timeout=120
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise InputError(f"save: ffmpeg failed: {error}; save as .gif or .svg") from error
-        if done.returncode or not target.exists():
-            words = done.stderr.decode(errors="replace").strip().splitlines()
-            raise InputError(f"save: ffmpeg failed: {words[-1] if words else done.returncode}; save as .gif or .svg")
-        return target.read_bytes()
+            run_program(command, b"".join([*frames, *frames[-1:] * HOLD]), 120.0)
+            return target.read_bytes()
+        except OSError as error:
+            raise InputError(f"save: {error}; save as .gif or .svg") from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import style
-from .arrange import Arrangement
+from .arrange import Arrangement, Place
 from .diagram import Box, Diagram, Link
 from .labels import Space, add_edge_numbers, space_of
 from .legend import add_legend
@@ -173,44 +174,28 @@ def restart_words(steps: Sequence[int]) -> str:
 
 def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
     """A backdrop behind the rows of each layer or direction, where there are several."""
-    extent: dict[tuple[str, int], tuple[float, float]] = {}
+    inside: dict[str, list[Place]] = defaultdict(list)
     for box in drawn.boxes:
         if box.zone == "lane" and box.scope and box.kind not in ("input", "total", "loss"):
-            place = placed.places[box]
-            top, bottom = extent.get((box.scope, place.lane), (place.top, place.bottom))
-            extent[box.scope, place.lane] = (min(top, place.top), max(bottom, place.bottom))
-    rows: dict[str, tuple[float, float]] = {}
-    for (scope, _), (top, bottom) in extent.items():
-        low, high = rows.get(scope, (top, bottom))
-        rows[scope] = (min(low, top), max(high, bottom))
-    if len(rows) < 2:
+            inside[box.scope].append(placed.places[box])
+    if len(inside) < 2:
         return
-    for scope, lane in extent:
-        top, bottom = rows[scope]
-        column = placed.columns[lane]
-        scene.backdrops.append(
-            Rect(
-                f"scope_{len(scene.backdrops)}",
-                column.x + 3,
-                top - 6,
-                column.width - 6,
-                bottom - top + 12,
-                fill="scope",
-                radius=6.0,
-                kind="scope",
-                tooltip=clean(scope)[:200],
-            )
-        )
-    last = {scope: scope.rpartition("/")[2] for scope in rows}
+    last = {scope: scope.rpartition("/")[2] for scope in inside}
     unique = len(set(last.values())) == len(last)
-    beside = [place.left for box, place in placed.places.items() if place.lane < 0]
+    starts = [min(place.lane for place in places) for places in inside.values()]
+    beside = [place.left for place in placed.places.values() if place.lane < 0]
     left = min([placed.columns[0].x - 30, *beside]) - 8
     above: dict[int, float] = {}  # where the next name above a lane begins
-    for at, (scope, (top, bottom)) in enumerate(rows.items()):
-        words = line(shorten(last[scope] if unique else scope, 22), color="muted")
-        name, tip = f"scope_name_{at}", clean(scope)[:200]
-        first = min(lane for each, lane in extent if each == scope)
-        if first == 0 and len({each for each, lane in extent if lane == 0}) > 1:
+    for at, (scope, places) in enumerate(inside.items()):
+        top, bottom = min(place.top for place in places), max(place.bottom for place in places)
+        tip = clean(scope)[:200]
+        for lane in sorted({place.lane for place in places}):
+            column, name = placed.columns[lane], f"scope_{len(scene.backdrops)}"
+            size = column.x + 3, top - 6, column.width - 6, bottom - top + 12
+            scene.backdrops.append(Rect(name, *size, fill="scope", radius=6.0, kind="scope", tooltip=tip))
+        words, name = line(shorten(last[scope] if unique else scope, 22), color="muted"), f"scope_name_{at}"
+        first = starts[at]
+        if first == 0 and starts.count(0) > 1:
             scene.labels.append(Label(name, left, (top + bottom) / 2, words, "end", tooltip=tip))
         else:  # a phase of its own, such as the decoder's: above its first lane
             x = above.get(first, placed.columns[first].x + 4)
@@ -248,19 +233,8 @@ def add_edges(scene: Scene, drawn: Diagram, router: Router, gradients: Gradients
     for at, link in enumerate(drawn.links):
         norm = gradients.link(link)
         points = router.path(link)
-        color, width, dash = stroke_of(link, norm, gradients)
-        edge = Edge(
-            f"e{at}",
-            link.source.id,
-            link.target.id,
-            points,
-            color,
-            width,
-            dash,
-            backward=norm is not None,
-            tooltip=link_words(link, norm, gradients),
-            kind=link.kind,
-        )
+        look = *stroke_of(link, norm, gradients), norm is not None, link_words(link, norm, gradients), link.kind
+        edge = Edge(f"e{at}", link.source.id, link.target.id, points, *look)
         scene.edges.append(edge)
         if link.kind == "cut":
             x, y = halfway(points)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ..flow.sentence import MASKED
 from . import style
 from .arrange import Arrangement
 from .diagram import Diagram
-from .measure import Gradients
+from .measure import Gradients, names_of
 from .scene import Label, Rect, Scene
 from .text import line, words_runs, wrapped
 
@@ -76,8 +77,10 @@ def _notes(scene: Scene, gradients: Gradients) -> list[str]:
     notes = [f"colour and width: gradient norm, relative to {gradients.reference_words}"]
     if any(label.kind == "gain" and label.line.text.startswith("×") for label in scene.labels):
         notes.append("×g: gain of a step, |message| / |gradient of the next state|")
-    if any(box.kind == "reach" for box in scene.boxes):
-        notes.append("|∂L_T/∂h_k|: gradient of the last loss alone at the state of step k, the reach of learning")
+    for names in dict.fromkeys(names_of(layer.states) for layer in gradients.layers):
+        state = f"{names}| of step k" if "," in names else f"{names}_k|"
+        notes.append(f"|∂L_T/∂{state}: gradient of the last loss alone at the state of step k, the reach of learning")
+    notes += [MASKED] if any(layer.masked for layer in gradients.layers) else []
     if any(label.id == "strips_total" for label in scene.labels):
         notes.append("sum; left: |Σ G_t|, and what share of Σ |G_t| that is; the rest cancels")
     if any(edge.kind == "cut" for edge in scene.edges):

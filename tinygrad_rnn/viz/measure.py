@@ -13,6 +13,7 @@ from ..flow.diagnose import diagnosis as diagnosis_of
 from ..flow.gradient_flow import GradientFlow, StateFlow
 from ..flow.norms import norm as norm_of
 from ..flow.passed import passed
+from ..flow.sentence import MASKED
 from ..flow.structure import State
 from ..flow.sweep import Sweep, between
 from . import style
@@ -161,7 +162,8 @@ def verdict_of(layers: Sequence[Layer], first: Layer | None = None) -> str:
     words = f"{_called(told)} {_measured(told)}"
     if first is None and all(layer.reach.losses and layer.verdict == told.verdict for layer in others):
         which = "both" if len(layers) == 2 else f"all {len(layers)}"
-        return f"{told.verdict} in {which} layers; {words.removesuffix(_SHORT)}"
+        numbers = _measured(told).removesuffix(_SHORT).removeprefix(f"{told.verdict}: ")
+        return f"{told.verdict} in {which} layers; {_called(told)}: {numbers}"
     kinds: dict[str, list[str]] = {}
     for layer in others:
         kinds.setdefault(layer.verdict if layer.reach.losses else "without a gradient", []).append(_called(layer))
@@ -170,10 +172,10 @@ def verdict_of(layers: Sequence[Layer], first: Layer | None = None) -> str:
 
 
 def _measured(layer: Layer) -> str:
-    """What `diagnose` says; of a few steps, which are too short for a verdict, what there is to see."""
+    """What `diagnose` says in short; of a few steps, which are too short for a verdict, what there is to see."""
     memory = layer.memory
     if layer.verdict != "too short to tell" or not memory.lags or not np.isfinite(memory.left):
-        return layer.measured
+        return layer.measured.replace(f" ({MASKED})", "; masked")  # the legend explains it
     share = f"{100 * memory.left:.2g}%" if memory.left < 1.005 else f"{number(memory.left)} times as much"
     rate = f", ×{memory.gain:.2f} a step" if np.isfinite(memory.gain) else ""
     steps = "1 step" if memory.lags == 1 else f"{memory.lags} steps"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,3 +48,20 @@ def saved(path: str | os.PathLike[str], forms: Mapping[str, Callable[[], str | b
         names = f"{', '.join(first)} or {last}" if first else last
         raise InputError(f"save: got {str(path)!r}, expected a file name that ends in {names}")
     return write_file(target, make())
+
+
+def run_program(command: Sequence[str], given: bytes, seconds: float) -> bytes:
+    """What a program prints, given this on its standard input.
+
+    Raises:
+        OSError: it cannot be run, or fails; `TimeoutError`: it takes longer than so many seconds.
+    """
+    name = Path(command[0]).name
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{name} gave up after {seconds:g} seconds") from error
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise OSError(f"{name} failed: {words[0] if words else f'exit code {done.returncode}'}")
+    return done.stdout

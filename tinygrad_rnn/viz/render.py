@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import webbrowser
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from ..errors import InputError
 from ..files import as_path, make_folder, write_file
 from .canvas import figure, image
 from .dot import dot
-from .printing import saved
+from .printing import run_program, saved
 from .scene import Scene
 from .style import Theme, theme
 from .svg import svg
@@ -46,6 +45,8 @@ class Picture:
         scene: all shapes with their coordinates.
         theme: its colours and font.
         dpi: dots per inch of PNG and GIF; a px is 1/96 inch.
+        engine: the Graphviz program that lays the graph out; None for the layout and drawing of this package.
+        format: what `render` and `pipe` make unless told otherwise.
     """
 
     def __init__(
@@ -58,37 +59,27 @@ class Picture:
         self.scene = scene
         self.theme = theme(look)
         self.dpi = dpi
-        self.engine = engine
-        self.format = "svg"
+        self.engine: str | None = engine
+        self.format: str = "svg"
 
-    @property
-    def engine(self) -> str | None:
-        """The Graphviz program that lays the graph out; None for the layout and drawing of this package."""
-        return self._engine
-
-    @engine.setter
-    def engine(self, name: str | None) -> None:
-        self._engine = _engine(name)
-
-    @property
-    def format(self) -> str:
-        """What `render` and `pipe` make unless told otherwise."""
-        return self._format
-
-    @format.setter
-    def format(self, name: str) -> None:
-        self._format = _known(name, self._engine)
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What is set is known to be possible."""
+        if name == "engine":
+            value = _engine(value)
+        elif name == "format":
+            value = _known(value, self.engine)
+        super().__setattr__(name, value)
 
     @property
     def source(self) -> str:
         """The picture as DOT text: with an engine only the graph, to be laid out and edited, else with positions."""
-        return dot(self.scene, self.theme, positions=self._engine is None)
+        return dot(self.scene, self.theme, positions=self.engine is None)
 
     def graphviz(self) -> Source:
         """The picture as a `graphviz.Source`, for its users: with an engine for Graphviz to lay out."""
         from graphviz import Source
 
-        return Source(self.source, format=self.format, engine=self._engine or "dot")
+        return Source(self.source, format=self.format, engine=self.engine or "dot")
 
     def svg(self) -> str:
         """The picture as SVG, drawn in Python."""
@@ -111,8 +102,8 @@ class Picture:
             InputError: an unknown format or engine; `GraphvizError`: an engine was asked for and is not there, fails,
                 or takes more than 30 seconds.
         """
-        drawn_by = _engine(engine) or self._engine
-        kind = _known(format if format is not None else self._format, drawn_by)
+        drawn_by = _engine(engine) or self.engine
+        kind = _known(format if format is not None else self.format, drawn_by)
         if kind in ("dot", "gv"):
             return self.source.encode()
         if drawn_by is not None:
@@ -155,7 +146,7 @@ class Picture:
         """
         text = as_path(directory or ".", "render") / as_path(filename, "render")
         make_folder(text.parent)
-        kind = _known(format if format is not None else self._format, engine or self._engine)
+        kind = _known(format if format is not None else self.format, engine or self.engine)
         made = write_file(text.with_name(f"{text.name}.{kind}"), self.pipe(kind, engine))
         if not cleanup:
             write_file(text, self.source)
@@ -176,7 +167,7 @@ class Picture:
     # ------------------------------------------------------------------ notebooks
     def _repr_html_(self) -> str:
         """The picture, no wider than the cell; never an error, as Python draws where Graphviz cannot."""
-        if self._engine is not None:
+        if self.engine is not None:
             try:
                 made = self.pipe("svg").decode()
                 return f'<div style="overflow-x:auto;background:#fff">{made[made.index("<svg") :]}</div>'
@@ -224,13 +215,8 @@ def _by_graphviz(source: str, engine: str, kind: str, dpi: float) -> bytes:
         )
     command = [program, f"-T{kind}", *([f"-Gdpi={dpi:g}"] if kind in ("png", "gif") else [])]
     try:
-        done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=TIMEOUT)
-    except subprocess.TimeoutExpired as error:
-        advice = "draw fewer steps, or leave engine at None"
-        raise GraphvizError(f"picture: {engine} gave up after {TIMEOUT:g} seconds; {advice}") from error
+        return run_program(command, source.encode(), TIMEOUT)
+    except TimeoutError as error:
+        raise GraphvizError(f"picture: {error}; draw fewer steps, or leave engine at None") from error
     except OSError as error:
-        raise GraphvizError(f"picture: {engine} cannot be run: {error}") from error
-    if done.returncode or not done.stdout:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise GraphvizError(f"picture: {engine} failed: {words[0] if words else f'exit code {done.returncode}'}")
-    return done.stdout
+        raise GraphvizError(f"picture: {error}") from error
