@@ -201,9 +201,6 @@ class Reading:
             return data[:1]
         return drawn
 
-    def is_weight(self, x: object) -> bool:
-        return isinstance(x, Tensor) and (x.requires_grad and self.is_said(x)) and x.index not in self.bands
-
     # ------------------------------------------------------------------ words
     def caption(self, node: Tensor) -> str:
         """What a node does, with the operands that are not drawn: "@ W_hh", "+ b_h", "1 −", "[0:4]"."""

@@ -53,7 +53,7 @@ class ColouredText:
     def html(self) -> str:
         """A fragment of HTML that depends on nothing else."""
         parts = [
-            f'<span title="{value:+.3g}" style="background:{_css(share)};color:#000">{_visible(token)}</span>'
+            f'<span title="{value:+.3g}" style="background:{_css(share)};color:#000">{xml(terminal(token))}</span>'
             for token, share, value in zip(self.found.tokens, self.shares, self.found.values.tolist(), strict=True)
         ]
         return (
@@ -96,10 +96,6 @@ class ColouredText:
 def coloured(found: Contributions) -> ColouredText:
     """The inputs of a sequence as text, coloured by what `tg.flow.contributions` found."""
     return ColouredText(found)
-
-
-def _visible(token: str) -> str:
-    return xml(terminal(token))
 
 
 def _css(share: float) -> str:

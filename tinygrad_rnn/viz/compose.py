@@ -58,7 +58,7 @@ def compose(drawn: Diagram, gradients: Gradients, options: Options = Options()) 
         scene.labels = [label for label in scene.labels if label.kind != "gain"]
     elif options.edge_numbers and gradients.computed and len(drawn.links) <= SMALL:
         add_edge_numbers(scene, drawn, gradients)
-    below = _bottom(scene) + 16
+    below = max(each.bottom for each in [*scene.lanes, *scene.boxes]) + 16
     if gradients.computed:
         below = add_strips(scene, drawn, placed, gradients, below)
     if options.legend:
@@ -103,10 +103,6 @@ def _description(drawn: Diagram, gradients: Gradients) -> str:
         gain = "" if record.gain is None else f", gain from the next step {number(record.gain)}"
         words.append(f"{clean(record.name)[:40]} at step {record.step}: gradient norm {number(record.norm)}{gain}.")
     return " ".join(words)
-
-
-def _bottom(scene: Scene) -> float:
-    return max([lane.bottom for lane in scene.lanes] + [box.bottom for box in scene.boxes])
 
 
 # ---------------------------------------------------------------------- lanes

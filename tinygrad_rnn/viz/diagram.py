@@ -275,7 +275,9 @@ class _Builder:
             step = self.read.step_of(head) if self.structure.steps and head is not self.structure.loss else None
             runs += name_runs(name, step) if name else list(words_runs(self.read.caption(head)))
         box.title = tuple(runs)
-        said = [self.read.mention(x) for node in box.members for x in node.inputs if self.read.is_weight(x)]
+        operands = [x for node in box.members for x in node.inputs if isinstance(x, Tensor) and x.requires_grad]
+        weights = [x for x in operands if self.read.is_said(x) and x.index not in self.read.bands]
+        said = [self.read.mention(x) for x in weights]
         if said:
             names = list(dict.fromkeys(said))
             words = ", ".join(names)

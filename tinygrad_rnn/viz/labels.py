@@ -27,7 +27,9 @@ class Space:
             self._squares[square].append(area)
 
     def is_free(self, area: Area) -> bool:
-        return not any(_meet(area, each) for square in _squares(area) for each in self._squares[square])
+        left, top, right, bottom = area
+        near = (each for square in _squares(area) for each in self._squares[square])
+        return not any(left < x1 and x0 < right and top < y1 and y0 < bottom for x0, y0, x1, y1 in near)
 
     def place(self, words: Line, middles: Iterable[Point]) -> Point | None:
         """The first of the points around which there is room for a line; it is taken then."""
@@ -91,10 +93,6 @@ def add_edge_numbers(scene: Scene, drawn: Diagram, gradients: Gradients) -> None
 def _squares(area: Area) -> Iterable[tuple[int, int]]:
     left, top, right, bottom = (int(each // _CELL) for each in area)
     return ((x, y) for x in range(left, right + 1) for y in range(top, bottom + 1))
-
-
-def _meet(one: Area, other: Area) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _sampled(points: list[Point]) -> list[Point]:

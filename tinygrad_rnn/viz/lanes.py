@@ -47,7 +47,7 @@ def lanes_of(diagram: Diagram) -> dict[int, LaneContent]:
             if source.step is not None:
                 pull = -1 if order.get(source.step, -1) < order[target.step] else 1
             elif source.kind == "gap":
-                pull = -1 if order[target.step] * 2 > 1 and _after_gap(diagram, target.step) else 1
+                pull = -1 if not diagram.hidden or target.step > diagram.hidden[-1] else 1
             else:
                 pull = side_of(diagram, source)
             lane = lanes[target.step]
@@ -64,10 +64,6 @@ def lanes_of(diagram: Diagram) -> dict[int, LaneContent]:
 
 def _in_lane(box: Box) -> bool:
     return box.zone == "lane" and box.kind != "gap"
-
-
-def _after_gap(diagram: Diagram, step: int) -> bool:
-    return not diagram.hidden or step > diagram.hidden[-1]
 
 
 def side_of(diagram: Diagram, box: Box) -> int:

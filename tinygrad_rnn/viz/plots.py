@@ -1,4 +1,7 @@
-"""Plots of gradient flow with Matplotlib. Every function takes axes and returns them, to be restyled at will.
+"""Plots of gradient flow with Matplotlib.
+
+Every function draws on the axes that it is given, by default on those of a new figure, and returns them, to be
+restyled at will.
 
 They draw what `tg.credit`, `tg.diagnose`, `tg.gradient_flow` and `tg.spectrum` computed, and compute no gradient.
 """
@@ -16,7 +19,7 @@ from ..core.tensor import Array, Tensor
 from ..errors import DTypeError, InputError
 from ..escape import plot_label, short
 from ..flow.diagnose import Diagnosis, Layer
-from ..flow.gradient_flow import GradientFlow, StateFlow
+from ..flow.gradient_flow import GradientFlow
 from ..flow.inside import Inside
 from ..flow.memory import Thresholds
 from ..flow.norms import norm as norm_of
@@ -64,7 +67,6 @@ def credit(
 
     Args:
         matrix: `tg.credit(losses, states)`, of shape (losses, states), or a diagnosis, which holds it.
-        ax: where to draw; by default a new figure.
         tokens: a text for each step, such as the characters read, written along both axes.
         title: by default the verdict of a diagnosis.
         decades: powers of ten, either way, that the scale spans; by default as many as the data, 6 at most.
@@ -136,7 +138,7 @@ def profile(
             losses as they enter `flow.loss` (a mean divides them), such as `diagnose(flow.loss)`.
         spectrum: gives the mean of the largest singular value of dh_t/dh_(t-1), drawn as a bound.
         W_hh: the recurrent weight, a tensor or array; gives its largest singular value, drawn as a bound.
-        axes: two axes, for norms and gains; by default a new figure.
+        axes: two, for norms and gains.
         row: which layer or direction, as in `flow.structure.rows`.
 
     Raises:
@@ -144,20 +146,17 @@ def profile(
     """
     rows = flow.structure.rows
     if not 0 <= row < len(rows):
-        raise InputError(
-            f"profile: got row={row}, expected 0 to {len(rows) - 1}: the graph has {len(rows)} rows of states"
-        )
-    shape = {"height_ratios": [3, 2]}
-    upper, lower = _axes("profile", axes, (2, 1), (7, 5.4), sharex=True, gridspec_kw=shape)[:, 0]
-    records = _records(flow, row)
+        raise InputError(f"profile: got row={row}, expected one of the {len(rows)} rows of states, from 0")
+    upper, lower = _axes("profile", axes, (2, 1), (7, 5.4), sharex=True, height_ratios=[3, 2])[:, 0]
+    wanted = {state.index for state in rows[row]}
+    records = sorted((s for s in flow.states() if s.tensor.index in wanted), key=lambda s: s.step)
     steps = [record.step for record in records]
     injected = [norm_of(record.injected) for record in records]
     upper.plot(steps, _positive([r.norm for r in records]), **_ALL_LOSSES)
     upper.plot(steps, _positive(injected), color=_TOTAL, ls="--", lw=1.2, label="of it injected at step k")
     found = _layer_of(last, rows[row]) if isinstance(last, Diagnosis) else None
-    line = found.last if found is not None else None
-    if last is not None and not isinstance(last, Diagnosis):
-        line = np.asarray(last).ravel()
+    given = found.last if found is not None else None if isinstance(last, Diagnosis) else last
+    line = None if given is None else np.asarray(given).ravel()
     if line is not None and len(line) == len(steps):
         upper.plot(steps, _positive(line), **_LAST_LOSS)
     words = verdict_of(last.layers, found) if isinstance(last, Diagnosis) and found is not None else ""
@@ -190,9 +189,8 @@ def _gains(ax: Axes, gains: Sequence[tuple[int, float]]) -> float:
     ax.plot(steps, shown, color=_LAST, marker="s", ms=3, lw=1.2, label="gain from k + 1 to k")
     for step, gain in gains:
         if not gain <= top:
-            ax.annotate(
-                f"×{number(gain)}", (step, top), (0, -11), textcoords="offset points", ha="center", fontsize="small"
-            )
+            words = f"×{number(gain)}"
+            ax.annotate(words, (step, top), (0, -11), textcoords="offset points", ha="center", fontsize="small")
             ax.plot([step], [top * 0.985], color=_LAST, marker="^", ms=6)
     return top
 
@@ -234,7 +232,6 @@ def spectrum(found: Spectrum, ax: Axes | None = None, start: int = 1) -> Axes:
 
     Args:
         found: `tg.spectrum(states)`.
-        ax: where to draw; by default a new figure.
         start: the number of the second state's step.
     """
     ax = _axes("spectrum", ax, (1, 1), (7.0, 3.4))[0, 0]
@@ -259,12 +256,9 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
     Args:
         a, b: what `tg.diagnose` found for each, such as a tanh RNN and an LSTM, or before and after training.
         labels: their names.
-        axes: an array of axes, (2, 2); by default a new figure.
-
-    Returns:
-        The (2, 2) array of axes: a column for each model.
+        axes: (2, 2), a column for each model.
     """
-    axes = _axes("compare", axes, (2, 2), (10, 7.2), gridspec_kw={"height_ratios": [3, 2]})
+    axes = _axes("compare", axes, (2, 2), (10, 7.2), height_ratios=[3, 2])
     decades = max(_decades(relative_credit(_matrix(each))) for each in (a, b))
     drawn: list[Array] = []
     for column, (diagnosis, name) in enumerate(zip((a, b), labels, strict=True)):
@@ -287,15 +281,11 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
 
 @checked
 def inside(found: Inside, axes: Any = None, sequence: int = 0) -> Any:
-    """Units by steps: a layer's h (or first state), its gradient, and the histogram of every gate.
+    """Units by steps: a layer's h (or first state), its gradient, and the histogram of every gate, on three axes.
 
     Args:
         found: `tg.flow.inside(flow)`.
-        axes: three axes; by default a new figure.
         sequence: which one of the batch.
-
-    Returns:
-        The three axes.
 
     Raises:
         InputError: there is no such sequence.
@@ -326,15 +316,11 @@ def inside(found: Inside, axes: Any = None, sequence: int = 0) -> Any:
 
 @checked
 def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> Any:
-    """Memory over training: the reach by lag, the gain with the spectral radius, and what is saturated or dead.
+    """Memory over training, on three axes: the reach by lag, gain and spectral radius, and what is saturated or dead.
 
     Args:
         looks: `tg.flow.Watch().looks`.
-        axes: three axes; by default a new figure.
         layer: which one, by its scope; by default the first.
-
-    Returns:
-        The three axes.
 
     Raises:
         InputError: there is no look, or no such layer.
@@ -402,11 +388,6 @@ def _axes(caller: str, given: Any, shape: tuple[int, int], size: tuple[float, fl
     if listed.size != shape[0] * shape[1] or not all(isinstance(one, Axes) for one in listed):
         raise DTypeError(f"{caller}: got {short(given)}, expected {shape[0] * shape[1]} axes of Matplotlib")
     return listed.reshape(shape)
-
-
-def _records(flow: GradientFlow, row: int) -> list[StateFlow]:
-    wanted = {state.index for state in flow.structure.rows[row]}
-    return sorted((s for s in flow.states() if s.tensor.index in wanted), key=lambda s: s.step)
 
 
 def _positive(values: Any) -> Array:

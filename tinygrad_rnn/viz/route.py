@@ -45,7 +45,8 @@ class Router:
         self.entries: dict[tuple[Box, str], list[tuple[float, Link]]] = defaultdict(list)
         self.label_at: dict[Link, Point] = {}
         """Where the gain along an edge is written."""
-        for link in sorted(filter(self._is_crossing, diagram.links), key=self._height):
+        crossing = filter(self._is_crossing, diagram.links)
+        for link in sorted(crossing, key=lambda each: (-self._source_y(each), -self.at.places[each.target].y)):
             self._claim(link)
         for link in diagram.links:
             self._announce(link)
@@ -57,9 +58,6 @@ class Router:
     def _is_crossing(self, link: Link) -> bool:
         is_bar = {link.source.zone, link.target.zone} & {"top", "bottom", "weights"}
         return not is_bar and self.at.places[link.source].lane != self.at.places[link.target].lane
-
-    def _height(self, link: Link) -> tuple[float, float]:
-        return -self._source_y(link), -self.at.places[link.target].y
 
     def _source_y(self, link: Link) -> float:
         if link.source.kind == "gap":
@@ -127,7 +125,8 @@ class Router:
         if not self._is_crossing(link):
             if link.target.zone == "lane":
                 bends = self.at.bends.get(link)
-                x = bends[-1][0] if bends else self._start_x(link)
+                start = self.at.ports.get(link, (self.at.places[link.source].x, 0.0))
+                x = bends[-1][0] if bends else start[0]
                 self.entries[link.target, "bottom"].append((x, link))
             return
         if self._enters_sideways(link):
@@ -135,9 +134,6 @@ class Router:
             self.entries[link.target, side].append((self._source_y(link), link))
         else:
             self.entries[link.target, "bottom"].append((self._track_x(link, self._gutters(link)[1]), link))
-
-    def _start_x(self, link: Link) -> float:
-        return self.at.ports[link][0] if link in self.at.ports else self.at.places[link.source].x
 
     def _spread(self, box: Box, side: str, wanted: list[tuple[float, Link]]) -> None:
         place = self.at.places[box]

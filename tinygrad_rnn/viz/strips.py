@@ -79,26 +79,25 @@ class _Strips:
         self._note("strips", over, line("each step adds", color="muted"), "", "end")
         self._note("strips_total", over, line("sum; left", color="muted"))
         y += 10
-        steps = self.flow.structure.steps
-        hidden = [steps.index(step) for step in self.hidden if step in steps]
+        hidden = [self.flow.structure.steps.index(step) for step in self.hidden]
         for at, (record, outside) in enumerate(zip(weights, beyond, strict=True)):
-            norms = record.norms.tolist()
-            cells: Cells = {
-                step: (norm, number(norm), f"step {step} contributes |G| = {norm:.4g}")
-                for step, norm in zip(steps, norms, strict=True)
+            parts: dict[int | str | None, tuple[float, str]] = {
+                step: (norm, f"step {step} contributes |G|")
+                for step, norm in zip(self.flow.structure.steps, record.norms.tolist(), strict=True)
             }
-            if hidden:
-                norm = norm_of(self.flow.per_step(record.tensor)[hidden].sum(axis=0))
-                tip = f"steps {self.hidden[0]} to {self.hidden[-1]} together: |ΣG| = {norm:.4g}"
-                cells["hidden"] = norm, f"Σ {number(norm)}", tip
             if is_outside:
-                norm = norm_of(outside)
-                norms.append(norm)
-                cells["outside"] = norm, number(norm), f"uses outside the steps contribute |G| = {norm:.4g}"
+                parts["outside"] = norm_of(outside), "uses outside the steps contribute |G|"
+            apart = sum(norm for norm, _ in parts.values())
+            if hidden:
+                together = norm_of(self.flow.per_step(record.tensor)[hidden].sum(axis=0))
+                parts["hidden"] = together, f"steps {self.hidden[0]} to {self.hidden[-1]} together: |ΣG|"
+            cells: Cells = {
+                place: (norm, f"{'Σ ' * (place == 'hidden')}{number(norm)}", f"{tip} = {norm:.4g}")
+                for place, (norm, tip) in parts.items()
+            }
             self._row(f"g{at}", y, cells, "share")
             words = line("∂L/∂", *name_runs(record.name, length=16))
             self._note(f"strip_{at}", y, words, f"{clean(record.name)[:200]}, shape {shape_of(record.tensor)}", "end")
-            apart = sum(norms)
             left = f"; {record.cancellation:.0%}" if apart and np.isfinite(apart) else ""
             tip = f"|sum of G_t| = {record.total:.4g}, sum of |G_t| = {apart:.4g}: "
             tip += "the smaller the share left, the more cancel"

@@ -50,8 +50,7 @@ def _figure(rows: int, size: tuple[float, float]) -> tuple[Any, list[Axes]]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
-    heights = {"height_ratios": [3, 2]} if rows == 2 else {}
-    found = figure.subplots(rows, sharex=rows > 1, squeeze=False, gridspec_kw=heights)
+    found = figure.subplots(rows, sharex=True, squeeze=False, height_ratios=[3, 2][:rows])
     return figure, list(found[:, 0])
 
 

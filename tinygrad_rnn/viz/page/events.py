@@ -172,14 +172,12 @@ class _Teller:
         """A tensor's name with its step, or "" where it has none."""
         if (x.primitive is transpose or x.primitive is swapaxes) and not x.name:
             return f"{self._mention(x.inputs[0])}ᵀ"
-        name = shorten(x.name or "", 20) if not self._is_interior(x) else ""
+        interior = x.primitive is not None and any(u.origin == x.origin for u, _ in self.flow.structure.consumers(x))
+        name = "" if interior else shorten(x.name or "", 20)
         box = self.box_of.get(x.index)
         if not name and box is not None and box.kind in ("state", "initial", "loss", "input"):
             return "".join(f"[{run.text}]" if run.subscript else run.text for run in box.title)
         return f"{name}[{x.step}]" if name and x.step is not None and x is not self.flow.loss else name
-
-    def _is_interior(self, x: Tensor) -> bool:
-        return x.primitive is not None and any(u.origin == x.origin for u, _ in self.flow.structure.consumers(x))
 
 
 def _shape(x: object) -> str:
@@ -196,8 +194,4 @@ def _values(array: Array | None) -> list[list[str]] | None:
     """Rows of short numbers, or None where there are too many."""
     if array is None or not 0 < array.size <= SMALL or array.ndim > 2:
         return None
-    return [[_short(v) for v in row] for row in np.atleast_2d(array).tolist()]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row] for row in np.atleast_2d(array).tolist()]
