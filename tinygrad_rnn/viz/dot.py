@@ -96,9 +96,8 @@ class _Writer:
     def _lane_of(self, rect: Rect) -> int | None:
         x, y = rect.middle
         at = bisect_right(self.lefts, x) - 1
-        if at < 0 or not self.scene.lanes[at].y <= y <= self.scene.lanes[at].y + self.scene.lanes[at].height:
-            return None
-        return at if x <= self.scene.lanes[at].right else None
+        lane = self.scene.lanes[max(at, 0)]
+        return at if lane.x <= x <= lane.right and lane.y <= y <= lane.bottom else None
 
     def _flip(self, x: float, y: float) -> str:
         return f"{fixed(x)},{fixed(self.scene.height - y)}"
@@ -116,19 +115,15 @@ class _Writer:
             f'fontcolor="{self.color(lane.label.color)}" '
             f'fillcolor="{self.color("lane")}" color="{self.color("lane-line")}"{place}{_tip(lane.tooltip)}];'
         )
-        for backdrop in (rect for rect in rects if rect.kind == "scope"):
-            box = f"{self._flip(backdrop.x, backdrop.bottom)},{self._flip(backdrop.right, backdrop.y)}"
-            covered = [r for r in rects if r.kind != "scope" and backdrop.y <= r.middle[1] <= backdrop.bottom]
-            rects = [rect for rect in rects if rect not in covered]
-            yield f"    subgraph cluster_{backdrop.id} {{"
-            yield (
-                f'      graph [id="{backdrop.id}" class="scope" label="" style="rounded,filled" color=transparent '
-                f'fillcolor="{self.color(backdrop.fill)}" bb="{box}"{_tip(backdrop.tooltip)}];'
-            )
-            yield from (f"      {self._rect(rect)}" for rect in covered)
-            yield "    }"
-        yield from (f"    {self._rect(rect)}" for rect in rects if rect.kind != "scope")
+        yield from (f"    {self._rect(rect) if rect.kind != 'scope' else self._backdrop(rect)}" for rect in rects)
         yield "  }"
+
+    def _backdrop(self, rect: Rect) -> str:
+        box = f"{self._flip(rect.x, rect.bottom)},{self._flip(rect.right, rect.y)}"
+        return (
+            f'subgraph cluster_{rect.id} {{graph [id="{rect.id}" class="scope" label="" style="rounded,filled" '
+            f'color=transparent fillcolor="{self.color(rect.fill)}" bb="{box}"{_tip(rect.tooltip)}]}}'
+        )
 
     def _rect(self, rect: Rect) -> str:
         look = ",".join(["filled", *["rounded"] * bool(rect.radius), *["dashed"] * (rect.dash == "dashed")])
