@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import fsum
 
 from .diagram import Box, Diagram, Link
 from .lanes import LaneContent, assign_rows, kinds_of, lanes_of, lay_out, side_of
-from .scene import Rect
+from .layout import Tile
+from .scene import Point, Rect
 
 ROW_GAP = 24.0
 LANE_PADDING = 9.0
@@ -60,36 +61,69 @@ class Column:
     """A lane: its step (None for the hidden ones) and where it is."""
 
     step: int | None
-    x: float = 0.0
-    width: float = 0.0
+    x: float
+    width: float
 
     @property
     def right(self) -> float:
         return self.x + self.width
 
 
-@dataclass(eq=False, slots=True)
 class Arrangement:
-    """All coordinates that do not depend on how edges run in detail."""
+    """All coordinates that do not depend on how edges run in detail.
 
-    columns: list[Column]
-    places: dict[Box, Place]
-    bends: dict[Link, list[tuple[float, float]]]
-    """Points that an edge within a lane passes: below and above each row on its way, as it only turns between rows."""
-    row_y: list[float]
-    """The middle of each row."""
-    row_height: list[float]
-    top: float
-    bottom: float
-    """Upper and lower end of the lanes."""
-    align_row: dict[Hashable, int]
-    head: bool
-    """Whether the lanes are labelled at their upper end, as edges leave through the lower one."""
-    ports: dict[Link, tuple[float, float]] = field(default_factory=dict)
-    """Where an edge from or to a bar leaves its lane."""
+    Attributes:
+        columns: the lanes; of the hidden steps together, one.
+        places: of the boxes and of the gap.
+        bends: points that an edge within a lane passes: below and above each row on its way, as it only turns between
+            rows.
+        ports: where an edge from or to a bar leaves its lane.
+        row_y, row_height: the middle and the height of each row.
+        top, bottom: upper and lower end of the lanes.
+        align_row: the row of those boxes that stand in one row in all lanes, by their `align`.
+        head: whether the lanes are labelled at their upper end, as edges leave through the lower one.
+    """
 
-    gaps: dict[int, float] = field(default_factory=dict)
-    """The free space below those rows that more edges than usual run under."""
+    def __init__(
+        self, diagram: Diagram, faces: dict[Box, Rect], gutter: float, hidden_width: float, gaps: dict[int, float]
+    ) -> None:
+        """Give every box a place.
+
+        Args:
+            diagram: the boxes and links.
+            faces: the size of each box.
+            gutter: the least space between two lanes.
+            hidden_width: the width of the lane that stands for the hidden steps.
+            gaps: the free space below those rows that need more than usual, as the router finds.
+        """
+        self.diagram = diagram
+        self.faces = faces
+        self.gaps = gaps
+        self.columns: list[Column] = []
+        self.places: dict[Box, Place] = {}
+        self.bends: dict[Link, list[Point]] = {}
+        self.ports: dict[Link, Point] = {}
+        lanes = lanes_of(diagram)
+        kinds = kinds_of(lanes)
+        self.align_row = assign_rows(diagram, lanes, kinds)
+        lay_out(lanes, kinds, faces)
+        ports = {row for lane in lanes.values() for row in lane.rows[len(lane.boxes) :]}
+        count = 1 + max((row for lane in lanes.values() for row in lane.rows), default=0)
+        self.row_height = [2.0 if row in ports else 14.0 for row in range(count)]
+        for lane in lanes.values():
+            for box, row in zip(lane.boxes, lane.rows, strict=False):
+                self.row_height[row] = max(self.row_height[row], faces[box].height, 14.0)
+        self.row_y, y = [], 0.0
+        for row, height in enumerate(self.row_height):
+            self.row_y.append(y - height / 2)
+            y -= height + self.gap(row + 1)
+        self.head = any(direction < 0 for lane in lanes.values() for _, direction in lane.ports)
+        self.top = y + ROW_GAP - 12 - (16.0 if self.head else 0.0)
+        self.bottom = (8 if self.head else LANE_FOOT + 4) + (gaps[0] - ROW_GAP + 8 if 0 in gaps else 0)
+        self._place_lanes(lanes, gutter, hidden_width)
+        for side in (-1, 1):
+            self._place_side(side)
+        self._place_bars()
 
     def gap(self, row: int) -> float:
         """The free space below a row."""
@@ -103,154 +137,110 @@ class Arrangement:
         """The middle of the free space below a row."""
         return self.span(row)[0] + self.gap(row) / 2
 
+    def _place_lanes(self, lanes: dict[int, LaneContent], gutter: float, hidden_width: float) -> None:
+        steps: list[int | None] = list(lanes)
+        if self.diagram.hidden:
+            steps.insert(sum(step < self.diagram.hidden[0] for step in lanes), None)
+        tracks = self._tracks(steps)
+        x = 0.0
+        for at, step in enumerate(steps):
+            width = hidden_width
+            if step is None:
+                self.places[self.diagram.gap] = Place(x + hidden_width / 2, 0.0, hidden_width, 0.0, at, 0)
+            else:
+                tile = lanes[step].tile
+                assert tile is not None
+                width = max(tile.width, 56.0) + 2 * LANE_PADDING
+                self._place_lane(lanes[step], tile, at, x + (width - tile.width) / 2)
+            self.columns.append(Column(step, x, width))
+            x += width + gutter + TRACK * max(tracks[at + 1] - 1, 0)
 
-def arrange(
-    diagram: Diagram,
-    faces: dict[Box, Rect],
-    gutter: float,
-    hidden_width: float,
-    gaps: dict[int, float] | None = None,
-) -> Arrangement:
-    """Give every box a place.
+    def _tracks(self, steps: list[int | None]) -> dict[int, int]:
+        """How many edges run up or down in the space left of each lane."""
+        number = {step: at for at, step in enumerate(steps)}
+        used: dict[int, set[Hashable]] = defaultdict(set)
+        for link in self.diagram.links:
+            a, b = number.get(link.source.step), number.get(link.target.step)
+            if link.source.zone == link.target.zone == "lane" and a is not None and b is not None and a != b:
+                used[a + 1 if a < b else a].add((link.source.id, link.tensor.index))
+        return defaultdict(int, {at: len(sources) for at, sources in used.items()})
 
-    Args:
-        diagram: the boxes and links.
-        faces: the size of each box.
-        gutter: the least space between two lanes.
-        hidden_width: the width of the lane that stands for the hidden steps.
-        gaps: the free space below those rows that need more than usual, as the router finds.
-    """
-    gaps = gaps or {}
-    lanes = lanes_of(diagram)
-    kinds = kinds_of(lanes)
-    align_row = assign_rows(diagram, lanes, kinds)
-    count = 1 + max((row for lane in lanes.values() for row in lane.rows), default=0)
-    lay_out(lanes, kinds, faces)
+    def _place_lane(self, lane: LaneContent, made: Tile, at: int, x: float) -> None:
+        solid = [[number for number in layer if number < len(lane.boxes)] for layer in made.order]
+        ends = {layer[0] for layer in solid if layer}, {layer[-1] for layer in solid if layer}
+        for number, (box, row) in enumerate(zip(lane.boxes, lane.rows, strict=False)):
+            size, free = (self.faces[box].width, self.faces[box].height), (number in ends[0], number in ends[1])
+            self.places[box] = Place(x + made.xs[number], self.row_y[row], *size, at, row, free)
+        for link, edge, bends in zip(lane.links, lane.edges, made.bends, strict=True):
+            passed = enumerate(bends, start=lane.rows[edge[0]] + 1)
+            self.bends[link] = [(x + bend, y) for row, bend in passed for y in self.span(row)]
+        for (link, direction), number in zip(lane.ports, range(len(lane.boxes), len(made.xs)), strict=True):
+            self.ports[link] = x + made.xs[number], self.top if direction > 0 else self.row_y[lane.rows[number]]
 
-    ports = {row for lane in lanes.values() for row in lane.rows[len(lane.boxes) :]}
-    height = [2.0 if row in ports else 14.0 for row in range(count)]
-    for lane in lanes.values():
-        for box, row in zip(lane.boxes, lane.rows, strict=False):
-            height[row] = max(height[row], faces[box].height, 14.0)
-    row_y, y = [0.0] * count, 0.0
-    for row in range(count):
-        row_y[row] = y - height[row] / 2
-        y -= height[row] + gaps.get(row + 1, ROW_GAP)
-    head = any(direction < 0 for lane in lanes.values() for _, direction in lane.ports)
-    arrangement = Arrangement(
-        columns=[],
-        places={},
-        bends={},
-        row_y=row_y,
-        row_height=height,
-        top=y + ROW_GAP - 12 - (16.0 if head else 0.0),
-        bottom=(8 if head else LANE_FOOT + 4) + (gaps[0] - ROW_GAP + 8 if 0 in gaps else 0),
-        align_row=align_row,
-        head=head,
-        gaps=gaps,
-    )
-    _place_lanes(diagram, lanes, faces, arrangement, gutter, hidden_width)
-    _place_sides(diagram, faces, arrangement)
-    _place_bars(diagram, faces, arrangement)
-    return arrangement
-
-
-def _place_lanes(
-    diagram: Diagram,
-    lanes: dict[int, LaneContent],
-    faces: dict[Box, Rect],
-    arrangement: Arrangement,
-    gutter: float,
-    hidden_width: float,
-) -> None:
-    columns: list[Column] = []
-    for step in lanes:
-        if diagram.hidden and diagram.hidden[0] < step and all(column.step is not None for column in columns):
-            columns.append(Column(None))
-        columns.append(Column(step))
-    arrangement.columns = columns
-    tracks = _tracks(diagram, columns)
-    x = 0.0
-    for at, column in enumerate(columns):
-        column.x = x
-        if column.step is None:
-            column.width = hidden_width
-            arrangement.places[diagram.gap] = Place(x + hidden_width / 2, 0.0, hidden_width, 0.0, at, 0)
-        else:
-            lane = lanes[column.step]
-            assert lane.tile is not None
-            column.width = max(lane.tile.width, 56.0) + 2 * LANE_PADDING
-            _place_lane(lane, faces, arrangement, at, x + (column.width - lane.tile.width) / 2)
-        x += column.width + gutter + TRACK * max(tracks[at + 1] - 1, 0)
-
-
-def _tracks(diagram: Diagram, columns: list[Column]) -> dict[int, int]:
-    """How many edges run up or down in the space left of each lane."""
-    number = {column.step: at for at, column in enumerate(columns)}
-    used: dict[int, set[Hashable]] = defaultdict(set)
-    for link in diagram.links:
-        a, b = number.get(link.source.step), number.get(link.target.step)
-        if link.source.zone == link.target.zone == "lane" and a is not None and b is not None and a != b:
-            used[a + 1 if a < b else a].add((link.source.id, link.tensor.index))
-    return defaultdict(int, {at: len(sources) for at, sources in used.items()})
-
-
-def _place_lane(lane: LaneContent, faces: dict[Box, Rect], arrangement: Arrangement, at: int, x: float) -> None:
-    made = lane.tile
-    assert made is not None
-    solid = [[number for number in layer if number < len(lane.boxes)] for layer in made.order]
-    ends = {layer[0] for layer in solid if layer}, {layer[-1] for layer in solid if layer}
-    for number, box in enumerate(lane.boxes):
-        row = lane.rows[number]
-        looks = faces[box]
-        arrangement.places[box] = Place(
-            x + made.xs[number],
-            arrangement.row_y[row],
-            looks.width,
-            looks.height,
-            at,
-            row,
-            (number in ends[0], number in ends[1]),
-        )
-    for link, edge, bends in zip(lane.links, lane.edges, made.bends, strict=True):
-        first = lane.rows[edge[0]] + 1
-        passed = [(x + bend, arrangement.span(first + k)) for k, bend in enumerate(bends)]
-        arrangement.bends[link] = [(x_there, y) for x_there, span in passed for y in span]
-    for (link, direction), number in zip(lane.ports, range(len(lane.boxes), len(made.xs)), strict=True):
-        row = lane.rows[number]
-        y = arrangement.top if direction > 0 else arrangement.bottom
-        arrangement.ports[link] = (x + made.xs[number], y if direction > 0 else arrangement.row_y[row])
-
-
-def _place_sides(diagram: Diagram, faces: dict[Box, Rect], arrangement: Arrangement) -> None:
-    """What was made before and after the loop: beside the lanes, in the row of what it is linked to."""
-    columns = arrangement.columns
-    left = columns[0].x if columns else 0.0
-    right = columns[-1].right if columns else 0.0
-    for side in (-1, 1):
-        boxes = [
-            box
-            for box in diagram.boxes
-            if box.zone in ("before", "after") and (side_of(diagram, box) < 0) == (side < 0)
-        ]
-        depth = _depths(boxes, diagram.links)
-        beside = {link.source if side < 0 else link.target for link in diagram.links} & set(boxes)
-        edge = (left if side < 0 else right) + side * max(SIDE_GAP * 1.4, TRACK * (len(beside) + 2))
+    def _place_side(self, side: int) -> None:
+        """What was made before and after the loop: beside the lanes, in the row of what it is linked to."""
+        links = self.diagram.links
+        around = [box for box in self.diagram.boxes if box.zone in ("before", "after")]
+        boxes = [box for box in around if side_of(self.diagram, box) == side]
+        depth = _depths(boxes, links)
+        beside = {link.source if side < 0 else link.target for link in links} & set(boxes)
+        edge = self.columns[0].x if side < 0 else self.columns[-1].right
+        edge += side * max(SIDE_GAP * 1.4, TRACK * (len(beside) + 2))
         for level in range(1 + max(depth.values(), default=-1)):
-            group = [box for box in boxes if depth[box] == level]
-            wide = max(faces[box].width for box in group)
+            wished = {box: self._wished_y(box) for box in boxes if depth[box] == level}
+            wide = max(self.faces[box].width for box in wished)
             taken: list[tuple[float, float]] = []
-            for box in sorted(group, key=lambda box: -_wished_y(box, diagram, arrangement)):
-                looks = faces[box]
-                y = _wished_y(box, diagram, arrangement)
+            for box, y in sorted(wished.items(), key=lambda each: -each[1]):
+                height = self.faces[box].height
                 for top, bottom in taken:
-                    if y - looks.height / 2 < bottom + 8 and y + looks.height / 2 > top - 8:
-                        y = top - 8 - looks.height / 2
-                taken.append((y - looks.height / 2, y + looks.height / 2))
-                row = min(range(len(arrangement.row_y)), key=lambda r: abs(arrangement.row_y[r] - y))
-                lane = -1 if side < 0 else len(columns)
-                arrangement.places[box] = Place(edge + side * wide / 2, y, looks.width, looks.height, lane, row)
+                    if y - height / 2 < bottom + 8 and y + height / 2 > top - 8:
+                        y = top - 8 - height / 2
+                taken.append((y - height / 2, y + height / 2))
+                row = min(range(len(self.row_y)), key=lambda row: abs(self.row_y[row] - y))
+                lane = -1 if side < 0 else len(self.columns)
+                self.places[box] = Place(edge + side * wide / 2, y, self.faces[box].width, height, lane, row)
             edge += side * (wide + SIDE_GAP)
+
+    def _wished_y(self, box: Box) -> float:
+        """The height of what a box beside the lanes is linked to."""
+        result, gap = self.row_y[-1], self.diagram.gap
+        if any(link.source is gap and link.target.zone == "after" for link in self.diagram.links):
+            result += 0.8 * ASIDE  # below an initial state of what runs backward, which stands in the way
+        for link in self.diagram.links:
+            other = link.target if link.source is box else link.source if link.target is box else None
+            if other is gap and box.zone == "after":
+                return result
+            if other is not gap and other in self.places:
+                row = self.align_row.get(box.align) if link.source is box else None  # of the states that follow
+                return self.places[other].y if row is None else self.row_y[row]
+        # No part of what comes from the lanes, such as a penalty: out of its way.
+        return result + ASIDE if box.zone == "after" else self.row_y[0]
+
+    def _place_bars(self) -> None:
+        """Bars across all lanes, above and below them, and the row of weights."""
+        left, right = self.columns[0].x, self.columns[-1].right
+        zones: dict[str, list[Box]] = defaultdict(list)
+        for box in self.diagram.boxes:
+            zones[box.zone].append(box)
+
+        def put(box: Box, x: float, top: float, width: float) -> float:
+            height = self.faces[box].height
+            self.places[box] = Place(x, top + height / 2, width, height, 0, 0)
+            return height
+
+        y = self.top - 16
+        for box in zones["top"]:
+            y -= self.faces[box].height
+            put(box, (left + right) / 2, y, right - left)
+            y -= 14
+        y = self.bottom + 16
+        for box in zones["bottom"]:
+            y += put(box, (left + right) / 2, y, right - left) + 14
+        widths = [self.faces[box].width for box in zones["weights"]]
+        x = (left + right - fsum(widths) - 24 * (len(widths) - 1)) / 2
+        for box, width in zip(zones["weights"], widths, strict=True):
+            put(box, x + width / 2, y + 60, width)
+            x += width + 24
 
 
 def _depths(boxes: list[Box], links: list[Link]) -> dict[Box, int]:
@@ -274,44 +264,3 @@ def _depths(boxes: list[Box], links: list[Link]) -> dict[Box, int]:
         elif near and box not in fed:  # made of no result of the lanes, such as a penalty
             depth[box] = min(near) - 1
     return depth
-
-
-def _wished_y(box: Box, diagram: Diagram, arrangement: Arrangement) -> float:
-    """The height of what a box beside the lanes is linked to."""
-    result = arrangement.row_y[-1]
-    if any(link.source is diagram.gap and link.target.zone == "after" for link in diagram.links):
-        result += 0.8 * ASIDE  # below an initial state of what runs backward, which stands in the way
-    for link in diagram.links:
-        other = link.target if link.source is box else link.source if link.target is box else None
-        if other is diagram.gap and box.zone == "after":
-            return result
-        if other is not diagram.gap and other in arrangement.places:
-            row = arrangement.align_row.get(box.align) if link.source is box else None  # of the states that follow
-            return arrangement.places[other].y if row is None else arrangement.row_y[row]
-    # No part of what comes from the lanes, such as a penalty: out of its way.
-    return result + ASIDE if box.zone == "after" else arrangement.row_y[0]
-
-
-def _place_bars(diagram: Diagram, faces: dict[Box, Rect], arrangement: Arrangement) -> None:
-    """Bars across all lanes, above and below them, and the row of weights."""
-    columns = arrangement.columns
-    left, right = columns[0].x, columns[-1].right
-
-    def put(box: Box, x: float, top: float, width: float) -> float:
-        height = faces[box].height
-        arrangement.places[box] = Place(x, top + height / 2, width, height, 0, 0)
-        return height
-
-    y = arrangement.top - 16
-    for box in (box for box in diagram.boxes if box.zone == "top"):
-        y -= faces[box].height
-        put(box, (left + right) / 2, y, right - left)
-        y -= 14
-    y = arrangement.bottom + 16
-    for box in (box for box in diagram.boxes if box.zone == "bottom"):
-        y += put(box, (left + right) / 2, y, right - left) + 14
-    weights = [box for box in diagram.boxes if box.zone == "weights"]
-    x = (left + right - fsum(faces[box].width for box in weights) - 24 * (len(weights) - 1)) / 2
-    for box in weights:
-        put(box, x + faces[box].width / 2, y + 60, faces[box].width)
-        x += faces[box].width + 24

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
-from .arrange import ROW_GAP, TRACK, Arrangement, arrange
+from .arrange import ROW_GAP, TRACK, Arrangement
 from .diagram import Box, Diagram, Link
 from .scene import Point, Rect
 
@@ -24,13 +24,13 @@ def routed(
     diagram: Diagram, faces: dict[Box, Rect], gutter: float, hidden_width: float = 0.0
 ) -> tuple[Arrangement, Router]:
     """Places and paths: laid out again with more space below the rows where many edges run side by side."""
-    placed = arrange(diagram, faces, gutter, hidden_width)
+    placed = Arrangement(diagram, faces, gutter, hidden_width, {})
     router = Router(diagram, placed)
     crowded = {row: CHANNEL * len(levels) + 8 for row, levels in router.channels.items()}
     gaps = {row: gap for row, gap in crowded.items() if gap > ROW_GAP}
     if not gaps:
         return placed, router
-    placed = arrange(diagram, faces, gutter, hidden_width, gaps)
+    placed = Arrangement(diagram, faces, gutter, hidden_width, gaps)
     return placed, Router(diagram, placed)
 
 
