@@ -114,11 +114,24 @@ def assign_rows(
     below = _scope_order(samples)
     floors = [[bottom] * len(lane.boxes) + [0] * len(lane.ports) for lane in samples]
     align_row: dict[Hashable, int] = {}
+
+    def lowest(box: Box, floor: int) -> int:
+        """The lowest row that a box may have, as far as the other lanes are known."""
+        if box.kind == "input":
+            return floor
+        aligned = align_row[box.align] if box.align is not None else 0
+        total = highest["total"] + 1 if box.align == "total" else 0
+        scope = highest["scope", below[box.scope]] + 1 if box.scope in below else 0
+        return max(floor, aligned, total, scope)
+
     for _ in range(40):
         found = [ranks(floor, lane.edges) for floor, lane in zip(floors, samples, strict=True)]
         highest = _highest(samples, found, align_row)
         before = floors
-        floors = [_lifted(*each, align_row, highest, below) for each in zip(samples, floors, strict=True)]
+        floors = [
+            [*map(lowest, lane.boxes, floor), *floor[len(lane.boxes) :]]
+            for lane, floor in zip(samples, floors, strict=True)
+        ]
         if floors == before:
             break
     for lane, rows in zip(samples, found, strict=True):
@@ -151,35 +164,9 @@ def _highest(samples: list[LaneContent], found: list[list[int]], align_row: dict
     return highest
 
 
-def _lifted(
-    lane: LaneContent,
-    floor: list[int],
-    align_row: dict[Hashable, int],
-    highest: dict[Hashable, int],
-    below: dict[str, str],
-) -> list[int]:
-    """The lowest rows that the boxes of a lane may have, as far as the other lanes are known."""
-    lifted = list(floor)
-    for at, box in enumerate(lane.boxes):
-        if box.kind == "input":
-            continue
-        rows = [floor[at]]
-        if box.align is not None:
-            rows.append(align_row[box.align])
-        if box.align == "total":
-            rows.append(highest["total"] + 1)
-        if box.scope in below:
-            rows.append(highest["scope", below[box.scope]] + 1)
-        lifted[at] = max(rows)
-    return lifted
-
-
 def _raise_sources(lane: LaneContent, rows: list[int], bottom: int) -> None:
     """Move what does not depend on this step's inputs, such as h @ W_hh, up to what uses it; x_t stays below."""
-    held: set[int] = set()
-    for at, box in enumerate(lane.boxes):
-        if box.kind == "input" or box.align is not None:
-            held.add(at)
+    held = {at for at, box in enumerate(lane.boxes) if box.kind == "input" or box.align is not None}
     for source, target in sorted(lane.edges, key=lambda edge: edge[1]):
         if source in held:
             held.add(target)
@@ -193,16 +180,10 @@ def _raise_sources(lane: LaneContent, rows: list[int], bottom: int) -> None:
 
 def _is_target(lane: LaneContent, at: int) -> bool:
     """Whether a datum only serves the loss, as the targets y_t do."""
-    seen, stack = {at}, [at]
-    while stack:
-        here = stack.pop()
-        if lane.boxes[here].kind in ("state", "cell") if here < len(lane.boxes) else False:
-            return False
-        for source, target in lane.edges:
-            if source == here and target not in seen:
-                seen.add(target)
-                stack.append(target)
-    return True
+    reached = {at}
+    for source, target in sorted(lane.edges):
+        reached |= {target} if source in reached else set()
+    return all(lane.boxes[each].kind not in ("state", "cell") for each in reached if each < len(lane.boxes))
 
 
 def _scope_order(lanes: list[LaneContent]) -> dict[str, str]:
