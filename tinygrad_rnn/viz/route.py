@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
-from .arrange import ROW_GAP, TRACK, Arrangement
+import numpy as np
+
+from .arrange import ROW_GAP, TRACK, Arrangement, Place
 from .diagram import Box, Diagram, Link
 from .scene import Point, Rect
 
@@ -34,6 +36,27 @@ def routed(
     return placed, Router(diagram, placed)
 
 
+class Crossing:
+    """A link from one lane to another, or to or from what stands beside the lanes.
+
+    Attributes:
+        way: 1 to the right, -1 to the left.
+        exit, entry: the space beside its source, and beside its target; gutter g is left of lane g.
+        channel: links of the same share a level; those that end in the next lane with those of other lanes.
+    """
+
+    def __init__(self, link: Link, source: Place, target: Place) -> None:
+        self.link, self.source, self.target = link, source, target
+        self.way = 1 if source.lane < target.lane else -1
+        self.exit, self.entry = (source.lane, target.lane + 1) if self.way < 0 else (source.lane + 1, target.lane)
+        self.is_adjacent = abs(source.lane - target.lane) == 1
+        self.leaves_sideways = link.source.kind == "gap" or source.free[self.way > 0]
+        sideways = link.target.kind == "gap" or link.target.zone == "after"
+        self.enters_sideways = sideways or (self.is_adjacent and target.free[self.way < 0])
+        self.key: Hashable = (link.source, link.tensor.index)
+        self.channel = (link.source.align or link.source.caption) if self.is_adjacent else self.key
+
+
 class Router:
     """Paths for all links of one arrangement, and the places of the labels on them."""
 
@@ -45,9 +68,19 @@ class Router:
         self.entries: dict[tuple[Box, str], list[tuple[float, Link]]] = defaultdict(list)
         self.label_at: dict[Link, Point] = {}
         """Where the gain along an edge is written."""
-        crossing = filter(self._is_crossing, diagram.links)
-        for link in sorted(crossing, key=lambda each: (-self._source_y(each), -self.at.places[each.target].y)):
-            self._claim(link)
+        bars = {"top", "bottom", "weights"}
+        pairs = [(link, self.at.places[link.source], self.at.places[link.target]) for link in diagram.links]
+        self.crossing = {
+            link: Crossing(link, source, target)
+            for link, source, target in pairs
+            if source.lane != target.lane and not {link.source.zone, link.target.zone} & bars
+        }
+        """The links between lanes, or between a lane and what stands beside."""
+        for each in sorted(self.crossing.values(), key=lambda each: (-self._source_y(each.link), -each.target.y)):
+            for gutter in dict.fromkeys((each.exit, each.entry)):
+                self.tracks[gutter].setdefault(each.key, len(self.tracks[gutter]))
+            if not each.enters_sideways:
+                self.channels[each.target.row].setdefault(each.channel, len(self.channels[each.target.row]))
         for link in diagram.links:
             self._announce(link)
         self.ports: dict[Link, float] = {}
@@ -55,10 +88,6 @@ class Router:
             self._spread(box, side, wanted)
 
     # ------------------------------------------------------------------ who needs what
-    def _is_crossing(self, link: Link) -> bool:
-        is_bar = {link.source.zone, link.target.zone} & {"top", "bottom", "weights"}
-        return not is_bar and self.at.places[link.source].lane != self.at.places[link.target].lane
-
     def _source_y(self, link: Link) -> float:
         if link.source.kind == "gap":
             return self._row_of(link)
@@ -83,57 +112,19 @@ class Router:
         place = self.at.align_row.get(align)
         return self.at.places[cell].y if place is None else self.at.row_y[place]
 
-    def _direction(self, link: Link) -> int:
-        return 1 if self.at.places[link.source].lane < self.at.places[link.target].lane else -1
-
-    def _is_adjacent(self, link: Link) -> bool:
-        return abs(self.at.places[link.source].lane - self.at.places[link.target].lane) == 1
-
-    def _leaves_sideways(self, link: Link) -> bool:
-        place = self.at.places[link.source]
-        return link.source.kind == "gap" or place.free[1 if self._direction(link) > 0 else 0]
-
-    def _enters_sideways(self, link: Link) -> bool:
-        place = self.at.places[link.target]
-        if link.target.kind == "gap" or link.target.zone == "after":
-            return True
-        return self._is_adjacent(link) and place.free[0 if self._direction(link) > 0 else 1]
-
-    def _key(self, link: Link) -> Hashable:
-        return (link.source, link.tensor.index)
-
-    def _gutters(self, link: Link) -> tuple[int, int]:
-        """The space beside the source, and that beside the target; gutter g is left of lane g."""
-        a, b = self.at.places[link.source].lane, self.at.places[link.target].lane
-        return (a + 1, b) if a < b else (a, b + 1)
-
-    def _claim(self, link: Link) -> None:
-        for gutter in dict.fromkeys(self._gutters(link)):
-            self.tracks[gutter].setdefault(self._key(link), len(self.tracks[gutter]))
-        if not self._enters_sideways(link):
-            row = self.at.places[link.target].row
-            self.channels[row].setdefault(self._channel_key(link), len(self.channels[row]))
-
-    def _channel_key(self, link: Link) -> Hashable:
-        """Edges that end in the next lane may share a level with those of other lanes; longer ones may not."""
-        return (link.source.align or link.source.caption) if self._is_adjacent(link) else self._key(link)
-
     def _announce(self, link: Link) -> None:
         """Note where each edge meets its target, so that edges share a side evenly."""
         if link.target.kind == "gap" or link.target.zone not in ("lane", "after", "before"):
             return
-        if not self._is_crossing(link):
-            if link.target.zone == "lane":
-                bends = self.at.bends.get(link)
-                start = self.at.ports.get(link, (self.at.places[link.source].x, 0.0))
-                x = bends[-1][0] if bends else start[0]
-                self.entries[link.target, "bottom"].append((x, link))
-            return
-        if self._enters_sideways(link):
-            side = "left" if self._direction(link) > 0 else "right"
-            self.entries[link.target, side].append((self._source_y(link), link))
-        else:
-            self.entries[link.target, "bottom"].append((self._track_x(link, self._gutters(link)[1]), link))
+        each = self.crossing.get(link)
+        if each is not None and each.enters_sideways:
+            self.entries[link.target, "left" if each.way > 0 else "right"].append((self._source_y(link), link))
+        elif each is not None:
+            self.entries[link.target, "bottom"].append((self._track_x(each, each.entry), link))
+        elif link.target.zone == "lane":
+            bends, start = self.at.bends.get(link), self.at.ports.get(link)
+            x = bends[-1][0] if bends else start[0] if start else self.at.places[link.source].x
+            self.entries[link.target, "bottom"].append((x, link))
 
     def _spread(self, box: Box, side: str, wanted: list[tuple[float, Link]]) -> None:
         place = self.at.places[box]
@@ -142,22 +133,15 @@ class Router:
         low, high = middle - extent / 2 + 7, middle + extent / 2 - 7
         if low > high:
             low = high = middle
-        points = [min(max(value, low), high) for value, _ in wanted]
-        least = min(8.0, (high - low) / max(len(points) - 1, 1))
-        for i in range(1, len(points)):
-            points[i] = max(points[i], points[i - 1] + least)
-        if points and points[-1] > high:
-            points[-1] = high
-            for i in range(len(points) - 2, -1, -1):
-                points[i] = min(points[i], points[i + 1] - least)
+        points = np.clip([value for value, _ in wanted], low, high)
+        least = np.arange(len(points)) * min(8.0, (high - low) / max(len(points) - 1, 1))
+        points = np.minimum(np.maximum.accumulate(points - least) + least, high - least[::-1])
         if side != "bottom" and len(points) == 1:
-            points = [middle]
-        for point, (_, link) in zip(points, wanted, strict=True):
-            self.ports[link] = point
+            points[0] = middle
+        self.ports.update((link, point) for point, (_, link) in zip(points.tolist(), wanted, strict=True))
 
-    def _track_x(self, link: Link, gutter: int) -> float:
-        tracks = self.tracks[gutter]
-        number, count = tracks[self._key(link)], len(tracks)
+    def _track_x(self, link: Crossing, gutter: int) -> float:
+        number, count = self.tracks[gutter][link.key], len(self.tracks[gutter])
         columns = self.at.columns
         if gutter <= 0:
             middle = columns[0].x - 18.0
@@ -165,12 +149,11 @@ class Router:
             middle = columns[-1].right + 18.0
         else:
             middle = (columns[gutter - 1].right + columns[gutter].x) / 2
-        return middle + (number - (count - 1) / 2) * TRACK * (1 if self._direction(link) < 0 else -1)
+        return middle + (number - (count - 1) / 2) * TRACK * -link.way
 
-    def _channel_y(self, link: Link) -> float:
-        row = self.at.places[link.target].row
-        count = len(self.channels[row])
-        return self.at.channel(row) + (self.channels[row][self._channel_key(link)] - (count - 1) / 2) * CHANNEL
+    def _channel_y(self, link: Crossing) -> float:
+        levels = self.channels[link.target.row]
+        return self.at.channel(link.target.row) + (levels[link.channel] - (len(levels) - 1) / 2) * CHANNEL
 
     # ------------------------------------------------------------------ paths
     def path(self, link: Link) -> list[Point]:
@@ -179,7 +162,7 @@ class Router:
             return self._to_bar(link)
         if link.source.zone in ("bottom", "weights"):
             return self._from_bar(link)
-        return self._across(link) if self._is_crossing(link) else self._within(link)
+        return self._across(self.crossing[link]) if link in self.crossing else self._within(link)
 
     def _within(self, link: Link) -> list[Point]:
         source, target = self.at.places[link.source], self.at.places[link.target]
@@ -210,30 +193,26 @@ class Router:
         last = [(end[0], under)] if under > end[1] + 1 else []
         return [start, *first, *self.at.bends.get(link, []), *last, end]
 
-    def _across(self, link: Link) -> list[Point]:
-        way = self._direction(link)
-        source, target = self.at.places[link.source], self.at.places[link.target]
-        exit_gutter, entry_gutter = self._gutters(link)
-        out_x = self._track_x(link, exit_gutter)
+    def _across(self, each: Crossing) -> list[Point]:
+        link, source, target = each.link, each.source, each.target
+        out_x = self._track_x(each, each.exit)
         y = self._source_y(link)
-        edge_x = source.right if way > 0 else source.left
-        if self._leaves_sideways(link):
-            points: list[Point] = [(edge_x, y)]
+        if each.leaves_sideways:
+            points: list[Point] = [(source.right if each.way > 0 else source.left, y)]
         else:
-            above = self.at.row_y[source.row] - self.at.row_height[source.row] / 2 - self.at.gap(source.row + 1) / 2
-            points = [(source.x, source.top), (source.x, above)]
-            y = above
-        if self._enters_sideways(link):
+            y = self.at.span(source.row)[1] - self.at.gap(source.row + 1) / 2
+            points = [(source.x, source.top), (source.x, y)]
+        if each.enters_sideways:
             end_y = self._row_of(link) if link.target.kind == "gap" else self.ports[link]
-            end_x = target.left if way > 0 else target.right
-            if self._is_adjacent(link):
+            end_x = target.left if each.way > 0 else target.right
+            if each.is_adjacent:
                 points += [(out_x, y), (out_x, end_y), (end_x, end_y)]
             else:
                 channel = self.at.channel(source.row)
-                in_x = self._track_x(link, entry_gutter)
+                in_x = self._track_x(each, each.entry)
                 points += [(out_x, y), (out_x, channel), (in_x, channel), (in_x, end_y), (end_x, end_y)]
         else:
-            channel, end_x = self._channel_y(link), self.ports[link]
+            channel, end_x = self._channel_y(each), self.ports[link]
             points += [(out_x, y), (out_x, channel), (end_x, channel), (end_x, target.bottom)]
         self._place_label(link, points, out_x, y)
         return rounded(points)
