@@ -8,7 +8,7 @@ from .arrange import Arrangement
 from .diagram import Diagram
 from .measure import Gradients, names_of
 from .scene import Label, Rect, Scene
-from .text import line, words_runs, wrapped
+from .text import line, number, words_runs, wrapped
 
 CELL = 54.0
 
@@ -74,7 +74,7 @@ def _level(name: str) -> int | None:
 
 
 def _notes(scene: Scene, gradients: Gradients) -> list[str]:
-    notes = [f"colour and width: gradient norm, relative to {gradients.reference_words}"]
+    notes = [f"colour and width: gradient norm, relative to {gradients.scale[1]}, {number(gradients.reference)}"]
     if any(label.kind == "gain" and label.line.text.startswith("×") for label in scene.labels):
         notes.append("×g: gain of a step, |message| / |gradient of the next state|")
     for names in dict.fromkeys(names_of(layer.states) for layer in gradients.layers):

@@ -45,14 +45,11 @@ class Gradients:
     @property
     def reference(self) -> float:
         """The norm at the middle of the scale: the median of what steps inject, unless another was given."""
-        return self._middle[0]
-
-    @property
-    def reference_words(self) -> str:
-        return f"{self._middle[1]}, {number(self.reference)}"
+        return self.scale[0]
 
     @cached
-    def _middle(self) -> tuple[float, str]:
+    def scale(self) -> tuple[float, str]:
+        """The reference, and what it is."""
         if self._given is not None:
             return self._given, "the reference"
         records = self.states.values()
@@ -242,18 +239,15 @@ def _values(array: Array, limit: int = FEW) -> str:
 def _tooltip(box: Box, gradients: Gradients) -> str:
     words = []
     for tensor in box.tensors:
-        name = clean(tensor.name or "")[:200]
-        parts = [name] if name else []
-        if tensor.primitive is not None:
-            parts.append(f"= {tensor.primitive.name}")
-        parts.append(f"shape {shape_of(tensor)}")
-        if tensor.step is not None:
-            parts.append(f"step {tensor.step}")
-        if tensor.scope:
-            parts.append(f"in {clean(tensor.scope)[:80]}")
-        if tensor.size <= 16:
-            parts.append(_values(tensor._array, 16))
-        words.append(" ".join(parts))
+        parts = [
+            clean(tensor.name or "")[:200],
+            f"= {tensor.primitive.name}" if tensor.primitive is not None else "",
+            f"shape {shape_of(tensor)}",
+            f"step {tensor.step}" if tensor.step is not None else "",
+            f"in {clean(tensor.scope)[:80]}" if tensor.scope else "",
+            _values(tensor._array, 16) if tensor.size <= 16 else "",
+        ]
+        words.append(" ".join(filter(None, parts)))
         record = gradients.states.get(tensor.index)
         norm = gradients.norm(tensor)
         if gradients.computed:

@@ -171,27 +171,16 @@ class Router:
             half = (end[0] - start[0]) / 2
             return [start, (start[0] + half, start[1]), (end[0] - half, end[1]), end]
         if source.row >= target.row:  # closes a circle within the lane
-            return rounded(
-                [
-                    (source.x, source.top),
-                    (source.x, source.top - 8),
-                    (target.right + 8, source.top - 8),
-                    (target.right + 8, target.y),
-                    (target.right, target.y),
-                ]
-            )
-        end_x = self.ports[link]
-        start_x = source.x
-        if not self.at.bends.get(link) and abs(end_x - source.x) < source.width / 2 - 5:
-            start_x = end_x  # straight up
-        return smooth(self._upward(link, (start_x, source.top), (end_x, target.bottom)))
-
-    def _upward(self, link: Link, start: Point, end: Point) -> list[Point]:
-        """The way between two rows, which leaves the row of its source and enters that of its target straight."""
-        over, under = self.at.span(self.at.places[link.source].row)[1], self.at.span(self.at.places[link.target].row)[0]
-        first = [(start[0], over)] if over < start[1] - 1 else []
+            x, y = target.right + 8, source.top - 8
+            return rounded([(source.x, source.top), (source.x, y), (x, y), (x, target.y), (target.right, target.y)])
+        bends, end, x = self.at.bends.get(link, []), (self.ports[link], target.bottom), source.x
+        if not bends and abs(end[0] - x) < source.width / 2 - 5:
+            x = end[0]  # straight up
+        # It leaves the row of its source and enters that of its target straight.
+        over, under = self.at.span(source.row)[1], self.at.span(target.row)[0]
+        first = [(x, over)] if over < source.top - 1 else []
         last = [(end[0], under)] if under > end[1] + 1 else []
-        return [start, *first, *self.at.bends.get(link, []), *last, end]
+        return smooth([(x, source.top), *first, *bends, *last, end])
 
     def _across(self, each: Crossing) -> list[Point]:
         link, source, target = each.link, each.source, each.target
