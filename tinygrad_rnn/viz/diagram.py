@@ -58,25 +58,6 @@ class Link:
     kind: LinkKind = "flow"
 
 
-@dataclass(eq=False, slots=True)
-class Diagram:
-    """All boxes and links of the visible steps."""
-
-    structure: Structure
-    steps: list[int]
-    """The visible steps, ascending."""
-    hidden: list[int]
-    """The steps between them that are left out."""
-    gap: Box
-    """Stands for all hidden steps; not among the boxes."""
-    boxes: list[Box]
-    links: list[Link]
-    row_of: dict[int, int]
-    """Creation number of a state -> its row in `structure.rows`."""
-    restarts: dict[int, list[int]]
-    """Row -> the steps before which its state is cut off from its past, or replaced by another one; -1: of no row."""
-
-
 def visible_steps(steps: Sequence[int], limit: int | None) -> tuple[list[int], list[int]]:
     """Which steps are drawn and which are left out: the first 3 and the last of more than `limit`, `limit` in all."""
     if limit is None or len(steps) <= limit:
@@ -86,35 +67,42 @@ def visible_steps(steps: Sequence[int], limit: int | None) -> tuple[list[int], l
     return [*steps[:first], *steps[len(steps) - last :]], list(steps[first : len(steps) - last])
 
 
-def diagram(structure: Structure, detail: str, weights: str, max_steps: int | None) -> Diagram:
-    """Decide what is drawn; the arguments are those of `unrolled`."""
-    return _Builder(structure, detail, weights, max_steps).build()
+class Diagram:
+    """All boxes and links of the visible steps: what is drawn, decided by the arguments of `unrolled`.
 
+    Attributes:
+        structure: of the graph.
+        steps, hidden: the visible steps, ascending, and those between them that are left out.
+        gap: stands for all hidden steps; not among the boxes.
+        boxes, links: what is drawn.
+        row_of: creation number of a state -> its row in `structure.rows`.
+        restarts: row -> the steps before which its state is cut off from its past, or replaced by another one; -1: of
+            no row.
+    """
 
-class _Builder:
     def __init__(self, structure: Structure, detail: str, weights: str, max_steps: int | None) -> None:
         self.structure = structure
         self.detail = detail
-        self.weights = weights
         self.read = Reading(structure, weights)
+        self.row_of = self.read.row_of
         self.steps, self.hidden = visible_steps(structure.steps or [0], max_steps)
         self.shown = set(self.steps)
+        self.gap = Box("gap", "lane", [], (), id="hidden")
         self.boxes: list[Box] = []
         self.box_of: dict[int, Box] = {}
-        self.gap = Box("gap", "lane", [], (), id="hidden")
         self.nodes = {node.index: node for node in structure.nodes}
-
-    def build(self) -> Diagram:
         self._make_boxes()
-        links = self._links()
-        links += self._links_into_gap() if self.hidden else []
-        used = {id(link.source) for link in links} | {id(link.target) for link in links}
-        boxes = [box for box in self.boxes if id(box) in used or len(self.boxes) == 1]
-        if self.weights == "nodes":
-            boxes, links = self._with_weights(boxes, links)
-        _number(boxes)
-        made = self.structure, self.steps, self.hidden, self.gap, boxes, links, self.read.row_of
-        return Diagram(*made, self._restarts())
+        self.links = self._links() + (self._links_into_gap() if self.hidden else [])
+        used = {id(link.source) for link in self.links} | {id(link.target) for link in self.links}
+        self.boxes = [box for box in self.boxes if id(box) in used or len(self.boxes) == 1]
+        if weights == "nodes":
+            self._add_weights()
+        self.restarts = self._restarts()
+        counts: dict[str, int] = defaultdict(int)
+        for box in self.boxes:  # ids that are the same in every run: where a box stands, and its number there
+            place = f"t{box.step}" if box.zone == "lane" else box.zone
+            box.id = f"{place}_{counts[place]}"
+            counts[place] += 1
 
     def _make_boxes(self) -> None:
         groups = cells(self.read, self.shown) if self.detail == "cell" else {}
@@ -345,36 +333,26 @@ class _Builder:
             return "total"
         return ("state", self.read.row_of[tensor.index]) if tensor.index in self.read.row_of else None
 
-    def _with_weights(self, boxes: list[Box], links: list[Link]) -> tuple[list[Box], list[Link]]:
+    def _add_weights(self) -> None:
         """Draw every shared weight as one box, linked to each operation that uses it."""
         for weight in self.structure.shared_weights:
             title = name_runs(self.structure.weight_name(weight))
             box = Box("weight", "weights", [weight], title, shape_of(weight))
-            uses: dict[int, tuple[Box, list[Use]]] = {}
+            uses: dict[Box, list[Use]] = defaultdict(list)
             stack, seen = [weight], {weight.index}
             while stack:
                 for user, i in self.read.uses(stack.pop()):
                     target = self.box_of.get(user.index)
                     if target is not None and target.zone == "lane":
-                        uses.setdefault(id(target), (target, []))[1].append((user, i))
+                        uses[target].append((user, i))
                     elif self.read.is_said(user) and user.index not in seen:  # such as W.T; not what is hidden
                         seen.add(user.index)
                         stack.append(user)
-            boxes.append(box)
-            links += [Link(box, target, weight, found, "weight") for target, found in uses.values()]
-        return boxes, links
+            self.boxes.append(box)
+            self.links += [Link(box, target, weight, found, "weight") for target, found in uses.items()]
 
 
 def _memory(leaf: Tensor) -> tuple[Hashable, ...]:
     """What makes two leaves the same data, such as a NumPy array that two operations use."""
     array = leaf._array if leaf.copied_from is None else leaf.copied_from
     return array.__array_interface__["data"][0], leaf.shape, array.strides
-
-
-def _number(boxes: list[Box]) -> None:
-    """Ids that are the same in every run: where a box stands, and its number there."""
-    counts: dict[str, int] = defaultdict(int)
-    for box in boxes:
-        place = f"t{box.step}" if box.zone == "lane" else box.zone
-        box.id = f"{place}_{counts[place]}"
-        counts[place] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Hashable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +17,7 @@ from ..errors import GraphError
 from ..flow.gradient_flow import GradientFlow
 from .arrange import Place
 from .compose import MARGIN, MOVES, add_boxes, add_edges, add_heading, restart_words, stroke
-from .diagram import Box, Diagram, Link, diagram
+from .diagram import Box, Diagram, Link
 from .labels import space_of
 from .measure import Gradients, face
 from .render import Picture
@@ -49,7 +50,7 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     graph, flow = resolve(loss_or_flow)
     if not graph.steps:
         raise GraphError("rolled: the graph has no time steps; write the loop as `for t, x in tg.steps(xs)`")
-    full, gradients = diagram(graph, "cell", "strip", None), Gradients(flow)
+    full, gradients = Diagram(graph, "cell", "strip", None), Gradients(flow)
     kinds = _kinds(full)
     drawn, passes = _folded(full, kinds, gradients)
     loops: dict[Box, dict[_Pass, list[Line]]] = defaultdict(dict)
@@ -182,7 +183,8 @@ def _folded(full: Diagram, kinds: list[list[int]], gradients: Gradients) -> tupl
         if box.kind == "cell":
             box.scope += f" {box.align}"  # in rows of their own: there is no room for loops between two cells
     steps = sorted({box.step for box in chosen if box.step is not None})
-    drawn = Diagram(full.structure, steps, [], full.gap, list(chosen), links, full.row_of, {})
+    drawn = copy(full)
+    drawn.steps, drawn.boxes, drawn.links, drawn.restarts = steps, list(chosen), links, {}
     return drawn, sorted(passes.values(), key=lambda each: (each.row, each.lag))
 
 

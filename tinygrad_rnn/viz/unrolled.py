@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..flow.gradient_flow import GradientFlow, gradient_flow
 from ..flow.structure import Structure, structure
 from .compose import Options, compose
-from .diagram import Diagram, diagram
+from .diagram import Diagram
 from .measure import FEW, Gradients
 from .render import DPI, Picture
 from .scene import Scene
@@ -96,7 +96,7 @@ def fitted(
     """What is drawn, and the picture, in as much detail and with as many steps as fit."""
 
     def draw(detail: str, limit: int | None) -> tuple[Diagram, Scene]:
-        drawn = diagram(graph, detail, weights, limit)
+        drawn = Diagram(graph, detail, weights, limit)
         return drawn, compose(drawn, gradients, options)
 
     count = len(graph.steps)

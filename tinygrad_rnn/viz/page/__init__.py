@@ -16,7 +16,7 @@ from ...flow.diagnose import Diagnosis
 from ...flow.gradient_flow import GradientFlow, gradient_flow
 from ..coloured import coloured
 from ..compose import Options, compose
-from ..diagram import Diagram, diagram
+from ..diagram import Diagram
 from ..measure import Gradients
 from ..strips import LAYERS
 from ..style import on_scale, text_on, themes
@@ -61,7 +61,7 @@ def page(
     from markupsafe import Markup  # with Jinja2 a tenth of a second, which only this page should cost
 
     flow = loss_or_flow if isinstance(loss_or_flow, GradientFlow) else gradient_flow(loss_or_flow)
-    drawn = diagram(flow.structure, "op", "strip", max_steps)
+    drawn = Diagram(flow.structure, "op", "strip", max_steps)
     gradients = Gradients(flow)
     scene = compose(drawn, gradients, Options(title="", tokens=tokens, edge_numbers=False))
     scene.title = "The unrolled graph"

@@ -17,7 +17,7 @@ from ...flow.gradient_flow import GradientFlow, gradient_flow
 from ...nn.cells import GRUCell, LSTMCell, RNNCell
 from ...ops import squared_error
 from ..compose import Options, compose
-from ..diagram import diagram
+from ..diagram import Diagram
 from ..measure import Gradients
 from ..style import themes
 from ..svg import svg
@@ -69,7 +69,7 @@ def explorer(
         with np.errstate(all="ignore"):
             flow = gradient_flow(_loss(cell, every, length, radius, hidden, seed))
             gradients = Gradients(flow)
-            scene = compose(diagram(flow.structure, "cell", "strip", SHOWN), gradients, Options(title="", legend=False))
+            scene = compose(Diagram(flow.structure, "cell", "strip", SHOWN), gradients, Options(title="", legend=False))
         scene.title = f"{cell} network of {length} steps, spectral radius {radius:g}"
         pictures.append(svg(scene, themes["light"], fluid=True).replace("\f", " "))
         found.append({"verdict": gradients.verdict, **_curves(flow, gradients)})
