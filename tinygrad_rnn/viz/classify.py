@@ -6,7 +6,7 @@ that use it ("@ W_hh"); numbers likewise. A running sum of losses is told apart 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -42,30 +42,29 @@ class Reading:
         self.cuts = {tensor.index for tensor in structure.cuts}
         self.is_node = {node.index for node in structure.nodes}
         self.sums: dict[int, int] = {}
-        self.homes = self._homes()
+        self.homes: dict[int, int | str] = {}
+        self._find_homes()
         self.bands = self._bands()
         self.views = self._views()
         self._captions: dict[int, str] = {}
 
+    def home_of(self, tensor: Tensor) -> int | str | None:
+        """The step that a tensor is drawn in, or "before" or "after" all of them."""
+        return self.homes.get(tensor.index, tensor.step)
+
     def step_of(self, tensor: Tensor) -> int | None:
         """The step in whose lane a tensor is drawn."""
-        home = self.homes.get(tensor.index, tensor.step)
+        home = self.home_of(tensor)
         return home if isinstance(home, int) else None
 
-    def _homes(self) -> dict[int, int | str]:
-        """For what was made outside the steps: "before", "after", or the step that it is drawn in."""
-        nodes = self.structure.nodes
+    def _find_homes(self) -> None:
+        nodes, homes = self.structure.nodes, self.homes
         if not self.structure.steps:  # one lane for everything
-            return {tensor.index: 0 for tensor in [*nodes, *self.structure.leaves]}
+            homes.update((tensor.index, 0) for tensor in [*nodes, *self.structure.leaves])
+            return
         last: dict[int, int] = {node.index: node.step for node in nodes if node.step is not None}
         own = self._only_step()
         apart = len({step for index, step in own.items() if step is not None and index not in last}) > 1
-        homes: dict[int, int | str] = {}
-
-        def step_of(x: object) -> int | None:
-            home = homes.get(x.index, x.step) if isinstance(x, Tensor) else None
-            return home if isinstance(home, int) else None
-
         for node in nodes:
             if node.step is not None:
                 if node.index in self.structure.running_totals and node.primitive is add:
@@ -76,10 +75,10 @@ class Reading:
                 homes[node.index] = "before"
                 continue
             last[node.index] = max(steps)
-            inside = [step for x in node.inputs if (step := step_of(x)) is not None]
             only = own[node.index]
-            if self._continues_sum(node, step_of):
-                self.sums[node.index] = homes[node.index] = max(inside)
+            if self._continues_sum(node):
+                inside = (self.step_of(x) for x in node.inputs if isinstance(x, Tensor))
+                self.sums[node.index] = homes[node.index] = max(step for step in inside if step is not None)
             else:
                 homes[node.index] = only if apart and only is not None else "after"
         feeds_step: set[int] = set()
@@ -97,7 +96,6 @@ class Reading:
                 data = not leaf.requires_grad and len(users) == 1 < len(self.structure.steps)
                 only = next(iter(users))
                 homes[leaf.index] = only if data and only is not None else "before"  # entry t of a list of inputs
-        return homes
 
     def _only_step(self) -> dict[int, int | None]:
         """The step that a node was made in, or after the loop from the results of one step only; None for several.
@@ -116,14 +114,14 @@ class Reading:
     def uses(self, tensor: Tensor) -> list[Use]:
         return self.structure.consumers(tensor)
 
-    def _continues_sum(self, node: Tensor, step_of: Callable[[object], int | None]) -> bool:
+    def _continues_sum(self, node: Tensor) -> bool:
         """Whether `node` is one addition of `sum(losses)`, written after the loop."""
         if node.primitive is not add or node.size != 1:
             return False
         terms = [x for x in node.inputs if isinstance(x, Tensor) and (x.index not in self.sums or x.step is not None)]
-        inside = [x for x in terms if (x.index in self.is_node or x.step is not None) and step_of(x) is not None]
+        inside = [x for x in terms if (x.index in self.is_node or x.step is not None) and self.step_of(x) is not None]
         rest = [x for x in node.inputs if not any(x is each for each in inside)]
-        if not inside or len({step_of(x) for x in inside}) != len(inside):
+        if not inside or len({self.step_of(x) for x in inside}) != len(inside):
             return False
         if all(isinstance(x, Tensor) and x.index in self.sums for x in rest):
             return bool(rest) or len(inside) == 2

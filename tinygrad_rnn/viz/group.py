@@ -18,7 +18,7 @@ def cells(reading: Reading, shown: set[int]) -> dict[int, Hashable]:
     cell_of_row = _cell_of_row(reading)
     groups: dict[int, Hashable] = {}
     for node in reversed(reading.structure.nodes):
-        step = _place(reading, node)
+        step = reading.home_of(node)
         if (step not in shown and step != "after") or node.index in reading.sums or node.index in reading.bands:
             continue
         row = reading.row_of.get(node.index)
@@ -28,9 +28,9 @@ def cells(reading: Reading, shown: set[int]) -> dict[int, Hashable]:
         users = {
             groups[user.index]
             for user, _ in reading.uses(node)
-            if _place(reading, user) == step and user.index in groups
+            if reading.home_of(user) == step and user.index in groups
         }
-        outside = any(_place(reading, user) != step for user, _ in reading.uses(node))
+        outside = any(reading.home_of(user) != step for user, _ in reading.uses(node))
         if reads_slice(node) and node.inputs[0].index in reading.bands:
             continue  # x_t is no computation
         own: Hashable = ("head", step, node.index)
@@ -41,11 +41,6 @@ def cells(reading: Reading, shown: set[int]) -> dict[int, Hashable]:
             inside = isinstance(group, tuple) and group[0] == "cell"
             groups[node.index] = group if inside or not reading.name_of(node) else own
     return groups
-
-
-def _place(reading: Reading, node: Tensor) -> int | str | None:
-    """The step that a node is drawn in, or "after" the lanes."""
-    return reading.homes.get(node.index, node.step)
 
 
 def _cell_of_row(reading: Reading) -> list[int]:
