@@ -145,22 +145,19 @@ class Diagram:
         is_cut = leaf.index in self.read.cuts
         if is_cut and self._source_of_cut(leaf):
             return  # the link from what it was cut from says it
+        same: Hashable = (step, *_memory(leaf), leaf.requires_grad)
         if is_cut or leaf.index in self.read.initial:
             box = self._initial_box(leaf)
-            same = (box.title, box.caption, box.align, *_memory(leaf))
-            if same in data and not leaf.requires_grad:
-                self.box_of[leaf.index] = data[same]  # an array that the first step uses in several operations
-            else:
-                data[same] = self._add(box, leaf)
-            return
-        key = (step, *_memory(leaf), leaf.requires_grad)
-        if key in data and not leaf.requires_grad:
-            self.box_of[leaf.index] = data[key]  # two loops read the same x_t
-            return
-        zone: Zone = "before" if step is None else "lane"
-        name = self.structure.weight_name(leaf) if leaf.requires_grad else leaf.name or "data"
-        title = name_runs(name, step if self.structure.steps else None)
-        data[key] = self._add(Box("input", zone, [leaf], title, "", step, align=("input", leaf.name)), leaf)
+            same = (same, box.title, box.caption, box.align)
+        else:
+            zone: Zone = "before" if step is None else "lane"
+            name = self.structure.weight_name(leaf) if leaf.requires_grad else leaf.name or "data"
+            title = name_runs(name, step if self.structure.steps else None)
+            box = Box("input", zone, [leaf], title, "", step, align=("input", leaf.name))
+        if same in data and not leaf.requires_grad:  # two loops read the same x_t, or several operations a first state
+            self.box_of[leaf.index] = data[same]
+        else:
+            data[same] = self._add(box, leaf)
 
     def _source_of_cut(self, leaf: Tensor) -> Box | None:
         source = self._cut_from(leaf)
@@ -302,10 +299,7 @@ class Diagram:
                         kind = "total"
                     x = source.tensor if source.tensors and x.is_leaf else x  # of leaves that show the same array, one
                     key = (id(source), id(box), x.index, *(() if self.detail == "cell" else (node.index, i)))
-                    if key in found:
-                        found[key].uses.append((node, i))
-                    else:
-                        found[key] = Link(source, box, x, [(node, i)], kind)
+                    found.setdefault(key, Link(source, box, x, [], kind)).uses.append((node, i))
         return list(found.values())
 
     def _links_into_gap(self) -> list[Link]:
@@ -321,9 +315,8 @@ class Diagram:
                     found.append(Link(box, self.gap, tensor, uses, kind))
         for leaf in self.structure.cuts:
             source = self._cut_from(leaf)
-            if source is None or all(self._is_visible(user) for user, _ in self.read.uses(leaf)):
-                continue
-            if source.index in self.box_of:
+            is_read = not all(self._is_visible(user) for user, _ in self.read.uses(leaf))
+            if source is not None and source.index in self.box_of and is_read:
                 found.append(Link(self.box_of[source.index], self.gap, source, [], "cut"))
         return found
 
