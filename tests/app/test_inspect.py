@@ -12,7 +12,7 @@ SMALL = ["--hidden", "6", "--cell", "gru"]
 
 @pytest.mark.parametrize("task", ["char", "adding", "copying", "order"])
 def test_every_task_is_diagnosed(task, capsys):
-    assert main(["diagnose", "--task", task, *SMALL, "--steps", "14"]) == 0
+    assert main(["diagnose", "--task", task, *SMALL, "--steps", "24"]) == 0
     said = capsys.readouterr().out
     first, second = said.strip().split("\n")
     assert first.startswith("does it use its past: ")
