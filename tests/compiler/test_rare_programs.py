@@ -72,9 +72,12 @@ def test_stacks_of_columns_are_right(draw: Any) -> None:
 
 def test_a_sum_of_products_over_time(draw: Any) -> None:
     def loss_fn(W: Any, xs: Any) -> Any:
-        return (sum(np.tanh(x) @ W for _, x in tg.steps(xs)) ** 2).sum()
+        added = np.zeros((3, 3))
+        for _, x in tg.steps(xs):
+            added = added + np.tanh(x * W) @ np.sin(x)
+        return (added**2).sum()
 
-    compiled(loss_fn, draw(3, 3), draw(T, 2, 3))
+    compiled(loss_fn, draw(3, 3), draw(T, 3, 3))
 
 
 @pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
@@ -138,6 +141,22 @@ def test_states_from_the_last_to_the_first(draw: Any) -> None:
         return ((rows @ W) * np.arange(3.0 * len(rows)).reshape(-1, 3)).sum()
 
     compiled(loss_fn, draw(3, 3), draw(T, 2, 3))
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_a_loop_over_states_of_two_sizes(rows: int, draw: Any) -> None:
+    """In machine code, where a loop has one batch."""
+    pytest.importorskip("llvmlite")
+
+    def loss_fn(W: Any, xs: Any) -> Any:
+        h, m, loss = np.ones((2, 3)), np.ones((rows, 3)), 0.0
+        for _, x in tg.steps(xs):
+            h = np.tanh(h @ W + x + m.mean(axis=0))
+            m = 0.9 * m + 0.1 * np.tanh(m) * h.mean(axis=0)
+            loss = loss + (h * h).sum() + (m * m).sum()
+        return loss
+
+    compiled(loss_fn, draw(3, 3), draw(T, 2, 3), backend="native")
 
 
 def test_places_within_the_row_of_each_step(draw: Any) -> None:

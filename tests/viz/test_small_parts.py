@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import viz
+from tinygrad_rnn.viz.arrange import _depths
 from tinygrad_rnn.viz.dot import dot
 from tinygrad_rnn.viz.lanes import LaneContent, _is_target
 from tinygrad_rnn.viz.layout import _switch
@@ -92,6 +95,38 @@ def test_hidden_steps_say_their_first_and_last_reach() -> None:
     hidden = [float(norm) for k, norm in enumerate(tg.diagnose(flow.loss).layers[0].last) if k not in shown]
     (box,) = (box for box in picture.scene.boxes if box.id == "reach0_hidden")
     assert box.lines[0].text == f"{viz.strips.number(hidden[0])} … {viz.strips.number(hidden[-1])}"
+
+
+def test_loops_of_a_rolled_picture_leave_the_middle_to_edges_that_go_on() -> None:
+    for net, cells, aside in (("elman", 1, [0]), ("seq2seq", 2, [-16, 0]), ("lstm, two layers", 2, None)):
+        scene = viz.rolled(tg.gradient_flow(nets.ALL[net]())).scene
+        middle = {box.id: box.middle[1] for box in scene.boxes if box.kind == "cell"}
+        loops = [edge for edge in scene.edges if edge.kind == "loop"]
+        heights = [(loop.points[0][1] + loop.points[-1][1]) / 2 - middle[loop.source] for loop in loops]
+        assert len(middle) == cells
+        assert aside is None or heights == pytest.approx(aside)
+        assert aside is not None or len({round(y) for y in middle.values()}) == 2, "each layer has a row of its own"
+        said = {label.id: label.line.text for label in scene.labels}
+        assert all("×" in said[f"{cell}_gain0_0"] and "times" in said[f"{cell}_gain0_1"] for cell in middle)
+
+
+def test_a_picture_that_is_too_wide_has_two_steps_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["tinygrad_rnn.viz.unrolled"], "WIDTH", 320)
+    lanes = viz.unrolled(tg.gradient_flow(nets.elman(T=9))).scene.lanes
+    assert [lane.id for lane in lanes] == ["lane_0", "hidden", "lane_8"]
+
+
+def test_on_the_page_no_name_has_a_step_that_is_none() -> None:
+    assert "[None]" not in viz.page(tg.gradient_flow(nets.elman(T=3))).html()
+
+
+def test_a_box_beside_the_lanes_that_they_feed_stays_there() -> None:
+    """The chain b, c, d is fed too; what is fed by nothing stands beside what uses it."""
+    boxes: list[Any] = [*range(6)]
+    a, b, c, d, penalty, loss = boxes
+    edges = [("lane", a), ("lane", b), (b, c), (c, d), (d, loss), (a, loss), (penalty, loss)]
+    links: list[Any] = [SimpleNamespace(source=source, target=target) for source, target in edges]
+    assert _depths(boxes, links, 1) == {a: 0, b: 0, c: 1, d: 2, penalty: 2, loss: 3}
 
 
 def test_the_scale_of_a_picture_of_credit_is_in_powers_of_ten() -> None:
