@@ -112,7 +112,7 @@ def _multiplies_at_once(node: Node, timed: list[bool]) -> bool:
     if timed == [True, False]:
         return b <= 2
     if timed == [False, True]:
-        return a == 2 and b <= 2
+        return a == 2
     return (a >= 2 and b >= 2) or (a == 1 and b == 2) or (a == 2 and b == 1)
 
 
