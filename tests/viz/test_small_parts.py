@@ -122,7 +122,7 @@ def test_a_box_beside_the_lanes_that_they_feed_stays_there() -> None:
     a, b, c, d, penalty, loss = boxes
     edges = [("lane", a), ("lane", b), (b, c), (c, d), (d, loss), (a, loss), (penalty, loss)]
     links: list[Any] = [SimpleNamespace(source=source, target=target) for source, target in edges]
-    assert _depths(boxes, links, 1) == {a: 0, b: 0, c: 1, d: 2, penalty: 2, loss: 3}
+    assert _depths(boxes, links) == {a: 0, b: 0, c: 1, d: 2, penalty: 2, loss: 3}
 
 
 def test_the_scale_of_a_picture_of_credit_is_in_powers_of_ten() -> None:
