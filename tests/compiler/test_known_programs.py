@@ -492,3 +492,26 @@ def test_an_array_that_python_keeps_at_zero_in_every_step() -> None:
         return loss + params["R"].sum()
 
     agree(loss_fn)
+
+
+def test_an_initial_value_that_is_not_a_number() -> None:
+    def loss_fn(params: Any, xs: Any) -> Any:
+        before, loss = np.full((2, 4), np.nan), 0.0
+        for _, x in tg.steps(xs):
+            h = np.tanh(x @ params["W"])
+            loss = loss + np.where(np.isnan(before), 0.0, h * before).sum() + (h @ params["R"]).sum()
+            before = np.where(h > 2, h, before)
+        return loss, before
+
+    agree(loss_fn)
+
+
+def test_parts_that_overlap_in_an_empty_batch() -> None:
+    def loss_fn(params: Any, xs: Any) -> Any:
+        h = np.zeros((0, 4))
+        for _, x in tg.steps(xs):
+            z = h @ params["R"] + x @ params["W"]
+            h = np.tanh(z[:, :3].sum(axis=1, keepdims=True) + z[:, 1:].sum(axis=1, keepdims=True) + z)
+        return h.sum() + params["W"].sum()
+
+    agree(loss_fn, batch=(5, 0, 3))

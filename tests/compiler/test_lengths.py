@@ -370,3 +370,10 @@ def test_the_batch_is_not_looked_at_again_in_every_step(T: int, monkeypatch: pyt
     for _ in range(2):
         step(*arguments(T, 2))
     assert sum(looked) <= 10 * T * 2 * 3
+
+
+def test_the_steps_of_a_program_for_every_length_are_told_as_such() -> None:
+    step = tg.compile(every_step, backend="numpy")
+    for T in (30, 41):
+        step(*arguments(T, 3))
+    assert step.explain().count("loop over steps 0..T - 1, ") == 2

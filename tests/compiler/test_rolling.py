@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,12 +100,51 @@ LINES: dict[Callable[..., Any], int] = {
 }
 
 
-@pytest.mark.parametrize("loss_fn", LINES)
-def test_the_source_does_not_grow(loss_fn: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(("loss_fn", "lines"), LINES.items())
+def test_the_source_does_not_grow(loss_fn: Callable[..., Any], lines: int) -> None:
+    found = check(loss_fn, (9, 20, 31))  # long enough for Python to specialise the loop's code
+    assert len(set(found)) == 1
+    assert found[0] <= lines
+
+
+@pytest.mark.parametrize("cut", [lambda T: 1, lambda T: 2, lambda T: T // 2, lambda T: T - 2])
+def test_a_truncation_within_the_loop(cut: Callable[[int], int]) -> None:
+    """The steps before it and those after it are a loop each; few steps stay as they are."""
+
+    def truncated(p: Any, xs: Any) -> Any:
+        h, loss = np.zeros((xs.shape[1], 4)), 0.0
+        for t, x in tg.steps(xs):
+            if t == cut(len(xs)):
+                h = tg.truncate(h)
+            h = np.tanh(x @ p["W"] + h @ p["R"] + p["b"])
+            loss = loss + (h * h).sum()
+        return loss
+
+    found = check(truncated, (20, 31, 50))
+    assert len(set(found)) == 1
+    assert found[0] <= 65
+
+
+def test_truncations_now_and_then() -> None:
+    def truncated(p: Any, xs: Any) -> Any:
+        h, loss = np.zeros((xs.shape[1], 4)), 0.0
+        for t, x in tg.steps(xs):
+            if t and t % (len(xs) // 10) == 0:
+                h = tg.truncate(h)
+            z = tg.sigmoid(x @ p["W2"] + h @ p["R2"])
+            h = (1 - z) * h + z * np.tanh(x @ p["W"] + h @ p["R"] + p["b"])
+            loss = loss + (h * h).sum()
+        return loss
+
+    assert max(check(truncated, (100, 150))) < 600  # of 3,500 and 5,000
+
+
+def check(loss_fn: Callable[..., Any], lengths: Sequence[int]) -> list[int]:
+    """Compare a function at several lengths with eager; the numbers of lines."""
     rng = np.random.default_rng(0)
     every = {k: rng.standard_normal(shape) / 2 for k, shape in SHAPES.items()}
-    lengths = []
-    for T in (9, 20, 31):  # long enough for Python to specialise the loop's code
+    found = []
+    for T in lengths:
         xs = rng.standard_normal((T, 3, 3))
         params = {k: tg.Tensor(v, requires_grad=True) for k, v in every.items()}
         expected = loss_fn(params, tg.Tensor(xs))
@@ -116,9 +155,8 @@ def test_the_source_does_not_grow(loss_fn: Callable[..., Any]) -> None:
         for k, tensor in params.items():
             wanted = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad
             np.testing.assert_allclose(grads[k], wanted, rtol=1e-9, atol=1e-12)
-        lengths.append(len(step.source.splitlines()))
-    assert len(set(lengths)) == 1
-    assert lengths[0] <= LINES[loss_fn], lengths
+        found.append(len(step.source.splitlines()))
+    return found
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 3])

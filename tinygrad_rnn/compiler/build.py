@@ -35,13 +35,18 @@ class Native(NamedTuple):
 def build(trace: Trace) -> tuple[Program, list[tuple[Op, str]]]:
     """The loops of a trace and what runs once, checked; and operations taken out of a loop, each with the reason."""
     straight: set[int] = set()
+    inner: set[int] = set()
     while True:
-        rolled = reroll(trace, straight)
+        rolled = reroll(trace, straight, inner)
         try:
             program = distribute(rolled, once)
             break
-        except CircularError as circle:
-            straight.update(n for node in circle.nodes for n in rolled.members[node].tolist())
+        except CircularError as circle:  # what starts a loop must not need the loop; else there is none
+            starts = {rolled.number(start) for node in circle.nodes for start in node.initials.values()
+                      if start is not None and start.node in circle.nodes}  # fmt: skip
+            if starts <= inner:
+                straight.update(n for node in circle.nodes if node.rolled for n in rolled.members[node].tolist())
+            inner |= starts
     program.drawings = trace.ops.drawings
     check(program)
     return program, rolled.misfits

@@ -86,9 +86,10 @@ def _components(nodes: Sequence[Node]) -> list[list[Node]]:
     reads = {node: list({ref.node: None for ref in node.reads}) for node in nodes}
     components = _tarjan(reads)
     number = {node: i for i, component in enumerate(components) for node in component}
-    for component in components:
-        if len(component) > 1 or component[0] in reads[component[0]]:
-            _check_loop(component)
+    circles = [component for component in components if len(component) > 1 or component[0] in reads[component[0]]]
+    wrong = [node for circle in circles if not _is_loop(circle) for node in circle]
+    if wrong:
+        raise CircularError(wrong)
     sorter = TopologicalSorter(
         {i: {number[r] for u in component for r in reads[u]} - {i} for i, component in enumerate(components)}
     )
@@ -147,14 +148,11 @@ def _inner(nodes: Iterable[Node]) -> Iterable[tuple[Node, Read]]:
     return ((node, ref) for node in members for ref in node.reads if ref.node in members)
 
 
-def _check_loop(component: Sequence[Node]) -> None:
+def _is_loop(component: Sequence[Node]) -> bool:
     """A loop can run it if all members are rolled and all delays point into the same direction of time."""
     inner = list(_inner(component))
-    ok = all(node.rolled for node in component)
-    ok = ok and all(ref.delay is not None for _, ref in inner)
     signs = {np.sign(ref.delay) for _, ref in inner if ref.delay}
-    if not ok or len(signs) != 1:
-        raise CircularError([node for node in component if node.rolled])
+    return all(node.rolled for node in component) and all(ref.delay is not None for _, ref in inner) and len(signs) == 1
 
 
 def _part(component: list[Node], once: Callable[[Node], bool]) -> Part:

@@ -7,23 +7,29 @@ from collections.abc import Sequence
 from ..escape import terminal
 from .ir import Loop, Node, Part
 from .operations import Op
+from .statements import Code, For
 
 
-def explain(schedule: Sequence[Part], misfits: Sequence[tuple[Op, str]], notes: Sequence[str] = ()) -> str:
-    """One line for each loop, then what runs once for all steps, then what did not roll and why."""
+def explain(schedule: Sequence[Part], code: Code, misfits: Sequence[tuple[Op, str]], notes: Sequence[str]) -> str:
+    """One line for each loop, then what runs once for all steps, then what did not roll and why.
+
+    The `code` of a general program tells the steps of its loops: from 0 to T - 1.
+    """
     lines = []
     at_once: list[Node] = []
     single = 0
+    loops = (each for each in code.body if isinstance(each, For))
     for part in schedule:
         if isinstance(part, Loop):
-            direction = "from the last step to the first" if part.reverse else "from the first step to the last"
-            lines.append(f"loop over steps {part.lo}..{part.hi}, {direction}: {', '.join(map(_name, part.nodes))}")
+            loop = next(loops)
+            direction = "from the last step to the first" if loop.reverse else "from the first step to the last"
+            lines.append(f"loop over steps {loop.lo}..{loop.hi}, {direction}: {', '.join(map(_name, part.nodes))}")
         elif part.rolled and part.primitive is not None:
             at_once.append(part)
         elif part.primitive is not None:
             single += 1
     for node in at_once:
-        lines.append(f"all {node.hi - node.lo + 1} steps at once: {_name(node)}")
+        lines.append(f"all steps at once: {_name(node)}")
     lines.append(f"{single} operations run once, outside of time")
     lines.extend(notes)
     for op, why in misfits[:20]:

@@ -412,7 +412,7 @@ def _start(key: Any, shape: tuple[int, ...]) -> int | None:
 def tiles(node: Node) -> bool:
     """Whether the parts of a scatter touch every entry exactly once, so that it is a concatenation."""
     parts = node.params["parts"]
-    if any(n or key is None for key, n in parts) or math.prod(node.shape) > 1 << 24:
+    if any(n or key is None for key, n in parts) or not 0 < math.prod(node.shape) <= 1 << 24:
         return False
     hits = np.zeros(node.shape, np.int8)
     for key, _ in parts:

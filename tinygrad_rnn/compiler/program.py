@@ -170,7 +170,8 @@ class Program:
 
     def explain(self) -> str:
         """See `Compiled.explain`."""
-        return "\n".join(filter(None, [self.limits, explain(self.ir.schedule, self.misfits, self._notes)]))
+        told = explain(self.ir.schedule, self.source.code, self.misfits, self._notes)
+        return "\n".join(filter(None, [self.limits, told]))
 
 
 def joined(

@@ -25,8 +25,10 @@ from .operations import NOWHEN, Op, total
 from .trace import Trace
 
 _MAX_REACH = 64  # how far outside a node's steps initial values may lie
-_MAX_PARTS = 8  # a site that breaks into more runs than this is not worth rolling
-_MAX_ROUNDS = 40
+_MAX_PARTS = 8  # a site that breaks into more runs than this is not worth rolling,
+_LONG = 8  # if they are shorter than this
+_FEW = 4  # steps that do not fit, but may be a loop of their own
+_MAX_ROUNDS = 100
 _NOTHING = np.iinfo(np.intc).min  # no operation's number, and no scalar's
 
 
@@ -55,15 +57,20 @@ class Rolled(NamedTuple):
     misfits: list[tuple[Op, str]]
     members: dict[Node, Array]
 
+    def number(self, read: Read) -> int:
+        """The number of the operation whose result is read."""
+        return int(read.node.order if read.at is None else self.members[read.node][read.at - read.node.lo])
 
-def reroll(trace: Trace, straight: set[int]) -> Rolled:
+
+def reroll(trace: Trace, straight: set[int], inner: set[int]) -> Rolled:
     """Group the operations of a trace into nodes.
 
     Args:
         trace: the unrolled program.
         straight: numbers of operations that must stay by themselves.
+        inner: numbers of operations that must not be initial values.
     """
-    return _Reroller(trace, straight).rolled()
+    return _Reroller(trace, straight, inner).rolled()
 
 
 class _Reroller:
@@ -74,8 +81,8 @@ class _Reroller:
         owner: for each operation the rolled node that it belongs to, if any.
     """
 
-    def __init__(self, trace: Trace, straight: set[int]) -> None:
-        self.trace, self.ops = trace, trace.ops
+    def __init__(self, trace: Trace, straight: set[int], inner: set[int]) -> None:
+        self.trace, self.ops, self.inner = trace, trace.ops, inner
         self.step, self.site_of, self.params_of, self.starts, self.operands = (
             np.frombuffer(column, np.intc)
             for column in (self.ops.step, self.ops.site_of, self.ops.params_of, self.ops.starts, self.ops.operands)
@@ -106,8 +113,9 @@ class _Reroller:
                 for n in members[node]:
                     self.owner[n] = None
                 if round_number < _MAX_ROUNDS:
-                    good = [t for t in range(node.lo, node.hi + 1) if t not in fit.bad]
-                    self._unite(members[node][np.array(good, np.intp) - node.lo])
+                    bad = np.isin(np.arange(node.lo, node.hi + 1), list(fit.bad))
+                    self._unite(members[node][~bad])
+                    self._unite(members[node][bad], _FEW)
         return self._connect(fits)
 
     def _candidates(self, straight: set[int]) -> None:
@@ -123,11 +131,11 @@ class _Reroller:
             _, first = np.unique(self.step[same], return_index=True)  # in step order
             self._unite(same[first])
 
-    def _unite(self, ops: Array) -> None:
-        """Make a node of each run of successive steps, two or more; none if there are too many pieces."""
+    def _unite(self, ops: Array, least: int = 2) -> None:
+        """Make a node of each run of so many successive steps or more; none if there are too many short pieces."""
         runs = np.split(ops, 1 + np.flatnonzero(np.diff(self.step[ops]) != 1))
-        for run in runs if len(runs) <= _MAX_PARTS else []:
-            if len(run) > 1:
+        for run in runs if len(runs) <= max(_MAX_PARTS, len(ops) // _LONG) else []:
+            if len(run) >= least:
                 lo = int(self.step[run[0]])
                 node = Node(self.ops[run[len(run) // 2]], int(run.min()), (lo, lo + len(run) - 1))
                 self.members[node] = run
@@ -252,6 +260,7 @@ class _Fit:
                     self._operand(rolls.operands[starts + j])
         same = (rolls.params_of[self.members] == rolls.params_of[self.members[0]]).all()
         columns = [] if same else [rolls.ops.params[p].numbers for p in rolls.params_of[self.members].tolist()]
+        self._check_claims()
         for i, n in enumerate([n for _, n in node.numbers]):
             self._number([numbers[i] for numbers in columns] or [n] * len(self.members))
 
@@ -295,10 +304,18 @@ class _Fit:
 
     def _may_start(self, source: Node, step: int, x: int) -> bool:
         near = source.lo - _MAX_REACH <= step <= source.hi + _MAX_REACH
-        if not near or x < 0:
+        if not near or x < 0 or x in self.rolls.inner:
             return False
         site = self.rolls.ops.site(x)
         return site.shape == source.shape and site.dtype == source.dtype
+
+    def _check_claims(self) -> None:
+        """Many results of one site are no initial values: a loop goes on with them, as before a truncation."""
+        sites = [None if x is None else self.rolls.site_of[x] for _, _, x, _ in self.claims]
+        taken = Counter((claim[0], site) for claim, site in zip(self.claims, sites, strict=True))
+        for (source, step, _, t), site in zip(self.claims, sites, strict=True):
+            if site is not None and taken[source, site] > max(2, abs(t - step)):
+                self.bad[t] = _ELSEWHERE
 
     def _constant(self, x: int) -> Any:
         """The value of an operand that is known now, else None; a number in the dtype that NumPy would take it for."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core.context import Draw, context
-from ..core.tensor import Array, Tensor, release
+from ..core.tensor import NO_ATTRS, Array, Tensor, release
 from ..debug.origin import place
 
 
@@ -28,22 +28,26 @@ class Signatures:
     def __init__(self) -> None:
         self.of_step: dict[int | None, int] = {}
         self.hidden = False
+        self._known: dict[Any, tuple[int, Any]] = {}  # the hash of what has been seen, and what it must keep alive
 
     def note(self, result: Tensor) -> None:
-        if result.primitive is None:
+        primitive, array, step, flows = result.primitive, result._array, result.step, []
+        if primitive is None:
             return
-        flows = tuple([type(x) is Tensor and x.requires_grad for x in result.inputs])
-        if result.primitive.arity is None:  # a stack of all steps has as many operands
-            flows = all(flows), any(flows)
-        if not self.hidden:
-            lost = not result.requires_grad and result.primitive.differentiable and True in flows
-            self.hidden = lost or not result.primitive.own or any(_is_cut(x) for x in result.inputs)
-        what = (id(result.primitive), place(result.origin), flows, result.requires_grad, result.ndim, result.dtype)
-        self.of_step[result.step] = hash((self.of_step.get(result.step, 0), what))
-
-
-def _is_cut(x: Any) -> bool:
-    return type(x) is Tensor and x.cut_from is not None
+        for x in result.inputs:
+            if type(x) is Tensor:
+                flows.append(x.requires_grad)
+                self.hidden = self.hidden or (x.attrs is not NO_ATTRS and x.cut_from is not None)
+        if primitive.arity is None:  # a stack of all steps has as many operands
+            flows = [all(flows), any(flows)]
+        what = (id(primitive), *flows, result.requires_grad, array.ndim, array.dtype.num)
+        here = (*what, id(result._code), result._offset)
+        known = self._known.get(here)
+        if known is None:
+            known = self._known[here] = hash((*what, place(result.origin))), result._code
+            lost = not result.requires_grad and primitive.differentiable and True in flows
+            self.hidden = self.hidden or lost or not primitive.own
+        self.of_step[step] = hash((self.of_step.get(step), known[0]))
 
 
 def forward(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, Signatures]:

@@ -180,10 +180,10 @@ class _Shadow:
                 exact = found == wanted or (not isinstance(line.value, Leaf) and set(wanted) <= set(found))
                 self._expect(exact, node, "has another initial value")
             elif isinstance(start, Read):
-                constant = start.node.value is not None and bool((start.node.value == line.number).all())
-                self._expect(constant, node, "has another initial value")
+                constant = start.node.value is not None and repr(uniform(start.node.value)) == repr(line.number)
+                self._expect(constant, node, "has another initial value")  # nan is nan, and -0.0 is not 0.0
             else:
-                self._expect(line.number == 0, node, "has another initial value than zero")
+                self._expect(repr(line.number) in ("0", "0.0"), node, "has another initial value than zero")
             return node, self.time(line.out.when.step)
         return None
 
