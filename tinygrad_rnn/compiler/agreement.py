@@ -11,7 +11,7 @@ import numpy as np
 from ..core.backprop import grad, no_grad
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
-from .containers import tensors_in
+from .containers import Arguments, tensors_in
 from .randomness import States, rewound
 from .signature import forward
 
@@ -29,53 +29,44 @@ class FrozenError(GraphError):
         )
 
 
-def by_gradients(
-    loss_fn: Callable[..., Any],
-    arguments: Sequence[Any],
-    weights: Sequence[Tensor] | None,
-    found: Sequence[Array],
-    before: States,
-) -> str:
+def by_gradients(loss_fn: Callable[..., Any], given: Arguments, found: Sequence[Array], before: States) -> str:
     """In words, what differs by more than rounding from the function and its gradients; empty if nothing does.
 
     Args:
         loss_fn: what is compiled.
-        arguments: what it is called with: containers of tensors.
-        weights: those of the tensors that are parameters, or None if there are no gradients.
+        given: what it is called with.
         found: what the program gave: the loss, what is returned beside it, and the gradients.
         before: the generators that it drew from, and their states when it began.
     """
+    tensors, arguments = given.bound()
+    weights = tensors[: given.parameters or 0]
 
     def eager() -> list[Array]:
-        if weights is None:
+        if given.parameters is None:
             with no_grad():
                 return values(loss_fn(*arguments))
         returned = loss_fn(*arguments)
         loss = returned[0] if isinstance(returned, tuple) else returned
-        return [*values(returned), *(g._array for g in grad(loss, list(weights)))]
+        return [*values(returned), *(g._array for g in grad(loss, weights))]
 
-    names = [weight.name or f"parameter {i}" for i, weight in enumerate(weights or ())]
+    names = [weight.name or f"parameter {i}" for i, weight in enumerate(weights)]
     return _difference(eager, arguments, found, names, before)
 
 
 def by_steps(
-    loss_fn: Callable[..., Any],
-    arguments: Sequence[Any],
-    weights: Sequence[Tensor] | None,
-    found: Sequence[Array],
-    before: States,
-    known: set[int],
+    loss_fn: Callable[..., Any], given: Arguments, found: Sequence[Array], before: States, known: set[int]
 ) -> str:
     """The same for a long sequence, in little memory: the steps do what known ones do, and the values are those.
 
     Where gradients do not follow from that, they are compared too.
     """
+    _, arguments = given.bound()
     with rewound(before):
         returned, signatures = forward(loss_fn, arguments)
     if not known.issuperset(signatures.of_step.values()):
         return "a step does other operations than those of a shorter sequence"
-    if signatures.hidden and weights is not None:
-        return by_gradients(loss_fn, arguments, weights, found, before)
+    if signatures.hidden and given.parameters is not None:
+        return by_gradients(loss_fn, given, found, before)
     once = [values(returned)]
 
     def eager() -> list[Array]:

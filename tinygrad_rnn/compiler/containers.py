@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,30 @@ class Function:
         code = getattr(self.function, "__code__", None)
         names = code.co_varnames[: code.co_argcount] if code is not None else ()
         return names[i] if i < len(names) else f"x{i}"
+
+
+class Arguments(NamedTuple):
+    """What a compiled function is called with.
+
+    Attributes:
+        values: containers of arrays, tensors and modules.
+        leaves: the arrays in them.
+        parameters: how many of the leaves, the first ones, are parameters; None if there are no gradients.
+    """
+
+    values: Sequence[Any]
+    leaves: Sequence[Array]
+    parameters: int | None
+
+    def bound(self) -> tuple[list[Tensor], list[Any]]:
+        """Tensors of the leaves, of which the parameters require a gradient, and the values filled with them."""
+        own = [tensor for value in self.values for tensor in own_tensors(value)]
+        tensors = [
+            tensor if tensor is not None else Tensor(x, requires_grad=True) if i < (self.parameters or 0) else lent(x)
+            for i, (tensor, x) in enumerate(zip(own, self.leaves, strict=True))
+        ]
+        rest = iter(tensors)
+        return tensors, [unflatten(value, rest) for value in self.values]
 
 
 def flatten(x: Any, leaves: list[Array], describe: Callable[[Any], Any], path: Any) -> Any:

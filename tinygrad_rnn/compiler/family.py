@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..core.tensor import Array
 from .agreement import FrozenError, by_gradients, by_steps
-from .containers import Function, own_tensors
+from .containers import Arguments, Function, own_tensors
 from .general import General, between, generalise, guessed, resized
-from .program import Program, bind
+from .program import Program
 from .randomness import States, generators, rewound, wind_back
 
 _LARGE = 8 << 20
@@ -38,25 +38,25 @@ class Family:
         yield from (general.program for general in self.general)
         yield from self.exact.values()
 
-    def run(self, arguments: Sequence[Any], leaves: Sequence[Array], count: int | None) -> tuple[Program, list[Array]]:
+    def run(self, given: Arguments) -> tuple[Program, list[Array]]:
         """The program that ran, and its results.
 
         Raises:
             FrozenError: it gives something else than the loss function.
         """
-        shapes = tuple([x.shape for x in leaves])
+        shapes = tuple([x.shape for x in given.leaves])
         settled = self.settled
         if settled is not None and settled[0] == shapes:
             _, known, at = settled
             if known.draws:
-                known.draw_from(generators(self.loss_fn.function, arguments))
-            return known, known(leaves, at)
-        for general in self._candidates(arguments, leaves, count, shapes):
+                known.draw_from(generators(self.loss_fn.function, given.values))
+            return known, known(given.leaves, at)
+        for general in self._candidates(given, shapes):
             sizes = general.sizes(shapes)
             if sizes is not None:
-                before = self._states(general.program, arguments)
-                found = general.program(leaves, sizes)
-                wrong = self._compared(general, sizes, found, arguments, leaves, count, before)
+                before = self._states(general.program, given)
+                found = general.program(given.leaves, sizes)
+                wrong = self._compared(general, sizes, found, given, before)
                 if not wrong:
                     if general.checked == 2:
                         self.settled = shapes, general.program, sizes
@@ -66,40 +66,36 @@ class Family:
                 self.settled = None
                 self.general.remove(general)
                 self.refused[str(general.pattern)] = f"at {_words(sizes)} {wrong}"
-        return self._alone(shapes, arguments, leaves, count)
+        return self._alone(given, shapes)
 
-    def _alone(
-        self, shapes: Any, arguments: Sequence[Any], leaves: Sequence[Array], count: int | None
-    ) -> tuple[Program, list[Array]]:
+    def _alone(self, given: Arguments, shapes: Any) -> tuple[Program, list[Array]]:
         """The same of the program for these shapes alone, which is made if there is none."""
         program = self.exact.get(shapes)
         if program is None:
-            program = self.exact[shapes] = Program(self.loss_fn, arguments, leaves, count, self.backend)
+            program = self.exact[shapes] = Program(self.loss_fn, given, self.backend)
             if self.refused:
                 reason = list(self.refused.values())[-1]
                 program.limits = f"for these shapes alone, as lengths cannot vary: {reason}"
         self.exact.move_to_end(shapes)
         while len(self.exact) > _KEPT:
             self.exact.popitem(last=False)
-        before = self._states(program, arguments)
-        found = program(leaves, {})
+        before = self._states(program, given)
+        found = program(given.leaves, {})
         if program.calls == 2:
-            wrong = self._difference(found, arguments, leaves, count, before)
+            wrong = by_gradients(self.loss_fn, given, found, before)
             if wrong:
                 raise FrozenError(wrong)
         if program.calls > 1:
             self.settled = shapes, program, {}
         return program, found
 
-    def _states(self, program: Program, arguments: Sequence[Any]) -> States:
+    def _states(self, program: Program, given: Arguments) -> States:
         """The generators that a program will draw from, and their states."""
         if program.draws:
-            program.draw_from(generators(self.loss_fn.function, arguments))
+            program.draw_from(generators(self.loss_fn.function, given.values))
         return program.random_states()
 
-    def _candidates(
-        self, arguments: Sequence[Any], leaves: Sequence[Array], count: int | None, shapes: Any
-    ) -> Iterator[General]:
+    def _candidates(self, given: Arguments, shapes: Any) -> Iterator[General]:
         """Programs for many shapes; the last is made for this call, if these shapes are new and it can be.
 
         Also for the second call at large shapes: to compare a program for them alone takes an eager pass over all.
@@ -112,15 +108,15 @@ class Family:
             steps = max(node.steps or 0 for node in program.ir.nodes)
         yield from list(self.general)
         known = [*self.exact, *(tuple(general.shapes) for general in self.general)]
-        weights = [tensor is not None for argument in arguments for tensor in own_tensors(argument)]
-        batch = [not own and i >= (count or 0) for i, own in enumerate(weights)]
+        own = [tensor for value in given.values for tensor in own_tensors(value)]
+        batch = [tensor is None and i >= (given.parameters or 0) for i, tensor in enumerate(own)]
         patterns = [between(other, shapes) for other in reversed(known)]
         if steps or not known:
             patterns = [guessed(shapes, batch, steps)]
         pattern = next((p for p in patterns if p is not None), None)
         if pattern is None or str(pattern) in self.refused or any(pattern == each.pattern for each in self.general):
             return
-        made = generalise(self.loss_fn, arguments, leaves, count, pattern, self.backend)
+        made = generalise(self.loss_fn, given, pattern, self.backend)
         if isinstance(made, str):
             self.refused[str(pattern)] = made
             return
@@ -128,35 +124,20 @@ class Family:
         yield made
 
     def _compared(
-        self,
-        general: General,
-        sizes: Mapping[str, int],
-        found: list[Array],
-        arguments: Sequence[Any],
-        leaves: Sequence[Array],
-        count: int | None,
-        before: States,
+        self, general: General, sizes: Mapping[str, int], found: list[Array], given: Arguments, before: States
     ) -> str:
         """What is wrong with a general program: looked for in its first two calls, and where a size is a new one."""
         wrong = ""
         if general.checked < 2:  # with the gradients, on the first rows of this call's arguments
             general.checked += 1
-            cut = [resized(x, axes, general.point) for x, axes in zip(leaves, general.pattern, strict=True)]
+            cut = resized(given, general.pattern, general.point)
             with rewound(before):
-                results = general.program(cut, general.point)
-            wrong = self._difference(results, arguments, cut, count, before)
+                results = general.program(cut.leaves, general.point)
+            wrong = by_gradients(self.loss_fn, cut, results, before)
         if not wrong and not general.is_proven(sizes):
-            tensors, filled = bind(arguments, leaves, count)
-            weights = None if count is None else tensors[:count]
-            wrong = by_steps(self.loss_fn, filled, weights, found, before, general.program.signatures)
+            wrong = by_steps(self.loss_fn, given, found, before, general.program.signatures)
             general.prove(sizes)
         return wrong
-
-    def _difference(
-        self, found: list[Array], arguments: Sequence[Any], leaves: Sequence[Array], count: int | None, before: States
-    ) -> str:
-        tensors, filled = bind(arguments, leaves, count)
-        return by_gradients(self.loss_fn, filled, tensors[:count] if count is not None else None, found, before)
 
 
 def _words(sizes: Mapping[str, int]) -> str:

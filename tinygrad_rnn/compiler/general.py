@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core.tensor import Array
-from .containers import Function
+from .containers import Arguments, Function
 from .program import Program, joined
 from .randomness import generators, rewound, states_of
 from .sizes import NotGeneralError
@@ -108,20 +108,13 @@ class General:
             self.proven[name].add(n)
 
 
-def generalise(
-    loss_fn: Function,
-    arguments: Sequence[Any],
-    leaves: Sequence[Array],
-    count: int | None,
-    pattern: Pattern,
-    backend: str,
-) -> General | str:
+def generalise(loss_fn: Function, given: Arguments, pattern: Pattern, backend: str) -> General | str:
     """One program for all shapes of a pattern, or the reason why there is none."""
     reason, unrolled = "", 0
     several = len({axis for axes in pattern for axis in axes if isinstance(axis, str)}) > 1
     for small in _POINTS if several else _POINTS[::2]:
         try:
-            return _generalise(loss_fn, arguments, leaves, count, pattern, backend, small)
+            return _generalise(loss_fn, given, pattern, backend, small)
         except NotRolledError as error:  # at two steps nothing may roll, but either size may be the length
             reason, unrolled = str(error), unrolled + 1
             if unrolled == 1 + several:
@@ -134,21 +127,14 @@ def generalise(
 
 
 def _generalise(
-    loss_fn: Function,
-    arguments: Sequence[Any],
-    leaves: Sequence[Array],
-    count: int | None,
-    pattern: Pattern,
-    backend: str,
-    small: Sequence[Sequence[int]],
+    loss_fn: Function, given: Arguments, pattern: Pattern, backend: str, small: Sequence[Sequence[int]]
 ) -> General:
-    names = list(sizes_of(pattern, [x.shape for x in leaves]) or {})
+    names = list(sizes_of(pattern, [x.shape for x in given.leaves]) or {})
     points = list(_points(names, small))
     programs = []
     for point in points:
-        cut = [resized(x, axes, point) for x, axes in zip(leaves, pattern, strict=True)]
-        with rewound(states_of(generators(loss_fn.function, arguments))):
-            programs.append(Program(loss_fn, arguments, cut, count, backend, least=0))  # memory may be large
+        with rewound(states_of(generators(loss_fn.function, given.values))):
+            programs.append(Program(loss_fn, resized(given, pattern, point), backend, least=0))  # memory may be large
         if len(programs[-1].misfits) > _MISFITS:
             raise NotRolledError(f"{len(programs[-1].misfits)} operations do not roll")
         if len({repr(program.extra) for program in programs}) > 1:
@@ -167,7 +153,12 @@ def _points(names: Sequence[str], small: Sequence[Sequence[int]]) -> Iterator[di
         yield {name: sizes[k] for name, sizes in zip(names, small, strict=False)}
 
 
-def resized(x: Array, axes: tuple[Any, ...], sizes: Mapping[str, int]) -> Array:
+def resized(given: Arguments, pattern: Pattern, sizes: Mapping[str, int]) -> Arguments:
+    """The same with other sizes."""
+    return given._replace(leaves=[_resized(x, axes, sizes) for x, axes in zip(given.leaves, pattern, strict=True)])
+
+
+def _resized(x: Array, axes: tuple[Any, ...], sizes: Mapping[str, int]) -> Array:
     """The first rows of an array along each axis that has a size, repeated if they are too few.
 
     Integers may count steps, as the lengths of sequences do, and must fit the size then: they are bounded by it.

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from ..core.cached import cached
-from ..core.tensor import Array, Tensor
+from ..core.tensor import Array
 from ..nn import Module
 from .allocate import WORTH_SHARING
 from .build import Native, build, native, written
-from .containers import Function, lent, names, own_tensors, unflatten
+from .containers import Arguments, Function, names, unflatten
 from .explain import explain
 from .randomness import Generators, States, generators, states_of
 from .sizes import NotGeneralError, at
@@ -50,13 +50,12 @@ class Program:
     def __init__(
         self,
         loss_fn: Function,
-        arguments: Sequence[Any],
-        leaves: Sequence[Array],
-        count: int | None,
+        given: Arguments,
         backend: str = "numpy",
         least: int = WORTH_SHARING,
     ) -> None:
-        tensors, filled = bind(arguments, leaves, count)
+        arguments, count = given.values, given.parameters
+        tensors, filled = given.bound()
         named: list[str | None] = []
         for i, argument in enumerate(arguments):
             named.extend(names(argument, "" if i == 0 and count is not None else loss_fn.name(i, len(arguments))))
@@ -195,17 +194,6 @@ def joined(
         except NotGeneralError as error:
             notes = [f"not native, as lengths may vary: {error}"]
     return Source.general([program.source for program in programs], sizes), [], notes
-
-
-def bind(arguments: Sequence[Any], leaves: Sequence[Array], count: int | None) -> tuple[list[Tensor], list[Any]]:
-    """Tensors of the leaves, of which the first `count` require a gradient, and the arguments filled with them."""
-    own = [tensor for argument in arguments for tensor in own_tensors(argument)]
-    tensors = [
-        tensor if tensor is not None else Tensor(x, requires_grad=True) if i < (count or 0) else lent(x)
-        for i, (tensor, x) in enumerate(zip(own, leaves, strict=True))
-    ]
-    rest = iter(tensors)
-    return tensors, [unflatten(argument, rest) for argument in arguments]
 
 
 @contextmanager

@@ -47,6 +47,7 @@ from .statements import (
     Moving,
     Put,
     Rows,
+    every,
     leaves,
 )
 from .threads import SMALL, OneThread
@@ -137,7 +138,7 @@ class _Writer:
         parts = (code.setup, code.body)
         self.read = Counter(leaf.array for x in parts for each in _read_by(x) for leaf in leaves(each))
         self.read.update(leaf.array for leaf in leaves(code.results))
-        calls = _calls((code.setup, code.body))
+        calls = every(Call, (code.setup, code.body))
         self.primitives = list(dict.fromkeys(call.word for call in calls if isinstance(call.word, Primitive)))
         self.used: set[str] = {
             *("t", "np", "program", "step", "list", "map", "range", "reversed", "float", "one_thread", "nullcontext"),
@@ -512,24 +513,6 @@ def _read_by(x: Any) -> Iterator[Any]:
             yield from _read_by(within.statement for within in each.body)
         else:
             yield each.value if isinstance(each, Assign) else each
-
-
-def _calls(x: Any) -> Iterator[Call]:
-    if isinstance(x, Call):
-        yield x
-        yield from _calls(x.args)
-    elif isinstance(x, (tuple, list)):
-        for each in x:
-            yield from _calls(each)
-    elif isinstance(x, For):
-        for within in x.body:
-            yield from _calls(within.statement)
-    elif isinstance(x, Apply):
-        yield from _calls((x.out, x.call))
-    elif isinstance(x, (Assign, Copy, Put)):
-        yield from _calls(x.value)
-    elif isinstance(x, Index):
-        yield from _calls((x.of, x.key))
 
 
 # ---------------------------------------------------------------------- text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -213,20 +213,28 @@ class Code:
     most: float
 
 
-def leaves(x: Any) -> Iterator[Leaf]:
-    """What an expression, a key or a statement reads and writes, from left to right."""
-    if type(x) is Leaf:
+E = TypeVar("E", Leaf, Call)
+
+
+def every(kind: type[E], x: Any) -> Iterator[E]:
+    """The leaves or the calls in an expression, a key or a statement, from left to right."""
+    if type(x) is kind:
         yield x
-    elif isinstance(x, (tuple, list)):
+    if isinstance(x, (tuple, list)):
         for each in x:
-            yield from leaves(each)
+            yield from every(kind, each)
     else:
         for name in _PARTS.get(type(x), ()):
-            yield from leaves(getattr(x, name))
+            yield from every(kind, getattr(x, name))
+
+
+def leaves(x: Any) -> Iterator[Leaf]:
+    """What an expression, a key or a statement reads and writes."""
+    return every(Leaf, x)
 
 
 _PARTS: dict[type, tuple[str, ...]] = {slice: ("start", "stop", "step")} | {
     each: tuple([part.name for part in fields(each) if part.name != "node"])
     for each in (Index, Call, Alloc, Rows, Assign, Apply, Copy, Fill, Put, Within, For)
 }
-"""The fields of each kind that may hold leaves."""
+"""The fields of each kind that may hold expressions."""

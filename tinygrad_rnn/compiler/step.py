@@ -11,7 +11,7 @@ from ..core.tensor import Array
 from ..errors import GraphError, InputError
 from ..escape import preformatted_source, xml
 from .agreement import FrozenError
-from .containers import Function, flatten, unflatten
+from .containers import Arguments, Function, flatten, unflatten
 from .family import Family
 from .picture import dot
 from .program import Program
@@ -114,7 +114,7 @@ class Compiled:
                 self._families.popitem(last=False)
         self._families.move_to_end(key)
         try:
-            self._last, results = family.run(arguments, leaves, count)
+            self._last, results = family.run(Arguments(arguments, leaves, count))
         except FrozenError as error:
             self._refused = str(error)
             raise

@@ -294,8 +294,7 @@ def _groups(body: Sequence[Any]) -> Iterator[tuple[Node | None, Any]]:
             group = []
             yield None, each
         elif hasattr(each, "node"):
-            starts = isinstance(each, (Fill, Copy)) and isinstance(each.out, Leaf) and isinstance(each.out.when, At)
-            if group and (group[0].node is not each.node or starts or _starts(group[-1])):
+            if group and (group[0].node is not each.node or _starts(each) or _starts(group[-1])):
                 yield group[0].node, group
                 group = []
             group.append(each)
@@ -304,6 +303,7 @@ def _groups(body: Sequence[Any]) -> Iterator[tuple[Node | None, Any]]:
 
 
 def _starts(line: Any) -> bool:
+    """Whether it sets an initial value."""
     return isinstance(line, (Fill, Copy)) and isinstance(line.out, Leaf) and isinstance(line.out.when, At)
 
 
