@@ -192,7 +192,7 @@ class _Allocator:
             nodes = part.nodes if isinstance(part, Loop) else [part]
             for node in nodes:
                 if self.places[node].kind in (SLAB, ARRAY):
-                    array = self._again(node, free.__contains__) or self._taken_over(node, i, occupied)
+                    array = self._again(node, free.__contains__) or self._over(node, occupied, self._dies_in(i, node))
                     array = array or self._new(node, self._fitting(node, free))
                     assert array.memory is not None
                     if array.memory in free:
@@ -239,37 +239,39 @@ class _Allocator:
             return best
         return Memory(node.dtype, size)
 
-    def _taken_over(self, node: Node, part: int, occupied: dict[Memory, Node]) -> Array | None:
+    def _over(self, node: Node, held: dict[Memory, Node], dies: Callable[[Read], bool]) -> Array | None:
         """The array of an operand that is read here for the last time, entry by entry."""
-        place = self.places[node]
+        place, reads = self.places[node], [a for a in node.args if type(a) is Read]
         if not self.thrifty or not is_elementwise(node) or node.initials:
             return None
-        reads = [a for a in node.args if type(a) is Read]
         for ref in sorted(reads, key=lambda a: -self.part_of[a.node]):  # the youngest: it is still in the cache
-            if not self._may_overwrite(node, ref):
-                continue
             other, there = ref.node, self.places[ref.node]
             array = there.array
-            if array is None or array.memory is None or occupied.get(array.memory) is not other:
-                continue
-            if self.death[other] > part:
+            if array is None or array.memory is None or held.get(array.memory) is not other:
                 continue
             if (there.first, there.rows, other.shape, other.dtype) != (place.first, place.rows, node.shape, node.dtype):
                 continue
-            if other.initials or self.part_of[other] == part:
-                continue
-            late = [
-                reader
-                for reader in self._readers_in_part(other, part)
-                if self.position[reader[0]] > self.position[node] or reader[1].delay != (0 if other.rolled else None)
-            ]
-            if not late:
+            if self._may_overwrite(node, ref) and dies(ref):
                 _put_first(node, ref)
                 if (node.backward_of is None) != (array.nodes[0].backward_of is None):
                     return self._new(node, array.memory)  # under a name of its own: it is no activation any more
                 array.nodes.append(node)
                 return array
         return None
+
+    def _dies_in(self, part: int, node: Node) -> Callable[[Read], bool]:
+        """Whether an operand, of an earlier part, is not read after this node."""
+
+        def dies(ref: Read) -> bool:
+            other = ref.node
+            if self.death[other] > part or other.initials or self.part_of[other] == part:
+                return False
+            return not any(
+                self.position[reader] > self.position[node] or read.delay != (0 if other.rolled else None)
+                for reader, read in self._readers_in_part(other, part)
+            )
+
+        return dies
 
     def _may_overwrite(self, node: Node, ref: Read) -> bool:
         """Whether writing the result over this operand hurts no other operand."""
@@ -312,7 +314,11 @@ class _Allocator:
             if place.kind != BUFFER:
                 continue
             keeps = last[node] == len(loop.nodes)  # the next step reads it: nothing else may live there
-            taken = None if keeps else self._written_over(node, {other for other in last if last[other] == j}, busy)
+
+            def dies(ref: Read, j: int = j) -> bool:
+                return last.get(ref.node) == j
+
+            taken = None if keeps else self._over(node, busy, dies)
             if taken is None:
 
                 def usable(memory: Memory, keeps: bool = keeps) -> bool:
@@ -326,19 +332,6 @@ class _Allocator:
                 free.remove(taken.memory)
             busy[taken.memory] = node
             place.array = taken
-
-    def _written_over(self, node: Node, ending: set[Node], busy: dict[Memory, Node]) -> Array | None:
-        """The buffer of an operand that is read here for the last time, entry by entry."""
-        for ref in node.args if self.thrifty and is_elementwise(node) else ():
-            if type(ref) is not Read or not self._may_overwrite(node, ref) or ref.node not in ending:
-                continue
-            array = self.places[ref.node].array
-            held = array is not None and array.memory is not None and busy.get(array.memory) is ref.node
-            if array is not None and held and (ref.node.shape, ref.node.dtype) == (node.shape, node.dtype):
-                array.nodes.append(node)
-                _put_first(node, ref)
-                return array
-        return None
 
     def _last_use(self, node: Node, loop: Loop) -> int:
         """The position of the last reader within a step; the end if the next step reads it too."""
@@ -368,13 +361,9 @@ def _stays_contiguous(node: Node, base: Place) -> bool:
         return False  # repeated for all steps
     if ref.span is not None and ref.span[0] > ref.span[1]:
         return False
+    key = node.params.get("key")
     return base.contiguous and (
         node.primitive in (ops.reshape, ops.expand_dims, ops.stack)
-        or (node.primitive is getitem_p and node.rolled and ref.delay is None and node.params["key"].__class__ is int)
-        or (node.primitive is getitem_p and not node.rolled and _is_run(node.params["key"]))
+        or (node.primitive is getitem_p and node.rolled and ref.delay is None and type(key) is int)
+        or (node.primitive is getitem_p and not node.rolled and type(key) is slice and key.step in (None, 1))
     )
-
-
-def _is_run(key: Any) -> bool:
-    """Whether an index picks neighbours along the first axis."""
-    return type(key) is slice and key.step in (None, 1)

@@ -15,9 +15,7 @@ def explain(schedule: Sequence[Part], code: Code, misfits: Sequence[tuple[Op, st
 
     The `code` of a general program tells the steps of its loops: from 0 to T - 1.
     """
-    lines = []
-    at_once: list[Node] = []
-    single = 0
+    lines, at_once, single = [], [], 0
     loops = (each for each in code.body if isinstance(each, For))
     for part in schedule:
         if isinstance(part, Loop):
@@ -25,13 +23,10 @@ def explain(schedule: Sequence[Part], code: Code, misfits: Sequence[tuple[Op, st
             direction = "from the last step to the first" if loop.reverse else "from the first step to the last"
             lines.append(f"loop over steps {loop.lo}..{loop.hi}, {direction}: {', '.join(map(_name, part.nodes))}")
         elif part.rolled and part.primitive is not None:
-            at_once.append(part)
+            at_once.append(f"all steps at once: {_name(part)}")
         elif part.primitive is not None:
             single += 1
-    for node in at_once:
-        lines.append(f"all steps at once: {_name(node)}")
-    lines.append(f"{single} operations run once, outside of time")
-    lines.extend(notes)
+    lines += [*at_once, f"{single} operations run once, outside of time", *notes]
     for op, why in misfits[:20]:
         name = op.primitive.name if op.primitive else "?"
         lines.append(f"not rolled: {name} of step {op.step}{f' in {terminal(op.scope)}' if op.scope else ''}: {why}")

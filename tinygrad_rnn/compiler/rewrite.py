@@ -325,12 +325,12 @@ def _inside(node: Node, circle: dict[Node, int], args: Sequence[Any] | None = No
 
 def _transposes(node: Node) -> bool:
     """Whether it swaps the axes of a matrix that does not change with time."""
-    return (
-        node.primitive is transpose
-        and not node.rolled
-        and len(node.shape) == 2
-        and (node.params["axes"] in (None, (1, 0), [1, 0]) and node.args[0] == Read(node.args[0].node))
-    )
+    return _swaps(node) and not node.rolled and node.args[0] == Read(node.args[0].node)
+
+
+def _swaps(node: Node) -> bool:
+    """Whether it swaps the axes of a matrix."""
+    return node.primitive is transpose and len(node.shape) == 2 and node.params["axes"] in (None, (1, 0), [1, 0])
 
 
 def _constant_value(x: Any) -> Any:
@@ -399,9 +399,7 @@ def _merged(node: Node, first: int, last: int) -> Node | None:
 def _untransposed(ref: Read) -> Read | None:
     """What `ref` is the transpose of, if it is one of a matrix."""
     node = ref.node
-    if node.primitive is not transpose or len(node.shape) != 2 or node.initials:
-        return None
-    if node.params["axes"] not in (None, (1, 0), [1, 0]):
+    if not _swaps(node) or node.initials:
         return None
     (x,) = node.args
     if type(x) is not Read or x.delay is None or ref.delay is None:

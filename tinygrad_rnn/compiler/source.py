@@ -303,40 +303,30 @@ class _Writer:
         return f"{text}[{start or ''}:{'' if stop == rows else stop - rows}]"
 
     def _key(self, key: Sequence[Any]) -> str:
-        def number(n: Any) -> str:
-            return "" if n is None else self._entry(n)
-
-        def entry(e: Any) -> str:
-            if isinstance(e, slice):
-                last = f":{number(e.step)}" if e.step is not None else ""
-                return f"{number(e.start)}:{number(e.stop)}{last}"
-            return self._entry(e)
-
         while len(key) > 1 and key[-1] is Ellipsis and any(e is Ellipsis for e in key[:-1]):
             key = key[:-1]
-        return ", ".join(map(entry, key))
+        return ", ".join(map(self._entry, key))
 
     def _entry(self, e: Any) -> str:
+        if isinstance(e, slice):
+            ends = ["" if n is None else self._entry(n) for n in (e.start, e.stop, e.step)]
+            return ":".join(ends if e.step is not None else ends[:2])
         if isinstance(e, Moving):
             return _affine(e.slope, e.start)
         return "..." if e is Ellipsis else self._expr(e)
 
     def _call(self, call: Call, out: str | None = None) -> str:
-        word = call.word
-        args = list(call.args)
+        word, args = call.word, [*map(self._expr, call.args)]
         if isinstance(word, Primitive):
             name = called(word)
-            if isinstance(args[0], list):
-                args = [*map(self._expr, args[0])]
-                args = [f"[{', '.join(args)}]"]
-            else:
-                args = [*map(self._expr, args)]
+            if isinstance(call.args[0], list):
+                args = [f"[{', '.join(map(self._expr, call.args[0]))}]"]
         elif word == ".T":
-            return f"{self._expr(args[0])}.T"
+            return f"{args[0]}.T"
         elif word.startswith("."):
-            name, args = f"{self._expr(args[0])}{word}", [*map(self._expr, args[1:])]
+            name, args = f"{args[0]}{word}", args[1:]
         else:
-            name, args = word, [*map(self._expr, args)]
+            name = word
         keywords = [f"{key}={self._expr(value)}" for key, value in call.keywords]
         return f"{name}({', '.join([*args, *keywords, *([f'out={out}'] if out is not None else [])])})"
 

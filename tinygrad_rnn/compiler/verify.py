@@ -158,7 +158,7 @@ class _Shadow:
                 self._expect(_is_new(line.value), node, "may share memory with its operand")
             else:
                 outs = list(leaves(line.out))
-                aimed = [place for leaf in outs for place in self._seen(leaf, t)]
+                aimed = [place for leaf in outs for place in self._when(leaf, t)]
                 self._expect(len(outs) == 1 and aimed == results, node, "is written to other steps than its own")
             self._write(node, results, False)
         self._write(node, results, True)
@@ -166,7 +166,7 @@ class _Shadow:
     def _own(self, node: Node, leaf: Leaf, t: int | None) -> bool:
         """Whether a leaf is what the node is just computing."""
         here = leaf.node is node and leaf.array is self.places[node].array
-        return here and self._seen(leaf, t) == [(node, step) for step in self._steps(node, t)]
+        return here and self._when(leaf, t) == [(node, step) for step in self._steps(node, t)]
 
     def _initial(self, node: Node, lines: Sequence[Line]) -> Result | None:
         """The initial value that a statement sets, if it sets one."""
@@ -175,7 +175,7 @@ class _Shadow:
             start = node.initials.get(line.out.when.step, self)
             self._expect(start is not self and not rest, node, "has no initial value there")
             if isinstance(line, Copy):
-                found = [result for leaf in leaves(line.value) for result in self._bases(self._seen(leaf, None))]
+                found = [result for leaf in leaves(line.value) for result in self._bases(self._when(leaf, None))]
                 wanted = list(self._bases(self._when(start, None))) if isinstance(start, Read) else []
                 exact = found == wanted or (not isinstance(line.value, Leaf) and set(wanted) <= set(found))
                 self._expect(exact, node, "has another initial value")
@@ -198,7 +198,7 @@ class _Shadow:
         touched: set[Result] = set()
         for line in lines:
             for leaf in leaves(_read_by(line)):
-                touched.update(self._bases(self._seen(leaf, t)))
+                touched.update(self._bases(self._when(leaf, t)))
         for a in node.args:
             if type(a) is not Read:
                 continue
@@ -221,8 +221,6 @@ class _Shadow:
                 return [(read.node, step) for step in range(first, last + 1)]
         return [(read.node, None)]
 
-    _seen = _when
-
     def _bases(self, results: Iterable[Result]) -> Iterator[Result]:
         """The results behind views."""
         for node, step in results:
@@ -232,7 +230,7 @@ class _Shadow:
                 yield node, step
 
     def _read(self, reader: Node, leaf: Leaf, t: int | None) -> None:
-        for result in self._bases(self._seen(leaf, t)):
+        for result in self._bases(self._when(leaf, t)):
             held = self._at(result)
             self._expect(held == result, reader, f"reads {result}, and finds {held}")
 
@@ -273,7 +271,7 @@ class _Shadow:
         owners: set[Any] = set()
         for read, value in zip(self.program.results, self.code.results, strict=True):
             copied = isinstance(value, Call) and value.word == ".copy"
-            found = [result for leaf in leaves(value) for result in self._bases(self._seen(leaf, None))]
+            found = [result for leaf in leaves(value) for result in self._bases(self._when(leaf, None))]
             wanted = list(self._bases(self._when(read, None)))
             self._expect(set(wanted) <= set(found), read, "is not what is returned")
             for result in wanted:
