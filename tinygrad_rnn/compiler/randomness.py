@@ -12,6 +12,7 @@ import numpy as np
 from ..debug import origin
 from ..errors import GraphError
 from ..nn import Module
+from .surroundings import contents
 
 Generators = Sequence[np.random.Generator]
 States = Sequence[tuple[np.random.Generator, Any]]
@@ -20,7 +21,7 @@ _ALL, _EACH = 100, 16  # of the first operations each looks whether a number was
 
 def generators(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> Generators:
     """Those that the function is given or refers to by name, and those of modules, each once."""
-    cells = [cell.cell_contents for cell in getattr(loss_fn, "__closure__", None) or () if _is_filled(cell)]
+    cells = map(contents, getattr(loss_fn, "__closure__", None) or ())
     code, names = getattr(loss_fn, "__code__", None), getattr(loss_fn, "__globals__", {})
     used = [names[name] for name in (code.co_names if code else ()) if name in names]
     holder = getattr(loss_fn, "__self__", loss_fn)
@@ -39,13 +40,6 @@ def _within(x: Any) -> Iterator[np.random.Generator]:
     elif isinstance(x, (dict, list, tuple)):
         for value in x.values() if isinstance(x, dict) else x:
             yield from _within(value)
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:  # a variable that is not assigned yet
-        return False
 
 
 @contextmanager

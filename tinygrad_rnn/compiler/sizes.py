@@ -42,17 +42,14 @@ class Size:
     def at(self, sizes: Point) -> int:
         return sum(c * math.prod(sizes[name] for name in m) for m, c in self.terms.items())
 
-    def _plus(self, other: Any, sign: int) -> Size:
+    def __add__(self, other: Any) -> Size:
         terms = dict(self.terms)
         for m, c in (other.terms if isinstance(other, Size) else {(): int(other)}).items():
-            terms[m] = terms.get(m, 0) + sign * c
+            terms[m] = terms.get(m, 0) + c
         return Size(terms, self.points)
 
-    def __add__(self, other: Any) -> Size:
-        return self._plus(other, 1)
-
     def __sub__(self, other: Any) -> Size:
-        return self._plus(other, -1)
+        return self + other * -1
 
     def __mul__(self, other: Any) -> Size:
         found: dict[Monomial, int] = {}

@@ -178,7 +178,8 @@ class _Writer:
         if self.one_thread:
             head.insert(0, "from contextlib import nullcontext\n")
         given = [*self.sizes, *self.constants, *(["one_thread=nullcontext()"] if self.one_thread else [])]
-        text = "\n".join(_commented(f"    {code}" if code else "", note) for code, note in lines)
+        lines = [(f"    {code}" if code else "", note) for code, note in lines]
+        text = "\n".join(f"{code.ljust(64)}  # {comment(note)}" if note else code for code, note in lines)
         return "\n\n\n".join(["\n".join(head), *functions, f"def program({', '.join(given)}):\n{text}\n"])
 
     def _ordered_setup(self) -> Iterator[list[tuple[str, str]]]:
@@ -593,10 +594,6 @@ def _note(node: Node) -> str:
     else:
         text = f"backward of {of.primitive.name}{f' ({of.name})' if of.name else ''}"
     return text + (f", {node.scope}" if node.scope else "")
-
-
-def _commented(code: str, note: str) -> str:
-    return f"{code.ljust(64)}  # {comment(note)}" if note else code
 
 
 def _affine(slope: int, start: int) -> str:

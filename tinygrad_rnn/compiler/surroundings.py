@@ -118,7 +118,7 @@ class Surroundings:
                 self._variables[id(x.__globals__), name] = partial(x.__globals__.get, name)
         for cell in x.__closure__ or ():
             self._seen[id(cell)] = cell
-            self._variables[id(cell)] = partial(_contents, cell)
+            self._variables[id(cell)] = partial(contents, cell)
 
 
 def _root(x: Any) -> str:
@@ -126,10 +126,11 @@ def _root(x: Any) -> str:
     return (getattr(x, "__module__", None) or x.__name__).partition(".")[0]
 
 
-def _contents(cell: Any) -> Any:
+def contents(cell: Any) -> Any:
+    """What a variable of an enclosing function holds; None where it is not assigned yet."""
     try:
         return cell.cell_contents
-    except ValueError:  # not bound yet
+    except ValueError:
         return None
 
 
