@@ -52,7 +52,7 @@ from .statements import (
 )
 from .threads import SMALL, OneThread
 from .vocabulary import NUMPY, called, imports, is_given, parameter, words
-from .written import HELPERS, definitions
+from .written import HELPERS, definitions, helper
 
 _WIDTH = 110
 _LARGE = 200  # of each size: where products are still small there, nothing is said of threads
@@ -173,7 +173,9 @@ class _Writer:
             [p.function for p in self.primitives if called(p) in found and not is_given(p)]
             + ([picked] if "picked" in found else [])
         )
-        functions += [text for name, text in HELPERS.items() if name in found]
+        calls = [x for x in _read_by(self.code.body) if isinstance(x, Apply) and x.call.word in HELPERS]
+        for name in dict.fromkeys(str(x.call.word) for x in calls):
+            functions.append(helper(name, {x.node.dtype for x in calls if x.call.word == name}))
         head = [*imports("\n".join([written, *functions]), self.primitives)]
         if self.one_thread:
             head.insert(0, "from contextlib import nullcontext\n")

@@ -18,11 +18,24 @@ from ..errors import TensorError
 from ..escape import identifier
 
 HELPERS = {
-    "sigmoid": """def sigmoid(x, out, limit=45.0):
+    "sigmoid": """def sigmoid(x, out, limit={limit}, one={one}):
     exp(minimum(x, limit, out=out), out=out)  # exp must not overflow
-    return divide(out, out + 1, out=out)""",
+    return divide(out, out + one, out=out)""",
 }
 """Functions of the source that are written for it; an operation of such a name is called something else."""
+
+
+def helper(name: str, dtypes: set[np.dtype[Any]]) -> str:
+    """The text of a helper that is called for these dtypes; where it is one, its numbers are arrays of it.
+
+    A Python number as an operand doubles the time of a call on a small array.
+    """
+    (dtype, *others) = dtypes
+    kind = dtype.str[1:]
+    numbers = (
+        {"limit": "45.0", "one": "1"} if others else {"limit": f"array(45, '{kind}')", "one": f"array(1, '{kind}')"}
+    )
+    return HELPERS[name].format(**numbers)
 
 
 class Written(NamedTuple):
