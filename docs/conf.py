@@ -34,6 +34,7 @@ nb_merge_streams = True
 nb_code_prompt_show = "Solution"
 nb_code_prompt_hide = "Hide the solution"
 
+napoleon_numpy_docstring = False
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 add_module_names = False
@@ -61,6 +62,8 @@ def as_text(app: Sphinx, what: str, name: str, obj: object, options: object, lin
         parts = line.split("`")
         marked = [re.sub(r"([|*])", r"\\\1", part) if k % 2 == 0 else part for k, part in enumerate(parts)]
         found.append(line if code else "`".join(marked))
+    if what in ("attribute", "property") and found:
+        found[0] = f": {found[0]}"  # else napoleon takes what stands before a colon for a type
     lines[:] = found
 
 
