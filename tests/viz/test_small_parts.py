@@ -125,6 +125,13 @@ def test_a_box_beside_the_lanes_that_they_feed_stays_there() -> None:
     assert _depths(boxes, links) == {a: 0, b: 0, c: 1, d: 2, penalty: 2, loss: 3}
 
 
+def test_the_legend_names_the_reference_1() -> None:
+    boxes = viz.unrolled(tg.gradient_flow(nets.elman(T=3))).scene.boxes
+    said = {box.id: box.lines[0].text for box in boxes if box.id.startswith("scale_") and box.lines}
+    assert said["scale_3"] == "1"
+    assert said["scale_2"] == "0.1×"
+
+
 def test_the_scale_of_a_picture_of_credit_is_in_powers_of_ten() -> None:
     axes = Figure().subplots()
     _colorbar(axes, 2)
