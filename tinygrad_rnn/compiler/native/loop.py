@@ -73,6 +73,7 @@ class Loop:
         self.numbers: dict[Number, int] = {}
         self.index = {node: i for i, node in enumerate(self.kept)}
         self.weights: dict[tuple[Read, bool], tuple[Product, int]] = {}
+        self.products: dict[Multiply, str] = {}
         self.packed = self.scratch = self.count = 0
         self.rows_expected = rows
         products = {summed.node for summed in region.after}
@@ -121,11 +122,10 @@ class Loop:
         self.n, self.chunk = self._given("steps"), self._given("chunk")
         self.row_sums = {n: f.op(f"alloca {self.vector.type}, align 64") for n in region.nodes if sums_rows(n)}
         self.totals: dict[Node, tuple[str, str]] = {}
-        for node in self.sums:
-            if node.shape == ():
-                pair = tuple(f.op(f"alloca {self.vector.type}, align 64") for _ in range(2))
-                f.store("zeroinitializer", pair[1])
-                self.totals[node] = pair[0], pair[1]
+        for node in [node for node in self.sums if node.shape == ()]:
+            of_step, whole = (f.op(f"alloca {self.vector.type}, align 64") for _ in range(2))
+            f.store("zeroinitializer", whole)
+            self.totals[node] = of_step, whole
         f.clear(self.to_sums, self.cleared)
         self._begin()
         self.base: Index = 0
@@ -345,27 +345,21 @@ class Loop:
             self.packed += made.columns * m.K
         return self.weights[key]
 
-    def _product(self, m: Multiply) -> tuple[str, Rows, Rows | None]:
-        """The function of a product, made where it is first needed, and the strides of its rows."""
-        product, _ = self._weight(m)
-        a, c = Rows("%a", m.a.stride), Rows("%c", m.N)
-        d = None if m.start is None else Rows("%d", m.start.stride)
-        name = self.values.get(("function", id(m)))
-        if name is None:
-            self.count += 1
-            name = self.values["function", id(m)] = f"product{self.count}"
-            g = Function(self.module, name, ["ptr %a", "ptr %b", "ptr %c", "ptr %d", "i64 %rows"], inner=True)
-            product.write(g, "%rows", a, [Inner(m.K, 1, 0)], "%b", c, d)
-            g.close()
-        return name, c, d
-
     def _multiply(self, m: Multiply, t: Index, rows: Index) -> None:
-        f = self.f
-        name, _, _ = self._product(m)
-        panels = f.at(self._given("packed", kind="ptr"), self._weight(m)[1])
+        """Call the function of a product, which is made where it is first needed."""
+        f, (product, at) = self.f, self._weight(m)
+        if m not in self.products:
+            self.count += 1
+            self.products[m] = f"product{self.count}"
+            g = Function(self.module, self.products[m], [f"ptr %{x}" for x in "abcd"] + ["i64 %rows"], inner=True)
+            d = None if m.start is None else Rows("%d", m.start.stride)
+            product.write(g, "%rows", Rows("%a", m.a.stride), [Inner(m.K, 1, 0)], "%b", Rows("%c", m.N), d)
+            g.close()
+        panels = f.at(self._given("packed", kind="ptr"), at)
         c = self._row(Place(m.result, 0, 0, m.N), t)
-        d = c if m.start is None else self._row(m.start, t)
-        f.call(name, [f"ptr {self._row(m.a, t)}", f"ptr {panels}", f"ptr {c}", f"ptr {d}", f"i64 {rows}"])
+        d_ = c if m.start is None else self._row(m.start, t)
+        a = self._row(m.a, t)
+        f.call(self.products[m], [f"ptr {a}", f"ptr {panels}", f"ptr {c}", f"ptr {d_}", f"i64 {rows}"])
 
     def _beforehand(self, m: Multiply, base: Index, count: Index) -> None:
         """A product for all steps of a chunk: one, where its rows follow on each other, else step by step."""
