@@ -7,6 +7,7 @@ are NumPy's. Where the processor has no fused multiply and add, exp and what bui
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from math import factorial
 
 from .writer import Function
@@ -14,10 +15,7 @@ from .writer import Function
 
 def _polynomial(f: Function, x: str, coefficients: Sequence[float]) -> str:
     """Horner's rule, from the highest power."""
-    y = f.constant(coefficients[0])
-    for c in coefficients[1:]:
-        y = f.fma(y, x, f.constant(c))
-    return y
+    return reduce(lambda y, c: f.fma(y, x, c), map(f.constant, coefficients))
 
 
 def smaller(f: Function, a: str, b: str) -> str:

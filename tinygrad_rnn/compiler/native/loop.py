@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial, reduce
 from typing import Any, NamedTuple, cast
 
 from ..ir import Node, Read, Shift
@@ -266,14 +267,7 @@ class Loop:
             f.store(f.binary("fadd", f.load(whole), f.load(of_step)), whole)
 
     def _vectors(self, tasks: Group, at: dict[Place, str], values: dict[Place, str], j: Index, n: int | None) -> None:
-        """The vector that begins in column j, for each task.
-
-        Args:
-            tasks: those of a group.
-            at: the addresses of rows.
-            values: those that are in registers.
-            j, n: the first column, and how many columns if not all.
-        """
+        """The vector from column j on, or its first n numbers, for each task; rows are `at`, `values` in registers."""
         for task in tasks:
             for x in task.reads:
                 if isinstance(x, Place) and x not in values:
@@ -304,17 +298,12 @@ class Loop:
         f = self.f
         if node.operation == "where":
             return f.select(f.compare("une", x[0], "zeroinitializer"), x[1], x[2])
-        if node.operation == "power":  # x, x x or x x x
-            y = x[0]
-            for _ in range(int(node.args[1]) - 1):
-                y = f.binary("fmul", y, x[0])
-            return y
         if node.primitive in WRITTEN:
             return WRITTEN[node.primitive](f, *x)
-        y = x[0]  # a copy, or a sum of all terms
-        for term in x[1:]:
-            y = f.binary("fadd", y, term)
-        return y
+        word, terms = "fadd", x  # a copy, or a sum of all terms
+        if node.operation == "power":  # x, x x or x x x
+            word, terms = "fmul", x * int(node.args[1])
+        return reduce(partial(f.binary, word), terms)
 
     def _value(self, x: Operand, row: str, j: Index, n: int | None) -> str:
         """A vector of an operand, from column j of its row on, or its only number in all lanes."""
@@ -328,9 +317,8 @@ class Loop:
         """Write the sum of a vector's numbers, or their sum divided by a count."""
         f, v = self.f, self.vector
         value = f.load(vector)
-        sum_ = f.op(f"extractelement {v.type} {value}, i64 0")
-        for i in range(1, v.lanes):
-            sum_ = f.op(f"fadd {v.number} {sum_}, {f.op(f'extractelement {v.type} {value}, i64 {i}')}")
+        numbers = (f.op(f"extractelement {v.type} {value}, i64 {i}") for i in range(v.lanes))
+        sum_ = reduce(lambda a, b: f.op(f"fadd {v.number} {a}, {b}"), numbers)
         if count:
             sum_ = f.op(f"fdiv {v.number} {sum_}, {float(count)!r}")
         f.lines.append(f"  store {v.number} {sum_}, ptr {to}, align {v.size}")

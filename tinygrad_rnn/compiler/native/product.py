@@ -8,6 +8,7 @@ matrix multiplication", 2008).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial, reduce
 from typing import NamedTuple
 
 from .isa import Vector
@@ -196,12 +197,8 @@ class Product:
 
         sums = [f.load(p, n) for p, n in places(start)] + ["zeroinitializer"] * (size * (sets - 1))
         run(A.pointer, B, inner)
-        for (pointer, n), value, *others in zip(
-            places(C), *(sums[i * size :][:size] for i in range(sets)), strict=True
-        ):
-            for other in others:
-                value = f.binary("fadd", value, other)
-            f.store(value, pointer, n)
+        for at, (pointer, n) in enumerate(places(C)):
+            f.store(reduce(partial(f.binary, "fadd"), sums[at::size]), pointer, n)
 
 
 def either(f: Function, flag: str, a: Rows, b: Rows) -> Rows:
