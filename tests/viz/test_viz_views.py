@@ -535,7 +535,8 @@ def test_two_hundred_steps_go_back_as_fast_as_forward(browser: Any, tmp_path: Pa
     for key in ("ArrowLeft", "ArrowRight"):
         seconds[key] = tab.evaluate(
             """key => { const start = performance.now();
-            for (let i = 0; i < 20; i++) document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+            const press = () => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+            for (let i = 0; i < 20; i++) press();
             return (performance.now() - start) / 20; }""",
             key,
         )
