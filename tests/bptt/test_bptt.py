@@ -287,7 +287,7 @@ def test_errors_say_what_is_wrong():
         ({"xs": np.zeros((3, 2, 9))}, "xs has shape"),
         ({"xs": np.array([0, 1, 3])}, "class numbers in xs"),
         ({"targets": np.full((3, 2), 5)}, "class numbers 0 to 4"),
-        ({"targets": np.zeros((3, 2))}, "class numbers 0 to 4"),
+        ({"targets": np.zeros((3, 2))}, "class numbers 0 to 4 .* for values, pass loss='squared_error'"),
         ({"h0": np.zeros(7)}, "h0 has shape"),
         ({"c0": np.zeros(4)}, "c0, and the state of a rnn is h"),
         ({"loss": "hinge"}, "got loss='hinge'"),

@@ -225,7 +225,7 @@ def _targets(targets: Any, loss: str, shape: tuple[int, int, int]) -> Array:
     if array.dtype.kind not in "iu" or array.shape != (T, B) or not (array.min() >= 0 and array.max() < C):
         raise ShapeError(
             f"bptt: targets have shape {np.shape(targets)} and dtype {array.dtype}, "
-            f"expected class numbers 0 to {C - 1} of shape (T, B) = {(T, B)}"
+            f"expected class numbers 0 to {C - 1} of shape (T, B) = {(T, B)}; for values, pass loss='squared_error'"
         )
     return array
 

@@ -72,7 +72,10 @@ class Batches:
         axes = batch_axes((self.x, self.y), "Batches")
         if axes[1] is None:
             either = f"({len(self.x)}, {self.n}, ...) or ({self.n}, ...)"
-            raise ShapeError(f"Batches: x has shape {self.x.shape} and y {self.y.shape}, expected {either}")
+            raise ShapeError(
+                f"Batches: x has shape {self.x.shape} and y {self.y.shape}, expected {either}; for answers of another "
+                "length, give a function from the number of an update to its batch"
+            )
         return axes  # type: ignore[return-value]
 
     def __len__(self) -> int:
@@ -260,23 +263,24 @@ def predict(model: Module, x: Any, rows: Size = 256, **options: Any) -> Any:
         options: passed on to the model.
 
     Returns:
-        An array, (T, N, ...) or (N, ...) as the model has it; for a list, a list of arrays without the batch axis.
+        An array, (steps, N, ...) or (N, ...) as the model has it; for a list, a list of arrays without the batch axis.
     """
     with evaluating(model), no_grad():
         if isinstance(x, list):
-            return [_alone(model, np.asarray(one), options) for one in x]
+            alone = [np.asarray(one)[:, None] for one in x]
+            axis = _axis(model, alone[0], options) if alone else 0
+            return [np.take(_answer(model, one, options), 0, axis) for one in alone]
         array = np.asarray(raw(x))
-        T, N = array.shape[:2]
-        rows += rows == T  # so that shapes tell (T, rows) from (rows,)
-        ys = [_answer(model, array[:, i : i + rows], options) for i in range(0, N, rows)]
-    return ys[0] if len(ys) == 1 else np.concatenate(ys, axis=1 if ys[0].shape[:2] == (T, rows) else 0)
+        ys = [_answer(model, array[:, i : i + rows], options) for i in range(0, array.shape[1], rows)]
+        if len(ys) == 1:
+            return ys[0]
+        return np.concatenate(ys, _axis(model, array, options))
 
 
-def _alone(model: Module, x: Array, options: dict[str, Any]) -> Array:
-    """The answers to one sequence, (T, ...): one of a single step is run twice, so that (1, 2, ...) is not (2, ...)."""
-    rows = 1 + (len(x) == 1)
-    y = _answer(model, np.repeat(x[:, None], rows, axis=1), options)
-    return y[:, 0] if y.shape[:2] == (len(x), rows) else y[0]
+def _axis(model: Module, x: Array, options: dict[str, Any]) -> int:
+    """Along which axis of the answers the sequences lie: the one that grows with their number."""
+    one, two = (_answer(model, np.repeat(x[:, :1], n, axis=1), options).shape for n in (1, 2))
+    return int(one[:1] == two[:1])
 
 
 def _answer(model: Module, x: Array, options: dict[str, Any]) -> Array:

@@ -47,8 +47,8 @@ def unrolled(
     """Draw the graph behind a loss, time from left to right, inputs below, losses above.
 
     Args:
-        loss_or_flow: a loss, or `tg.gradient_flow(loss)`. A loss after `backward()` is drawn with its
-            gradients; before, they read "not computed".
+        loss_or_flow: a loss, or `tg.gradient_flow(loss)`. A loss is drawn with its gradients if any
+            of its weights has a `grad`, of whichever `backward()`; without, they read "not computed".
         detail: "op", a box for each operation, where a state's edge turns down to those that read it; "cell", one for
             each cell, output and loss of a step, where states run straight on; "fit", operations where they fit in
             830 px, else cells.
