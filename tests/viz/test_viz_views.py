@@ -531,7 +531,7 @@ def test_two_hundred_steps_go_back_as_fast_as_forward(browser: Any, tmp_path: Pa
     tab.goto(path.as_uri())
     tab.wait_for_selector(READY)
     tab.keyboard.press("End")
-    seconds = {}
+    seconds, places = {}, {}
     for key in ("ArrowLeft", "ArrowRight"):
         seconds[key] = tab.evaluate(
             """key => { const start = performance.now();
@@ -540,7 +540,8 @@ def test_two_hundred_steps_go_back_as_fast_as_forward(browser: Any, tmp_path: Pa
             return (performance.now() - start) / 20; }""",
             key,
         )
-        assert (tab.inner_text("#ui-place").split(" ")[0] == tab.get_attribute("#ui-scrub", "max")) == ("Right" in key)
+        places[key] = int(tab.inner_text("#ui-place").split(" ")[0])
+    assert places["ArrowLeft"] < places["ArrowRight"], "the keys were heard"
     assert seconds["ArrowLeft"] < 5 * seconds["ArrowRight"] + 20
     tab.close()
 
