@@ -196,3 +196,15 @@ def test_a_state_may_begin_with_the_first_argument(draw: Any) -> None:
         return loss
 
     assert "if t" not in compiled(loop, draw(2, 3), draw(3, 3), draw(T, 2, 3)).source
+
+
+def test_a_state_that_is_a_number_times_something_keeps_its_first_value(draw: Any) -> None:
+    def loss_fn(R: Any, h: Any, xs: Any) -> Any:
+        loss = 0.0
+        for _, x in tg.steps(xs):
+            loss = loss + (h * h).sum()  # the first value is read, and then 1.0 * u of the step before
+            u = np.tanh(x + h @ R)
+            h = 1.0 * u
+        return loss
+
+    compiled(loss_fn, draw(3, 3), draw(3), draw(T, 3))

@@ -153,3 +153,9 @@ def test_two_arrays_of_one_shape_are_two_boxes() -> None:
         loss = loss + (h * h).sum()
     boxes = viz.unrolled(tg.gradient_flow(loss)).scene.boxes
     assert sum(box.kind == "initial" for box in boxes) == 2
+
+
+def test_two_constants_of_one_shape_are_two_boxes_and_one_used_twice_is_one() -> None:
+    w, k = tg.Tensor(np.ones(2), requires_grad=True), np.array([1.0, 2.0])
+    one, two = (viz.unrolled((w * k + other).sum()).scene.boxes for other in (k, k + 2))
+    assert len(two) == len(one) + 1
