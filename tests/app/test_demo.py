@@ -85,6 +85,7 @@ def test_short_windows_are_shown_too(short: None, prose: Path, tmp_path: Path, s
     assert "PASSED" in report.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_report(short: None, prose: Path, tmp_path: Path) -> None:
     first = run_demo(prose, steps=3, hidden=6, seed=7, out=tmp_path / "a")
     second = run_demo(prose, steps=3, hidden=6, seed=7, out=tmp_path / "b")

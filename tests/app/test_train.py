@@ -430,7 +430,7 @@ def survive(kills, steps, text, folder):
 
 
 @pytest.mark.parametrize(
-    ("kills", "steps"), [(3, 300), pytest.param(50, 3000, marks=pytest.mark.slow)], ids=["3 kills", "50 kills"]
+    ("kills", "steps"), [(1, 100), pytest.param(50, 3000, marks=pytest.mark.slow)], ids=["a kill", "50 kills"]
 )
 def test_a_run_killed_at_random_moments_ends_with_the_very_same_weights(text, tmp_path, kills, steps):
     survived = survive(kills, steps, text, tmp_path / "killed")
@@ -457,7 +457,7 @@ def test_weights_travel_through_files(tmp_path, ending):
         nn.load_weights(path)
     with pytest.raises(tg.InputError, match="cannot read"):
         nn.load_weights(tmp_path / f"missing{ending}")
-    with pytest.raises(tg.InputError, match="neither"):
+    with pytest.raises(tg.InputError, match=r"expected a name that ends in .safetensors or .npz"):
         nn.save_weights(model, tmp_path / "model.pickle")
 
 

@@ -136,7 +136,7 @@ def test_truncations_now_and_then() -> None:
             loss = loss + (h * h).sum()
         return loss
 
-    assert max(check(truncated, (100, 150))) < 600  # of 3,500 and 5,000
+    assert max(check(truncated, (100,))) < 600  # of 3,500
 
 
 def check(loss_fn: Callable[..., Any], lengths: Sequence[int]) -> list[int]:

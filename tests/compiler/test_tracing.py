@@ -60,7 +60,7 @@ def test_a_program_is_no_larger_for_a_longer_sequence() -> None:
             tracemalloc.stop()
 
     size(3)
-    assert size(1000) < size(300) + 40_000
+    assert size(600) < size(300) + 18_000
 
 
 def test_the_arrays_of_a_step_die_with_the_loss_functions_own_variables() -> None:
