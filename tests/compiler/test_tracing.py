@@ -46,6 +46,7 @@ def test_the_first_call_needs_little_more_memory_than_the_program(kind: str, T: 
     assert peak < steps_arrays or B == 1
 
 
+@pytest.mark.slow
 def test_a_program_is_no_larger_for_a_longer_sequence() -> None:
     def size(T: int) -> int:
         step, layer, xs = traced("LSTM", T, 1, 2, "numpy")  # whose buffers are all among those of idle runs

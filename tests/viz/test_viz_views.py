@@ -285,7 +285,11 @@ class Outline(HTMLParser):
         return story_of(self.html)
 
 
-@pytest.mark.parametrize("name", sorted(nets.ALL))
+EVERY = [pytest.param(name, marks=[pytest.mark.slow] * (i % 2)) for i, name in enumerate(sorted(nets.ALL))]
+"""Every second one in the slow suite."""
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_page_tells_the_whole_story(name: str) -> None:
     flow = tg.gradient_flow(nets.ALL[name]())
     outline = Outline(tg.viz.page(flow).html())
