@@ -70,6 +70,7 @@ def written(program: Program, least: int = WORTH_SHARING) -> Source:
     Raises:
         GraphError: neither can be proven right.
     """
+    operands = [(node, list(node.args)) for node in program.nodes]
     for thrifty in (True, False):
         places = allocate(program, thrifty, least)
         code = lower(program, places)
@@ -79,6 +80,9 @@ def written(program: Program, least: int = WORTH_SHARING) -> Source:
             wrong = error
         else:
             return Source(code)
+        finally:
+            for node, args in operands:  # a sum begins with what it overwrites; native loops are made of the same nodes
+                node.args = list(args)
     raise GraphError(
         f"compile: the program that was made is not proven to compute what the loss function does ({wrong}), so it is "
         "not run: use the function without compile, and please report it"

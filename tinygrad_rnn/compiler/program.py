@@ -8,7 +8,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -62,7 +61,6 @@ class Program:
         with _no_collection(), OneThread():
             traced = trace(loss_fn, filled, tensors, named, count, generators(loss_fn.function, arguments))
             self.ir, self.misfits = build(traced)
-            self._write: Callable[[], Source] = partial(written, self.ir, least)
             self._least = least
             self._forms: dict[int | None, Native] = {}
             found = self.natively(None) if backend == "native" else Native(None, [], [])
@@ -80,7 +78,7 @@ class Program:
     @cached
     def source(self) -> Source:
         """The program in NumPy, which nobody may ask for where its loops are native."""
-        return self._write()
+        return written(self.ir, self._least)
 
     def natively(self, rows: int | None) -> Native:
         """The program with native loops, for products of so many rows or those of its batch."""
@@ -94,14 +92,8 @@ class Program:
         Raises:
             NotGeneralError: they are not.
         """
-        self._runs, self.native, self._notes = joined(programs, sizes, backend)
+        self.__dict__["source"], self._runs, self.native, self._notes = joined(programs, sizes, backend)
         self._forms.clear()
-        if self.native:
-            self.__dict__.pop("source", None)
-            texts = [program._write for program in programs]
-            self._write = lambda: Source.general([write() for write in texts], sizes)
-        else:
-            self.__dict__["source"] = self._runs
         least = " and ".join(f"{name} from {min(each[name] for each in sizes)} on" for name in sizes[0])
         traced = ", ".join(f"{name} = {n}" for name, n in sizes[-1].items())
         self.limits = f"for any {least}; the steps that are named below are those of a trace with {traced}"
@@ -175,14 +167,15 @@ class Program:
 
 def joined(
     programs: Sequence[Program], sizes: Sequence[Mapping[str, int]], backend: str
-) -> tuple[Source, list[str], list[str]]:
-    """What runs at any sizes: with native loops for the batch that there is, or else for any, or else in NumPy.
+) -> tuple[Source, Source, list[str], list[str]]:
+    """The source for any sizes, and what runs: native loops for the batch that there is, or else for any, or NumPy.
 
     Also the text of each native loop, and a word on what became of each.
 
     Raises:
         NotGeneralError: the programs differ in something else than sizes.
     """
+    plain = Source.general([program.source for program in programs], sizes)
     notes: list[str] = []
     for rows in (None, _ROWS) if backend == "native" else ():
         *_, (_, texts, notes) = found = [program.natively(rows) for program in programs]
@@ -190,10 +183,10 @@ def joined(
         if len(sources) < len(found):
             break
         try:
-            return Source.general(sources, sizes), texts, notes
+            return plain, Source.general(sources, sizes), texts, notes
         except NotGeneralError as error:
             notes = [f"not native, as lengths may vary: {error}"]
-    return Source.general([program.source for program in programs], sizes), [], notes
+    return plain, plain, [], notes
 
 
 @contextmanager
