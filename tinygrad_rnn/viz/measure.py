@@ -174,9 +174,7 @@ def _measured(layer: Layer) -> str:
     memory = layer.memory
     if layer.verdict != "too short to tell" or not memory.lags or not np.isfinite(memory.left):
         words = layer.measured.replace(f" ({MASKED})", "; masked")  # the legend explains it, and tooltips say the rest
-        return re.sub(
-            r" \(\d+ to \d+ for most losses\)|, but from lag \d+ on more again: [^;]*", "", words
-        )
+        return re.sub(r" \(\d+ to \d+ for most losses\)|, but from lag \d+ on more again: [^;]*", "", words)
     share = f"{100 * memory.left:.2g}%" if memory.left < 1.005 else f"{number(memory.left)} times as much"
     rate = f", ×{memory.gain:.2f} a step" if np.isfinite(memory.gain) else ""
     steps = "1 step" if memory.lags == 1 else f"{memory.lags} steps"
