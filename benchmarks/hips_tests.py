@@ -429,6 +429,19 @@ class Outcomes:
         return "other", f"{type(error).__name__}: {text}"
 
 
+def count(path: str, arguments: list[str], outcomes: Outcomes, kinds: tuple[str, ...]) -> None:
+    """Run the tests in a folder with pytest, and print what came of them: those of `kinds` one by one."""
+    pytest.main(
+        [path, "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:warnings", "-o", "addopts=", "-o",
+         "filterwarnings=default", "-r", "", "--continue-on-collection-errors", *arguments],
+        plugins=[outcomes],
+    )  # fmt: skip
+    for kind in kinds:
+        print(f"\n{kind}:", *outcomes.why[kind], sep="\n  ")
+    total = sum(outcomes.counted.values())
+    print(f"\n{total} tests: " + ", ".join(f"{n} {kind}" for kind, n in outcomes.counted.most_common()))
+
+
 def main() -> int:
     path, *arguments = sys.argv[1:] or [""]
     if not Path(path).is_dir():
@@ -436,17 +449,7 @@ def main() -> int:
         return 2
     install()
     sys.path.insert(0, path)
-    outcomes = Outcomes()
-    pytest.main(
-        [path, "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:warnings", "-o", "addopts=", "-o",
-         "filterwarnings=default", "--rootdir", path, "-r", "", "--continue-on-collection-errors",
-         *arguments],
-        plugins=[outcomes],
-    )  # fmt: skip
-    for kind in ("other", "missing", "wrong"):
-        print(f"\n{kind}:", *outcomes.why[kind], sep="\n  ")
-    total = sum(outcomes.counted.values())
-    print(f"\n{total} tests: " + ", ".join(f"{n} {kind}" for kind, n in outcomes.counted.most_common()))
+    count(path, ["--rootdir", path, *arguments], Outcomes(), ("other", "missing", "wrong"))
     return 0
 
 

@@ -24,8 +24,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-import pytest
-from hips_tests import Outcomes, OutOfScopeError
+from hips_tests import Outcomes, OutOfScopeError, count
 from hypothesis import Phase, settings
 
 import tinygrad_rnn as tg
@@ -330,17 +329,8 @@ def main() -> int:
     os.environ["HYPOTHESIS_PROFILE"] = "here"
     with mock.patch("functools.wraps", same_name):
         importlib.import_module("tests.wrappers.uber")
-    outcomes = Kinds()
-    pytest.main(
-        [path, "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-p", "no:warnings", "-o", "addopts=", "-o",
-         "filterwarnings=default", "--rootdir", str(root), "--import-mode=importlib", "-o",
-         "consider_namespace_packages=true", "--continue-on-collection-errors", *arguments],
-        plugins=[outcomes],
-    )  # fmt: skip
-    for kind in ("other", "missing", "other numbers"):
-        print(f"\n{kind}:", *outcomes.why[kind], sep="\n  ")
-    total = sum(outcomes.counted.values())
-    print(f"\n{total} tests: " + ", ".join(f"{n} {kind}" for kind, n in outcomes.counted.most_common()))
+    options = ["--rootdir", str(root), "--import-mode=importlib", "-o", "consider_namespace_packages=true"]
+    count(path, [*options, *arguments], Kinds(), ("other", "missing", "other numbers"))
     return 0
 
 
