@@ -115,6 +115,18 @@ def check_lift(p: Primitive, arrays: list[Any], attrs: Any, y: np.ndarray) -> bo
     return True
 
 
+def check_parts(p: Primitive, arrays: list[Any], attrs: Any, y: np.ndarray) -> bool:
+    assert p.traits.parts is not None
+    found = []
+    for function in (p, p.traits.parts):
+        x = Tensor(arrays[0], requires_grad=True)
+        result = function(x, **attrs)
+        found.append((result.data, tg.grad(result, [x], grad_output=np.cos(np.arange(y.size)).reshape(y.shape))[0].data))
+    for ours, whole in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, whole, rtol=1e-9, atol=1e-11)
+    return True
+
+
 WORDS = [
     *(("⊙", "*"), ("·", "*"), ("−", "-"), ("²", "**2"), ("^", "**"), ("⌊", "floor("), ("⌋", ")"), ("√", "sqrt")),
     *((" = ", " == "), ("≠", "!="), ("≤", "<="), ("≥", ">="), ("∧", "*"), ("∨", "+"), (" mod ", " % ")),
@@ -163,6 +175,7 @@ CHECKS: dict[str, tuple[Callable[[Primitive], bool], Callable[..., bool]]] = {
     "linear": (lambda p: p.traits.linear, check_linear),
     "bounds": (lambda p: p.traits.bounds is not None, check_bounds),
     "lift": (lambda p: p.traits.elementwise or p.traits.lift is not None, check_lift),
+    "parts": (lambda p: p.traits.parts is not None, check_parts),
     "backward": (lambda p: bool(p.traits.elementwise and p.traits.backward), check_backward),
     "formula": (lambda p: p.traits.elementwise and (p.traits.infix or bool(p.traits.formula)), check_formula),
 }
@@ -180,8 +193,9 @@ def hold(name: str, stated: list[str]) -> Counter[str]:
     def run(data: Any) -> None:
         case = CASES[name]
         operands, params = data.draw(case.draw)
-        with context(tracing=True):
-            result = case.fn(*(Tensor(x) for x in operands), **params)
+        whole = primitives[name].traits.parts is None  # else the compiler is given its parts
+        with context(tracing=whole):
+            result = case.fn(*(Tensor(x, requires_grad=floating(x)) for x in operands), **params)
         for node in nodes_of(result):
             if node.primitive is primitives[name]:
                 arrays = [raw(x) for x in node.inputs]

@@ -81,6 +81,9 @@ class Primitive(Operation):
 
         The user's line is two frames above, or further if functions of the table stand between.
         """
+        recording, tracing, step, scope, watch, _, loop = now = current.get()
+        if tracing and self.traits.parts is not None:
+            return self.traits.parts(*operands, **attrs)
         found = False
         if self.arity == 2:  # one or two tensors are the usual case, and looked at without a loop
             left, right = operands
@@ -99,7 +102,6 @@ class Primitive(Operation):
             raise
         except Exception as error:
             raise self._explained(operands, attrs, error) from error
-        recording, tracing, step, scope, watch, _, loop = now = current.get()
         if not found or not (tracing or self.differentiable):
             return y
 

@@ -37,6 +37,7 @@ class Traits:
         bounds: an interval that every entry of the result is in, or None.
         lift: `lift(attrs, shapes, shape, length)` gives the attributes for operands stacked along a new first axis
             of that length, or None where there are none; see `lifted`.
+        parts: the same by simpler operations, which the compiler writes in its place.
         flops: `flops(attrs, shapes, shape)` counts floating-point operations; see `cost`.
         symbol: what a picture writes for it, such as "σ"; by default its name.
         infix: whether the symbol stands between two operands.
@@ -50,6 +51,7 @@ class Traits:
     linear: bool = False
     bounds: tuple[float, float] | None = None
     lift: Lift | None = None
+    parts: Callable[..., Any] | None = None
     flops: Callable[[Attrs, Sequence[Shape], Shape], int] | None = None
     symbol: str = ""
     infix: bool = False

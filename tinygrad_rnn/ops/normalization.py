@@ -65,7 +65,12 @@ def _by_standardize(g: Any, y: Any, x: Any, axis: Axis, eps: float) -> Any:
     return scale * (g - flat)
 
 
-@primitive(vjps=[_by_standardize], traits=Traits(alias="new", lift=lift_over))
+def _standardized(x: Any, axis: Axis = -1, eps: float = 1e-5) -> Any:
+    centred = x - np.mean(x, axis=axis, keepdims=True)
+    return centred * (1 / np.sqrt(np.var(x, axis=axis, keepdims=True) + eps))
+
+
+@primitive(vjps=[_by_standardize], traits=Traits(alias="new", lift=lift_over, parts=_standardized))
 def standardize(x: Array, axis: Axis = -1, eps: NotNegative = 1e-5) -> Array:
     """(x - mean) / sqrt(variance + eps) over `axis`; same shape."""
     return (x - np.mean(x, axis=axis, keepdims=True)) / np.sqrt(np.var(x, axis=axis, keepdims=True) + eps)

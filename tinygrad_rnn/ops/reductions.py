@@ -58,7 +58,16 @@ def sum(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
 )
 def mean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
-    return _total(x, axis=axis, keepdims=keepdims) / _count(np.asarray(x), axis)
+    x = np.asarray(x)
+    wide = np.float32 if x.dtype == np.float16 else np.float64 if x.dtype.kind in "iub" else None
+    y = _total(x, axis=axis, dtype=wide, keepdims=keepdims) / _count(x, axis)
+    return y.astype(x.dtype) if wide is np.float32 else y
+
+
+def _var(x: Any, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
+    deviations = x - np.mean(x, axis=axis, keepdims=True)
+    y = np.mean(np.square(np.abs(deviations) if x.dtype.kind == "c" else deviations), axis=axis, keepdims=keepdims)
+    return y if ddof == 0 else y * _count(x, axis) / (_count(x, axis) - ddof)
 
 
 def _deviations(x: Any, axis: Axis, ddof: float) -> Any:
@@ -69,7 +78,7 @@ def _deviations(x: Any, axis: Axis, ddof: float) -> Any:
 @primitive(
     vjps=[lambda g, y, x, axis, ddof, keepdims: 2 * with_axes(g, x, axis, keepdims) * _deviations(x, axis, ddof)],
     of=np.var,
-    traits=Traits(alias="new", lift=lift_over),
+    traits=Traits(alias="new", lift=lift_over, parts=_var),
 )
 def var(x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
     """The mean squared deviation from the mean over `axis`; ddof=1 divides by n - 1."""

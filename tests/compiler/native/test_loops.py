@@ -63,7 +63,11 @@ def normalised(p: Any, x: Any, state: Any) -> Any:
     return (np.tanh(d / np.sqrt((d**2).mean(axis=-1, keepdims=True) + 1e-3) + p["b"]),)
 
 
-GATES = {rnn: 1, lstm: 4, gru: 3, minimal: 2, normalised: 1}
+def layer_norm(p: Any, x: Any, state: Any) -> Any:
+    return (np.tanh(tg.layer_norm(x @ p["W"] + state[0] @ p["R"], p["b"], p["b"])),)
+
+
+GATES = {rnn: 1, lstm: 4, gru: 3, minimal: 2, normalised: 1, layer_norm: 1}
 
 
 def problem(cell: Any, T: int, B: int, I: int, H: int, dtype: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
