@@ -121,7 +121,9 @@ def check_parts(p: Primitive, arrays: list[Any], attrs: Any, y: np.ndarray) -> b
     for function in (p, p.traits.parts):
         x = Tensor(arrays[0], requires_grad=True)
         result = function(x, **attrs)
-        found.append((result.data, tg.grad(result, [x], grad_output=np.cos(np.arange(y.size)).reshape(y.shape))[0].data))
+        found.append(
+            (result.data, tg.grad(result, [x], grad_output=np.cos(np.arange(y.size)).reshape(y.shape))[0].data)
+        )
     for ours, whole in zip(*found, strict=True):
         np.testing.assert_allclose(ours, whole, rtol=1e-9, atol=1e-11)
     return True
