@@ -173,3 +173,17 @@ def test_a_loss_of_hidden_steps_keeps_clear_of_a_penalty_and_of_initial_states()
     loss = loss + (U * U).sum() * 0.1
     scene = tg.viz.unrolled(tg.gradient_flow(loss), "op", max_steps=4).scene
     assert edges_over_boxes(scene) == []
+
+
+def test_gains_beside_the_hidden_steps_stand_as_those_between_lanes() -> None:
+    """That of c above its edge, that of h below: one would cover the edge of the other."""
+    scene = tg.viz.unrolled(tg.gradient_flow(nets.ALL["lstm, long"]()), detail="cell", max_steps=6).scene
+    heights = {edge.id.removeprefix("e"): edge.points[-1][1] for edge in scene.edges if edge.kind == "state"}
+    beside = [
+        (label.y, heights[label.id.removeprefix("gain_")])
+        for label in scene.labels
+        if label.kind == "gain" and label.id.startswith("gain_")
+    ]
+    assert len(beside) == 12
+    upper, lower = sorted({round(height, 1) for _, height in beside})
+    assert all((y < upper) if round(height, 1) == upper else (y > lower) for y, height in beside)

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable
-from dataclasses import dataclass
 from math import fsum
 
 from .diagram import Box, Diagram, Link
-from .lanes import LaneContent, assign_rows, kinds_of, lanes_of, lay_out, side_of
-from .layout import Tile
-from .scene import Point, Rect
+from .lanes import LaneContent, lanes_of, side_of
+from .scene import Lane, Point, Rect
 
 ROW_GAP = 24.0
 LANE_PADDING = 9.0
@@ -26,101 +24,49 @@ TRACK = 9.0
 """Distance of two edges that run side by side between lanes."""
 
 
-@dataclass(eq=False, slots=True)
-class Place:
-    """Where a box is. `x`, `y` are its middle; `row` counts from the bottom."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    lane: int
-    row: int
-    free: tuple[bool, bool] = (True, True)
-    """Whether nothing stands to its left and to its right in its own lane and row."""
-
-    @property
-    def left(self) -> float:
-        return self.x - self.width / 2
-
-    @property
-    def right(self) -> float:
-        return self.x + self.width / 2
-
-    @property
-    def top(self) -> float:
-        return self.y - self.height / 2
-
-    @property
-    def bottom(self) -> float:
-        return self.y + self.height / 2
-
-
-@dataclass(eq=False, slots=True)
-class Column:
-    """A lane: its step (None for the hidden ones) and where it is."""
-
-    step: int | None
-    x: float
-    width: float
-
-    @property
-    def right(self) -> float:
-        return self.x + self.width
-
-
 class Arrangement:
-    """All coordinates that do not depend on how edges run in detail.
+    """All coordinates that do not depend on how edges run in detail. Every box is given its place.
 
     Attributes:
-        columns: the lanes; of the hidden steps together, one.
-        places: of the boxes and of the gap.
+        columns: the lanes, still without labels; of the hidden steps together, one.
         bends: points that an edge within a lane passes: below and above each row on its way, as it only turns between
             rows.
         ports: where an edge from or to a bar leaves its lane.
         row_y, row_height: the middle and the height of each row.
         top, bottom: upper and lower end of the lanes.
         align_row: the row of those boxes that stand in one row in all lanes, by their `align`.
-        head: whether the lanes are labelled at their upper end, as edges leave through the lower one.
     """
 
-    def __init__(
-        self, diagram: Diagram, faces: dict[Box, Rect], gutter: float, hidden_width: float, gaps: dict[int, float]
-    ) -> None:
+    def __init__(self, diagram: Diagram, gutter: float, hidden_width: float, gaps: dict[int, float]) -> None:
         """Give every box a place.
 
         Args:
-            diagram: the boxes and links.
-            faces: the size of each box.
+            diagram: the boxes, which know their size, and the links.
             gutter: the least space between two lanes.
             hidden_width: the width of the lane that stands for the hidden steps.
             gaps: the free space below those rows that need more than usual, as the router finds.
         """
         self.diagram = diagram
-        self.faces = faces
         self.gaps = gaps
-        self.columns: list[Column] = []
-        self.places: dict[Box, Place] = {}
+        self.columns: list[Lane] = []
         self.bends: dict[Link, list[Point]] = {}
         self.ports: dict[Link, Point] = {}
-        lanes = lanes_of(diagram)
-        kinds = kinds_of(lanes)
-        self.align_row = assign_rows(diagram, lanes, kinds)
-        lay_out(lanes, kinds, faces)
+        lanes, self.align_row = lanes_of(diagram)
         ports = {row for lane in lanes.values() for row in lane.rows[len(lane.boxes) :]}
         count = 1 + max((row for lane in lanes.values() for row in lane.rows), default=0)
         self.row_height = [2.0 if row in ports else 14.0 for row in range(count)]
         for lane in lanes.values():
             for box, row in zip(lane.boxes, lane.rows, strict=False):
-                self.row_height[row] = max(self.row_height[row], faces[box].height, 14.0)
+                self.row_height[row] = max(self.row_height[row], box.rect.height, 14.0)
         self.row_y, y = [], 0.0
         for row, height in enumerate(self.row_height):
             self.row_y.append(y - height / 2)
             y -= height + self.gap(row + 1)
-        self.head = any(direction < 0 for lane in lanes.values() for _, direction in lane.ports)
-        self.top = y + ROW_GAP - 12 - (16.0 if self.head else 0.0)
-        self.bottom = (8 if self.head else LANE_FOOT + 4) + (gaps[0] - ROW_GAP + 8 if 0 in gaps else 0)
-        self._place_lanes(lanes, gutter, hidden_width)
+        head = any(direction < 0 for lane in lanes.values() for _, direction in lane.ports)
+        self.top = y + ROW_GAP - 12 - (16.0 if head else 0.0)
+        self.bottom = (8 if head else LANE_FOOT + 4) + (gaps[0] - ROW_GAP + 8 if 0 in gaps else 0)
+        self._placed = {box for lane in lanes.values() for box in lane.boxes}
+        self._place_lanes(lanes, gutter, hidden_width, head)
         for side in (-1, 1):
             self._place_side(side)
         self._place_bars()
@@ -137,23 +83,22 @@ class Arrangement:
         """The middle of the free space below a row."""
         return self.span(row)[0] + self.gap(row) / 2
 
-    def _place_lanes(self, lanes: dict[int, LaneContent], gutter: float, hidden_width: float) -> None:
+    def _place_lanes(self, lanes: dict[int, LaneContent], gutter: float, hidden_width: float, head: bool) -> None:
         steps: list[int | None] = list(lanes)
         if self.diagram.hidden:
             steps.insert(sum(step < self.diagram.hidden[0] for step in lanes), None)
         tracks = self._tracks(steps)
-        x = 0.0
+        x, height = 0.0, self.bottom - self.top
         for at, step in enumerate(steps):
-            width = hidden_width
             if step is None:
-                self.places[self.diagram.gap] = Place(x + hidden_width / 2, 0.0, hidden_width, 0.0, at, 0)
+                column = Lane("hidden", x, self.top, hidden_width, height, None, head, hatched=True)
+                self.diagram.gap.rect, self.diagram.gap.lane = Rect("hidden", x, 0.0, hidden_width, 0.0), at
             else:
-                tile = lanes[step].tile
-                assert tile is not None
-                width = max(tile.width, 56.0) + 2 * LANE_PADDING
-                self._place_lane(lanes[step], tile, at, x + (width - tile.width) / 2)
-            self.columns.append(Column(step, x, width))
-            x += width + gutter + TRACK * max(tracks[at + 1] - 1, 0)
+                width = max(lanes[step].tile.width, 56.0) + 2 * LANE_PADDING
+                column = Lane(f"lane_{step}", x, self.top, width, height, step, head)
+                self._place_lane(lanes[step], at, x + (width - lanes[step].tile.width) / 2)
+            self.columns.append(column)
+            x += column.width + gutter + TRACK * max(tracks[at + 1] - 1, 0)
 
     def _tracks(self, steps: list[int | None]) -> dict[int, int]:
         """How many edges run up or down in the space left of each lane."""
@@ -165,17 +110,17 @@ class Arrangement:
                 used[a + 1 if a < b else a].add((link.source.id, link.tensor.index))
         return defaultdict(int, {at: len(sources) for at, sources in used.items()})
 
-    def _place_lane(self, lane: LaneContent, made: Tile, at: int, x: float) -> None:
-        solid = [[number for number in layer if number < len(lane.boxes)] for layer in made.order]
-        ends = {layer[0] for layer in solid if layer}, {layer[-1] for layer in solid if layer}
+    def _place_lane(self, lane: LaneContent, at: int, x: float) -> None:
+        tile, solid = lane.tile, [[number for number in layer if number < len(lane.boxes)] for layer in lane.tile.order]
+        first, last = ({layer[end] for layer in solid if layer} for end in (0, -1))
         for number, (box, row) in enumerate(zip(lane.boxes, lane.rows, strict=False)):
-            size, free = (self.faces[box].width, self.faces[box].height), (number in ends[0], number in ends[1])
-            self.places[box] = Place(x + made.xs[number], self.row_y[row], *size, at, row, free)
-        for link, edge, bends in zip(lane.links, lane.edges, made.bends, strict=True):
+            box.lane, box.row, box.free = at, row, (number in first, number in last)
+            box.rect.stand(x + tile.xs[number], self.row_y[row])
+        for link, edge, bends in zip(lane.links, lane.edges, tile.bends, strict=True):
             passed = enumerate(bends, start=lane.rows[edge[0]] + 1)
             self.bends[link] = [(x + bend, y) for row, bend in passed for y in self.span(row)]
-        for (link, direction), number in zip(lane.ports, range(len(lane.boxes), len(made.xs)), strict=True):
-            self.ports[link] = x + made.xs[number], self.top if direction > 0 else self.row_y[lane.rows[number]]
+        for (link, direction), number in zip(lane.ports, range(len(lane.boxes), len(tile.xs)), strict=True):
+            self.ports[link] = x + tile.xs[number], self.top if direction > 0 else self.row_y[lane.rows[number]]
 
     def _place_side(self, side: int) -> None:
         """What was made before and after the loop: beside the lanes, in the row of what it is linked to."""
@@ -188,17 +133,18 @@ class Arrangement:
         edge += side * max(SIDE_GAP * 1.4, TRACK * (len(beside) + 2))
         for level in range(1 + max(depth.values(), default=-1)):
             wished = {box: self._wished_y(box) for box in boxes if depth[box] == level}
-            wide = max(self.faces[box].width for box in wished)
+            wide = max(box.rect.width for box in wished)
             taken: list[tuple[float, float]] = []
             for box, y in sorted(wished.items(), key=lambda each: -each[1]):
-                height = self.faces[box].height
+                height = box.rect.height
                 for top, bottom in taken:
                     if y - height / 2 < bottom + 8 and y + height / 2 > top - 8:
                         y = top - 8 - height / 2
                 taken.append((y - height / 2, y + height / 2))
-                row = min(range(len(self.row_y)), key=lambda row: abs(self.row_y[row] - y))
-                lane = -1 if side < 0 else len(self.columns)
-                self.places[box] = Place(edge + side * wide / 2, y, self.faces[box].width, height, lane, row)
+                box.row = min(range(len(self.row_y)), key=lambda row: abs(self.row_y[row] - y))
+                box.lane = -1 if side < 0 else len(self.columns)
+                box.rect.stand(edge + side * wide / 2, y)
+            self._placed.update(wished)
             edge += side * (wide + SIDE_GAP)
 
     def _wished_y(self, box: Box) -> float:
@@ -210,9 +156,9 @@ class Arrangement:
             other = link.target if link.source is box else link.source if link.target is box else None
             if other is gap and box.zone == "after":
                 return result
-            if other is not gap and other in self.places:
+            if other in self._placed:
                 row = self.align_row.get(box.align) if link.source is box else None  # of the states that follow
-                return self.places[other].y if row is None else self.row_y[row]
+                return other.rect.middle[1] if row is None else self.row_y[row]
         # No part of what comes from the lanes, such as a penalty: out of its way.
         return result + ASIDE if box.zone == "after" else self.row_y[0]
 
@@ -222,25 +168,16 @@ class Arrangement:
         zones: dict[str, list[Box]] = defaultdict(list)
         for box in self.diagram.boxes:
             zones[box.zone].append(box)
-
-        def put(box: Box, x: float, top: float, width: float) -> float:
-            height = self.faces[box].height
-            self.places[box] = Place(x, top + height / 2, width, height, 0, 0)
-            return height
-
-        y = self.top - 16
-        for box in zones["top"]:
-            y -= self.faces[box].height
-            put(box, (left + right) / 2, y, right - left)
-            y -= 14
-        y = self.bottom + 16
-        for box in zones["bottom"]:
-            y += put(box, (left + right) / 2, y, right - left) + 14
-        widths = [self.faces[box].width for box in zones["weights"]]
-        x = (left + right - fsum(widths) - 24 * (len(widths) - 1)) / 2
-        for box, width in zip(zones["weights"], widths, strict=True):
-            put(box, x + width / 2, y + 60, width)
-            x += width + 24
+        above, below = self.top - 16, self.bottom + 16
+        for box in zones["top"] + zones["bottom"]:
+            box.rect.x, box.rect.width = left, right - left
+            step = box.rect.height + 14
+            box.rect.y = above - box.rect.height if box.zone == "top" else below
+            above, below = (above - step, below) if box.zone == "top" else (above, below + step)
+        x = (left + right - fsum(box.rect.width + 24 for box in zones["weights"]) + 24) / 2
+        for box in zones["weights"]:
+            box.rect.x, box.rect.y = x, below + 60
+            x += box.rect.width + 24
 
 
 def _depths(boxes: list[Box], links: list[Link]) -> dict[Box, int]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import style
-from .arrange import Arrangement, Place
+from .arrange import Arrangement
 from .diagram import Box, Diagram, Link
-from .labels import Space, add_edge_numbers, space_of
+from .labels import Space, add_edge_numbers, moved, space_of
 from .legend import add_legend
 from .measure import BAR_HEIGHT, Gradients, face, link_words, names_of
 from .route import Router, halfway, routed
@@ -24,8 +24,6 @@ GUTTER = 22.0
 GUTTER_WITH_GAINS = 48.0
 HIDDEN_WIDTH = 111.0
 MARGIN = 12.0
-MOVES = (0, *(sign * 13 * k for k in range(1, 9) for sign in (1, -1)))
-"""How far up or down a gain moves where something else is."""
 SMALL = 40
 """Graphs with up to so many edges have a number on each."""
 
@@ -46,13 +44,14 @@ class Options:
 def compose(drawn: Diagram, gradients: Gradients, options: Options = Options()) -> Scene:
     """Make the picture of an unrolled graph."""
     structure = drawn.structure
-    faces = {box: face(box, gradients, options.shapes, options.values) for box in drawn.boxes}
-    _level(drawn, faces)
+    for box in drawn.boxes:
+        box.rect = face(box, gradients, options.shapes, options.values)
+    _level(drawn)
     gains = gradients.computed and structure.states and options.labels
-    placed, router = routed(drawn, faces, GUTTER_WITH_GAINS if gains else GUTTER, HIDDEN_WIDTH if drawn.hidden else 0.0)
+    placed, router = routed(drawn, GUTTER_WITH_GAINS if gains else GUTTER, HIDDEN_WIDTH)
     scene = Scene(title=options.title if options.title is not None else title_of(drawn, gradients))
     _lanes(scene, drawn, placed, gradients, options.tokens)
-    add_boxes(scene, drawn, placed, faces, gradients)
+    add_boxes(scene, drawn, gradients)
     add_edges(scene, drawn, router, gradients)
     if not options.labels:
         scene.labels = [label for label in scene.labels if label.kind != "gain"]
@@ -69,16 +68,16 @@ def compose(drawn: Diagram, gradients: Gradients, options: Options = Options()) 
     return scene
 
 
-def _level(drawn: Diagram, faces: dict[Box, Rect]) -> None:
+def _level(drawn: Diagram) -> None:
     """Boxes of one row of states are equally large, whatever the digits in them."""
-    rows: dict[object, list[Rect]] = {}
-    for box, looks in faces.items():
+    rows: dict[Hashable, list[Rect]] = defaultdict(list)
+    for box in drawn.boxes:
         if box.kind in ("state", "cell"):
-            rows.setdefault(box.align, []).append(looks)
+            rows[box.align].append(box.rect)
     for group in rows.values():
-        width, height = max(looks.width for looks in group), max(looks.height for looks in group)
-        for looks in group:
-            looks.width, looks.height = width, height
+        width, height = max(rect.width for rect in group), max(rect.height for rect in group)
+        for rect in group:
+            rect.width, rect.height = width, height
 
 
 def title_of(drawn: Diagram, gradients: Gradients) -> str:
@@ -109,56 +108,44 @@ def _description(drawn: Diagram, gradients: Gradients) -> str:
 def _lanes(
     scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, tokens: Sequence[str] | None
 ) -> None:
-    height = placed.bottom - placed.top
-    for column in placed.columns:
-        if column.step is None:
+    for lane in placed.columns:
+        scene.lanes.append(lane)
+        if lane.step is None:
             first, last = drawn.hidden[0], drawn.hidden[-1]
-            words = f"{len(drawn.hidden)} steps hidden"
-            label = line(f"t = {first} … {last}" if last > first else f"t = {first}")
-            lane = Lane("hidden", column.x, placed.top, column.width, height, label, True, placed.head, words)
-            scene.lanes.append(lane)
-            _hidden(scene, drawn, placed, gradients, lane)
-            continue
-        words = f"t = {column.step}" if drawn.structure.steps else ""
-        if tokens is not None and column.step in drawn.structure.steps:
-            at = drawn.structure.steps.index(column.step)
-            words += f"  {shorten(repr(tokens[at]), 10)}" if at < len(tokens) else ""
-        name = f"lane_{column.step}"
-        scene.lanes.append(Lane(name, column.x, placed.top, column.width, height, line(words), head=placed.head))
+            lane.label = line(f"t = {first} … {last}" if last > first else f"t = {first}")
+            lane.tooltip = f"{len(drawn.hidden)} steps hidden"
+            _hidden(scene, drawn, gradients, lane)
+        elif drawn.structure.steps:
+            at = drawn.structure.steps.index(lane.step)
+            token = f"  {shorten(repr(tokens[at]), 10)}" if tokens is not None and at < len(tokens) else ""
+            lane.label = line(f"t = {lane.step}{token}")
     _scopes(scene, drawn, placed)
 
 
-def _hidden(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, lane: Lane) -> None:
+def _hidden(scene: Scene, drawn: Diagram, gradients: Gradients, lane: Lane) -> None:
     """The lane that stands for many: how many, how much gradient gets through all of them, and where it is cut."""
-    x = lane.x + lane.width / 2
-    space = Space()
-    count = f"the {len(drawn.hidden)} hidden steps"
-    level_of = {
-        drawn.row_of[tensor.index]: placed.places[box].y
-        for box in drawn.boxes
-        if box.kind in ("state", "cell")
-        for tensor in box.tensors
-    }
+    x, space, hidden = lane.middle[0], Space(), drawn.hidden
+    cells = [box for box in drawn.boxes if box.kind in ("state", "cell")]
+    level_of = {drawn.row_of[tensor.index]: box.rect.middle[1] for box in cells for tensor in box.tensors}
     for at, layer in enumerate(drawn.structure.layers):
         rows = [drawn.row_of[tensor.index] for tensor in layer[0]]
         y = next((level_of[row] for row in reversed(rows) if row in level_of), None)
-        gain = gradients.passed(layer, drawn.hidden) if y is not None else None
+        gain = gradients.passed(layer, hidden) if y is not None else None
         if y is None or gain is None:
             continue
         name = f"{names_of(layer)} " if len(rows) > 1 else ""
         said = line(f"{name}×{number(gain)}", bold=True)
-        tip = f"of the gradient behind {count} {gain:.3g} gets through all of them"
-        space.write(scene, f"hidden_gain_{at}", said, [(x, y + move) for move in MOVES], tip, must=True)
-    cut = sorted({step for steps in drawn.restarts.values() for step in steps if step in drawn.hidden})
+        tip = f"of the gradient behind the {len(hidden)} hidden steps {gain:.3g} gets through all of them"
+        space.write(scene, f"hidden_gain_{at}", said, moved(x, y), tip, must=True)
+    cut = sorted({step for steps in drawn.restarts.values() for step in steps if step in hidden})
     if cut:
         said = line(restart_words(cut), color="cut")
         tip = f"the state is cut off from its past before t = {', '.join(map(str, cut))}"
         wished = [(x, y + move) for y in level_of.values() for move in (18, -18, 36, -36)]
         space.write(scene, "hidden_cut", said, [*wished, (x, lane.y + 60)], tip, "cut", must=True)
-    words = [f"{len(drawn.hidden)} step{'s' * (len(drawn.hidden) > 1)}", "not drawn"]
     heights = [lane.y + lane.height * 0.2, *(lane.y + 12 + 8 * at for at in range(int(lane.height / 8)))]
     y = next((y for y in heights if space.is_free((x - 30, y - 8, x + 30, y + 23))), heights[0])
-    for at, text in enumerate(words):
+    for at, text in enumerate((f"{len(hidden)} step{'s' * (len(hidden) > 1)}", "not drawn")):
         scene.labels.append(Label(f"hidden_{at}", x, y + 15 * at, line(text), background="paper"))
 
 
@@ -170,22 +157,21 @@ def restart_words(steps: Sequence[int]) -> str:
 
 def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
     """A backdrop behind the rows of each layer or direction, where there are several."""
-    inside: dict[str, list[Place]] = defaultdict(list)
+    inside: dict[str, list[Box]] = defaultdict(list)
     for box in drawn.boxes:
         if box.zone == "lane" and box.scope and box.kind not in ("input", "total", "loss"):
-            inside[box.scope].append(placed.places[box])
+            inside[box.scope].append(box)
     if len(inside) < 2:
         return
     last = {scope: scope.rpartition("/")[2] for scope in inside}
     unique = len(set(last.values())) == len(last)
-    starts = [min(place.lane for place in places) for places in inside.values()]
-    beside = [place.left for place in placed.places.values() if place.lane < 0]
-    left = min([placed.columns[0].x - 30, *beside]) - 8
+    starts = [min(box.lane for box in boxes) for boxes in inside.values()]
+    left = min([placed.columns[0].x - 30, *(box.rect.x for box in drawn.boxes if box.lane < 0)]) - 8
     above: dict[int, float] = {}  # where the next name above a lane begins
-    for at, (scope, places) in enumerate(inside.items()):
-        top, bottom = min(place.top for place in places), max(place.bottom for place in places)
+    for at, (scope, boxes) in enumerate(inside.items()):
+        top, bottom = min(box.rect.y for box in boxes), max(box.rect.bottom for box in boxes)
         tip = clean(scope)[:200]
-        for lane in sorted({place.lane for place in places}):
+        for lane in sorted({box.lane for box in boxes}):
             column, name = placed.columns[lane], f"scope_{len(scene.backdrops)}"
             size = column.x + 3, top - 6, column.width - 6, bottom - top + 12
             scene.backdrops.append(Rect(name, *size, fill="scope", radius=6.0, kind="scope", tooltip=tip))
@@ -200,13 +186,11 @@ def _scopes(scene: Scene, drawn: Diagram, placed: Arrangement) -> None:
 
 
 # ---------------------------------------------------------------------- boxes and edges
-def add_boxes(scene: Scene, drawn: Diagram, placed: Arrangement, faces: dict[Box, Rect], gradients: Gradients) -> None:
+def add_boxes(scene: Scene, drawn: Diagram, gradients: Gradients) -> None:
     for box in drawn.boxes:
-        place, rect = placed.places[box], faces[box]
-        rect.x, rect.y, rect.width, rect.height = place.left, place.top, place.width, place.height
-        scene.boxes.append(rect)
-        if rect.text_shift:
-            _bar(scene, rect, *(gradients.split(box) or (0.0, 0.0)))
+        scene.boxes.append(box.rect)
+        if box.rect.text_shift:
+            _bar(scene, box.rect, *(gradients.split(box) or (0.0, 0.0)))
 
 
 def _bar(scene: Scene, rect: Rect, injected: float, future: float) -> None:
@@ -241,10 +225,8 @@ def add_edges(scene: Scene, drawn: Diagram, router: Router, gradients: Gradients
         key = (id(link.source), link.tensor.index, link.uses[0][0].step if link.uses else None)
         if gain is not None and link in router.label_at and key not in said:
             said.add(key)
-            x, y = router.label_at[link]
             tip = f"gain: step {key[2]} sends back here {gain:.3g} times the gradient of its state"
-            words = line("×" + number(gain))
-            space.write(scene, f"gain_{at}", words, [(x, y + move) for move in MOVES], tip)
+            space.write(scene, f"gain_{at}", line("×" + number(gain)), moved(*router.label_at[link]), tip)
 
 
 def stroke_of(link: Link, norm: float | None, gradients: Gradients) -> Stroked:

@@ -16,6 +16,7 @@ from ..core.tensor import Tensor
 from ..flow.structure import Structure, Use
 from .classify import Reading, reads_slice
 from .group import cells
+from .scene import Rect
 from .text import Run, name_runs, shape_of, words_runs
 
 Kind = Literal["op", "state", "cell", "initial", "input", "loss", "total", "weight", "band", "cut", "gap"]
@@ -25,7 +26,7 @@ LinkKind = Literal["flow", "state", "total", "cut", "weight"]
 
 @dataclass(eq=False, slots=True)
 class Box:
-    """One box: the tensors it stands for and the words in it."""
+    """One box: the tensors it stands for, the words in it, and where it is."""
 
     kind: Kind
     zone: Zone
@@ -40,6 +41,13 @@ class Box:
     members: list[Tensor] = field(default_factory=list)
     """All tensors computed inside."""
     id: str = ""
+    rect: Rect = field(init=False)
+    """How it looks (`measure.face`) and where it stands (`Arrangement`)."""
+    lane: int = 0
+    """Its column, -1 to the left of all, and `row`, from the bottom up."""
+    row: int = 0
+    free: tuple[bool, bool] = (True, True)
+    """Whether nothing stands to its left and to its right in its own lane and row."""
 
     @property
     def tensor(self) -> Tensor:

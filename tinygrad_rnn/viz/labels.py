@@ -57,6 +57,11 @@ class Space:
             scene.labels.append(Label(name, *found, words, background="paper", tooltip=tip, kind=kind))
 
 
+def moved(x: float, y: float) -> list[Point]:
+    """Where a gain goes, first there, and then as far up or down as something else is."""
+    return [(x, y), *((x, y + sign * 13 * k) for k in range(1, 9) for sign in (1, -1))]
+
+
 def space_of(shapes: Iterable[Rect | Label]) -> Space:
     """The space that boxes and labels leave."""
     space = Space()

@@ -9,7 +9,6 @@ from graphlib import CycleError, TopologicalSorter
 
 from .diagram import Box, Diagram, Link
 from .layout import Tile, ranks, tile
-from .scene import Rect
 
 
 @dataclass(eq=False, slots=True)
@@ -21,13 +20,36 @@ class LaneContent:
     links: list[Link]
     pulls: list[int]
     ports: list[tuple[Link, int]]  # +1 upward, -1 downward
-    rows: list[int] = field(default_factory=list)
-    tile: Tile | None = None
+    rows: list[int] = field(init=False)
+    tile: Tile = field(init=False)
 
 
-def lanes_of(diagram: Diagram) -> dict[int, LaneContent]:
-    """Sort boxes and links by lane. A picture without steps has one lane, numbered 0."""
-    by_step: dict[int, list[Box]] = {step: [] for step in diagram.steps} or {0: []}
+def lanes_of(diagram: Diagram) -> tuple[dict[int, LaneContent], dict[Hashable, int]]:
+    """What each lane holds, laid out, by step; and in which row boxes of different lanes stand together, by `align`.
+
+    A picture without steps has one lane, numbered 0. Lanes that look alike, with the same boxes linked the same way,
+    are laid out once.
+    """
+    lanes = _sorted(diagram)
+    kinds: dict[Hashable, list[LaneContent]] = defaultdict(list)
+    for lane in lanes.values():
+        boxes = tuple((box.kind, box.align, box.scope, box.caption if box.kind == "op" else "") for box in lane.boxes)
+        ports = tuple(direction for _, direction in lane.ports)
+        kinds[boxes, tuple(lane.edges), tuple(lane.pulls), ports].append(lane)
+    samples = [alike[0] for alike in kinds.values()]
+    align_row = _assign_rows(samples)
+    for alike in kinds.values():
+        first = alike[0]
+        widths = [max(box.rect.width for box in boxes) for boxes in zip(*(lane.boxes for lane in alike), strict=True)]
+        made = tile(widths + [6.0] * len(first.ports), first.rows, first.edges, first.pulls)
+        for lane in alike:
+            lane.rows, lane.tile = first.rows, made
+    return lanes, align_row
+
+
+def _sorted(diagram: Diagram) -> dict[int, LaneContent]:
+    """Boxes and links by lane."""
+    by_step: dict[int, list[Box]] = {step: [] for step in diagram.steps}
     for box in diagram.boxes:
         if box.zone == "lane" and box.step is not None:
             by_step[box.step].append(box)
@@ -39,10 +61,9 @@ def lanes_of(diagram: Diagram) -> dict[int, LaneContent]:
     order = {step: at for at, step in enumerate(by_step)}
     for link in diagram.links:
         source, target = link.source, link.target
-        if target.zone == "top" and _in_lane(source) and source.step is not None:
-            lanes[source.step].ports.append((link, 1))
-        elif source.zone in ("bottom", "weights") and _in_lane(target) and target.step is not None:
-            lanes[target.step].ports.append((link, -1))
+        upward = target.zone == "top" and _in_lane(source)
+        if upward or (source.zone in ("bottom", "weights") and _in_lane(target)):
+            lanes[(source if upward else target).step or 0].ports.append((link, 1 if upward else -1))
         elif _in_lane(target) and target.step is not None and source.step != target.step:
             if source.step is not None:
                 pull = -1 if order.get(source.step, -1) < order[target.step] else 1
@@ -95,73 +116,37 @@ def _lane(boxes: list[Box], links: list[Link]) -> LaneContent:
     return LaneContent(sequence, edges, kept, [0] * len(sequence), [])
 
 
-def kinds_of(lanes: dict[int, LaneContent]) -> dict[Hashable, list[int]]:
-    """Steps whose lanes look alike: the same boxes, linked the same way."""
-    kinds: dict[Hashable, list[int]] = defaultdict(list)
-    for step, lane in lanes.items():
-        boxes = tuple((box.kind, box.align, box.scope, box.caption if box.kind == "op" else "") for box in lane.boxes)
-        ports = tuple(direction for _, direction in lane.ports)
-        kinds[boxes, tuple(lane.edges), tuple(lane.pulls), ports].append(step)
-    return kinds
-
-
-def assign_rows(
-    diagram: Diagram, lanes: dict[int, LaneContent], kinds: dict[Hashable, list[int]]
-) -> dict[Hashable, int]:
+def _assign_rows(samples: list[LaneContent]) -> dict[Hashable, int]:
     """Assign rows: longest path, the same row for the same state in all lanes, inputs at the bottom."""
-    samples = [lanes[steps[0]] for steps in kinds.values()]
     bottom = 1 if any(direction < 0 for lane in samples for _, direction in lane.ports) else 0
     below = _scope_order(samples)
     floors = [[bottom] * len(lane.boxes) + [0] * len(lane.ports) for lane in samples]
-    align_row: dict[Hashable, int] = {}
-
-    def lowest(box: Box, floor: int) -> int:
-        """The lowest row that a box may have, as far as the other lanes are known."""
-        if box.kind == "input":
-            return floor
-        aligned = align_row[box.align] if box.align is not None else 0
-        total = highest["total"] + 1 if box.align == "total" else 0
-        scope = highest["scope", below[box.scope]] + 1 if box.scope in below else 0
-        return max(floor, aligned, total, scope)
-
     for _ in range(40):
         found = [ranks(floor, lane.edges) for floor, lane in zip(floors, samples, strict=True)]
-        highest = _highest(samples, found, align_row)
-        before = floors
-        floors = [
-            [*map(lowest, lane.boxes, floor), *floor[len(lane.boxes) :]]
-            for lane, floor in zip(samples, floors, strict=True)
-        ]
+        least: dict[Hashable, int] = defaultdict(int)  # for an `align`, above a scope, and above all below the sum
+        for lane, rows in zip(samples, found, strict=True):
+            for box, row in zip(lane.boxes, rows, strict=False):
+                if box.align is not None and box.kind != "input":  # inputs stay at the bottom of their own lane
+                    least[box.align] = max(least[box.align], row)
+                if box.kind not in ("input", "total", "loss"):
+                    least["above", box.scope] = max(least["above", box.scope], row + 1)
+                if box.align != "total":
+                    least["sum"] = max(least["sum"], row + 1)
+        before, floors = floors, [[*floor] for floor in floors]
+        for lane, floor in zip(samples, floors, strict=True):
+            for at, box in enumerate(lane.boxes):
+                if box.kind != "input":
+                    keys = box.align, "sum" if box.align == "total" else None, ("above", below.get(box.scope))
+                    floor[at] = max([floor[at], *(least[key] for key in keys if key in least)])
         if floors == before:
             break
     for lane, rows in zip(samples, found, strict=True):
         _raise_sources(lane, rows, bottom)
     top = max((row for lane, rows in zip(samples, found, strict=True) for row in rows[: len(lane.boxes)]), default=0)
-    for steps, lane, rows in zip(kinds.values(), samples, found, strict=True):
-        rows[len(lane.boxes) :] = [top + 1 if direction > 0 else 0 for _, direction in lane.ports]
-        for step in steps:
-            lanes[step].rows = rows
-        align_row.update((box.align, row) for box, row in _aligned(lane, rows))
-    return align_row
-
-
-def _aligned(lane: LaneContent, rows: list[int]) -> list[tuple[Box, int]]:
-    """The boxes that stand in one row with those of other lanes; inputs stay at the bottom of their own."""
-    return [(b, r) for b, r in zip(lane.boxes, rows, strict=False) if b.align is not None and b.kind != "input"]
-
-
-def _highest(samples: list[LaneContent], found: list[list[int]], align_row: dict[Hashable, int]) -> dict[Hashable, int]:
-    """The highest row of each scope and of all below the running sum; `align_row` is raised to what was found."""
-    highest: dict[Hashable, int] = defaultdict(int)
     for lane, rows in zip(samples, found, strict=True):
-        for box, row in _aligned(lane, rows):
-            align_row[box.align] = max(align_row.get(box.align, 0), row)
-        for box, row in zip(lane.boxes, rows, strict=False):
-            if box.kind not in ("input", "total", "loss"):
-                highest["scope", box.scope] = max(highest["scope", box.scope], row)
-            if box.align != "total":
-                highest["total"] = max(highest["total"], row)
-    return highest
+        rows[len(lane.boxes) :] = [top + 1 if direction > 0 else 0 for _, direction in lane.ports]
+        lane.rows = rows
+    return least
 
 
 def _raise_sources(lane: LaneContent, rows: list[int], bottom: int) -> None:
@@ -215,13 +200,3 @@ def _scope_order(lanes: list[LaneContent]) -> dict[str, str]:
         if lower:
             found[scope] = lower[-1]
     return found
-
-
-def lay_out(lanes: dict[int, LaneContent], kinds: dict[Hashable, list[int]], faces: dict[Box, Rect]) -> None:
-    for steps in kinds.values():
-        group = [lanes[step] for step in steps]
-        widths = [max(faces[box].width for box in boxes) for boxes in zip(*(lane.boxes for lane in group), strict=True)]
-        widths += [6.0] * len(group[0].ports)
-        made = tile(widths, group[0].rows, group[0].edges, group[0].pulls)
-        for lane in group:
-            lane.tile = made

@@ -15,14 +15,13 @@ from ..core.arguments import checked
 from ..core.tensor import Tensor
 from ..errors import GraphError
 from ..flow.gradient_flow import GradientFlow
-from .arrange import Place
-from .compose import MARGIN, MOVES, add_boxes, add_edges, add_heading, restart_words, stroke
+from .compose import MARGIN, add_boxes, add_edges, add_heading, restart_words, stroke
 from .diagram import Box, Diagram, Link
-from .labels import space_of
+from .labels import moved, space_of
 from .measure import Gradients, face
 from .render import Picture
 from .route import Router, routed
-from .scene import Anchor, Edge, Label, Lane, Scene
+from .scene import Anchor, Edge, Label, Scene
 from .text import Line, Run, line, name_runs, number, words_runs
 from .unrolled import resolve
 
@@ -57,25 +56,26 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     for each in passes:
         if each.is_loop:
             loops[each.source][each] = _words(full, each)
-    faces = {box: face(box, Gradients(None)) for box in drawn.boxes}
+    for box in drawn.boxes:
+        box.rect = face(box, Gradients(None))
     for box, found in loops.items():
         onward = any(each.source is box and not each.is_loop for each in passes)
-        faces[box].height = max(faces[box].height, (_APART * len(found) + 8) * (2 if onward else 1))
+        box.rect.height = max(box.rect.height, (_APART * len(found) + 8) * (2 if onward else 1))
     wide = [sum(said.width + 8 for said in words) for found in loops.values() for words in found.values()]
-    placed, router = routed(drawn, faces, max([150.0, *(width + _REACH + 20 for width in wide)]))
+    placed, router = routed(drawn, max([150.0, *(width + _REACH + 20 for width in wide)]))
     what = f"{len(graph.steps)} step{'s' * (len(graph.steps) > 1)}, rolled up"
     what += f" into {len(kinds)} kinds" if len(kinds) > 1 else ""
     told = f"{what}; {gradients.verdict}" if gradients.verdict else what
     scene = Scene(title=title if title is not None else told)
-    for column, steps in zip(placed.columns, kinds, strict=True):
-        said = line(_ranges(steps, full.steps))
-        said = said if said.width < column.width else line(f"{len(steps)} of {len(full.steps)} steps")
-        size = column.x, placed.top, column.width, placed.bottom - placed.top
-        scene.lanes.append(Lane(f"lane_{column.step}", *size, said, tooltip=f"t = {', '.join(map(str, steps))}"))
-    add_boxes(scene, drawn, placed, faces, gradients)
+    scene.lanes = placed.columns
+    for lane, steps in zip(placed.columns, kinds, strict=True):
+        lane.label, lane.tooltip = line(_ranges(steps, full.steps)), f"t = {', '.join(map(str, steps))}"
+        if lane.label.width >= lane.width:
+            lane.label = line(f"{len(steps)} of {len(full.steps)} steps")
+    add_boxes(scene, drawn, gradients)
     add_edges(scene, drawn, router, Gradients(None))
     for box, found in loops.items():
-        _draw_loops(scene, box, placed.places[box], found)
+        _draw_loops(scene, box, found)
     _label_onward(scene, passes, router)
     notes = ["gains: not computed (call loss.backward(), or pass tg.gradient_flow(loss))"]
     if gradients.computed:
@@ -210,13 +210,13 @@ def _words(full: Diagram, found: _Pass) -> list[Line]:
     return said + ([line(restart_words(cut), color="cut")] if cut and found.lag == 1 else [])
 
 
-def _draw_loops(scene: Scene, box: Box, place: Place, loops: dict[_Pass, list[Line]]) -> None:
+def _draw_loops(scene: Scene, box: Box, loops: dict[_Pass, list[Line]]) -> None:
     """Out of a cell's side and back in: its left side if time runs backward."""
     leaves = any(edge.source == box.id and edge.kind == "state" for edge in scene.edges)
     for at, (loop, words) in enumerate(loops.items()):
         side = loop.way
-        x = place.left if side < 0 else place.right
-        y = place.y + (at - (len(loops) - 1) / 2) * _APART
+        x = box.rect.x if side < 0 else box.rect.right
+        y = box.rect.middle[1] + (at - (len(loops) - 1) / 2) * _APART
         y -= _APART * len(loops) / 2 + 6 if leaves else 0  # clear of an edge that leaves in the middle
         out = x + side * _REACH
         points = [(x, y - 5), (out, y - 14), (out, y + 14), (x, y + 5)]
@@ -237,8 +237,8 @@ def _label_onward(scene: Scene, passes: list[_Pass], router: Router) -> None:
     space = space_of([*scene.boxes, *scene.labels])
     for each in passes:
         if each.gains and not each.is_loop:
-            x, y = router.label_at[each.link]
-            said, wished = line(f"×{number(_mean(each.gains))}", bold=True), [(x, y + move) for move in MOVES]
+            said = line(f"×{number(_mean(each.gains))}", bold=True)
+            wished = moved(*router.label_at[each.link])
             space.write(scene, f"between_{len(scene.labels)}", said, wished, _range(each.gains), must=True)
 
 

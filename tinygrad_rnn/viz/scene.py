@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Literal
 
@@ -97,6 +98,10 @@ class Rect(Block):
     """How far the text sits above the middle, where something else is drawn below it."""
     hatched: bool = False
 
+    def stand(self, x: float, y: float) -> None:
+        """Put its middle there."""
+        self.x, self.y = x - self.width / 2, y - self.height / 2
+
     def parts(self) -> Iterator[Part]:
         yield self
         y = self.y + self.height / 2 - self.text_shift - sum(line.size for line in self.lines) * LINE_SPACING / 2
@@ -107,12 +112,13 @@ class Rect(Block):
 
 @dataclass(slots=True)
 class Lane(Block):
-    """The column of one time step."""
+    """The column of one time step, or of all hidden ones."""
 
-    label: Line
-    hatched: bool = False
+    step: int | None
     head: bool = False
     """The label stands at the upper end."""
+    label: Line = field(default_factory=partial(Line, ()))
+    hatched: bool = False
     tooltip: str = ""
     kind = "lane"
 
