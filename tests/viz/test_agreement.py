@@ -121,6 +121,10 @@ def test_one_loss_of_many_can_be_drawn_in_the_whole_graph() -> None:
     later = [edge for edge in scene.edges if edge.source.startswith("t4")]
     assert later
     assert all(edge.dash == "dashed" and not edge.backward for edge in later)
+    hiding = tg.viz.unrolled(whole, "cell", of=losses[2], max_steps=2).scene
+    words = {box.id: box.lines[0].text for box in hiding.boxes if box.kind == "share"}
+    hidden = number(float(np.linalg.norm(part.per_step(W)[1:].sum(axis=0))))
+    assert words["g0_hidden"] == f"Σ {hidden}", "some of the hidden steps are not behind this loss"
     with pytest.raises(tg.InputError, match="no part of the graph"):
         tg.viz.unrolled(whole, of=(h * 2).sum())
 

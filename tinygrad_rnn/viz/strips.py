@@ -79,7 +79,7 @@ class _Strips:
         self._note("strips", over, line("each step adds", color="muted"), "", "end")
         self._note("strips_total", over, line("sum; left", color="muted"))
         y += 10
-        hidden = [self.flow.structure.steps.index(step) for step in self.hidden]
+        hidden = [at for at, step in enumerate(self.flow.structure.steps) if step in self.hidden]
         for at, (record, outside) in enumerate(zip(weights, beyond, strict=True)):
             parts: dict[int | str | None, tuple[float, str]] = {
                 step: (norm, f"step {step} contributes |G|")
