@@ -217,7 +217,7 @@ def test_profile_draws_the_numbers_of_the_flow(trained: Trained) -> None:
 def test_credit_colours_and_horizon() -> None:
     C = np.array([[2.0, 0.0, 0.0], [0.02, 2.0, 0.0], [1e-9, np.nan, 2.0]])
     ax = plots.credit(C)
-    cells = np.asarray(ax.images[0].get_array())
+    cells = ax.images[0].to_rgba(ax.images[0].get_array())
     assert cells[0, 2].tolist() == [1, 1, 1, 1], "no gradient is white"
     assert cells[0, 0, :3] == pytest.approx(cells[2, 2, :3])
     assert cells[0, 0, :3] == pytest.approx([0x86 / 255] * 3, abs=0.02)

@@ -80,14 +80,11 @@ def credit(
     ax = _axes("credit", ax, (1, 1), (5.4, 4.8))[0, 0]
     relative = relative_credit(C)
     with np.errstate(all="ignore"):
-        levels = np.log10(np.where(relative == 0, 1.0, relative))
-    levels[~np.isfinite(C)] = np.nan
+        levels = np.where(np.isfinite(C), np.log10(relative), np.nan)
     decades = _decades(relative) if decades is None else decades
-    levels = np.clip(levels, -decades, decades)
-    cells = np.ones((*C.shape, 4))
-    mapped = colormap()((levels + decades) / (2 * decades))
-    cells[relative != 0] = mapped[relative != 0]
-    ax.imshow(cells, origin="lower", aspect="auto", interpolation="nearest")
+    shown = np.where(relative == 0, -2 * decades, np.clip(levels, -decades, decades))
+    look = colormap().with_extremes(under="white")
+    image = ax.imshow(shown, look, vmin=-decades, vmax=decades, origin="lower", aspect="auto", interpolation="nearest")
     horizon = _outline(relative >= HORIZON, relative != 0)
     if horizon:
         words = f"horizon: {100 * HORIZON:g} % of C[t, t] is left"
@@ -95,11 +92,17 @@ def credit(
         ax.legend(fontsize="small", loc="lower right")
     words = verdict_of(matrix.layers, matrix.layers[0]) if isinstance(matrix, Diagnosis) else ""
     _dress(ax, "k: step receiving the gradient", "t: loss step", words if title is None else title, whole=ax.yaxis)
-    if tokens is not None:
-        _tokens(ax, tokens, C.shape)
+    texts = [plot_label(shorten(repr(each)[1:-1] if each.isspace() or not each else each, 8)) for each in tokens or ()]
+    every = max(1, len(texts) // 40)
+    for axis, count in ((ax.yaxis, len(C)), (ax.xaxis, C.shape[1])):
+        if len(texts) == count:
+            axis.set_ticks(range(0, count, every), texts[::every])
     if len(C) == 1:
         ax.set_yticks([0])
-    _colorbar(ax, decades)
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.02)
+    ticks = np.arange(-decades, decades + 1, 2 if decades > 3 and decades % 2 == 0 else 1)
+    bar.set_ticks(list(ticks), labels=["1" if tick == 0 else f"1e{tick:+.0f}" for tick in ticks])
+    bar.set_label("C[t, k] / C[t, t]")
     return ax
 
 
@@ -154,12 +157,12 @@ def profile(
     injected = [norm_of(record.injected) for record in records]
     upper.plot(steps, _positive([r.norm for r in records]), **_ALL_LOSSES)
     upper.plot(steps, _positive(injected), color=_TOTAL, ls="--", lw=1.2, label="of it injected at step k")
+    words, line = "", None if isinstance(last, Diagnosis) else last
     found = _layer_of(last, rows[row]) if isinstance(last, Diagnosis) else None
-    given = found.last if found is not None else None if isinstance(last, Diagnosis) else last
-    line = None if given is None else np.asarray(given).ravel()
-    if line is not None and len(line) == len(steps):
-        upper.plot(steps, _positive(line), **_LAST_LOSS)
-    words = verdict_of(last.layers, found) if isinstance(last, Diagnosis) and found is not None else ""
+    if isinstance(last, Diagnosis) and found is not None:
+        words, line = verdict_of(last.layers, found), found.last
+    if line is not None and np.size(line) == len(steps):
+        upper.plot(steps, _positive(line).ravel(), **_LAST_LOSS)
     _dress(upper, "", "gradient norm", words, log=True, columns=2)
     gains = [(record.step, record.gain) for record in records if record.gain is not None]
     top = _gains(lower, gains)
@@ -425,26 +428,6 @@ def _outline(inside: Array, known: Array) -> list[list[tuple[float, float]]]:
     above = known[1:] & known[:-1] & (inside[1:] != inside[:-1])
     lines = [[(k + 0.5, t - 0.5), (k + 0.5, t + 0.5)] for t, k in np.argwhere(beside)]
     return lines + [[(k - 0.5, t + 0.5), (k + 0.5, t + 0.5)] for t, k in np.argwhere(above)]
-
-
-def _tokens(ax: Axes, tokens: Sequence[str], shape: tuple[int, ...]) -> None:
-    words = [plot_label(shorten(repr(token)[1:-1] if token.isspace() or not token else token, 8)) for token in tokens]
-    every = max(1, len(words) // 40)
-    if len(words) == shape[1]:
-        ax.set_xticks(range(0, len(words), every), words[::every])
-    if len(words) == shape[0]:
-        ax.set_yticks(range(0, len(words), every), words[::every])
-
-
-def _colorbar(ax: Axes, decades: float) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    mappable = ScalarMappable(Normalize(-decades, decades), colormap())
-    bar = ax.figure.colorbar(mappable, ax=ax, fraction=0.046, pad=0.02)
-    ticks = np.arange(-decades, decades + 1, 2 if decades > 3 and decades % 2 == 0 else 1)
-    bar.set_ticks(list(ticks), labels=["1" if tick == 0 else f"1e{tick:+.0f}" for tick in ticks])
-    bar.set_label("C[t, k] / C[t, t]")
 
 
 def _legend(ax: Axes, columns: int = 1) -> None:

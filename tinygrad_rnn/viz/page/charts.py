@@ -3,72 +3,56 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...escape import xml
-from ...flow.diagnose import Layer
 from ...flow.gradient_flow import GradientFlow
 from .. import plots
 from ..measure import Gradients, followed, verdict_of
 from ..printing import printed
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def profile_chart(flow: GradientFlow, gradients: Gradients) -> str:
-    """The gradient along time; "" where there are no states."""
-    if not flow.structure.rows:
+    """The gradient along time, of the first layer's h (not its c); "" where there are no states."""
+    rows = flow.structure.rows
+    if not rows:
         return ""
-    figure, axes = _figure(2, (6.4, 5.0))
-    row = next((at for layer in gradients.layers[:1] for at in _rows_of(flow, layer)), 0)
+    figure = _figure(6.4, 5.0)
+    axes = figure.subplots(2, sharex=True, height_ratios=[3, 2])
+    held = [tensor for layer in gradients.layers[:1] for tensor in reversed(layer.states[0])]
+    row = next((at for tensor in held for at, row in enumerate(rows) if any(tensor is each for each in row)), 0)
     plots.profile(flow, gradients.diagnosis, axes=axes, row=row)
-    steps = flow.structure.steps
-    return _svg(figure, axes, "profile", "gradient norms and gains along time", steps[0], steps[-1])
+    return _svg(figure, "profile", "gradient norms and gains along time")
 
 
 def credit_chart(gradients: Gradients) -> str:
     """Which step's loss reaches which state of the first layer; "" where fewer than two losses were followed."""
     if not gradients.layers or len(gradients.layers[0].reach.losses) < 2:
         return ""
-    figure, axes = _figure(1, (6.0, 5.2))
+    figure = _figure(6.0, 5.2)
     layer = gradients.layers[0]
     states = sorted(range(len(layer.states)), key=lambda at: layer.states[at][0].step or 0)
     title = verdict_of(gradients.layers, layer) if len(gradients.layers) > 1 else ""
-    plots.credit(followed(layer)[:, states], axes[0], title=title)
-    return _svg(figure, axes, "credit", "which loss reaches which state", 0, len(states) - 1)
+    plots.credit(followed(layer)[:, states], figure.subplots(), title=title)
+    return _svg(figure, "credit", "which loss reaches which state")
 
 
-def _rows_of(flow: GradientFlow, layer: Layer) -> list[int]:
-    """The rows of a layer's states, that of h before that of c."""
-    held = [tensor.index for tensor in reversed(layer.states[0])]
-    at = {state.index: number for number, row in enumerate(flow.structure.rows) for state in row}
-    return [at[index] for index in held if index in at]
-
-
-def _figure(rows: int, size: tuple[float, float]) -> tuple[Any, list[Axes]]:
+def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
-    found = figure.subplots(rows, sharex=True, squeeze=False, height_ratios=[3, 2][:rows])
-    return figure, list(found[:, 0])
+    return Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: Any, axes: list[Axes], name: str, words: str, first: int, last: int) -> str:
-    """The figure as SVG with ids of its own, and a line over all axes from `first` to `last`."""
+def _svg(figure: Figure, name: str, words: str) -> str:
+    """The figure with ids of its own, and over its axes a line that stands where the page's `--t` is."""
     settings = {"svg.fonttype": "none", "svg.hashsalt": name}
     text = printed(figure, "svg", settings, transparent=True, metadata={"Date": None}).decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'(id="|"#|url\(#)([\w-]+)', rf"\1{name}-\2", text)
-    width, height = (72 * float(inches) for inches in figure.get_size_inches())
-    scale = 72 / figure.dpi
-    ends = [float(axes[-1].transData.transform((step, 1.0))[0]) * scale for step in (first, last)]
-    boxes = [each.get_window_extent() for each in axes]
-    top, bottom = (height - scale * float(y) for y in (max(b.y1 for b in boxes), min(b.y0 for b in boxes)))
-    head = (
-        f'<svg class="chart" role="img" aria-label="{xml(words)}" viewBox="0 0 {width:g} {height:g}" '
-        f'data-first="{first}" data-last="{last}" data-left="{ends[0]:.1f}" data-right="{ends[1]:.1f}" '
-        'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
-    )
-    cursor = f'<line class="cursor" y1="{top:.1f}" y2="{bottom:.1f}" visibility="hidden"/></svg>'
-    return head + text[text.index(">") + 1 :].rstrip().removesuffix("</svg>") + cursor
+    text = re.sub(r'(id="|"#|url\(#)([\w-]+)', rf"\1{name}-\2", text[text.index("<svg") :])
+    (zero, _), (one, _) = 100 * (figure.axes[0].transData + figure.transFigure.inverted()).transform([(0, 1), (1, 1)])
+    boxes = [ax.get_position() for ax in figure.axes]
+    top, bottom = 100 - 100 * max(box.y1 for box in boxes), 100 * min(box.y0 for box in boxes)
+    place = f"--zero:{zero:.2f}%;--step:{one - zero:.4f}%;top:{top:.2f}%;bottom:{bottom:.2f}%"
+    return f'<div class="chart" role="img" aria-label="{xml(words)}">{text}<i class="cursor" style="{place}"></i></div>'

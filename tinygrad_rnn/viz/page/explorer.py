@@ -63,7 +63,7 @@ def explorer(
         "T": [str(length) for length in lengths],
         "radius": [f"{radius:g}" for radius in radii],
     }
-    heads = {"cell": "Cell", "loss": "Loss", "T": "Steps", "radius": "Radius of W_hh"}
+    heads = ["Cell", "Loss", "Steps", "Radius of W_hh"]
     pictures, found = [], []
     for cell, every, length, radius in product(cells, PLACES.values(), lengths, radii):
         with np.errstate(all="ignore"):
@@ -73,21 +73,16 @@ def explorer(
         scene.title = f"{cell} network of {length} steps, spectral radius {radius:g}"
         pictures.append(svg(scene, themes["light"], fluid=True).replace("\f", " "))
         found.append({"verdict": gradients.verdict, **_curves(flow, gradients)})
-    start = {"cell": 0, "loss": 0, "T": len(lengths) - 1, "radius": len(radii) // 2}
-    first = (start["T"]) * len(radii) + start["radius"]
-    data = {
-        "keys": list(values),
-        "values": values,
-        "start": start,
-        "found": found,
-        "pictures": packed("\f".join(pictures)),
-    }
+    start = {"T": len(lengths) - 1, "radius": len(radii) // 2}
+    first = start["T"] * len(radii) + start["radius"]
+    data = {"keys": list(values), "values": values, "found": found, "pictures": packed("\f".join(pictures))}
     html = (
         environment()
         .get_template("explorer.html")
         .render(
             title=title,
-            sliders=[(key, heads[key], values[key]) for key in values],
+            sliders=[(key, head, values[key]) for key, head in zip(values, heads, strict=True)],
+            start=start,
             verdict=found[first]["verdict"],
             picture=Markup(pictures[first]),
             data=Markup(script(data)),

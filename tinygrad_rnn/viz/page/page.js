@@ -38,7 +38,7 @@
     if (event && event.b) { mark(event.b, "now"); bringIntoView($(event.b)); }
     for (const [weight, place] of (event && event.fill) || []) mark(`g${weight}_${place}`, "fresh");
     sums();
-    cursor(event);
+    document.body.style.setProperty("--t", step ? event.t : -1e6); // of the lines in the plots
     if (travel && event && !still.matches) lit[at - 1].forEach(([shape, name]) => { if (name === "lit") send(shape); });
     if (!quiet) $("ui-live").textContent = event ? `${words}${step}: ${event.eq}` : words;
   }
@@ -102,16 +102,6 @@
     });
   }
 
-  function cursor(event) {
-    const shown = event && event.t !== null;
-    for (const chart of document.querySelectorAll(".chart")) {
-      const line = chart.querySelector(".cursor"), { first, last, left, right } = chart.dataset;
-      line.setAttribute("visibility", shown ? "visible" : "hidden");
-      const x = shown ? +left + (+right - +left) * ((event.t - +first) / Math.max(+last - +first, 1)) : 0;
-      for (const end of ["x1", "x2"]) line.setAttribute(end, x);
-    }
-  }
-
   function bringIntoView(shape) {
     const box = shape.getBoundingClientRect(), view = stage.getBoundingClientRect();
     const dx = box.left < view.left + 40 || box.right > view.right - 40 ? box.left - view.left - view.width / 2 : 0;
@@ -121,19 +111,11 @@
 
   /* A dot runs along the edge, against the data, as the gradient does. */
   function send(edge) {
-    const path = edge.querySelector("path"), length = path.getTotalLength(), start = performance.now();
     const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
     dot.setAttribute("class", "message");
-    dot.setAttribute("r", "4");
+    dot.style.offsetPath = `path("${edge.querySelector("path").getAttribute("d")}")`;
     picture.append(dot);
-    const move = (now) => {
-      const share = Math.min(1, (now - start) / 420);
-      const point = path.getPointAtLength(length * (1 - share));
-      dot.setAttribute("cx", point.x);
-      dot.setAttribute("cy", point.y);
-      if (share < 1) requestAnimationFrame(move); else dot.remove();
-    };
-    requestAnimationFrame(move);
+    dot.animate({ offsetDistance: ["100%", "0%"] }, 420).onfinish = () => dot.remove();
   }
 
   function play(on) {
