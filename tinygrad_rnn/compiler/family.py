@@ -12,6 +12,7 @@ from .containers import Arguments, Function, own_tensors
 from .general import General, between, generalise, guessed, resized
 from .program import Program
 from .randomness import States, generators, rewound, wind_back
+from .reader import Reader
 
 _LARGE = 8 << 20
 """Bytes of an eager pass above which it is worth three short traces not to need it."""
@@ -29,6 +30,7 @@ class Family:
 
     def __init__(self, loss_fn: Function, backend: str) -> None:
         self.loss_fn, self.backend = loss_fn, backend
+        self.reader: Reader | None = None  # of its arguments, when there were a few
         self.general: list[General] = []
         self.exact: OrderedDict[Any, Program] = OrderedDict()
         self.settled: tuple[Any, Program, Mapping[str, int]] | None = None  # the last that needs no comparison again

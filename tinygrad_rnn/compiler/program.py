@@ -29,6 +29,7 @@ from .trace import trace
 _ROWS = 48
 """Rows that a product of native code expects where it does not know."""
 
+_Run = tuple[Callable[..., Any], dict[str, Array], bool]
 _SIZES = 2  # for so many sizes the memory is kept, beside that of the runs that are under way
 
 
@@ -73,7 +74,7 @@ class Program:
         self._drew_from = generators(loss_fn.function, arguments)
         self._now: dict[int, np.random.Generator] = {}
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
-        self._idle: OrderedDict[Any, list[tuple[Callable[..., Any], dict[str, Array]]]] = OrderedDict()
+        self._idle: OrderedDict[Any, list[_Run]] = OrderedDict()
 
     @cached
     def source(self) -> Source:
@@ -108,28 +109,28 @@ class Program:
         """
         key = tuple(sizes.values())
         idle = self._idle.get(key)
-        run, random = idle.pop() if idle else self._make(sizes)
+        run, random, small = made = idle.pop() if idle else self._make(sizes)
         self.calls += 1
         if self.draws and (self.calls > 1 or sizes):  # the first call runs on what tracing drew
             self._draw(random, sizes)
-        if self._runs.is_small(sizes):
+        if small:
             with OneThread():
                 found = run(*leaves)
         else:
             found = run(*leaves)
-        self._idle.setdefault(key, []).append((run, random))
+        self._idle.setdefault(key, []).append(made)
         self._idle.move_to_end(key)
         while len(self._idle) > _SIZES:
             self._idle.popitem(last=False)
         return list(found)
 
-    def _make(self, sizes: Mapping[str, int]) -> tuple[Callable[..., Any], dict[str, Array]]:
-        """A run with buffers of its own, and those of them that random numbers are written into."""
+    def _make(self, sizes: Mapping[str, int]) -> _Run:
+        """A run with buffers of its own, those of them for random numbers, and whether it is small."""
         random = {
             name: np.resize(self._runs.constants[name], [at(n, sizes) for n in array.shape])
             for array, name in self._runs.random.items()
         }
-        return self._runs.make(random, **sizes), random
+        return self._runs.make(random, **sizes), random, self._runs.is_small(sizes)
 
     def _draw(self, random: dict[str, Array], sizes: Mapping[str, int]) -> None:
         """Draw what the loss function would draw, in its order, so that the numbers are those of an eager call."""

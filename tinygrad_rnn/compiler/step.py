@@ -15,6 +15,7 @@ from .containers import Arguments, Function, flatten, unflatten
 from .family import Family
 from .picture import dot
 from .program import Program
+from .reader import Reader
 from .surroundings import Surroundings
 
 _KEPT = 64
@@ -90,6 +91,7 @@ class Compiled:
         self._families: OrderedDict[Any, Family] = OrderedDict()
         self._surroundings: Surroundings | None = None
         self._last: Program | None = None
+        self._latest: Family | None = None  # if there is a reader of its arguments
         self._refused = ""
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
@@ -97,37 +99,56 @@ class Compiled:
             raise GraphError(self._refused)
         if self._gradients and not arguments:
             raise InputError("compile: got no parameters, expected step(params, *batch)")
-        self._surroundings = self._surroundings or Surroundings(self.loss_fn)
-        describe = self._surroundings.describe
+        names, arguments = tuple(named), (*arguments, *named.values())
+        family = self._latest
+        if family is not None and family.reader is not None:
+            leaves = family.reader.read(arguments, names)
+            if leaves is not None:
+                return self._run(family, Arguments(arguments, leaves, family.reader.count))[1]
+        return self._described(arguments, names)
+
+    def _described(self, arguments: tuple[Any, ...], names: tuple[str, ...]) -> Any:
+        """A call with arguments of any kind: the family for what they, and what is around, are described as."""
+        self._surroundings = surroundings = self._surroundings or Surroundings(self.loss_fn)
         leaves: list[Array] = []
-        arguments = (*arguments, *named.values())
         structure, count = [], None
         if self._gradients:
-            structure, count = [flatten(arguments[0], leaves, describe, "params")], len(leaves)
-        structure += [flatten(x, leaves, describe, "batch") for x in arguments[len(structure) :]]
-        around, rest = self._surroundings(), (*structure, *named)
+            structure, count = [flatten(arguments[0], leaves, surroundings.describe, "params")], len(leaves)
+        structure += [flatten(x, leaves, surroundings.describe, "batch") for x in arguments[len(structure) :]]
+        around, rest = surroundings(), (*structure, *names)
         key = (*around.items(), *rest)
         family = self._families.get(key)
         if family is None:
-            family = self._families[key] = Family(Function(self.loss_fn, tuple(named)), self._wanted)
+            family = self._families[key] = Family(Function(self.loss_fn, names), self._wanted)
             while len(self._families) > _KEPT:
                 self._families.popitem(last=False)
         self._families.move_to_end(key)
+        program, results = self._run(family, Arguments(arguments, leaves, count))
+        if program.calls >= 3:
+            if family.reader is None:
+                family.reader = Reader(arguments, names, count, surroundings.watch(around))
+            self._latest = family if family.reader.fits else None
+        elif surroundings.settle(around):
+            new = (*surroundings().items(), *rest)
+            self._families[new] = self._families.pop(key)
+        return results
+
+    def _run(self, family: Family, given: Arguments) -> tuple[Program, Any]:
+        """The program of a family that ran, and what the function returns."""
         try:
-            self._last, results = family.run(Arguments(arguments, leaves, count))
+            program, results = family.run(given)
         except FrozenError as error:
             self._refused = str(error)
             raise
-        if self._last.calls < 3 and self._surroundings.settle(around):
-            new = (*self._surroundings().items(), *rest)
-            self._families[new] = self._families.pop(key)
-        found = iter(results)
-        if count is None:
-            return unflatten(self._last.extra, found)
+        self._last, found = program, iter(results)
+        if given.parameters is None:
+            return program, unflatten(program.extra, found)
         loss = next(found)
         loss = loss[(0,) * loss.ndim]  # its only entry: keepdims may have left it axes
-        value = loss if self._last.extra is None else (loss, unflatten(self._last.extra, found))
-        return value, unflatten(arguments[0], found, by_name=True)
+        value = loss if program.extra is None else (loss, unflatten(program.extra, found))
+        if family.reader is not None and family.reader.fits:
+            return program, (value, family.reader.filled(found))
+        return program, (value, unflatten(given.values[0], found, by_name=True))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Compiled, (self.loss_fn, self._wanted, self._gradients)

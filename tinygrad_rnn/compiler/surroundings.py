@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import is_
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -51,9 +52,17 @@ class Surroundings:
                 found[key] = was[1]
             elif key not in self._own:
                 found[key] = self.describe(x)
-                if type(x) in _FIXED or (type(x) is ModuleType and found[key] is None):
+                if _stays(x, found[key]):
                     self._fixed[key] = x, found[key]
         return found if known == (len(self._variables), len(self._read)) else self()
+
+    def watch(self, around: dict[Any, Any]) -> Callable[[], bool] | None:
+        """A quick test that all is as it was described, if the values are of kinds that stay as they are."""
+        fixed = [self._fixed.get(key) for key in around]
+        if any(each is None or each[1] != x for each, x in zip(fixed, around.values(), strict=True)):
+            return None
+        variables, values = [self._variables[key] for key in around], [each[0] for each in fixed if each]
+        return lambda: all(map(is_, [value() for value in variables], values))
 
     def settle(self, before: dict[Any, Any]) -> bool:
         """Leave out what the function itself has changed since, such as a list that it appends to, if anything."""
@@ -112,13 +121,19 @@ class Surroundings:
         self._seen[id(x)] = x
         self._read.update(_names(x.__code__, attributes=True))
         if x.__defaults__ or x.__kwdefaults__:
-            self._variables[id(x)] = lambda: (x.__defaults__, x.__kwdefaults__)
+            self._variables[id(x)], self._variables[id(x), ""] = lambda: x.__defaults__, lambda: x.__kwdefaults__
         for name in _names(x.__code__):
             if self.describe(value := x.__globals__.get(name)) is not None or type(value) is not ModuleType:
                 self._variables[id(x.__globals__), name] = partial(x.__globals__.get, name)
         for cell in x.__closure__ or ():
             self._seen[id(cell)] = cell
             self._variables[id(cell)] = partial(contents, cell)
+
+
+def _stays(x: Any, described: Any) -> bool:
+    """Whether a value will always be described like that, as it cannot change itself."""
+    plain = type(x) in _FIXED or (type(x) is tuple and _PLAIN.issuperset(map(type, x)))
+    return plain or described is x or (type(x) is ModuleType and described is None)
 
 
 def _root(x: Any) -> str:

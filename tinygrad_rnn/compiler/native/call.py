@@ -16,7 +16,7 @@ from ...core.cached import cached
 from ...core.tensor import Array
 from ..threads import allowed
 from . import machine
-from .loop import Written
+from .loop import ARRAYS, FIT, LOOK, RESULTS, STATE, UNFIT, Written
 from .pool import POOL
 
 WORTH_SHARING = 8e5
@@ -25,8 +25,6 @@ LEAST = 4
 """Rows of the smallest part of a batch."""
 ROWS = 256
 """Rows of a chunk: steps times batch. Sums over time are products with so many terms."""
-_DENSE = 0x101
-"""NumPy's flags of an array in which rows follow on each other and numbers are aligned."""
 _SIZES = 2  # for so many sizes each thread keeps the memory
 
 
@@ -104,9 +102,9 @@ class _Memory:
         sums = [0, *map(machine.address, self.sums)]  # those of the first part are the results themselves
         each = np.array([(*entries, at) for entries, at in zip(own, sums, strict=True)], np.int64)
         given["packed",], given["parts",] = machine.address(packed), machine.address(each)
+        given["kind",], given["dtype",] = id(np.ndarray), id(dtype)
         self.table = (ctypes.c_int64 * len(written.slots))(*(given.get(slot, 0) for slot in written.slots))
         self.table_at = ctypes.addressof(self.table)
-        self.reads = [written.slots.index(("read", i)) for i in range(len(written.timed))]
         self.held = work, packed, each
         self.results: list[tuple[Array, int, list[Array]]] = []
         self.unused = 0
@@ -125,17 +123,16 @@ class _Memory:
         return start, arrays
 
     def run(self, arrays: Sequence[Array]) -> Sequence[Array]:
-        table, dtype, copies = self.table, self.dtype, []
-        for slot, x in zip(self.reads, arrays, strict=True):
-            if x.dtype is not dtype or x.flags.num & _DENSE != _DENSE or type(x) is not np.ndarray:
-                x = _dense(x, self.timed[self.reads.index(slot)], dtype)
-                copies.append(x)  # it lives until the end
-            table[slot] = id(x)
-        table[0], (total, *results) = self._free()
-        if self.parts == 1:
-            self.functions["run"](self.table_at)
-        else:
-            self.functions["pack"](self.table_at)
+        table, (start, (total, *results)) = self.table, self._free()
+        begin = self.functions["run" if self.parts == 1 else "pack"]
+        arrays = tuple(arrays)
+        table[RESULTS], table[ARRAYS], table[STATE] = start, id(arrays) + machine.ITEMS, LOOK
+        begin(self.table_at)
+        if table[STATE] == UNFIT:
+            arrays = tuple(_dense(x, timed, self.dtype) for x, timed in zip(arrays, self.timed, strict=True))
+            table[ARRAYS], table[STATE] = id(arrays) + machine.ITEMS, FIT
+            begin(self.table_at)
+        if self.parts > 1:
             POOL.run(self._part, self.parts, self.parts)
             for others in self.sums:  # in this order always, so that results are the same from run to run
                 total += others

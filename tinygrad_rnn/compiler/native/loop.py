@@ -15,12 +15,19 @@ from typing import Any, NamedTuple, cast
 
 from ..ir import Node, Read, Shift
 from .isa import Isa, Vector, current
+from .machine import DENSE, DTYPE, FLAGS, KIND
 from .product import Inner, Product, Rows, either
 from .region import WRITTEN, Group, Multiply, Number, Operand, Place, Region, Task, own, sums_rows
 from .writer import Function, Index, Module
 
 _PACK = 1024
 """Bytes of a row above which the rows of a sum over time are packed: they would fight for the same cache lines."""
+
+
+RESULTS, ARRAYS, STATE = range(3)
+"""What a call writes into the table: where the results go, where the addresses of the arrays are, and a state."""
+FIT, LOOK, UNFIT = range(3)
+"""States: the arrays are as they are read; look whether they are; they are not, so that nothing was done."""
 
 
 class Written(NamedTuple):
@@ -69,7 +76,7 @@ class Loop:
         self.region, self.kept = region, region.kept
         self.vector = Vector(current(), region.dtype)
         self.module = Module(self.vector)
-        self.slots: dict[Any, int] = {("results",): 0}
+        self.slots: dict[Any, int] = {("results",): RESULTS, ("arrays",): ARRAYS, ("state",): STATE}
         self.reads: dict[Read, int] = {}
         self.numbers: dict[Number, int] = {}
         self.index = {node: i for i, node in enumerate(self.kept)}
@@ -106,7 +113,8 @@ class Loop:
 
     def _read(self, read: Read) -> str:
         """The address of an array's object."""
-        return self.f.argument("%table", self.slot("read", self.reads.setdefault(read, len(self.reads))))
+        arrays = self.f.argument("%table", ARRAYS)
+        return self.f.argument(arrays, self.reads.setdefault(read, len(self.reads)))
 
     # ------------------------------------------------------------------ the part of a batch
     def _part(self) -> None:
@@ -329,6 +337,7 @@ class Loop:
         if key not in self.weights:
             rows = 48 if m in self.region.before else self.rows_expected
             made = Product(self.vector, rows, m.N, m.K)
+            self.reads.setdefault(m.weight, len(self.reads))
             self.weights[key] = made, self.packed
             self.packed += made.columns * m.K
         return self.weights[key]
@@ -399,18 +408,38 @@ class Loop:
             f.call(name, [*common, *own, f"ptr {d.pointer}", f"i64 {d.stride}"])
 
     def _pack(self) -> None:
-        """The weights into panels."""
+        """If the arrays are as they are read, the weights into panels."""
         self.f = f = Function(self.module, "pack", ["ptr %table"])
-        for (read, transposed), (product, at) in self.weights.items():
-            source = f.data(self._read(read))
-            stride = read.node.shape[1]
-            target = f.at(f.argument("%table", self.slot("packed"), "ptr"), at)
-            (product.pack_transposed if transposed else product.pack)(f, Rows(source, stride), target)
+        with f.when(f.op(f"icmp eq i64 {f.argument('%table', STATE, 'i64')}, {LOOK}")):
+            self._look()
+        with self._if_fit():
+            for (read, transposed), (product, at) in self.weights.items():
+                source = f.data(self._read(read))
+                stride = read.node.shape[1]
+                target = f.at(f.argument("%table", self.slot("packed"), "ptr"), at)
+                (product.pack_transposed if transposed else product.pack)(f, Rows(source, stride), target)
         f.close()
+
+    def _look(self) -> None:
+        """Whether all arrays are plain ones of the dtype, without gaps."""
+        f = self.f
+        kind, dtype = f.argument("%table", self.slot("kind")), f.argument("%table", self.slot("dtype"))
+        arrays = f.argument("%table", ARRAYS)
+        with f.loop(0, len(self.reads)) as i:
+            array = f.op(f"load ptr, ptr {f.op(f'getelementptr i64, ptr {arrays}, i64 {i}')}, align 8")
+            flags = f.op(f"and i32 {f.field(array, FLAGS, 'i32')}, {DENSE}")
+            tests = [f"icmp ne ptr {f.field(array, KIND)}, {kind}", f"icmp ne ptr {f.field(array, DTYPE)}, {dtype}"]
+            one, two, three = (f.op(test) for test in [*tests, f"icmp ne i32 {flags}, {DENSE}"])
+            with f.when(f.op(f"or i1 {f.op(f'or i1 {one}, {two}')}, {three}")):
+                f.lines.append(f"  store i64 {UNFIT}, ptr {f.op(f'getelementptr i64, ptr %table, i64 {STATE}')}")
+
+    def _if_fit(self) -> Any:
+        return self.f.when(self.f.op(f"icmp ne i64 {self.f.argument('%table', STATE, 'i64')}, {UNFIT}"))
 
     def _run(self) -> None:
         """Both for the whole batch at once."""
-        f = Function(self.module, "run", ["ptr %table"])
+        self.f = f = Function(self.module, "run", ["ptr %table"])
         f.call("pack", ["ptr %table"])
-        f.call("part", ["ptr %table", "i64 0"])
+        with self._if_fit():
+            f.call("part", ["ptr %table", "i64 0"])
         f.close()

@@ -123,14 +123,17 @@ class Function:
         """Entry i of a table of addresses or whole numbers, eight bytes each."""
         return self.op(f"load {kind}, ptr {self.op(f'getelementptr i64, ptr {table}, i64 {i}')}, align 8")
 
+    def field(self, of: str, at: int, kind: str = "ptr") -> str:
+        """What stands so many bytes on in an object."""
+        return self.op(f"load {kind}, ptr {self.op(f'getelementptr i8, ptr {of}, i64 {at}')}, align 4")
+
     def data(self, array: str) -> str:
         """Where the numbers of an array begin, by the address of its object."""
-        return self.op(f"load ptr, ptr {self.op(f'getelementptr i8, ptr {array}, i64 {DATA}')}, align 8")
+        return self.field(array, DATA)
 
     def stride(self, array: str) -> str:
         """How many numbers it is from one row of an array to the next, by the address of its object."""
-        strides = self.op(f"load ptr, ptr {self.op(f'getelementptr i8, ptr {array}, i64 {STRIDES}')}, align 8")
-        return self.op(f"sdiv exact i64 {self.op(f'load i64, ptr {strides}, align 8')}, {self.vector.size}")
+        return self.op(f"sdiv exact i64 {self.field(self.field(array, STRIDES), 0, 'i64')}, {self.vector.size}")
 
     # ------------------------------------------------------------------ memory
     def mask(self, n: int) -> str:
