@@ -75,7 +75,7 @@ def test_runs_side_by_side_have_masks_of_their_own() -> None:
     rng = np.random.default_rng(0)
     step = tg.compile(lambda p, xs: every_step(p, xs, rng))
     step(params(4), np.ones((5, 2, 3)))
-    (_, first), (_, second) = step.program._make({}), step.program._make({})
+    first, second = (step.program._make({})[1] for _ in range(2))
     assert first.keys() == second.keys() == set(step.program.source.random.values()) != set()
     assert not any(np.shares_memory(first[name], second[name]) for name in first)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from copy import copy
 from itertools import count
+from operator import getitem
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -97,15 +98,12 @@ def _primitive(written: Written) -> Primitive:
 _KNOWN: WeakValueDictionary[Written, Primitive] = WeakValueDictionary()
 _NUMBERS = count()
 
-_RESULT = Primitive(
-    lambda results, i: results[i], [lambda g, y, x: None], "result", "One of them.", Traits(alias="new")
-)
+_RESULT = Primitive(getitem, [lambda g, y, x, i: None] * 2, "result", "One of them.", Traits(alias="new"))
 
 
 def _views(node: Node, made: Node, i: int, first: int | None) -> list[Node]:
     """Result i of a native loop as others read `node`."""
-    whole = node.like(_RESULT, [Read(made)], rolled=False)
-    whole.params = {"i": i}
+    whole = node.like(_RESULT, [Read(made), i], rolled=False)
     if first is None:
         return [whole]
     rows = max([node.hi, *node.initials]) - first + 1
