@@ -29,7 +29,7 @@ from .trace import trace
 _ROWS = 48
 """Rows that a product of native code expects where it does not know."""
 
-_Run = tuple[Callable[..., Any], dict[str, Array], bool]
+_Run = tuple[Callable[..., Sequence[Array]], dict[str, Array], bool]
 _SIZES = 2  # for so many sizes the memory is kept, beside that of the runs that are under way
 
 
@@ -100,7 +100,7 @@ class Program:
         self.limits = f"for any {least}; the steps that are named below are those of a trace with {traced}"
         self._idle.clear()
 
-    def __call__(self, leaves: Sequence[Array], sizes: Mapping[str, int]) -> list[Array]:
+    def __call__(self, leaves: Sequence[Array], sizes: Mapping[str, int]) -> Sequence[Array]:
         """The results, the gradients last; each call has buffers of its own while it runs.
 
         Args:
@@ -109,6 +109,11 @@ class Program:
         """
         key = tuple(sizes.values())
         idle = self._idle.get(key)
+        if idle is None:
+            idle = self._idle[key] = []
+            while len(self._idle) > _SIZES:
+                self._idle.popitem(last=False)
+        self._idle.move_to_end(key)
         run, random, small = made = idle.pop() if idle else self._make(sizes)
         self.calls += 1
         if self.draws and (self.calls > 1 or sizes):  # the first call runs on what tracing drew
@@ -118,11 +123,8 @@ class Program:
                 found = run(*leaves)
         else:
             found = run(*leaves)
-        self._idle.setdefault(key, []).append(made)
-        self._idle.move_to_end(key)
-        while len(self._idle) > _SIZES:
-            self._idle.popitem(last=False)
-        return list(found)
+        idle.append(made)
+        return found
 
     def _make(self, sizes: Mapping[str, int]) -> _Run:
         """A run with buffers of its own, those of them for random numbers, and whether it is small."""
@@ -149,10 +151,10 @@ class Program:
         if len(found) == len(self._drew_from):
             self._now = {id(old): new for old, new in zip(self._drew_from, found, strict=True)}
 
-    @property
+    @cached
     def draws(self) -> bool:
         """Whether a call draws random numbers."""
-        return bool(self._runs.code.drawn)
+        return bool(self.ir.drawings)
 
     def random_states(self) -> States:
         """The generators that a call draws from, and their states now."""
