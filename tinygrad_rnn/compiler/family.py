@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..core.tensor import Array
@@ -40,7 +40,7 @@ class Family:
         yield from (general.program for general in self.general)
         yield from self.exact.values()
 
-    def run(self, given: Arguments) -> tuple[Program, list[Array]]:
+    def run(self, given: Arguments) -> tuple[Program, Sequence[Array]]:
         """The program that ran, and its results.
 
         Raises:
@@ -70,7 +70,7 @@ class Family:
                 self.refused[str(general.pattern)] = f"at {_words(sizes)} {wrong}"
         return self._alone(given, shapes)
 
-    def _alone(self, given: Arguments, shapes: Any) -> tuple[Program, list[Array]]:
+    def _alone(self, given: Arguments, shapes: Any) -> tuple[Program, Sequence[Array]]:
         """The same of the program for these shapes alone, which is made if there is none."""
         program = self.exact.get(shapes)
         if program is None:
@@ -126,7 +126,7 @@ class Family:
         yield made
 
     def _compared(
-        self, general: General, sizes: Mapping[str, int], found: list[Array], given: Arguments, before: States
+        self, general: General, sizes: Mapping[str, int], found: Sequence[Array], given: Arguments, before: States
     ) -> str:
         """What is wrong with a general program: looked for in its first two calls, and where a size is a new one."""
         wrong = ""
