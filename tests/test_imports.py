@@ -107,13 +107,13 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "target"),
     [
-        ("core.tensor", "from ..flow.rows import x", "flow"),
+        ("core.tensor", "from ..flow.sweep import x", "flow"),
         ("core.tensor", "def f():\n    from .. import nn", "nn"),
         ("ops.linalg", "import tinygrad_rnn.viz", "viz"),
         ("ops.linalg", "from .. import Tensor", "__init__"),
         ("ops", "from ..derivatives import jacobian", "derivatives"),
         ("viz.page.charts", "from ...compiler import tape", "compiler"),
-        ("flow.rows", "from tinygrad_rnn import app", "app"),
+        ("flow.sweep", "from tinygrad_rnn import app", "app"),
     ],
 )
 def test_a_wrong_import_is_found_in_every_form(module: str, source: str, target: str) -> None:

@@ -6,13 +6,12 @@ from dataclasses import is_dataclass
 
 import numpy as np
 import pytest
-from known_nets import linear
+from known_nets import linear, weight
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import flow
 from tinygrad_rnn.flow import Thresholds
 from tinygrad_rnn.flow.memory import Memory
-from tinygrad_rnn.flow.passed import passed
 from tinygrad_rnn.flow.remedies import spectral_radius
 
 T, B, H = 30, 3, 8
@@ -245,12 +244,22 @@ def test_the_gain_of_a_network_of_higher_order_is_that_of_a_step():
     assert Memory.of(np.array([[1.0, 0.9]]), Thresholds(), order=2).gain == pytest.approx(0.9)
 
 
+def test_a_spectrum_of_higher_order_where_one_state_is_an_operand_of_the_next():
+    """The numbers of Fibonacci: what h_(t-2) gets by way of h_(t-1) is no part of dh_t / dh_(t-2)."""
+    hs = [weight([[1.0, 2.0]]), weight([[3.0, 4.0]])]
+    for _ in tg.steps(range(30)):
+        hs.append(hs[-1] + hs[-2])
+    found = tg.spectrum(hs[2:])
+    np.testing.assert_array_equal(found.jacobians[0, 0], np.kron([[1, 1], [1, 0]], np.eye(2)))
+    assert found.gain == pytest.approx((1 + np.sqrt(5)) / 2, rel=0.01)
+
+
 def test_what_passes_through_a_stretch_of_steps():
     losses, hs = linear(0.5, 12)
     layer = [(h,) for h in hs]
-    assert passed(tg.gradient_flow(losses[-1]), layer, range(3, 6)) == pytest.approx(0.5**3)
-    assert passed(tg.gradient_flow(losses[4]), layer, range(5, 7)) is None  # no gradient behind it
-    assert passed(tg.gradient_flow(losses[-1]), layer, range(9, 12)) is None  # nothing behind it
+    assert tg.gradient_flow(losses[-1]).passed(layer, range(3, 6)) == pytest.approx(0.5**3)
+    assert tg.gradient_flow(losses[4]).passed(layer, range(5, 7)) is None  # no gradient behind it
+    assert tg.gradient_flow(losses[-1]).passed(layer, range(9, 12)) is None  # nothing behind it
 
 
 def made_of(kind):

@@ -10,9 +10,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..core.arguments import checked
-from ..core.backprop import backprop
+from ..core.backprop import edge_gradients
 from ..core.cached import cached
-from ..core.context import context
+from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
 from ..debug import origin
 from ..errors import GraphError
@@ -317,15 +317,12 @@ def first_nonfinite(flow: Gradients) -> NonFinite | None:
     found = (flow.gradient(tensor) for tensor in (*flow.structure.nodes, *flow.structure.leaves))
     if all(g is None or np.isfinite(g).all() for g in found):
         return None
-    culprits: list[Tensor] = []
-
-    def watch(op: str, node: Tensor, message: Array | Tensor | None) -> None:
-        if message is not None and not culprits and not np.isfinite(message).all():
-            culprits.append(node)
-
-    with context(watch=watch):
-        backprop([flow.loss], [np.ones(flow.loss.shape, flow.loss.dtype)])
-    return _name(culprits[0], "backward") if culprits else None
+    for node in reversed(flow.structure.nodes):
+        g = flow.gradient(node)
+        sent = () if g is None else edge_gradients(node, g)
+        if not all(m is None or np.isfinite(m.value if type(m) is Patch else m).all() for m in sent):
+            return _name(node, "backward")
+    return None
 
 
 def _name(node: Tensor, direction: str) -> NonFinite:

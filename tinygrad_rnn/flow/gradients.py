@@ -8,7 +8,7 @@ weight for every step.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ from ..errors import GraphError
 from ..escape import record
 from .injected import injected
 from .norms import norm, norms
-from .structure import Structure, structure
-from .sweep import Seed, Sweep
+from .structure import State, Structure, structure
+from .sweep import Seed, ToStates, between, sent_to
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +160,7 @@ class Gradients:
         """
         self._check(weight, "outside")
         hoisted = self._hoisted(weight)
-        seeds = [(self.loss, self._seed)] if self.loss.index in hoisted else []
-        return Sweep(hoisted, weight).run(seeds)
+        return sent_to(weight, [(self.loss, self._seed)] if self.loss.index in hoisted else [], hoisted)
 
     def _check(self, weight: Tensor, caller: str) -> None:
         if weight.index not in self._gradients:
@@ -206,7 +205,6 @@ class Gradients:
 
     def _contributions(self, weight: Tensor) -> Iterator[Array]:
         hoisted = self._hoisted(weight)
-        sweep = Sweep(hoisted, weight)
         uses: dict[int, list[tuple[Tensor, Tensor, int]]] = defaultdict(list)
         for tensor in (weight, *hoisted.values()):
             for user, i in self.structure.consumers(tensor):
@@ -214,7 +212,7 @@ class Gradients:
                     uses[user.step].append((tensor, user, i))
         for step in self.structure.steps:
             seeds = ((tensor, self._message(user, i)) for tensor, user, i in uses[step])
-            yield sweep.run((tensor, message) for tensor, message in seeds if message is not None)
+            yield sent_to(weight, [seed for seed in seeds if seed[1] is not None], hoisted)
 
     def _hoisted(self, weight: Tensor) -> dict[int, Tensor]:
         """The results computed from `weight` outside any step, by creation number."""
@@ -241,10 +239,8 @@ class Gradients:
             for k, state in enumerate(row):
                 read = [place.get(user.step, -1) for user, _ in self.structure.consumers(state)]
                 following = min((at for at in read if at > k), default=None)
-                g = self._gradients.get(state.index)
-                g = np.zeros(state.shape, state.dtype) if g is None else g
-                own = within.get(state.index)
-                own = np.zeros_like(g) if own is None else own
+                found = (self._gradients.get(state.index), within.get(state.index))
+                g, own = (np.zeros(state.shape, state.dtype) if each is None else each for each in found)
                 assert state.step is not None
                 with np.errstate(invalid="ignore"):  # inf - inf, where the gradient is not finite
                     future = np.asarray(g - own)
@@ -275,13 +271,49 @@ class Gradients:
 
         None where it sends nothing, or has no gradient itself; nan where either is not finite.
         """
-        sent = [self.edge(user, i) for user, i in self.structure.consumers(state) if user.step == following.step]
-        arrived = [message for message in sent if message is not None]
-        reference = self.norm(following)
-        if not arrived or not reference:
+        uses = [(user, i) for user, i in self.structure.consumers(state) if user.step == following.step]
+        arrived = [message for user, i in uses if (message := self.edge(user, i)) is not None]
+        return _ratio(norm(np.sum(arrived, axis=0)), self.norm(following)) if arrived else None
+
+    def passed(self, states: Sequence[State], steps: Collection[int]) -> float | None:
+        """What the steps after a stretch send to its first state, through all of it, relative to the gradient there.
+
+        Of one step that is its gain. Over several it is not the product of theirs: an LSTM's c and h exchange what
+        they hold, losses within the stretch add to what passes, and vectors turn.
+
+        Args:
+            states: of one layer and direction; a state's tensors count together, as in `credit`.
+            steps: of the stretch, in one piece.
+
+        Returns:
+            |what arrives at the first state of the stretch from behind it| / |gradient of the first state behind it|;
+            0 where the path is cut; nan where either is not finite; None where the layer has no state within or
+            behind the stretch, or one without a gradient.
+        """
+        ordered = sorted(states, key=lambda state: state[0].index)
+        inside = [state for state in ordered if state[0].step in steps]
+        behind = [state for state in ordered if inside and state[0].index > inside[-1][0].index]
+        if not behind:
             return None
-        size = norm(np.sum(arrived, axis=0))
-        return size / reference if np.isfinite(size) and np.isfinite(reference) else float("nan")
+        own = [tensor for state in inside for tensor in state]
+        path = between([tensor for state in behind for tensor in state], own)
+        seeds = [
+            (tensor, message)
+            for tensor in own
+            for user, i in self.structure.consumers(tensor)
+            if user.step not in steps and user.index in path and (message := self._message(user, i)) is not None
+        ]
+        with np.errstate(all="ignore"):  # what is not finite is an answer here
+            there = ToStates([self.loss], behind[:1]).of([(self.loss, self._seed)], 0)
+            arrived = ToStates(own, inside).of(seeds, 0)
+        return _ratio(norm(*(g for _, g in arrived)), norm(*(g for _, g in there)))
+
+
+def _ratio(sent: float, reference: float | None) -> float | None:
+    """None where there is nothing to compare with; nan where either is not finite."""
+    if not reference:
+        return None
+    return sent / reference if np.isfinite(sent) and np.isfinite(reference) else float("nan")
 
 
 def _values(message: Any) -> Array:

@@ -7,11 +7,11 @@ of a state is beside that path: nothing of the past arrives there, whatever the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from heapq import heappop, heappush
+from functools import partial
 
 import numpy as np
 
-from ..core.backprop import edge_gradients
+from ..core.backprop import Arrays, Rules, edge_gradients, sent, sweep
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
 from ..core.traits import NOTHING
@@ -96,11 +96,8 @@ def _recurrent(graph: Structure, cut: set[int]) -> set[int]:
 
 def _joined(tensors: Iterable[Tensor], loss: Tensor | None) -> Tensor:
     """One tensor with all of them, and the loss, behind it."""
-    total: Tensor | None = loss
-    for tensor in tensors:
-        total = tensor.sum() if total is None else total + tensor.sum()
-    assert total is not None
-    return total
+    parts = [*([] if loss is None else [loss]), *(tensor.sum() for tensor in tensors)]
+    return sum(parts[1:], parts[0])
 
 
 def _origins(given: Tensor, known: set[int], caller: str) -> set[int]:
@@ -109,44 +106,48 @@ def _origins(given: Tensor, known: set[int], caller: str) -> set[int]:
     Raises:
         GraphError: something else than a view, mask or monotone function of each entry is on the way.
     """
-    touched: dict[int, tuple[Tensor, Array]] = {given.index: (given, np.ones(given.shape))}
-    queue = [-given.index]
-    found: set[int] = set()
-    while queue:
-        node, mask = touched.pop(-heappop(queue))
-        if node.index in known:
-            found.add(node.index)
-            continue
-        for operand, part in _sources(node, mask, given, caller):
-            if not part.any():
-                continue
-            if operand.index in touched:
-                touched[operand.index] = (operand, touched[operand.index][1] + part)
-            else:
-                touched[operand.index] = (operand, part)
-                heappush(queue, -operand.index)
-    return found
+    marks = _Marks(given, known, caller)
+    return {tensor.index for tensor, _ in sweep([(given, np.ones(given.shape))], marks) if tensor.index in known}
 
 
-def _sources(node: Tensor, mask: Array, given: Tensor, caller: str) -> list[tuple[Tensor, Array]]:
-    """The operands that the touched entries of a result come from, with those of their entries."""
-    traits = NOTHING if node.primitive is None else node.primitive.traits
-    if node.primitive is stack:  # without an array of zeros for every step that was not picked
-        picked = np.moveaxis(mask, node.attrs["axis"], 0)
-        numbers = np.flatnonzero(picked.reshape(len(picked), -1).any(1))
-        return [(node.inputs[i], picked[i]) for i in numbers if flows(node.inputs[i])]
-    if traits.moves:
-        sent = zip(node.inputs, edge_gradients(node, mask.astype(node.dtype)), strict=True)
-        return [(x, g.dense(x.shape) if type(g) is Patch else np.asarray(g)) for x, g in sent if g is not None]
-    operands = [x for x in node.inputs if flows(x)]
-    if traits.elementwise and len(operands) == 1 and operands[0].shape == node.shape:
-        return [(operands[0], mask)]
-    name = "a leaf" if node.primitive is None else node.primitive.name
-    raise GraphError(
-        f"{caller}: {given.describe()} is beside the path of the gradient through time: it does not lead to the next "
-        f"of the given tensors, and {name} is on the way back to a state it may be made from; pass the tensors h_t "
-        "that one step hands to the next, such as one of gradient_flow(loss).structure.layers"
-    )
+class _Marks(Arrays):
+    """Which entries of a result those of `given` come from, not 0 there, for `core.backprop.sweep`."""
+
+    def __init__(self, given: Tensor, known: set[int], caller: str) -> None:
+        super().__init__()
+        self.given, self.known, self.caller = given, known, caller
+
+    def take(self, tensor: Tensor) -> Array:
+        if tensor.primitive is None and tensor.index not in self.known:
+            raise self._beside("a leaf")
+        return super().take(tensor)
+
+    def rules(self, node: Tensor, g: Array) -> Rules:
+        sources = [] if node.index in self.known else self._sources(node, g)
+        return [x for x, _ in sources], [partial(sent, part) if part.any() else None for _, part in sources], ()
+
+    def _sources(self, node: Tensor, mask: Array) -> list[tuple[Tensor, Array]]:
+        """The operands that the marked entries of a result come from, with those of their entries."""
+        traits = NOTHING if node.primitive is None else node.primitive.traits
+        if node.primitive is stack:  # without an array of zeros for every step that was not picked
+            picked = np.moveaxis(mask, node.attrs["axis"], 0)
+            numbers = np.flatnonzero(picked.reshape(len(picked), -1).any(1))
+            return [(node.inputs[i], picked[i]) for i in numbers if flows(node.inputs[i])]
+        if traits.moves:
+            parts = zip(node.inputs, edge_gradients(node, mask.astype(node.dtype)), strict=True)
+            return [(x, g.dense(x.shape) if type(g) is Patch else np.asarray(g)) for x, g in parts if g is not None]
+        operands = [x for x in node.inputs if flows(x)]
+        if traits.elementwise and len(operands) == 1 and operands[0].shape == node.shape:
+            return [(operands[0], mask)]
+        assert node.primitive is not None
+        raise self._beside(node.primitive.name)
+
+    def _beside(self, name: str) -> GraphError:
+        return GraphError(
+            f"{self.caller}: {self.given.describe()} is beside the path of the gradient through time: it does not lead "
+            f"to the next of the given tensors, and {name} is on the way back to a state it may be made from; pass the "
+            "tensors h_t that one step hands to the next, such as one of gradient_flow(loss).structure.layers"
+        )
 
 
 __all__ = ["on_the_path"]

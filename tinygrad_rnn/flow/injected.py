@@ -6,12 +6,13 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..core.backprop import edge_gradients
-from ..core.indexing import Patch
+from ..core.indexing import Patch, gather
 from ..core.tensor import Array, Tensor
 from ..ops import stack
 from .structure import Structure
-from .sweep import total
 
 Entries = dict[int, list[tuple[Tensor, Any]]]
 """Where the loss enters each step: nodes of the step, and what they are sent from outside any step."""
@@ -55,7 +56,7 @@ def injected(
         for met, arrived in pending.pop(node.index, {}).items():
             sent = _of_stack(node, arrived)
             if sent is None or step_of(node) is not None:
-                g = total(arrived, node)
+                g = np.asarray(gather(arrived, node.shape))
                 sent = _sent(node, g)
                 if step_of(node) is not None:
                     done[node.index] = g

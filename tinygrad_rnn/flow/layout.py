@@ -6,7 +6,7 @@ sequence, there is a state and no update; where `detach` cuts the path, there is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..core.tensor import Array, Tensor, raw
 from ..escape import record
 from ..ops import add, matmul, multiply, subtract, where
 from .structure import State
-from .sweep import Seed, ToStates, between, flows
+from .sweep import ToStates, between, flows
 
 _NONE = 1 << 60
 _FIXED = -1
@@ -67,28 +67,20 @@ class Layout:
         moved = gradient if self.axis is None else np.moveaxis(gradient, self.axis + 1, 1)
         return moved.reshape(len(gradient), self.sequences, -1)
 
-    def as_tensor(self, values: Array, tensor: Tensor) -> Array:
-        """(B, numbers of a sequence) in the shape of a state's tensor."""
+    def everywhere(self, values: Array, tensor: Tensor) -> Array:
+        """The numbers of one sequence, the same in all of them, in the shape of a state's tensor."""
         if self.axis is None:
             return values.reshape(tensor.shape)
-        rest = tensor.shape[: self.axis] + tensor.shape[self.axis + 1 :]
-        return np.moveaxis(values.reshape(self.sequences, *rest), 0, self.axis)
-
-    def unit_seeds(self, state: Sequence[Tensor]) -> list[Seed]:
-        """For each number of a state, in turn, a gradient that is 1 there in every sequence and 0 elsewhere."""
-        seeds: list[Seed] = []
-        for tensor in state:
-            size = tensor.size // self.sequences
-            for row in np.eye(size, dtype=tensor.dtype):
-                seeds.append([(tensor, self.as_tensor(np.tile(row, (self.sequences, 1)), tensor))])
-        return seeds
+        one = values.reshape(tensor.shape[: self.axis] + tensor.shape[self.axis + 1 :])
+        return np.repeat(np.expand_dims(one, self.axis), self.sequences, self.axis)
 
 
 def jacobian(layout: Layout, sweep: ToStates, after: State) -> Array:
     """d after / d the states of a sweep, side by side: (B, numbers of `after`, numbers of all of them)."""
     sizes = [[tensor.size // layout.sequences for tensor in state] for state in (after, *sweep.states)]
-    J = np.zeros((layout.sequences, sum(sizes[0]), sum(map(sum, sizes[1:]))))
-    for place, arrived in sweep.gradients(layout.unit_seeds(after)).items():
+    units = [(x, row) for x, size in zip(after, sizes[0], strict=True) for row in np.eye(size, dtype=x.dtype)]
+    J = np.zeros((layout.sequences, len(units), sum(map(sum, sizes[1:]))))
+    for place, arrived in sweep.gradients([[(x, layout.everywhere(row, x))] for x, row in units]).items():
         at = sum(map(sum, sizes[1 : place + 1]))
         for rows, size in zip(arrived, sizes[place + 1], strict=True):
             J[:, rows.first : rows.end, at : at + size] = layout.by_sequence(rows.values).swapaxes(0, 1)

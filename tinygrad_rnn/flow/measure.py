@@ -64,9 +64,9 @@ def _by_state(seed: Seed, shape: Layout) -> dict[int | None, Seed]:
             stack.extend(x for x in node.inputs if type(x) is Tensor and x.index not in ends)
     if any(type(x) is Tensor and x.index in direct for tensor in tensors for x in tensor.inputs):
         return {}  # what a state is made from is also read beside it
-    sweep = ToStates([tensor for tensor, _ in seed], shape.states)
+    sweep = ToStates([tensor for tensor, _ in seed], shape.states, direct=True)
     found: dict[int | None, Seed] = {}
-    for k, arrived in sorted(sweep.gradients([seed], direct=True).items()):
+    for k, arrived in sorted(sweep.gradients([seed]).items()):
         parts = [(tensor, rows.values[0]) for tensor, rows in zip(shape.states[k], arrived, strict=True)]
         if any(part.any() for _, part in parts):
             found[shape.steps[k]] = parts

@@ -85,9 +85,7 @@ class Reach:
 
     def arrived(self, loss: int, k: int) -> Seed:
         """The gradient of one of the losses at the tensors of state k."""
-        seed, states = self.seeds[loss], self.layout.states
-        found = ToStates([x for x, _ in seed], states).gradients([seed], until=k)[k]
-        return [(x, rows.values[0]) for x, rows in zip(states[k], found, strict=True)]
+        return ToStates([x for x, _ in self.seeds[loss]], self.layout.states).of(self.seeds[loss], k)
 
     @property
     def last(self) -> Array:

@@ -147,41 +147,33 @@ def _alike(states: list[State]) -> list[State]:
 def _jacobian(layout: Layout, k: int, d: int, sequences: int) -> Array:
     """(B, n, n): a number of state `k` is seeded in all sequences of the batch at once."""
     after, before = layout.states[k], layout.states[k - d : k][::-1]
-    sweep = ToStates(after, before)
-    sweep.useful &= _direct(after, before, sweep)
-    first = jacobian(layout, sweep, after)
+    sweep = ToStates(after, before, direct=True)
     if not sweep.nodes:
         raise GraphError(
             f"spectrum: {before[0][0].describe()} does not lead to {after[0].describe()}; pass the states of one layer "
             "and direction in the order they were computed"
         )
+    _check_that_all_is_given(after, sweep)
+    first = jacobian(layout, sweep, after)
     n = first.shape[1]
     shift = np.broadcast_to(np.eye(n * (d - 1), n * d), (layout.sequences, n * (d - 1), n * d))
     return np.concatenate([first, shift], axis=1)[:sequences]
 
 
-def _direct(after: State, before: list[State], sweep: ToStates) -> set[int]:
-    """Creation numbers of what lies between `after` and the states before it, without passing through one of these.
-
-    Raises:
-        GraphError: something else than the states is handed on from one step to another on the way.
-    """
-    ends = {tensor.index for state in before for tensor in state}
-    own = {tensor.index for tensor in after}
-    found, stack = set(ends), list(after)
+def _check_that_all_is_given(after: State, sweep: ToStates) -> None:
+    """Raise a GraphError if a step hands on something else than the states between them and `after`."""
+    own, seen, stack = {tensor.index for tensor in after}, set(sweep.ends), list(after)
     while stack:
-        node = stack.pop()
-        found.add(node.index)
-        for operand in node.inputs:
-            if type(operand) is not Tensor or operand.index in found or operand.index not in sweep.nodes:
+        for operand in stack.pop().inputs:
+            if type(operand) is not Tensor or operand.index in seen or operand.index not in sweep.nodes:
                 continue
             if operand.step is not None and operand.step != after[0].step and operand.index not in own:
                 raise GraphError(
                     f"spectrum: {operand.describe()} is handed on to {after[0].describe()} beside the given states; "
                     "pass all that a step hands to the next, such as the tuples (h_t, c_t) of an LSTM"
                 )
+            seen.add(operand.index)
             stack.append(operand)
-    return found
 
 
 def _singular_values(J: Array) -> Array:

@@ -1,21 +1,25 @@
 """Backward passes over a part of a graph: from given seeds, through given results, to given tensors.
 
 The engine's own pass starts at a loss and ends at the leaves; questions such as "what does the loss of step 17
-say to the state of step 3" need many passes over the same few nodes.
+say to the state of step 3" need many passes over the same few nodes. They run side by side: row r of every array
+belongs to the seed number r. Most rules of the operations between one state and the next treat each number, or each
+row of numbers, by itself, so they take a stack of gradients as readily as one; only the others are asked for each row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core import backprop
-from ..core.backprop import Arrays, sweep
-from ..core.indexing import Patch, gather
-from ..core.tensor import Array, Tensor
-from .rows import Rows, RowSums
+from ..core.backprop import Arrays, Rules, edge_gradients, sent, sweep
+from ..core.indexing import Patch, Slot
+from ..core.tensor import Array, Tensor, raw
+from ..ops import matmul
+from ..ops.indexing import getitem_p
 from .structure import State
 
 Seed = Sequence[tuple[Tensor, Any]]
@@ -27,19 +31,98 @@ def between(outputs: Iterable[Tensor], targets: Iterable[Tensor]) -> dict[int, T
     return backprop.between(outputs, {target.index for target in targets})
 
 
-class Sweep:
-    """Backward passes that go through `nodes` (by creation number) and nowhere else, to one `target`."""
+def flows(operand: Any) -> bool:
+    """Whether gradients flow to an operand."""
+    return type(operand) is Tensor and operand.requires_grad
 
-    def __init__(self, nodes: dict[int, Tensor], target: Tensor) -> None:
-        self.nodes, self.target = nodes, target
-        self.useful = {*nodes, target.index}
 
-    def run(self, seeds: Iterable[tuple[Tensor, Any]]) -> Array:
-        """The gradient of the target, from tensors and the gradients to start from."""
-        for tensor, g in sweep(seeds, Arrays(), self.useful):
-            if tensor is self.target:
-                return np.array(g)
-        return np.zeros(self.target.shape, self.target.dtype)
+def sent_to(target: Tensor, seeds: Iterable[tuple[Tensor, Any]], through: Collection[int]) -> Array:
+    """The gradient of one tensor, from tensors and the gradients to start from.
+
+    Args:
+        target: the tensor.
+        seeds: where the pass starts.
+        through: creation numbers of the results that it may pass, and no others.
+    """
+    for tensor, g in sweep(seeds, Arrays(), {*through, target.index}):
+        if tensor is target:
+            return np.array(g)
+    return np.zeros(target.shape, target.dtype)
+
+
+class Rows(NamedTuple):
+    """Gradients for the seeds number `first`, `first` + 1, ..., each of one tensor's shape; all others are zero."""
+
+    first: int
+    values: Array
+
+    @property
+    def end(self) -> int:
+        """One more than the number of the last seed."""
+        return self.first + len(self.values)
+
+    def __add__(self, other: Rows) -> Rows:  # type: ignore[override]
+        if self.first == other.first and self.end == other.end:
+            return Rows(self.first, self.values + other.values)
+        first = min(self.first, other.first)
+        values = np.zeros((max(self.end, other.end) - first, *self.values.shape[1:]), self.values.dtype)
+        for rows in (self, other):
+            values[rows.first - first : rows.end - first] += rows.values
+        return Rows(first, values)
+
+
+class RowSums:
+    """Gradients of many seeds, for `core.backprop.sweep`: those of the `useful` tensors, none beyond `ends`."""
+
+    def __init__(self, useful: set[int], ends: Collection[int] = ()) -> None:
+        self.useful, self.ends = useful, ends
+        self.pending: dict[int, Rows] = {}
+
+    def add(self, tensor: Tensor, message: Any, sender: Tensor | None = None, i: int = 0) -> None:
+        held = self.pending.get(tensor.index)
+        self.pending[tensor.index] = message if held is None else held + message
+
+    def take(self, tensor: Tensor) -> Rows:
+        return self.pending.pop(tensor.index)
+
+    def rules(self, node: Tensor, g: Rows) -> Rules:
+        found: list[Any] = [None] * len(node.inputs)
+        asked: list[list[Any]] | None = None
+        for i, operand in enumerate(node.inputs if node.index not in self.ends else ()):
+            if not flows(operand) or operand.index not in self.useful:
+                continue
+            values = _at_once(node, i, g.values)
+            if values is None:
+                asked = asked or [edge_gradients(node, each, useful=self.useful) for each in g.values]
+                gradients = [message[i] for message in asked]
+                if all(gradient is None for gradient in gradients):
+                    continue
+                values = np.stack([m.dense(operand.shape) if type(m) is Patch else m for m in gradients])
+            found[i] = partial(sent, Rows(g.first, values.astype(operand.dtype, copy=False)))
+        return node.inputs, found, ()
+
+
+def _at_once(node: Tensor, i: int, g: Array) -> Array | None:
+    """The rule of operand `i` on all rows, where it is sure to treat each row as it would treat it alone."""
+    primitive, operand = node.primitive, node.inputs[i]
+    assert primitive is not None
+    if primitive.traits.elementwise and primitive.vjps and operand.shape == node.shape:
+        rule = primitive.vjps[i]
+        arrays = [raw(x) for x in node.inputs]
+        return None if rule is None else np.asarray(rule(g, node._array, *arrays, **node.attrs))
+    if primitive is matmul and i == 0 and np.ndim(raw(node.inputs[1])) == 2:
+        return np.asarray(g @ np.transpose(raw(node.inputs[1])))
+    if primitive is matmul and i == 1 and np.ndim(raw(node.inputs[0])) == 2 and operand.ndim <= 2:
+        left = np.asarray(raw(node.inputs[0]))
+        return np.asarray(g @ left if operand.ndim == 1 else left.T @ g)
+    if primitive is getitem_p and i == 0:
+        key = node.attrs["key"]
+        entries = key if type(key) is tuple else (key,)
+        if not any(type(entry) is Slot for entry in entries):
+            values = np.zeros((len(g), *operand.shape), g.dtype)
+            values[(slice(None),) + tuple(entries)] = g
+            return values
+    return None
 
 
 class ToStates:
@@ -52,24 +135,23 @@ class ToStates:
     Args:
         outputs: where passes may start.
         states: what their gradients are wanted for.
+        direct: whether to leave out what reaches a state through another.
     """
 
-    def __init__(self, outputs: Iterable[Tensor], states: list[State]) -> None:
+    def __init__(self, outputs: Iterable[Tensor], states: list[State], direct: bool = False) -> None:
         targets = [tensor for state in states for tensor in state]
         self.nodes = between(outputs, targets)
         self.useful = {*self.nodes, *(target.index for target in targets)}
+        self.ends = {target.index for target in targets} if direct else ()
         self.by_last = {max(tensor.index for tensor in state): k for k, state in enumerate(states)}
         self.states = states
 
-    def gradients(
-        self, seeds: Sequence[Sequence[tuple[Tensor, Any]]], until: int | None = None, direct: bool = False
-    ) -> dict[int, list[Rows]]:
+    def gradients(self, seeds: Sequence[Seed], until: int | None = None) -> dict[int, list[Rows]]:
         """The gradient of every state that a seed reaches, by its number: rows for each of its tensors.
 
         Args:
             seeds: for each row the tensors to start from, and their gradients.
             until: the number of the state to stop at.
-            direct: whether to leave out what reaches a state through another.
         """
         found: dict[int, list[Rows]] = {}
         ahead = sorted(self.by_last)
@@ -79,7 +161,7 @@ class ToStates:
             for tensor, g in seed
             if tensor.index in self.useful
         ]
-        sums = RowSums(self.useful, {tensor.index for state in self.states for tensor in state} if direct else ())
+        sums = RowSums(self.useful, self.ends)
         for reached, rows in sweep(starts, sums, self.useful):
             while ahead and ahead[-1] >= reached.index:  # also a state of which only earlier tensors are reached
                 k = self.by_last[ahead.pop()]
@@ -93,14 +175,7 @@ class ToStates:
                     return found
         return found
 
-
-def flows(operand: Any) -> bool:
-    """Whether gradients flow to an operand."""
-    return type(operand) is Tensor and operand.requires_grad
-
-
-def total(found: list[Any], tensor: Tensor) -> Array:
-    """The sum of the messages that arrived at a tensor; zeros if none did."""
-    if not found:
-        return np.zeros(tensor.shape, tensor.dtype)
-    return np.asarray(gather(found, tensor.shape))
+    def of(self, seed: Seed, k: int) -> list[tuple[Tensor, Array]]:
+        """The gradient of each tensor of state k from one seed; none where it is not reached."""
+        arrived = self.gradients([seed], until=k).get(k, ())
+        return [(tensor, rows.values[0]) for tensor, rows in zip(self.states[k], arrived, strict=False)]

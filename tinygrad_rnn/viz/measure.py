@@ -13,10 +13,9 @@ from ..flow.diagnose import Diagnosis, Layer
 from ..flow.diagnose import diagnosis as diagnosis_of
 from ..flow.gradient_flow import GradientFlow, StateFlow
 from ..flow.norms import norm as norm_of
-from ..flow.passed import passed
 from ..flow.sentence import MASKED
 from ..flow.structure import State
-from ..flow.sweep import Sweep, between
+from ..flow.sweep import between, sent_to
 from . import style
 from .diagram import Box, Link
 from .scene import LINE_SPACING, Rect
@@ -106,7 +105,7 @@ class Gradients:
         if not sent:
             return None
         through = between([operand for operand, _ in sent], [link.tensor])  # of a weight: such as W.T
-        return norm_of(Sweep(through, link.tensor).run(sent))
+        return norm_of(sent_to(link.tensor, sent, through))
 
     def link_gain(self, link: Link) -> float | None:
         """The gain along a recurrent edge."""
@@ -128,7 +127,7 @@ class Gradients:
 
     def passed(self, layer: list[State], steps: Sequence[int]) -> float | None:
         """How much gradient gets through a stretch of steps."""
-        return None if self.flow is None else passed(self.flow, layer, set(steps))
+        return None if self.flow is None else self.flow.passed(layer, set(steps))
 
     def split(self, box: Box) -> tuple[float, float] | None:
         """Norms of what the box's last state gets from its own step and from later ones."""
