@@ -60,7 +60,19 @@ def both_ways(p: Any, xs: Any) -> Any:
     return (np.stack(there) * np.stack(back[::-1])).sum() + (h * g).mean()
 
 
-@pytest.mark.parametrize("loss_fn", [every_step, both_ways])
+def afterwards(p: Any, xs: Any) -> Any:
+    """Losses, and a second layer, in loops of Python's own over the states of the first."""
+    h, hs = np.zeros((xs.shape[1], 4)), []
+    for _, x in tg.steps(xs):
+        h = cell(p, h, x)
+        hs.append(h)
+    g = np.zeros((xs.shape[1], 4))
+    for h in hs:
+        g = np.tanh(h @ p["R"] + g)
+    return (g * g).sum() + sum(tg.squared_error(h[:, :3], x) for h, x in zip(hs, xs, strict=True)) / len(hs)
+
+
+@pytest.mark.parametrize("loss_fn", [every_step, both_ways, afterwards])
 def test_one_program_runs_every_length_and_batch_size(loss_fn: Callable[..., Any]) -> None:
     step = tg.compile(loss_fn)
     for seed in range(2):
@@ -106,6 +118,12 @@ def heavier_later(p: Any, xs: Any) -> Any:
 def from_the_middle(p: Any, xs: Any) -> Any:
     states = [cell(p, 0.0 * p["b"], x) for _, x in tg.steps(xs)]
     return states[len(xs) // 2].sum() + (states[0] * states[-1]).sum()
+
+
+def of_late_states(p: Any, xs: Any) -> Any:
+    """What only late steps lead to is worth nothing, until it is looked at for a gradient."""
+    states = [cell(p, 0.0 * p["b"], x) for _, x in tg.steps(xs)]
+    return sum((h * h).mean() + ((h - h) * p["b"]).sum() if t > 15 else (h * h).mean() for t, h in enumerate(states))
 
 
 def of_a_long_one(p: Any, xs: Any) -> Any:
@@ -156,7 +174,7 @@ def test_it_says_for_which_lengths_it_is_and_which_steps_it_names() -> None:
 
 
 NOTICED = [at_the_thirtieth, cut_every_twenty, heavier_later, from_the_middle, of_a_long_one, of_one_length]
-NOTICED += [through_a_cut, by_a_rule_of_its_own]
+NOTICED += [through_a_cut, by_a_rule_of_its_own, of_late_states]
 
 
 @pytest.mark.parametrize("loss_fn", NOTICED)

@@ -88,6 +88,35 @@ def leaky_layers(p: Any, xs: Any) -> Any:
     return (np.stack(layer(layer(xs, p["W"], p["R"]), p["R2"], p["R3"])) ** 2).mean()
 
 
+def states(p: Any, xs: Any) -> list[Any]:
+    h, found = np.zeros((xs.shape[1], 4)), []
+    for _, x in tg.steps(xs):
+        h = np.tanh(x @ p["W"] + h @ p["R"] + p["b"])
+        found.append(h)
+    return found
+
+
+def listed_losses(p: Any, xs: Any) -> Any:
+    losses = [tg.squared_error(h @ p["V"], xs[t, :, :2]) for t, h in enumerate(states(p, xs))]
+    return sum(losses) / len(losses)
+
+
+def losses_afterwards(p: Any, xs: Any) -> Any:
+    hs = states(p, xs)
+    loss = sum(tg.squared_error(h @ p["V"], x[:, :2]) for h, x in zip(hs, xs, strict=True))
+    for t, h in enumerate(hs):
+        loss = loss + (h * h).mean() * (t + 1)
+    return loss + sum(((h - g) ** 2).mean() for h, g in zip(hs[1:], hs, strict=False))
+
+
+def layer_afterwards(p: Any, xs: Any) -> Any:
+    g, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for h in states(p, xs):
+        g = np.tanh(h @ p["R2"] + g @ p["R3"])
+        loss = loss + (g * g).sum()
+    return loss
+
+
 LINES: dict[Callable[..., Any], int] = {
     leaky: 53,
     squared_error: 48,
@@ -97,6 +126,9 @@ LINES: dict[Callable[..., Any], int] = {
     td_lambda: 45,
     two_layers: 66,
     leaky_layers: 90,
+    listed_losses: 46,
+    losses_afterwards: 65,
+    layer_afterwards: 65,
 }
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.indexing import Slot, scatter
+from ..core.primitive import Primitive
 from ..core.tensor import Array
 from ..ops.indexing import getitem_p
 from .ir import NOW, At, Node, Read, Shift, Span
@@ -202,7 +203,7 @@ class _Reroller:
             if node.primitive is scatter:
                 _compress_scatter(node)
             else:
-                node.args = list(_compress(node.args, node))
+                node.args = list(compressed(node.args, node.primitive))
         for node, fit in fits.items():
             node.numbers = fit.numbers
             for role in fit.args:
@@ -423,13 +424,12 @@ def _one_part(group: list[tuple[Any, list[Any]]]) -> list[tuple[Any, list[Any]]]
     return [((rows_of_all, *rest[0]) if rest[0] else rows_of_all, operands)]
 
 
-def _compress(args: list[Any], node: Node) -> Iterator[Any]:
+def compressed(args: list[Any], primitive: Primitive | None) -> Iterator[Any]:
     """Read successive steps of one rolled node as one span, in operations that take any number of operands."""
-    arity = None if node.primitive is None else node.primitive.arity
-    if arity is not None or len(args) < 3:
+    if (primitive and primitive.arity is not None) or len(args) < 3:
         yield from args
         return
-    if node.primitive is total:  # the order of terms is free
+    if primitive is total:  # the order of terms is free
         args = sorted(args, key=lambda r: (r.node.order, r.at or 0))
     yield from _spans(args)
 

@@ -18,6 +18,7 @@ from ..ops import add, astype, expand_dims, matmul, multiply, reshape, subtract,
 from ..ops import sum as sum_
 from .ir import NOW, At, Node, Read, Shift, Span
 from .operations import contract, total
+from .reroll import compressed
 
 
 class Rewriter:
@@ -164,6 +165,7 @@ class Rewriter:
             if not _is_sum(node):
                 continue
             terms: list[Any] = []
+            nested = False
             for a in node.args:
                 inner = a.node if type(a) is Read else None
                 if (
@@ -177,9 +179,10 @@ class Rewriter:
                     and (node.rolled or a == Read(inner))
                 ):
                     terms.extend(inner.args)
+                    nested = True
                 else:
                     terms.append(a)
-            if len(terms) > len(node.args):
+            if nested:
                 node.primitive, node.args = total, _joined(terms, node)
 
     def sums_over_time(self) -> None:
@@ -342,9 +345,11 @@ def _constant_value(x: Any) -> Any:
 
 
 def _joined(terms: list[Any], node: Node) -> list[Any]:
-    """The terms of a sum without zeros, and with single steps next to a span taken into it."""
+    """The terms of a sum without zeros, and with neighbouring steps of a node as one span."""
     full = [a for a in terms if type(a) is Read and a.node.shape == node.shape]
     terms = [a for a in terms if type(a) is Read or a != 0 or not full]
+    if not node.rolled and all(type(a) is Read for a in terms):
+        terms = min(terms, list(compressed(terms, total)), key=len)
     for i, a in enumerate(terms):
         if type(a) is Read and a.span is not None:
             first, last = sorted(a.span)

@@ -15,6 +15,7 @@ import numpy as np
 from ..core.context import Draw, context
 from ..core.tensor import NO_ATTRS, Array, Tensor, release
 from ..debug.origin import place
+from .tape import row_read
 
 
 class Signatures:
@@ -26,9 +27,10 @@ class Signatures:
     """
 
     def __init__(self) -> None:
-        self.of_step: dict[int | None, int] = {}
+        self.of_step: dict[Any, int] = {}
         self.hidden = False
         self._known: dict[Any, tuple[int, Any]] = {}  # the hash of what has been seen, and what it must keep alive
+        self._home: dict[int, Any] = {}  # for results outside of steps the only step or row that they come from
 
     def note(self, result: Tensor) -> None:
         primitive, array, step, flows = result.primitive, result._array, result.step, []
@@ -47,7 +49,19 @@ class Signatures:
             known = self._known[here] = hash((*what, place(result.origin))), result._code
             lost = not result.requires_grad and primitive.differentiable and True in flows
             self.hidden = self.hidden or lost or not primitive.own
-        self.of_step[step] = hash((self.of_step.get(step), known[0]))
+        when = ("after", self._afterwards(result)) if step is None else step
+        self.of_step[when] = hash((self.of_step.get(when), known[0]))
+
+    def _afterwards(self, result: Tensor) -> Any:
+        """What work outside of steps is counted for: the latest step whose results it reads, or row of a sequence."""
+        homes = [self._home.get(x.index) if x.step is None else x.step for x in result.inputs if type(x) is Tensor]
+        steps, rows = [h for h in homes if type(h) is int], [h for h in homes if type(h) is tuple]
+        if not steps and (i := row_read(result)) is not None:
+            rows.append(("row", i))
+        home = max(steps, default=None) if steps else max(rows, default=None)
+        if home is not None:
+            self._home[result.index] = home
+        return home
 
 
 def forward(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, Signatures]:

@@ -23,6 +23,7 @@ from ..debug.origin import Origin, Place, assigned_name, place
 from ..errors import GraphError
 from ..ops import relu, sigmoid, tanh
 from ..ops.indexing import getitem_p
+from .afterwards import steps_afterwards
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
 from .vocabulary import is_known
 
@@ -202,7 +203,7 @@ class Tape:
             self._name_row()
         inputs, of_tensor, first = tensor.inputs, self._of_tensor, self._first
         args = []
-        varies = row = _reads_a_row(tensor)
+        varies = row = row_read(tensor) is not None
         place, name = self._place(tensor.origin) if self._of < 0 else (None, None)
         self._reader = place, tensor.scope
         for x in inputs:
@@ -305,6 +306,8 @@ class Tape:
         if self._row is not None:
             self._name_row()
         ops = self.ops
+        for n, step in steps_afterwards(ops).items():
+            self.move(n, step)
         self._same = {key: n for key, n in self._same.items() if not self.flows(n)}  # backward, nothing does
         used = bytearray(len(ops))
         for n in range(len(ops)):
@@ -464,12 +467,10 @@ def _dummy(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return np.broadcast_to(np.eye(shape[-1], dtype=dtype) if square else np.ones((), dtype), shape)
 
 
-def _reads_a_row(tensor: Tensor) -> bool:
-    """Whether it is `x[i]` or the like, which usually follows the steps: `xs[t]`."""
-    if tensor.primitive is not getitem_p:
-        return False
-    key = tensor.attrs["key"]
-    return type(key) is int or (type(key) is tuple and any(type(k) is int for k in key))
+def row_read(tensor: Tensor) -> int | None:
+    """The i where it is `x[i]` or the like, which usually follows the steps: `xs[t]`."""
+    key = tensor.attrs["key"] if tensor.primitive is getitem_p else None
+    return next((k for k in (key if type(key) is tuple else (key,)) if type(k) is int), None)
 
 
 def _freeze(value: Any, numbers: list[int], plain: bool) -> Any:
