@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,13 +26,16 @@ from .measure import FILL, Gradients
 from .passes import has_gradient, passes, sums_of
 from .printing import run_program, saved
 from .scene import Edge, Label, Rect, Scene
-from .style import Theme, theme
+from .style import Theme
+from .style import theme as theme_of
 from .svg import Writer
 from .text import line, number
 from .unrolled import Detail, Limit, fitted
 
 FORWARD, BACKWARD, HOLD = 20, 40, 12
 """At most so many moments of each pass, and how many the end stays."""
+MOMENT = 0.18
+"""Seconds."""
 FAINT = 0.12
 
 
@@ -45,6 +48,23 @@ class Clip:
     stop: int | None = None
     faint: bool = False
     """Whether it is there, faintly, before its time."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is a moment at which it is not shown."""
+        return bool(self.start) or self.stop is not None
+
+    @property
+    def name(self) -> str:
+        """That of its key frames."""
+        return f"m{self.start}{'f' * self.faint}{'' if self.stop is None else f'-{self.stop}'}"
+
+    def rule(self, whole: int) -> str:
+        """Its key frames, of an animation of so many moments."""
+        frames = [f"0%{{opacity:{FAINT if self.faint else 0}}}", f"{100 * self.start / whole:.2f}%{{opacity:1}}"]
+        frames = frames if self.start else ["0%{opacity:1}"]
+        frames.append("100%{opacity:1}" if self.stop is None else f"{100 * self.stop / whole:.2f}%,100%{{opacity:0}}")
+        return f"@keyframes {self.name}{{{''.join(frames)}}}.{self.name}{{animation-name:{self.name}}}"
 
 
 class Animation:
@@ -59,39 +79,30 @@ class Animation:
     def frame(self, moment: int) -> Scene:
         """What is shown at a moment, 0 to `moments`."""
         shown = [clip.shape for clip in self.clips if clip.start <= moment < (clip.stop or self.moments + 1)]
-        return replace(
-            self.scene,
-            edges=[shape for shape in shown if isinstance(shape, Edge)],
-            boxes=[shape for shape in shown if isinstance(shape, Rect)],
-            labels=[shape for shape in shown if isinstance(shape, Label)],
-        )
+        edges = [shape for shape in shown if isinstance(shape, Edge)]
+        boxes = [shape for shape in shown if isinstance(shape, Rect)]
+        labels = [shape for shape in shown if isinstance(shape, Label)]
+        return replace(self.scene, edges=edges, boxes=boxes, labels=labels)
 
     @checked
     def svg(self, seconds: NotNegative | None = None) -> str:
         """An SVG that plays over and over; where motion is unwanted (`prefers-reduced-motion`) it shows the end."""
         writer = Writer(self.scene, self.theme)
         whole = self.moments + HOLD
-        rules = {(clip.start, clip.stop, clip.faint) for clip in self.clips if clip.start or clip.stop is not None}
-        css = "".join(_rule(*rule, whole) for rule in sorted(rules, key=str))
-        length = whole * 0.18 if seconds is None else seconds
+        rules = {str((clip.start, clip.stop, clip.faint)): clip.rule(whole) for clip in self.clips if clip.moves}
+        css = "".join(rules[key] for key in sorted(rules))
+        length = whole * MOMENT if seconds is None else seconds
         style = (
             f"<style>.m{{animation-duration:{length:g}s;animation-iteration-count:infinite;"
             f"animation-timing-function:step-end}}{css}"
             "@media (prefers-reduced-motion:reduce){.m{animation:none!important}}</style>\n"
         )
-        parts = list(writer.document(False, self._shapes(writer)))
-        return "".join([parts[0], parts[1], style, *parts[2:]])
-
-    def _shapes(self, writer: Writer) -> Iterator[str]:
-        """As in the scene, each within a group that says when it is seen."""
-        yield from map(writer.shape, self.scene.lanes)
-        yield from map(writer.shape, self.scene.backdrops)
+        shapes = [*map(writer.shape, self.scene.lanes), *map(writer.shape, self.scene.backdrops)]
         for clip in self.clips:
-            text = writer.shape(clip.shape)
-            if clip.start or clip.stop is not None:
-                last = "" if clip.stop is None else ' opacity="0"'
-                text = f'<g class="m {_name(clip.start, clip.stop, clip.faint)}"{last}>{text}</g>\n'
-            yield text
+            text, last = writer.shape(clip.shape), "" if clip.stop is None else ' opacity="0"'
+            shapes.append(f'<g class="m {clip.name}"{last}>{text}</g>\n' if clip.moves else text)
+        declaration, head, *rest = writer.document(False, shapes)
+        return "".join([declaration, head, style, *rest])
 
     @checked
     def save(self, path: str | os.PathLike[str], seconds: NotNegative | None = None) -> Path:
@@ -100,7 +111,7 @@ class Animation:
         Raises:
             InputError: another ending, a place that cannot be written to, or no ffmpeg.
         """
-        each = 0.18 if seconds is None else seconds / (self.moments + HOLD)
+        each = MOMENT if seconds is None else seconds / (self.moments + HOLD)
         forms: dict[str, Callable[[], str | bytes]] = {".svg": lambda: self.svg(seconds)}
         forms |= {".gif": lambda: _gif(self._frames(), each), ".mp4": lambda: _mp4(self._frames, each)}
         return saved(path, forms)
@@ -143,15 +154,12 @@ def animate(
         GraphError: there is no graph behind the loss.
         InputError: an unknown theme.
     """
-    look = _theme(theme)
+    look = theme_of(theme)
     flow = loss_or_flow if isinstance(loss_or_flow, GradientFlow) else gradient_flow(loss_or_flow)
     options = Options(title=title, tokens=tokens, legend=legend)
     drawn, scene = fitted(flow.structure, Gradients(flow), options, detail, "strip", max_steps)
     clips, moments = _cut(drawn, flow, scene)
     return Animation(scene, clips, moments, look)
-
-
-_theme = theme
 
 
 def _cut(drawn: Diagram, flow: GradientFlow, scene: Scene) -> tuple[list[Clip], int]:
@@ -161,16 +169,16 @@ def _cut(drawn: Diagram, flow: GradientFlow, scene: Scene) -> tuple[list[Clip], 
     arrival: dict[str, int] = {}
     filled: list[list[int]] = [[] for _ in sums]
     now = 0
-    for moments, times, most in zip(
-        passes(drawn, flow, scene, sums), (start, arrival), (FORWARD, BACKWARD), strict=True
-    ):
+    both = passes(drawn, flow, scene, sums)
+    for moments, times, most in zip(both, (start, arrival), (FORWARD, BACKWARD), strict=True):
         seen = [moment for moment in moments if moment.lights or moment.fill]
+        shown = min(len(seen), most)
         for at, moment in enumerate(seen):
-            when = now + 1 + at * min(len(seen), most) // len(seen)
+            when = now + 1 + at * shown // len(seen)
             times.update((name, when) for name, _ in moment.lights)
             for weight, _ in moment.fill:
                 filled[weight].append(when)
-        now += min(len(seen), most)
+        now += shown
     clips: list[Clip] = []
     shapes: list[Edge | Rect | Label] = [*scene.edges, *scene.boxes, *scene.labels]
     for shape in shapes:
@@ -197,20 +205,6 @@ def _before(shape: Edge | Rect) -> Edge | Rect:
         return replace(shape, color="faint", width=1.1, dash="solid", backward=False)
     lines = () if shape.kind in ("reach", "share") else tuple(line for line in shape.lines if line.role != "norm")
     return replace(shape, lines=lines, fill=FILL.get(shape.kind, "paper"))
-
-
-def _name(start: int, stop: int | None, faint: bool) -> str:
-    return f"m{start}{'f' if faint else ''}{'' if stop is None else f'-{stop}'}"
-
-
-def _rule(start: int, stop: int | None, faint: bool, whole: int) -> str:
-    """The key frames of what is seen from a moment to another."""
-    name = _name(start, stop, faint)
-    frames = [f"0%{{opacity:{FAINT if faint else 0}}}", f"{100 * start / whole:.2f}%{{opacity:1}}"]
-    if not start:
-        frames = ["0%{opacity:1}"]
-    frames.append("100%{opacity:1}" if stop is None else f"{100 * stop / whole:.2f}%,100%{{opacity:0}}")
-    return f"@keyframes {name}{{{''.join(frames)}}}.{name}{{animation-name:{name}}}"
 
 
 def _gif(frames: list[bytes], seconds: float) -> bytes:

@@ -46,7 +46,6 @@ class Reading:
         self._find_homes()
         self.bands = self._bands()
         self.views = self._views()
-        self._captions: dict[int, str] = {}
 
     def home_of(self, tensor: Tensor) -> int | str | None:
         """The step that a tensor is drawn in, or "before" or "after" all of them."""
@@ -62,32 +61,29 @@ class Reading:
         if not self.structure.steps:  # one lane for everything
             homes.update((tensor.index, 0) for tensor in [*nodes, *self.structure.leaves])
             return
-        last: dict[int, int] = {node.index: node.step for node in nodes if node.step is not None}
-        own = self._only_step()
-        apart = len({step for index, step in own.items() if step is not None and index not in last}) > 1
+        span = self._spans()
+        apart = {span[node.index] for node in nodes if node.step is None and node.index in span}
+        several = len({first for first, last in apart if first == last}) > 1
         for node in nodes:
             if node.step is not None:
                 if node.index in self.structure.running_totals and node.primitive is add:
                     self.sums[node.index] = node.step
                 continue
-            steps = [last[x.index] for x in node.inputs if isinstance(x, Tensor) and x.index in last]
-            if not steps:
+            first, last = span.get(node.index, (None, None))
+            if first is None:
                 homes[node.index] = "before"
-                continue
-            last[node.index] = max(steps)
-            only = own[node.index]
-            if self._continues_sum(node):
+            elif self._continues_sum(node):
                 inside = (self.step_of(x) for x in node.inputs if isinstance(x, Tensor))
                 self.sums[node.index] = homes[node.index] = max(step for step in inside if step is not None)
             else:
-                homes[node.index] = only if apart and only is not None else "after"
+                homes[node.index] = first if several and first == last else "after"
         feeds_step: set[int] = set()
         for node in reversed(nodes):
             used = any(user.step is not None or user.index in feeds_step for user, _ in self.uses(node))
             if node.step is None and used:
                 feeds_step.add(node.index)
                 if homes[node.index] == "after":
-                    homes[node.index] = last[node.index]
+                    homes[node.index] = span[node.index][1]
             elif homes.get(node.index) == "before":
                 homes[node.index] = "after"  # such as a penalty on a weight
         for leaf in self.structure.leaves:
@@ -97,18 +93,19 @@ class Reading:
                 only = next(iter(users))
                 homes[leaf.index] = only if data and only is not None else "before"  # entry t of a list of inputs
 
-    def _only_step(self) -> dict[int, int | None]:
-        """The step that a node was made in, or after the loop from the results of one step only; None for several.
+    def _spans(self) -> dict[int, tuple[int, int]]:
+        """The first and the last step that each node is made from.
 
-        Losses made after the loop, such as `sum(squared_error(y, t) for y, t in zip(ys, ts))`, belong to these steps.
+        What is made after the loop from one step only, such as the terms of `sum(squared_error(y, t) for y, t in
+        zip(ys, ts))`, belongs to this step.
         """
-        found: dict[int, int | None] = {}
+        found: dict[int, tuple[int, int]] = {}
         for node in self.structure.nodes:
-            steps = {found[x.index] for x in node.inputs if isinstance(x, Tensor) and x.index in found}
+            behind = [found[x.index] for x in node.inputs if isinstance(x, Tensor) and x.index in found]
             if node.step is not None:
-                found[node.index] = node.step
-            elif steps:
-                found[node.index] = steps.pop() if len(steps) == 1 else None
+                found[node.index] = node.step, node.step
+            elif behind:
+                found[node.index] = min(first for first, _ in behind), max(last for _, last in behind)
         return found
 
     def uses(self, tensor: Tensor) -> list[Use]:
@@ -189,25 +186,13 @@ class Reading:
 
     def operands(self, node: Tensor) -> list[tuple[int, Tensor]]:
         """The operands that are drawn. An operation must have one, unless all it uses is said."""
-        drawn = [(i, x) for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and not self.is_said(x)]
-        if not drawn:
-            data = [
-                (i, x)
-                for i, x in enumerate(node.inputs)
-                if isinstance(x, Tensor) and x.is_leaf and self.step_of(x) is not None and not x.requires_grad
-            ]
-            return data[:1]
-        return drawn
+        tensors = [(i, x) for i, x in enumerate(node.inputs) if isinstance(x, Tensor)]
+        data = [(i, x) for i, x in tensors if x.is_leaf and self.step_of(x) is not None and not x.requires_grad]
+        return [(i, x) for i, x in tensors if not self.is_said(x)] or data[:1]
 
     # ------------------------------------------------------------------ words
     def caption(self, node: Tensor) -> str:
         """What a node does, with the operands that are not drawn: "@ W_hh", "+ b_h", "1 −", "[0:4]"."""
-        found = self._captions.get(node.index)
-        if found is None:
-            found = self._captions[node.index] = self._caption(node)
-        return found
-
-    def _caption(self, node: Tensor) -> str:
         assert node.primitive is not None
         name, traits = node.primitive.name, node.primitive.traits
         drawn = {i for i, _ in self.operands(node)}

@@ -19,7 +19,7 @@ from ..flow.sweep import between, sent_to
 from . import style
 from .diagram import Box, Link
 from .scene import LINE_SPACING, Rect
-from .text import Line, clean, in_line, line, number, shape_of, shorten, words_runs
+from .text import clean, in_line, line, number, shape_of, shorten, words_runs
 
 BAR_HEIGHT = 5.0
 FEW = 6
@@ -52,15 +52,16 @@ class Gradients:
         """The reference, and what it is."""
         if self._given is not None:
             return self._given, "the reference"
-        records = self.states.values()
         nodes = self.flow.structure.nodes if self.flow is not None else []
         for norms, words in (
-            ([norm_of(record.injected) for record in records], "the median that a step's own loss injects"),
-            ([record.norm for record in records], "the median of all states"),
-            ([norm for node in nodes if (norm := self.norm(node)) is not None], "the median"),
+            (
+                [norm_of(record.injected) for record in self.states.values()],
+                "the median that a step's own loss injects",
+            ),
+            ([record.norm for record in self.states.values()], "the median of all states"),
+            ([self.norm(node) or 0.0 for node in nodes], "the median"),
         ):
-            usable = [norm for norm in norms if 0 < norm < float("inf")]
-            if usable:
+            if usable := [norm for norm in norms if 0 < norm < np.inf]:
                 return float(np.median(usable)), words
         return 1.0, "1, as no norm is finite and above 0"
 
@@ -85,12 +86,11 @@ class Gradients:
         """What `diagnose` says of all layers, the worst first; "" where nothing flows through time."""
         if self.diagnosis is None or not self.layers:
             return ""
-        words = verdict_of(self.diagnosis.layers)
-        bad = self.diagnosis.first_nonfinite
-        if bad is None:
-            return words
-        place = "" if bad.step is None else f" of step {bad.step}"
-        return f"first not finite: {bad.op}{place}, {bad.direction}; {words}"
+        words, bad = verdict_of(self.diagnosis.layers), self.diagnosis.first_nonfinite
+        if bad is not None:
+            place = "" if bad.step is None else f" of step {bad.step}"
+            words = f"first not finite: {bad.op}{place}, {bad.direction}; {words}"
+        return words
 
     def norm(self, tensor: Tensor) -> float | None:
         return None if self.flow is None else self.flow.norm(tensor)
@@ -99,8 +99,9 @@ class Gradients:
         """The norm of what all uses of the link send back together."""
         if self.flow is None or link.kind == "cut":
             return None
-        if len(link.uses) == 1 and link.uses[0][0].inputs[link.uses[0][1]] is link.tensor:
-            return self.flow.edge_norm(*link.uses[0])
+        (user, i), *more = link.uses
+        if not more and user.inputs[i] is link.tensor:
+            return self.flow.edge_norm(user, i)
         sent = [(user.inputs[i], g) for user, i in link.uses if (g := self.flow.edge(user, i)) is not None]
         if not sent:
             return None
@@ -131,10 +132,8 @@ class Gradients:
 
     def split(self, box: Box) -> tuple[float, float] | None:
         """Norms of what the box's last state gets from its own step and from later ones."""
-        record = next((self.states[t.index] for t in reversed(box.tensors) if t.index in self.states), None)
-        if record is None:
-            return None
-        return norm_of(record.injected), norm_of(record.from_future)
+        records = [self.states[tensor.index] for tensor in box.tensors if tensor.index in self.states]
+        return (norm_of(records[-1].injected), norm_of(records[-1].from_future)) if records else None
 
 
 def followed(layer: Layer) -> Array:
@@ -195,9 +194,8 @@ def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = Fa
     fill, stroke = FILL.get(box.kind, "paper"), _STROKE.get(box.kind, "op")
     prominent = box.kind in ("state", "cell")
     lines = [line(*box.title, size=style.NAME if prominent else style.TEXT, bold=prominent)]
-    drawn = Rect(
-        box.id, 0.0, 0.0, 20.0, 20.0, fill, stroke, radius=5.0, tooltip=_tooltip(box, gradients), kind=box.kind
-    )
+    tip = _tooltip(box, gradients)
+    drawn = Rect(box.id, 0.0, 0.0, 20.0, 20.0, fill, stroke, radius=5.0, tooltip=tip, kind=box.kind)
     if box.kind == "total":
         drawn.lines, drawn.radius = tuple(lines), 10.0
         return drawn
@@ -206,30 +204,21 @@ def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = Fa
         lines.append(line(shape_of(box.tensor), color="muted"))
     told = values and box.tensors and box.tensor.size <= FEW
     if told:
-        lines += _data_and_gradient(box.tensor, gradients)
-    if gradients.computed and box.kind in ("state", "cell", "initial", "input"):
-        norms = [gradients.norm(tensor) for tensor in box.tensors]
-        known = [norm for norm in norms if norm is not None]
-        if known:
-            if prominent or not told:
-                lines.append(line(" · ".join(number(norm) for norm in known), role="norm"))
-            drawn.fill = style.on_scale("tint", known[-1], gradients.reference)
-            drawn.text_shift = (BAR_HEIGHT + 3) / 2 if prominent and gradients.split(box) else 0.0
+        lines.append(line("data ", _values(box.tensor._array), color="muted"))
+        g = None if gradients.flow is None else gradients.flow.gradient(box.tensor)
+        lines += [] if g is None else [line("grad ", _values(g), role="norm")]
+    norms = [norm for tensor in box.tensors if (norm := gradients.norm(tensor)) is not None]
+    if norms and box.kind in ("state", "cell", "initial", "input"):
+        if prominent or not told:
+            lines.append(line(" · ".join(map(number, norms)), role="norm"))
+        drawn.fill = style.on_scale("tint", norms[-1], gradients.reference)
+        drawn.text_shift = (BAR_HEIGHT + 3) / 2 if prominent and gradients.split(box) else 0.0
     width = max(max(each.width for each in lines) + 13, 52.0 if prominent else 26.0)
     height = sum(each.size for each in lines) * LINE_SPACING + 9 + 2 * drawn.text_shift
     drawn.lines, drawn.width, drawn.height = tuple(lines), round(width, 1), round(height, 1)
     drawn.stroke_width = 1.8 if prominent else 1.0
     drawn.dash = "dashed" if box.kind in ("initial", "cut") else "solid"
     return drawn
-
-
-def _data_and_gradient(tensor: Tensor, gradients: Gradients) -> list[Line]:
-    """The values of a small tensor, and below them those of its gradient."""
-    found = [line("data ", _values(tensor._array), color="muted")]
-    g = None if gradients.flow is None else gradients.flow.gradient(tensor)
-    if g is not None:
-        found.append(line("grad ", _values(g), role="norm"))
-    return found
 
 
 def _values(array: Array, limit: int = FEW) -> str:
@@ -265,15 +254,9 @@ def _tooltip(box: Box, gradients: Gradients) -> str:
 
 def link_words(link: Link, norm: float | None, gradients: Gradients) -> str:
     """The tooltip of an edge."""
-    ends = f"{_name(link.source)} → {_name(link.target)}"
+    ends = " → ".join("".join(map(in_line, box.title)) or "hidden steps" for box in (link.source, link.target))
     if link.kind == "cut":
         return f"{ends}: cut by detach; no gradient passes"
     if not gradients.computed:
         return f"{ends}: gradient not computed"
     return f"{ends}: " + ("no gradient flows here" if norm is None else f"gradient sent back {number(norm)}")
-
-
-def _name(box: Box) -> str:
-    if box.kind == "gap":
-        return "hidden steps"
-    return "".join(map(in_line, box.title))
