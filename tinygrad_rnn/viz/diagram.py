@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
 from textwrap import wrap
 from typing import Literal
 
@@ -39,7 +41,7 @@ class Box:
     align: Hashable = None
     """Boxes of different lanes with the same value stand in one row."""
     members: list[Tensor] = field(default_factory=list)
-    """All tensors computed inside."""
+    """All tensors computed inside; by default `tensors`."""
     id: str = ""
     rect: Rect = field(init=False)
     """How it looks (`measure.face`) and where it stands (`Arrangement`)."""
@@ -48,6 +50,9 @@ class Box:
     row: int = 0
     free: tuple[bool, bool] = (True, True)
     """Whether nothing stands to its left and to its right in its own lane and row."""
+
+    def __post_init__(self) -> None:
+        self.members = self.members or self.tensors
 
     @property
     def tensor(self) -> Tensor:
@@ -114,41 +119,31 @@ class Diagram:
 
     def _make_boxes(self) -> None:
         groups = cells(self.read, self.shown) if self.detail == "cell" else {}
-        made: dict[Hashable, Box] = {}
+        members: dict[Hashable, list[Tensor]] = defaultdict(list)
+        for node in self.structure.nodes:
+            if self._is_visible(node) and (node.index in self.read.bands or not self.read.is_said(node)):
+                members[groups.get(node.index, node)].append(node)
         data: dict[Hashable, Box] = {}
-        visible = [node for node in self.structure.nodes if self._is_visible(node)]
-        for node in visible:
-            if self.read.is_said(node) and node.index not in self.read.bands:
-                continue
+        for node in sorted(chain(*members.values()), key=attrgetter("index")):
             for _, x in self.read.operands(node):
                 if x.index not in self.box_of and x.index not in self.read.is_node and self._is_visible(x):
                     self._leaf_box(x, data)
-            group = groups.get(node.index)
-            if group is None:
-                self._add(self._node_box(node), node)
-            elif group in made:
-                box = made[group]
-                box.members.append(node)
-                self.box_of[node.index] = box
-            else:
-                made[group] = self._add(self._node_box(node), node)
-        for box in made.values():
-            self._name_cell(box)
+            if node.index not in self.box_of:
+                self._add(self._node_box(members[groups.get(node.index, node)], node.index in groups))
 
     def _is_visible(self, tensor: Tensor) -> bool:
         step = self.read.step_of(tensor)
         return step is None or step in self.shown
 
-    def _add(self, box: Box, tensor: Tensor) -> Box:
-        box.members = [tensor]
+    def _add(self, box: Box) -> Box:
         self.boxes.append(box)
-        self.box_of[tensor.index] = box
+        self.box_of.update((tensor.index, box) for tensor in box.members)
         return box
 
     def _leaf_box(self, leaf: Tensor, data: dict[Hashable, Box]) -> None:
         step = self.read.step_of(leaf)
         if leaf.index in self.read.bands:
-            self._add(Box("band", "bottom", [leaf], name_runs(leaf.name or "sequence")), leaf)
+            self._add(Box("band", "bottom", [leaf], name_runs(leaf.name or "sequence")))
             return
         is_cut = leaf.index in self.read.cuts
         if is_cut and self._source_of_cut(leaf):
@@ -165,7 +160,7 @@ class Diagram:
         if same in data and not leaf.requires_grad:  # two loops read the same x_t, or several operations a first state
             self.box_of[leaf.index] = data[same]
         else:
-            data[same] = self._add(box, leaf)
+            data[same] = self._add(box)
 
     def _source_of_cut(self, leaf: Tensor) -> Box | None:
         source = self._cut_from(leaf)
@@ -205,37 +200,58 @@ class Diagram:
                 return Box(kind, "before", [tensor], title, words, align=("state", self.read.row_of[state.index]))
         return Box(kind, "before", [tensor], name_runs(tensor.name or "initial state"), caption or "")
 
-    def _node_box(self, node: Tensor) -> Box:
-        step = self.read.step_of(node)
-        side: Zone = "before" if self.read.homes.get(node.index) == "before" else "after"
-        zone: Zone = self.read.bands.get(node.index) or ("lane" if step is not None else side)
-        caption = self.read.caption(node)
+    def _node_box(self, members: list[Tensor], is_group: bool) -> Box:
+        """The box of one operation, or of a group of them (see `cells`)."""
+        read, node, last = self.read, members[0], members[-1]
+        states = [each for each in members if each.index in self.row_of]
+        named = [each for each in members if read.name_of(each)]
+        heads = states or named[-1:] or [last]
         kind: Kind = "op"
         align: Hashable = None
-        if node.index in self.read.sums:
-            kind, align = "total", "total"
-        elif node.index in self.read.bands:
+        if node.index in read.sums:
+            kind, align = "loss" if node is self.structure.loss else "total", "total"
+        elif node.index in read.bands:
             kind = "band"
-        elif node.index in self.read.initial:
-            return self._initial_box(node, caption)
-        elif node.index in self.read.row_of:
-            kind, align = "state", ("state", self.read.row_of[node.index])
-        elif node is self.structure.loss or self._is_step_loss(node):
+        elif node.index in read.initial and not is_group:
+            return self._initial_box(node, read.caption(node))
+        elif states:
+            kind, align = "cell" if is_group else "state", ("state", self.row_of[states[0].index])
+        elif last is self.structure.loss or self._is_step_loss(last):
             kind, align = "loss", "loss"
-        elif reads_slice(node) and isinstance(node.inputs[0], Tensor) and node.inputs[0].index in self.read.bands:
+        elif reads_slice(node) and isinstance(node.inputs[0], Tensor) and node.inputs[0].index in read.bands:
             kind, align = "input", ("input", node.name)
-        name = self.read.name_of(node) or {"state": "h", "loss": "L"}.get(kind)
-        if kind == "total" and node is self.structure.loss:
-            kind, title = "loss", name_runs(name or "L")
-        elif kind == "total":
-            title, caption = name_runs("+"), ""
-        elif kind == "input":
-            title, caption = name_runs(name or node.inputs[0].name or "x", step), ""
-        elif name:
-            title = name_runs(name, step if self.structure.steps and node is not self.structure.loss else None)
+        title: list[Run] = []
+        for head in heads:
+            name = read.name_of(head) or {"state": "h", "cell": "h", "loss": "L"}.get(kind)
+            name = name or (node.inputs[0].name or "x" if kind == "input" else None)
+            step = read.step_of(head) if self.structure.steps and head is not self.structure.loss else None
+            title += [Run(", ")] if title else []
+            title += name_runs(name, step) if name else words_runs(read.caption(head))
+        if kind in ("total", "input"):
+            caption = ""
+        elif is_group:
+            caption = self._group_caption(members, bool(named) or kind != "op")
         else:
-            title, caption = words_runs(caption), ""
-        return Box(kind, zone, [node], title, caption, step, node.scope, align)
+            caption = read.caption(node) if named or kind in ("state", "loss") else ""
+        step = read.step_of(node)
+        side: Zone = "before" if read.homes.get(node.index) == "before" else "after"
+        zone: Zone = read.bands.get(node.index) or ("lane" if step is not None else side)
+        tensors = [last] if kind == "loss" else heads
+        words = name_runs("+") if kind == "total" else tuple(title)
+        return Box(kind, zone, tensors, words, caption, step, (states or members)[0].scope, align, members)
+
+    def _group_caption(self, members: list[Tensor], has_name: bool) -> str:
+        """The weights in a group, or else what it does, if that is short."""
+        operands = [x for node in members for x in node.inputs if isinstance(x, Tensor) and x.requires_grad]
+        weights = [x for x in operands if self.read.is_said(x) and x.index not in self.read.bands]
+        names = list(dict.fromkeys(map(self.read.mention, weights)))
+        if names:
+            lines = wrap(", ".join(names), 14, break_long_words=False)
+            return "\n".join(lines) if len(lines) <= 2 else f"{len(names)} weights"
+        if len(members) == 1 and not has_name:
+            return ""  # its title says it
+        words = " → ".join(map(self.read.caption, members))
+        return words if len(words) <= 16 else ""
 
     def _is_step_loss(self, node: Tensor) -> bool:
         """A scalar of a step that only goes into the total or out of the loop."""
@@ -245,42 +261,6 @@ class Diagram:
             and self.read.step_of(node) is not None
             and all(user.index in self.read.sums or self.read.homes.get(user.index) == "after" for user in users)
         )
-
-    def _name_cell(self, box: Box) -> None:
-        states = [node for node in box.members if node.index in self.read.row_of]
-        named = [node for node in box.members if self.read.name_of(node)]
-        last = box.members[-1]
-        heads = states or ([named[-1]] if named else [last])
-        box.tensors = heads
-        if states:
-            box.kind = "cell"
-            box.align = ("state", self.read.row_of[states[0].index])
-            box.scope = states[0].scope
-        elif last is self.structure.loss or self._is_step_loss(last):
-            box.kind, box.align, box.tensors = "loss", "loss", [last]
-            heads = heads if named else [last]
-        else:
-            box.kind, box.align = "op", None
-        runs: list[Run] = []
-        for at, head in enumerate(heads):
-            runs += [Run(", ")] if at else []
-            name = self.read.name_of(head) or ("h" if states else "L" if box.kind == "loss" else None)
-            step = self.read.step_of(head) if self.structure.steps and head is not self.structure.loss else None
-            runs += name_runs(name, step) if name else list(words_runs(self.read.caption(head)))
-        box.title = tuple(runs)
-        operands = [x for node in box.members for x in node.inputs if isinstance(x, Tensor) and x.requires_grad]
-        weights = [x for x in operands if self.read.is_said(x) and x.index not in self.read.bands]
-        said = [self.read.mention(x) for x in weights]
-        if said:
-            names = list(dict.fromkeys(said))
-            words = ", ".join(names)
-            lines = wrap(words, 14, break_long_words=False)
-            box.caption = "\n".join(lines) if len(lines) <= 2 else f"{len(names)} weights"
-        elif len(box.members) == 1 and not self.read.name_of(last) and box.kind == "op":
-            box.caption = ""  # its title says it
-        else:
-            words = " → ".join(self.read.caption(node) for node in box.members)
-            box.caption = words if len(words) <= 16 else ""
 
     def _links(self) -> list[Link]:
         found: dict[Hashable, Link] = {}

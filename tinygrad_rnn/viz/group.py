@@ -45,23 +45,18 @@ def cells(reading: Reading, shown: set[int]) -> dict[int, Hashable]:
 
 def _cell_of_row(reading: Reading) -> list[int]:
     """Rows that depend on each other in both directions share a cell: the strong components."""
-    count = len(reading.structure.rows)
-    needs: list[set[int]] = [set() for _ in range(count)]
-    for at, row in enumerate(reading.structure.rows):
-        for state in row[1:3]:
-            seen, stack = {state.index}, [state]
-            while stack:
-                for x in stack.pop().inputs:
-                    if not isinstance(x, Tensor) or x.index in seen or x.index not in reading.is_node:
-                        continue
+    reach: list[set[int]] = []
+    for row in reading.structure.rows:
+        seen: set[int] = set()
+        stack = row[1:3]
+        while stack:
+            node = stack.pop()
+            for x in node.inputs:
+                if isinstance(x, Tensor) and x.index in reading.is_node and x.index not in seen:
                     seen.add(x.index)
-                    if x.index in reading.row_of:
-                        needs[at].add(reading.row_of[x.index])
-                    elif x.step == state.step:
-                        stack.append(x)
-    reach = [set(each) for each in needs]
-    for via in range(count):
+                    stack += [x] if x.index not in reading.row_of and x.step == node.step else []
+        reach.append({reading.row_of[index] for index in seen & reading.row_of.keys()})
+    for via, found in enumerate(reach):
         for each in reach:
-            if via in each:
-                each |= reach[via]
-    return [min([at, *(other for other in reach[at] if at in reach[other])]) for at in range(count)]
+            each |= found if via in each else set()
+    return [min([at, *(other for other in found if at in reach[other])]) for at, found in enumerate(reach)]
