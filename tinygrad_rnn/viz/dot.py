@@ -7,17 +7,20 @@ time order under an invisible root whose edges to the lowest box of each step ar
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from ..escape import dot_string
-from .scene import Edge, Label, Lane, Rect, Scene
+from .scene import Block, Edge, Label, Lane, Point, Rect, Scene
 from .style import Theme
 from .text import Line, fixed, in_line
 
 _EXTRAS = ("bar", "share", "reach", "legend", "scope")
 """Kinds of boxes that are no part of the graph."""
+_PLAIN = re.compile(r"[a-zA-Z]\w*|-?\d*\.?\d+", re.ASCII)
+"""What needs no quotes."""
 
 
 def dot(scene: Scene, theme: Theme, positions: bool = True) -> str:
@@ -28,61 +31,55 @@ def dot(scene: Scene, theme: Theme, positions: bool = True) -> str:
         theme: its colours and font.
         positions: whether Graphviz is given the coordinates; otherwise it is given only the graph.
     """
-    return "\n".join([*_Writer(scene, theme, positions).lines(), "}", ""])
+    return "\n".join(["digraph unrolled {", *_Writer(scene, theme, positions).lines(), "}", ""])
 
 
 class _Writer:
     def __init__(self, scene: Scene, theme: Theme, positions: bool) -> None:
         self.scene = scene
         self.color = theme
-        self.font = dot_string(theme.font.replace("'", ""))
         self.positions = positions
         self.lefts = [lane.x for lane in scene.lanes]
-        self.boxes = (
-            [*scene.backdrops, *scene.boxes] if positions else [b for b in scene.boxes if b.kind not in _EXTRAS]
-        )
+        boxes = [*scene.backdrops, *scene.boxes]
+        self.boxes = boxes if positions else [box for box in boxes if box.kind not in _EXTRAS]
         self.names = {rect.id for rect in self.boxes}
 
     def lines(self) -> Iterator[str]:
-        scene = self.scene
-        yield "digraph unrolled {"
-        if self.positions:
-            layout = (
-                f'layout=nop2 splines=true outputorder=edgesfirst bb="0,0,{fixed(scene.width)},{fixed(scene.height)}"'
-            )
-            yield f"  graph [{layout} fontname={self.font} bgcolor={dot_string(self.color('paper'))} pad=0.15];"
-            yield f"  node [shape=box fixedsize=true margin=0 fontname={self.font}];"
-        else:
-            title = f"label={dot_string(fill(scene.title, 60))} labelloc=t labeljust=l fontsize=14"
-            yield f"  graph [rankdir=BT nodesep=.3 ranksep=.3 {title} fontname={self.font}];"
-            yield f'  node [shape=box height=.3 margin="0.08,0.04" fontname={self.font}];'
-            yield "  root [style=invis shape=point width=0.01 ordering=out];"
+        scene, font = self.scene, {"fontname": self.color.font.replace("'", "")}
         inside: dict[int | None, list[Rect]] = {}
         for rect in self.boxes:
             inside.setdefault(self._lane_of(rect), []).append(rect)
         beside = inside.get(None, [])
         lanes = [inside.get(at, []) for at in range(len(scene.lanes))]
         first = [rect for rect in beside if not rect.id.startswith(("after", "top"))]
-        if not self.positions:
-            yield from self._beside("first", first)
+        last = [rect for rect in beside if rect not in first]
+        if self.positions:
+            size = f"0,0,{fixed(scene.width)},{fixed(scene.height)}"
+            layout = {"layout": "nop2", "splines": "true", "outputorder": "edgesfirst", "bb": size}
+            yield _said("  graph", **layout, bgcolor=self.color("paper"), pad=0.15, **font)
+            yield _said("  node", shape="box", fixedsize="true", margin=0, **font)
+        else:
+            title = {"label": dot_string(fill(scene.title, 60)), "labelloc": "t", "labeljust": "l"}
+            yield _said("  graph", rankdir="BT", nodesep=0.3, ranksep=0.3, fontsize=14, **title, **font)
+            yield _said("  node", shape="box", height=0.3, margin="0.08,0.04", **font)
+            yield _said("  root", style="invis", shape="point", width=0.01, ordering="out")
+            yield from self._cluster("first", first, style="invis") if first else ()
         for lane, rects in zip(scene.lanes, lanes, strict=True):
             yield from self._lane(lane, rects)
         if self.positions:
             yield from (f"  {self._rect(rect)}" for rect in beside)
             yield from (f"  {self._label(label)}" for label in scene.labels)
         else:
-            yield from self._beside("last", [rect for rect in beside if rect not in first])
+            yield from self._cluster("last", last, style="invis") if last else ()
             yield from self._in_time_order([first, *lanes])
         yield from self._missing_ends()
         yield from (f"  {self._edge(edge)}" for edge in scene.edges)
 
-    def _beside(self, name: str, rects: list[Rect]) -> Iterator[str]:
-        """What stands before or after the lanes, as an invisible cluster."""
-        if rects:
-            yield f"  subgraph cluster_{name} {{"
-            yield "    graph [style=invis];"
-            yield from (f"    {self._rect(rect)}" for rect in rects)
-            yield "  }"
+    def _cluster(self, name: str, rects: list[Rect], **look: str | float) -> Iterator[str]:
+        yield f"  subgraph cluster_{name} {{"
+        yield _said("    graph", **look)
+        yield from (f"    {self._rect(rect)}" for rect in rects)
+        yield "  }"
 
     def _in_time_order(self, groups: list[list[Rect]]) -> Iterator[str]:
         """Invisible edges from the root to a lowest box of each group."""
@@ -91,7 +88,7 @@ class _Writer:
         for at, rects in enumerate(groups):
             lowest = next((rect for rect in rects if rect.id not in fed), None)
             if lowest is not None:
-                yield f"  root -> {lowest.id} [style=invis weight=50{'' if at else ' minlen=5'}];"
+                yield _said(f"  root -> {lowest.id}", style="invis", weight=50, minlen="" if at else 5)
 
     def _lane_of(self, rect: Rect) -> int | None:
         x, y = rect.middle
@@ -99,100 +96,86 @@ class _Writer:
         lane = self.scene.lanes[max(at, 0)]
         return at if lane.x <= x <= lane.right and lane.y <= y <= lane.bottom else None
 
-    def _flip(self, x: float, y: float) -> str:
-        return f"{fixed(x)},{fixed(self.scene.height - y)}"
+    def _points(self, *points: Point) -> str:
+        """Points in DOT, where y runs up; nothing where Graphviz finds them."""
+        return " ".join(f"{fixed(x)},{fixed(self.scene.height - y)}" for x, y in points) if self.positions else ""
+
+    def _bounds(self, block: Block) -> str:
+        return self._points((block.x, block.bottom), (block.right, block.y)).replace(" ", ",")
+
+    def _named(self, item: Lane | Rect | Label, lines: Sequence[Line], end: str = "") -> dict[str, str | float]:
+        """What every shape is called, and the words in it."""
+        said = {"id": item.id, "class": item.kind, "label": _label(lines, end), "tooltip": item.tooltip}
+        size = min((line.size for line in lines), default=1.0)
+        return {**said, "fontsize": size, "fontcolor": self.color(lines[0].color if lines else "ink")}
+
+    def _filled(self, fill: str, stroke: str, *style: str) -> dict[str, str]:
+        fill, stroke = (self.color(name) if name != "none" else "transparent" for name in (fill, stroke))
+        return {"style": ",".join(style), "fillcolor": fill, "color": stroke}
 
     def _lane(self, lane: Lane, rects: list[Rect]) -> Iterator[str]:
         """A cluster; so are backdrops, as nodes are drawn over the edges and clusters under them."""
-        place = ""
-        if self.positions:
-            box = f"{self._flip(lane.x, lane.y + lane.height)},{self._flip(lane.right, lane.y)}"
-            place = f' bb="{box}" lp="{self._flip(*lane.label_at)}"'
-        yield f"  subgraph cluster_{lane.id} {{"
-        yield (
-            f'    graph [id="{lane.id}" class="lane" label={_label([lane.label])} fontsize={fixed(lane.label.size)} '
-            f'labelloc=b style="rounded,filled{",dashed" if lane.hatched else ""}" '
-            f'fontcolor="{self.color(lane.label.color)}" '
-            f'fillcolor="{self.color("lane")}" color="{self.color("lane-line")}"{place}{_tip(lane.tooltip)}];'
-        )
-        yield from (f"    {self._rect(rect) if rect.kind != 'scope' else self._backdrop(rect)}" for rect in rects)
-        yield "  }"
+        look = self._filled("lane", "lane-line", "rounded", "filled", *["dashed"] * lane.hatched)
+        place = {"labelloc": "b", "bb": self._bounds(lane), "lp": self._points(lane.label_at)}
+        return self._cluster(lane.id, rects, **self._named(lane, [lane.label]), **look, **place)
 
-    def _backdrop(self, rect: Rect) -> str:
-        box = f"{self._flip(rect.x, rect.bottom)},{self._flip(rect.right, rect.y)}"
-        return (
-            f'subgraph cluster_{rect.id} {{graph [id="{rect.id}" class="scope" label="" style="rounded,filled" '
-            f'color=transparent fillcolor="{self.color(rect.fill)}" bb="{box}"{_tip(rect.tooltip)}]}}'
-        )
-
-    def _rect(self, rect: Rect) -> str:
-        look = ",".join(["filled", *["rounded"] * bool(rect.radius), *["dashed"] * (rect.dash == "dashed")])
-        size = min((line.size for line in rect.lines), default=1.0)
-        place = ""
+    def _rect(self, rect: Rect, end: str = "") -> str:
+        style = ["filled", *["rounded"] * bool(rect.radius), *["dashed"] * (rect.dash == "dashed")]
+        look = self._filled(rect.fill, rect.stroke, *style)
+        if rect.kind == "scope":
+            inside = _said("graph", **self._named(rect, []), **look, bb=self._bounds(rect))
+            return f"subgraph cluster_{rect.id} {{{inside}}}"
+        if self.positions and rect.text_shift:  # Graphviz has no text shift: empty lines below lift the others
+            end = "\\n" * round(2 * rect.text_shift / (min(line.size for line in rect.lines) * 1.2))
+        said = self._named(rect, rect.lines, end) | {"tooltip": rect.tooltip or rect.id}
         if self.positions:
-            # Graphviz has no text shift: empty lines below lift the others.
-            lift = "\n" * round(2 * rect.text_shift / (size * 1.2)) if rect.text_shift else ""
-            words = _label([*rect.lines], lift)
-            place = f' pos="{self._flip(*rect.middle)}" width={_inches(rect.width)} height={_inches(rect.height)}'
-        else:
-            words = _label([*rect.lines])
-        place += " shape=circle" if rect.kind == "total" else ""
-        colors = [self.color(name) if name != "none" else "transparent" for name in (rect.stroke, rect.fill)]
-        ink = self.color(rect.lines[0].color if rect.lines else "ink")
-        return (
-            f'{rect.id} [id="{rect.id}" class="{rect.kind}" label={words} fontsize={fixed(size)} fontcolor="{ink}" '
-            f'style="{look}" color="{colors[0]}" fillcolor="{colors[1]}" penwidth={fixed(rect.stroke_width)}{place}'
-            f"{_tip(rect.tooltip or rect.id)}];"
-        )
+            said |= {"pos": self._points(rect.middle), "width": rect.width / 72, "height": rect.height / 72}
+        shape = "circle" if rect.kind == "total" else ""
+        return _said(rect.id, **said, **look, penwidth=rect.stroke_width, shape=shape)
 
     def _label(self, item: Label) -> str:
         left, top, right, bottom = item.area
-        place = f'pos="{self._flip((left + right) / 2, item.y)}"'
-        end = {"start": "\\l", "middle": "", "end": "\\r"}[item.anchor]
-        back = (
-            f'style=filled fillcolor="{self.color(item.background)}D9"' if item.background != "none" else "style=solid"
-        )
-        return (
-            f'{item.id} [id="{item.id}" class="{item.kind}" label={_label([item.line], end=end)} '
-            f'fontsize={fixed(item.line.size)} fontcolor="{self.color(item.line.color)}" {place} '
-            f"width={_inches(right - left + 4)} height={_inches(bottom - top)} {back} color=transparent"
-            f"{_tip(item.tooltip or item.line.text)}];"
-        )
+        size = left - 2, top, right - left + 4, bottom - top
+        words = Rect(item.id, *size, item.background, lines=(item.line,), kind=item.kind)
+        words.tooltip = item.tooltip or item.line.text
+        return self._rect(words, {"start": "\\l", "middle": "", "end": "\\r"}[item.anchor])
 
     def _missing_ends(self) -> Iterator[str]:
         """Edges need nodes at both ends; the hidden lane is none, so an invisible point stands for it."""
         missing = {end for edge in self.scene.edges for end in (edge.source, edge.target)} - self.names
-        places = {lane.id: (lane.x + lane.width / 2, lane.y) for lane in self.scene.lanes}
+        places = {lane.id: (lane.middle[0], lane.y) for lane in self.scene.lanes}
         for end in sorted(missing):
-            place = f' pos="{self._flip(*places.get(end, (0.0, 0.0)))}"' if self.positions else ""
-            yield f"  {end}_anchor [style=invis shape=point width=0.01{place}];"
+            place = self._points(places.get(end, (0.0, 0.0)))
+            yield _said(f"  {end}_anchor", style="invis", shape="point", width=0.01, pos=place)
 
     def _edge(self, edge: Edge) -> str:
-        color = self.color(edge.color)
-        color = f"{color}:{self.color('paper')}:{color}" if edge.dash == "double" else color
-        parts = [f'id="{edge.id}"', f'class="{edge.kind}"', f'color="{color}"', f"penwidth={fixed(edge.width)}"]
-        parts.append(f"arrowsize={fixed(edge.arrow_size / 10)}")
-        if self.positions:
-            points, head = edge.with_arrow()
-            path = " ".join(self._flip(*point) for point in points)
-            parts.append(f'pos="{"s" if edge.backward else "e"},{self._flip(*head[0])} {path}"')
-        elif edge.source.partition("_")[0] == edge.target.partition("_")[0]:
-            parts.append("weight=8")
-        parts += ["dir=back"] if edge.backward else []
-        parts += [f"style={edge.dash}"] if edge.dash in ("dashed", "dotted") else []
+        color, (points, head) = self.color(edge.color), edge.with_arrow()
         ends = [end if end in self.names else f"{end}_anchor" for end in (edge.source, edge.target)]
-        return f"{ends[0]} -> {ends[1]} [{' '.join(parts)}{_tip(edge.tooltip)}];"
+        near = edge.source.partition("_")[0] == edge.target.partition("_")[0]
+        return _said(
+            f"{ends[0]} -> {ends[1]}",
+            **{"id": edge.id, "class": edge.kind},
+            color=f"{color}:{self.color('paper')}:{color}" if edge.dash == "double" else color,
+            penwidth=round(edge.width, 2),
+            arrowsize=round(edge.arrow_size / 10, 2),
+            pos=f"{'s' if edge.backward else 'e'},{self._points(head[0], *points)}" if self.positions else "",
+            weight="" if self.positions or not near else 8,
+            dir="back" if edge.backward else "",
+            style=edge.dash if edge.dash in ("dashed", "dotted") else "",
+            tooltip=edge.tooltip,
+        )
 
 
-def _inches(points: float) -> str:
-    return fixed(points / 72, 4)
+def _said(name: str, **given: str | float) -> str:
+    """A statement: a node, an edge, or what holds for all of them, with its attributes but the empty ones."""
+    told = {key: fixed(each, 4) if not isinstance(each, str) else each for key, each in given.items() if each != ""}
+    words = (
+        f"{key}={each if key == 'label' or _PLAIN.fullmatch(each) else dot_string(each)}" for key, each in told.items()
+    )
+    return f"{name} [{' '.join(words)}];"
 
 
-def _tip(text: str) -> str:
-    return f" tooltip={dot_string(text)}" if text else ""
-
-
-def _label(lines: Sequence[Line], lift: str = "", end: str = "") -> str:
+def _label(lines: Sequence[Line], end: str = "") -> str:
     """Lines of text as a DOT label, with subscripts in line: W_hh, h₃."""
     words = "\n".join("".join(in_line(run) for run in line.runs) for line in lines)
-    return f'{dot_string(words + lift)[:-1]}{end}"'
+    return f'{dot_string(words)[:-1]}{end}"'
