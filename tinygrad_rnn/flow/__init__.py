@@ -1,10 +1,9 @@
 """Gradient flow as data: what backprop sends along every edge and into every time step, and what that means."""
 
-from .contributions import Contributions, contributions
 from .credit import credit
 from .diagnose import Clipping, Diagnosis, Layer, NonFinite, diagnose
 from .gradient_flow import GradientFlow, StateFlow, WeightFlow, gradient_flow
-from .influence import Influence, influence
+from .influence import Contributions, Influence, contributions, influence
 from .inside import Inside, inside
 from .memory import Finding, Memory, Thresholds
 from .reach import Reach

@@ -23,15 +23,13 @@ from .findings import findings
 from .gradients import Gradients
 from .held import on_the_path
 from .influence import Influence
-from .measure import measure, seeds_of
 from .memory import Finding, Memory, Thresholds, quantile
 from .norms import norm, norms
-from .reach import Reach, reach
+from .reach import Reach, Start, measure, reach, starts_of
 from .remedies import Remedy, tried
 from .repeated import repeated
 from .sentence import MASKED, QUIET, advice, in_words
 from .structure import State
-from .sweep import Seed
 
 WANTING = ("vanishing", "weak", "exploding", "mixed")
 """Verdicts for which remedies are tried."""
@@ -242,16 +240,15 @@ def diagnosis(
 ) -> Diagnosis:
     """As `diagnose`, from the flow of the total loss and states that are on the path."""
     with np.errstate(all="ignore"), threadpool_limits(1):
-        seeds, steps = seeds_of(flow, losses)
+        starts = starts_of(flow, losses)
         bad = first_nonfinite(flow)
-        found = [_layer(layer, seeds, steps, losses, flow, thresholds, bad is not None, remedies) for layer in layers]
+        found = [_layer(layer, starts, losses, flow, thresholds, bad is not None, remedies) for layer in layers]
         return Diagnosis(found, bad, clipping(flow, max_norm))
 
 
 def _layer(
     states: list[State],
-    seeds: Sequence[Seed],
-    steps: Sequence[int | None],
+    starts: Sequence[Start],
     losses: list[Tensor],
     flow: Gradients,
     thresholds: Thresholds,
@@ -266,12 +263,12 @@ def _layer(
         for state in layer
         for tensor in state
     }
-    found, together = measure(states, seeds, steps, others, thresholds)
+    found, together = measure(states, starts, others, thresholds)
     shape = found.layout
     curves = found.curves
     each = [Memory.of(curves.values[curves.sequence == b], thresholds, shape.farthest) for b in range(shape.sequences)]
     verdict = _majority(each) if found.losses else "vanishing"
-    whole = reach([[(flow.loss, np.ones(flow.loss.shape, flow.loss.dtype))]], [None], shape)
+    whole = reach([(None, [(flow.loss, np.ones(flow.loss.shape, flow.loss.dtype))])], shape)
     total = norms(whole.norms, (0, 1)) if whole.losses else np.zeros(len(states))
     looks = Memory.of(whole.curves.values, thresholds).verdict
     special = findings(found, together, flow.structure, others, thresholds)

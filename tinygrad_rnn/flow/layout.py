@@ -6,7 +6,7 @@ sequence, there is a state and no update; where `detach` cuts the path, there is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,9 @@ from ..ops import add, matmul, multiply, subtract, where
 from .structure import State
 from .sweep import ToStates, between, flows
 
-_NONE = 1 << 60
+NONE = 1 << 60
+"""Stands for no state, above the number of every one."""
+
 _FIXED = -1
 """Stands for what does not depend on any state: constants and leaves."""
 
@@ -106,10 +108,10 @@ def layout(states: list[State], others: set[int]) -> Layout:
     axis = _axis(states, path)
     B = 1 if axis is None else states[0][0].shape[axis]
     links = _links(states, path, others)
-    alone = any(far < _NONE for far in links)
+    alone = any(far < NONE for far in links)
     if not alone:
         links = _links(states, path, set())
-    starts, crossing = np.zeros(len(states), int), _NONE
+    starts, crossing = np.zeros(len(states), int), NONE
     cut = []
     for k in reversed(range(len(states))):
         crossing = min(crossing, links[k])
@@ -123,7 +125,7 @@ def layout(states: list[State], others: set[int]) -> Layout:
         axis,
         np.stack([~_kept(before, after, axis, B) for before, after in pairs], axis=1),
         starts,
-        farthest=max((k - far for k, far in enumerate(links) if far < _NONE), default=1),
+        farthest=max((k - far for k, far in enumerate(links) if far < NONE), default=1),
         alone=alone,
         path=path,
     )
@@ -171,21 +173,32 @@ def _mix(states: list[State], axis: int) -> bool:
 
 
 # ------------------------------------------------------------------ which states a state is made from
+def first_states(nodes: Mapping[int, Tensor], states: list[State], without: Container[int] = ()) -> dict[int, int]:
+    """For each of some results the number of the first state that it is made from, not through other states.
+
+    Args:
+        nodes: the results by creation number, ascending.
+        states: in the order of running.
+        without: creation numbers of what is not passed through.
+
+    Returns:
+        By creation number; `NONE` where there is no such state.
+    """
+    number = {tensor.index: k for k, state in enumerate(states) for tensor in state}
+    found: dict[int, int] = {}
+    for index, node in nodes.items():
+        if index not in without:
+            sources = [x.index for x in node.inputs if type(x) is Tensor and x.index not in without]
+            found[index] = min((number.get(source, found.get(source, NONE)) for source in sources), default=NONE)
+    return found
+
+
 def _links(states: list[State], path: dict[int, Tensor], others: set[int]) -> list[int]:
     """For each state the number of the farthest before it that it is made from, through none of `others`."""
-    number = {tensor.index: k for k, state in enumerate(states) for tensor in state}
-    made_from: dict[int, int] = {}
-    found = [_NONE] * len(states)
-    for index, node in path.items():
-        if index in others:
-            continue
-        sources = [x.index for x in node.inputs if type(x) is Tensor and x.index not in others]
-        far = min((number.get(source, made_from.get(source, _NONE)) for source in sources), default=_NONE)
-        made_from[index] = far
-        own = number.get(index)
-        if own is not None and far < own:  # an LSTM's h_t is made from its own c_t too
-            found[own] = min(found[own], far)
-    return found
+    first = first_states(path, states, others)
+    made_from = [[first.get(tensor.index, NONE) for tensor in state] for state in states]
+    # an LSTM's h_t is made from its own c_t too
+    return [min((far for far in each if far < k), default=NONE) for k, each in enumerate(made_from)]
 
 
 # ------------------------------------------------------------------ masks that keep a state

@@ -1,4 +1,4 @@
-"""The reach of every loss to every earlier state.
+"""The reach of every loss to every earlier state, from losses and the states of a layer.
 
 Everything is counted in *lags*: how many updates lie between the state at which a loss enters and an earlier one. A
 curve is |dL/dh| of one loss in one sequence by lag, relative to lag 0; what curves say: `memory`.
@@ -15,8 +15,11 @@ import numpy as np
 from ..core.cached import cached
 from ..core.tensor import Array, Tensor
 from ..escape import record
-from .layout import Layout
+from .gradients import Gradients
+from .layout import NONE, Layout, first_states, layout
+from .memory import Memory, Thresholds
 from .norms import norms
+from .structure import State
 from .sweep import Seed, ToStates
 
 LOSSES = 100
@@ -27,6 +30,9 @@ BUDGET = 20_000_000
 
 CHUNK = 6_000_000
 """The same for the losses that are followed side by side, which bounds the memory."""
+
+Start = tuple[int | None, Seed]
+"""A loss that is followed back: its step, if it has one, and where it starts."""
 
 
 class Curves(NamedTuple):
@@ -59,8 +65,7 @@ class Reach:
     @cached
     def curves(self) -> Curves:
         """One row for each loss and sequence, from the last state that the loss reaches backwards."""
-        rows, whose = [], []
-        order = self.layout.farthest
+        rows, whose = [np.zeros((0, 1))], [np.zeros(0, int)]
         for b, moved in enumerate(self.layout.moved):
             real = np.flatnonzero(moved)
             size = np.where(np.isnan(self.norms[:, b, real]), np.inf, self.norms[:, b, real])
@@ -74,25 +79,20 @@ class Reach:
             with np.errstate(all="ignore"):
                 values = np.take_along_axis(size, np.maximum(at, 0), 1) / size[np.arange(len(last)), last, None]
             values = np.where(np.isnan(values), np.inf, values)
-            values = _companion(np.where(at >= first[:, None], values, np.nan), order)
-            rows.append(values)
+            rows.append(_companion(np.where(at >= first[:, None], values, np.nan), self.layout.farthest))
             whose.append(np.full(len(values), b))
-        if not rows:
-            return Curves(np.zeros((0, 1)), np.zeros(0, int))
         longest = max(row.shape[1] for row in rows)
         padded = [np.pad(row, ((0, 0), (0, longest - row.shape[1])), constant_values=np.nan) for row in rows]
         return Curves(np.concatenate(padded), np.concatenate(whose))
 
-    def arrived(self, loss: int, k: int) -> Seed:
+    def arrived(self, loss: int, k: int) -> list[tuple[Tensor, Array]]:
         """The gradient of one of the losses at the tensors of state k."""
         return ToStates([x for x, _ in self.seeds[loss]], self.layout.states).of(self.seeds[loss], k)
 
     @property
     def last(self) -> Array:
         """|dL_T/dh_k| of the loss that looks back farthest, over the whole batch: (K,), in the order of running."""
-        if not self.losses:
-            return np.zeros(len(self.layout.states))
-        return norms(self.norms[self.farthest], 0)
+        return norms(self.norms[self.farthest], 0) if self.losses else np.zeros(len(self.layout.states))
 
     @property
     def farthest(self) -> int:
@@ -110,23 +110,75 @@ def _companion(values: Array, order: int) -> Array:
         return np.asarray(largest / largest[:, :1])
 
 
-def reach(seeds: Sequence[Seed], steps: Sequence[int | None], layout: Layout, most: int = LOSSES) -> Reach:
+# ------------------------------------------------------------------ where losses start
+def starts_of(flow: Gradients, losses: list[Tensor]) -> list[Start]:
+    """Each loss; a single one is taken apart by the steps that it enters at."""
+    if len(losses) == 1:
+        entries = (flow if flow.loss is losses[0] else Gradients(losses[0])).entries()
+        if entries:
+            return list(entries.items())
+    return [(loss.step, [(loss, np.ones(loss.shape, loss.dtype))]) for loss in losses]
+
+
+def _by_state(seed: Seed, shape: Layout) -> list[Start]:
+    """A loss without steps taken apart by the states that it depends on directly, not through other states."""
+    tensors = [tensor for state in shape.states for tensor in state]
+    ends = {tensor.index for tensor in tensors}
+    direct: set[int] = set()
+    stack = [tensor for tensor, _ in seed if tensor.index not in ends]
+    while stack:
+        node = stack.pop()
+        if node.index not in direct and node.primitive is not None:
+            direct.add(node.index)
+            stack.extend(x for x in node.inputs if type(x) is Tensor and x.index not in ends)
+    if any(type(x) is Tensor and x.index in direct for tensor in tensors for x in tensor.inputs):
+        return []  # what a state is made from is also read beside it
+    found: list[Start] = []
+    for k, arrived in sorted(ToStates([x for x, _ in seed], shape.states, direct=True).gradients([seed]).items()):
+        parts = [(tensor, rows.values[0]) for tensor, rows in zip(shape.states[k], arrived, strict=True)]
+        if any(part.any() for _, part in parts):
+            found.append((shape.steps[k], parts))
+    return found
+
+
+# ------------------------------------------------------------------ back to the states
+def measure(
+    states: list[State], starts: Sequence[Start], others: set[int], thresholds: Thresholds, most: int = LOSSES
+) -> tuple[Reach, Memory]:
+    """What reaches the states, and what all losses say together.
+
+    Args:
+        states: of a layer and direction.
+        starts: the losses.
+        others: creation numbers of the states of other layers.
+        thresholds: of the verdicts.
+        most: so many losses are followed, evenly spread.
+    """
+    shape = layout(sorted(states, key=lambda state: state[0].index), others)
+    if len(starts) == 1 and starts[0][0] is None:
+        starts = _by_state(starts[0][1], shape) or starts
+    if len(starts) == len(states) and any(step is None for step, _ in starts):  # a loss for each step, after the loop
+        starts = [(step, seed) for step, (_, seed) in zip(sorted(shape.steps), starts, strict=True)]
+    found = reach(starts, shape, most)
+    return found, Memory.of(found.curves.values, thresholds, shape.farthest)
+
+
+def reach(starts: Sequence[Start], layout: Layout, most: int = LOSSES) -> Reach:
     """Follow losses back to all states: those, evenly spread, that the budget allows, and others where they are silent.
 
     Args:
-        seeds: where each loss starts.
-        steps: the step of each loss, if it has one.
+        starts: the losses.
         layout: of the states.
         most: so many losses are followed, if there are.
     """
     state = sum(tensor.size for tensor in layout.states[0])
     K = len(layout.states)
     wanted = min(most, max(8, BUDGET // max(1, state * K)))
-    sweep = ToStates([tensor for seed in seeds for tensor, _ in seed], layout.states)
+    sweep = ToStates([tensor for _, seed in starts for tensor, _ in seed], layout.states)
     found: dict[int, Array] = {}
     silent = 0
-    for chosen in _in_turn(len(seeds), min(wanted, max(1, CHUNK // max(1, state * K)))):
-        arrived = sizes(layout, sweep, [seeds[s] for s in chosen])
+    for chosen in _in_turn(len(starts), min(wanted, max(1, CHUNK // max(1, state * K)))):
+        arrived = sizes(layout, sweep, [starts[s][1] for s in chosen])
         heard = np.asarray(arrived.any((1, 2)))
         silent += int((~heard).sum())
         found.update({s: arrived[row] for row, s in enumerate(chosen) if heard[row]})
@@ -134,10 +186,9 @@ def reach(seeds: Sequence[Seed], steps: Sequence[int | None], layout: Layout, mo
             break
     losses = sorted(found)
     stacked = np.stack([found[s] for s in losses]) if losses else np.zeros((0, layout.sequences, K))
-    known = _own(seeds, steps, layout, sweep)
     latest = [int(np.flatnonzero(each.any(0))[-1]) for each in stacked]
-    own = np.array([min(known[s], k) for s, k in zip(losses, latest, strict=True)], int)
-    return Reach(layout, stacked, losses, own, silent, [seeds[s] for s in losses])
+    own = np.minimum(_own([starts[s] for s in losses], layout, sweep), latest).astype(int)
+    return Reach(layout, stacked, losses, own, silent, [starts[s][1] for s in losses])
 
 
 def sizes(layout: Layout, sweep: ToStates, seeds: Sequence[Seed]) -> Array:
@@ -150,28 +201,21 @@ def sizes(layout: Layout, sweep: ToStates, seeds: Sequence[Seed]) -> Array:
     return found
 
 
-def _own(seeds: Sequence[Seed], steps: Sequence[int | None], layout: Layout, sweep: ToStates) -> list[int]:
+def _own(starts: Sequence[Start], layout: Layout, sweep: ToStates) -> list[int]:
     """For each loss the last state that can be its past.
 
     That is the last of all: of an encoder every state is the past of the decoder's losses. Only where something runs
     back through the steps, states after the loss's own step lead to it without being its past.
     """
     last = len(layout.states) - 1
-    number = {tensor.index: k for k, state in enumerate(layout.states) for tensor in state}
-    first: dict[int, int] = {}
-    back = False
-    for index, node in sweep.nodes.items():  # the first state that each leads to, not through other states
-        inputs = [x for x in node.inputs if type(x) is Tensor]
-        first[index] = min((number.get(x.index, first.get(x.index, last + 1)) for x in inputs), default=last + 1)
-        back = back or any(x.step is not None and node.step is not None and x.step == node.step + 1 for x in inputs)
-    if not back:
-        return [last] * len(seeds)
-    found = []
-    for seed, step in zip(seeds, steps, strict=True):
-        direct = min((number.get(x.index, first.get(x.index, last + 1)) for x, _ in seed), default=last)
-        own = layout.at(step)
-        found.append(own if direct <= own else last)
-    return found
+    links = ((node.step, x.step) for node in sweep.nodes.values() for x in node.inputs if type(x) is Tensor)
+    if not any(step is not None and source == step + 1 for step, source in links):
+        return [last] * len(starts)
+    first = first_states(sweep.nodes, layout.states)
+    first |= {tensor.index: k for k, state in enumerate(layout.states) for tensor in state}
+    direct = [min((first.get(x.index, NONE) for x, _ in seed), default=last) for _, seed in starts]
+    own = [layout.at(step) for step, _ in starts]
+    return [at if k <= at else last for k, at in zip(direct, own, strict=True)]
 
 
 def _in_turn(n: int, size: int) -> Iterator[list[int]]:
@@ -181,4 +225,4 @@ def _in_turn(n: int, size: int) -> Iterator[list[int]]:
         yield list(range(n - 1 - offset, -1, -groups))[::-1]
 
 
-__all__ = ["Curves", "Reach", "reach", "sizes"]
+__all__ = ["Curves", "Reach", "Start", "measure", "reach", "sizes", "starts_of"]

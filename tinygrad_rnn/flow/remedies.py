@@ -13,11 +13,12 @@ from ..core.tensor import Array, Tensor
 from ..ops import matmul, sigmoid
 from .gradients import Gradients
 from .layout import Layout
-from .measure import measure, seeds_of
 from .memory import Memory, Thresholds
+from .reach import measure, starts_of
 from .replay import Change, replay
 from .sentence import in_percent
 from .structure import State, Structure
+from .sweep import flows
 
 BETTER = 1.5
 """A remedy helps if it moves the horizon by this factor."""
@@ -72,9 +73,8 @@ def tried(
             copies = replay(flow.structure, trial.leaves, trial.change)
             states = trial.states or [tuple(copies[tensor.index] for tensor in state) for state in layout.states]
             changed = [copies[loss.index] for loss in losses]
-            whole = Gradients(copies[flow.loss.index])
-            seeds, steps = seeds_of(whole, changed)
-            _, after = measure(states, seeds, steps, set(), thresholds)
+            starts = starts_of(Gradients(copies[flow.loss.index]), changed)
+            _, after = measure(states, starts, set(), thresholds)
             found.append(Remedy(trial.words, before, after))
     return sorted(
         found, key=lambda remedy: (remedy.helps, remedy.after.horizon is None, _lags(remedy.after)), reverse=True
@@ -94,27 +94,21 @@ class Trial:
 
 def trials(graph: Structure, layout: Layout) -> Iterator[Trial]:
     """All that can be tried on a layer."""
-    products = _products(graph, layout)
-    recurrent = [leaf for leaf, own in products.items() if own]
-    inputs = [leaf for leaf, own in products.items() if not own]
-    leaves = {leaf.index: leaf for leaf in graph.leaves}
+    recurrent, inputs = _weights(graph, layout)
     H = layout.states[0][0].size // layout.sequences
-    blocks = [leaves[index] for index in recurrent if _blocks(leaves[index], H)]
-    if blocks:
-        names = ", ".join(graph.weight_name(leaf) for leaf in blocks)
-        rng = np.random.default_rng(0)
-        yield Trial(
-            f"{names} orthogonal", {x.index: _each(x, H, lambda _: nn.init.orthogonal((H, H), rng)) for x in blocks}
-        )
-        yield Trial(f"{names} the identity", {x.index: _each(x, H, lambda _: np.eye(H)) for x in blocks})
-        yield Trial(
-            f"{names} at spectral radius 1",
-            {x.index: _each(x, H, lambda block: block / (spectral_radius(block) or 1.0)) for x in blocks},
-        )
-    for factor in (0.3, 3.0):
-        if inputs:
-            names = ", ".join(graph.weight_name(leaves[index]) for index in inputs)
-            yield Trial(f"{names} times {factor:g}", {index: factor * leaves[index]._array for index in inputs})
+    rng = np.random.default_rng(0)
+    kinds: dict[str, Callable[[Array], Array]] = {
+        "orthogonal": lambda block: nn.init.orthogonal(block.shape, rng),
+        "the identity": lambda block: np.eye(H),
+        "at spectral radius 1": lambda block: block / (spectral_radius(block) or 1.0),
+    }
+    blocks = [leaf for leaf in recurrent if _blocks(leaf, H)]
+    names = ", ".join(map(graph.weight_name, blocks))
+    for words, change in kinds.items() if blocks else ():
+        yield Trial(f"{names} {words}", {leaf.index: _each(leaf, H, change) for leaf in blocks})
+    names = ", ".join(map(graph.weight_name, inputs))
+    for factor in (0.3, 3.0) if inputs else ():
+        yield Trial(f"{names} times {factor:g}", {leaf.index: factor * leaf._array for leaf in inputs})
     gates = gates_of(graph, layout)
     for name, nodes in gates.items():
         mean = float(np.mean([node.inputs[0]._array.mean() for node in nodes]))
@@ -122,23 +116,19 @@ def trials(graph: Structure, layout: Layout) -> Iterator[Trial]:
             shift = round(wanted - mean, 1)
             yield Trial(f"gate {name} {words} (bias {shift:+})", {}, _shifted(nodes, shift))
     if not gates:
-        yield from _cells(layout, set(inputs))
+        yield from _cells(layout, {leaf.index for leaf in inputs})
 
 
 # ------------------------------------------------------------------ weights
-def _products(graph: Structure, layout: Layout) -> dict[int, bool]:
-    """The weight matrices that a state or an input is multiplied by on its way to the next state, and which it is."""
+def _weights(graph: Structure, layout: Layout) -> tuple[list[Tensor], list[Tensor]]:
+    """The matrices that a state is multiplied by on its way to the next state, and those that only an input is."""
     states = [tensor for state in layout.states for tensor in state]
     path = {tensor.index for tensor in states} | set(layout.path)
-    scope = states[0].scope
-    leaves = {leaf.index for leaf in graph.leaves if leaf.requires_grad and leaf.ndim == 2}
-    into = {x.index for node in layout.path.values() for x in node.inputs if type(x) is Tensor}
+    leaves = {leaf.index: leaf for leaf in graph.leaves if leaf.requires_grad and leaf.ndim == 2}
+    reached = path | {x.index for node in layout.path.values() for x in node.inputs if type(x) is Tensor}
     found: dict[int, bool] = {}
-    nodes = {node.index: node for node in graph.nodes}
-    reached = set(path) | into
-    for index in sorted(nodes, reverse=True):  # back from the path, through what feeds it in the same scope
-        node = nodes[index]
-        if index not in reached or node.scope != scope:
+    for node in reversed(graph.nodes):  # back from the path, through what feeds it in the same scope
+        if node.index not in reached or node.scope != states[0].scope:
             continue
         weights = [base for x in node.inputs if (base := _base(x)) in leaves]
         if node.primitive is matmul and weights:
@@ -146,7 +136,8 @@ def _products(graph: Structure, layout: Layout) -> dict[int, bool]:
             found[weights[0]] = found.get(weights[0], False) or own
         else:
             reached.update(x.index for x in node.inputs if type(x) is Tensor and x.index not in path and x.ndim > 1)
-    return found
+    recurrent, inputs = ([leaves[index] for index, own in found.items() if own is which] for which in (True, False))
+    return recurrent, inputs
 
 
 def _base(operand: Any) -> int:
@@ -182,10 +173,9 @@ def spectral_radius(block: Array) -> float:
 
 def radius_of(graph: Structure, layout: Layout) -> float | None:
     """The largest spectral radius of a layer's recurrent weights, of each square block; None if there are none."""
-    leaves = {leaf.index: leaf for leaf in graph.leaves}
     H = layout.states[0][0].size // layout.sequences
-    own = [leaves[index] for index, recurrent in _products(graph, layout).items() if recurrent]
-    return max((spectral_radius(block) for leaf in own for block in _blocks(leaf, H)), default=None)
+    recurrent, _ = _weights(graph, layout)
+    return max((spectral_radius(block) for leaf in recurrent for block in _blocks(leaf, H)), default=None)
 
 
 # ------------------------------------------------------------------ gates and cells
@@ -213,20 +203,14 @@ def _shifted(nodes: list[Tensor], shift: float) -> Change:
 def _cells(layout: Layout, weights: set[int]) -> Iterator[Trial]:
     """An LSTM and a GRU in place of a layer of one tensor, reading what it reads."""
     states = layout.states
-    inputs = [_input(state, layout, weights) for state in states]
-    sizes = {x.shape for x in inputs if x is not None}
-    if (
-        any(len(state) > 1 or state[0].ndim != 2 for state in states)
-        or layout.axis
-        or None in inputs
-        or len(sizes) != 1
-    ):
+    known = {tensor.index for state in states for tensor in state}
+    inputs = [_input(state[0], known, weights) for state in states]
+    shapes = {None if x is None else x.shape for x in inputs}
+    single = all(len(state) == 1 and state[0].ndim == 2 for state in states)
+    if not single or layout.axis or None in shapes or len(shapes) != 1:
         return
-    H, I = states[0][0].shape[-1], next(iter(sizes))[-1]
-    for kind, words in (
-        (nn.LSTMCell, "an LSTM in its place, forget gate +3"),
-        (nn.GRUCell, "a GRU in its place, update gate +3"),
-    ):
+    H, I = states[0][0].shape[-1], inputs[0].shape[-1]
+    for kind, words in ((nn.LSTMCell, "an LSTM in its place, forget"), (nn.GRUCell, "a GRU in its place, update")):
         cell = kind(I, H, dtype=states[0][0].dtype, rng=0)
         assert cell.bias_ih is not None
         cell.bias_ih.data[H : 2 * H] = 3.0
@@ -240,21 +224,20 @@ def _cells(layout: Layout, weights: set[int]) -> Iterator[Trial]:
             made.append(cell.step(copy(inputs[k]), *before))
             return made[-1][0]
 
-        yield Trial(words, {}, change, made)
+        yield Trial(f"{words} gate +3", {}, change, made)
 
 
-def _input(state: State, layout: Layout, weights: set[int]) -> Any:
+def _input(state: Tensor, known: set[int], weights: set[int]) -> Any:
     """What a step reads beside the state: what is multiplied by one of the input weights."""
-    own = {tensor.index for each in layout.states for tensor in each}
-    stack, seen = list(state), set()
+    stack, seen = [state], known - {state.index}
     while stack:
         node = stack.pop()
-        if node.index in seen or (node.index in own and node is not state[0]) or node.primitive is None:
+        if node.index in seen or node.primitive is None:
             continue
         seen.add(node.index)
         if node.primitive is matmul and _base(node.inputs[1]) in weights:
             return node.inputs[0]
-        stack.extend(x for x in node.inputs if type(x) is Tensor and x.requires_grad)
+        stack.extend(x for x in node.inputs if flows(x))
     return None
 
 

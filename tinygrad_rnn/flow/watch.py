@@ -14,9 +14,9 @@ from ..core.tensor import Tensor
 from ..escape import terminal
 from .findings import activations
 from .gradients import Gradients
-from .measure import measure, seeds_of
 from .memory import Thresholds, median
 from .norms import norm
+from .reach import measure, starts_of
 from .remedies import gates_of, radius_of
 
 LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -117,11 +117,11 @@ class Watch:
         thresholds = Thresholds()
         with np.errstate(all="ignore"), threadpool_limits(1):
             flow = Gradients(loss)
-            seeds, steps = seeds_of(flow, [loss])
+            starts = starts_of(flow, [loss])
             layers = {}
             for states in flow.structure.layers:
                 if len(states) > 1:
-                    found, memory = measure(states, seeds, steps, set(), thresholds, LOSSES)
+                    found, memory = measure(states, starts, set(), thresholds, LOSSES)
                     typical = median(found.curves.values)
                     noted = [lag for lag in LAGS if lag < memory.lags] + [memory.lags] * (memory.lags > 0)
                     special = activations(found.layout)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..core.arguments import checked
 from ..escape import terminal, xml
-from ..flow.contributions import Contributions
+from ..flow.influence import Contributions
 from .printing import saved
 from .scene import Label, Rect, Scene
 from .style import mix, themes

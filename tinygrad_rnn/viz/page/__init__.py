@@ -11,9 +11,9 @@ from ...core.arguments import Range, checked
 from ...core.tensor import Array, Tensor
 from ...errors import InputError
 from ...escape import script
-from ...flow.contributions import Contributions
 from ...flow.diagnose import Diagnosis
 from ...flow.gradient_flow import GradientFlow, gradient_flow
+from ...flow.influence import Contributions
 from ..coloured import coloured
 from ..compose import Options, compose
 from ..diagram import Diagram
