@@ -17,7 +17,7 @@ from tinygrad_rnn.viz.arrange import _depths
 from tinygrad_rnn.viz.dot import dot
 from tinygrad_rnn.viz.lanes import LaneContent, _is_target
 from tinygrad_rnn.viz.layout import _switch
-from tinygrad_rnn.viz.plots import _colorbar, _outline
+from tinygrad_rnn.viz.plots import _outline
 from tinygrad_rnn.viz.rolled import _range
 from tinygrad_rnn.viz.scene import Label, Scene
 from tinygrad_rnn.viz.style import themes
@@ -133,8 +133,7 @@ def test_the_legend_names_the_reference_1() -> None:
 
 
 def test_the_scale_of_a_picture_of_credit_is_in_powers_of_ten() -> None:
-    axes = Figure().subplots()
-    _colorbar(axes, 2)
+    axes = viz.plots.credit(np.eye(3), Figure().subplots(), decades=2)
     assert [label.get_text() for label in axes.figure.axes[1].get_yticklabels()] == [
         "1e-2",
         "1e-1",

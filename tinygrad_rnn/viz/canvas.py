@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .printing import printed
-from .scene import Curve, Head, Rect, Scene, Words
+from .scene import ANCHORS, Curve, Head, Label, Rect, Scene
 from .style import Theme
 from .text import SUBSCRIPT, SUBSCRIPT_DROP
 
@@ -50,7 +50,7 @@ def figure(scene: Scene, theme: Theme) -> Figure:
     axes.axis("off")
     for shape in scene.shapes():
         for part in shape.parts():
-            for artist in [*_text(part, theme)] if isinstance(part, Words) else [_patch(part, theme)]:
+            for artist in [*_text(part, theme)] if isinstance(part, Label) else [_patch(part, theme)]:
                 axes.add_artist(artist)
     return made
 
@@ -79,7 +79,7 @@ def _patch(part: Rect | Curve | Head, color: Theme) -> Artist:
     )
 
 
-def _text(words: Words, color: Theme) -> Iterator[Artist]:
+def _text(words: Label, color: Theme) -> Iterator[Artist]:
     """One line, run after run, each as wide as the font says."""
     from matplotlib.text import Text
 
@@ -89,7 +89,7 @@ def _text(words: Words, color: Theme) -> Iterator[Artist]:
         for run in line.runs
     ]
     widths = [text_width(text, line.bold) * size for text, size, _ in pieces]
-    x = words.x - sum(widths) * {"start": 0.0, "middle": 0.5, "end": 1.0}[words.anchor]
+    x = words.x - sum(widths) * ANCHORS[words.anchor]
     look: Any = {"color": color(line.color), "family": _FONT, "weight": "bold" if line.bold else "normal"}
     for (text, size, drop), width in zip(pieces, widths, strict=True):
         y = words.y + line.size * 0.35 + drop

@@ -116,7 +116,8 @@ class _Writer:
     def _lane(self, lane: Lane, rects: list[Rect]) -> Iterator[str]:
         """A cluster; so are backdrops, as nodes are drawn over the edges and clusters under them."""
         look = self._filled("lane", "lane-line", "rounded", "filled", *["dashed"] * lane.hatched)
-        place = {"labelloc": "b", "bb": self._bounds(lane), "lp": self._points(lane.label_at)}
+        left, _, right, _ = lane.words.area
+        place = {"labelloc": "b", "bb": self._bounds(lane), "lp": self._points(((left + right) / 2, lane.words.y))}
         return self._cluster(lane.id, rects, **self._named(lane, [lane.label]), **look, **place)
 
     def _rect(self, rect: Rect, end: str = "") -> str:

@@ -31,16 +31,6 @@ class Space:
         near = (each for square in _squares(area) for each in self._squares[square])
         return not any(left < x1 and x0 < right and top < y1 and y0 < bottom for x0, y0, x1, y1 in near)
 
-    def place(self, words: Line, middles: Iterable[Point]) -> Point | None:
-        """The first of the points around which there is room for a line; it is taken then."""
-        for x, y in middles:
-            half = words.size * 0.64
-            area = (x - words.width / 2 - 2, y - half, x + words.width / 2 + 2, y + half)
-            if self.is_free(area):
-                self.take(area)
-                return x, y
-        return None
-
     def write(
         self,
         scene: Scene,
@@ -50,11 +40,17 @@ class Space:
         tip: str,
         kind: str = "gain",
         must: bool = False,
+        background: str = "paper",
     ) -> None:
         """Put a line where there is room; if there is none, at the first point where it `must` be, else nowhere."""
-        found = self.place(words, middles) or (middles[0] if must else None)
+        wide, half = words.width / 2 + 2, words.size * 0.64
+        areas = {at: (at[0] - wide, at[1] - half, at[0] + wide, at[1] + half) for at in middles}
+        found = next((at for at, area in areas.items() if self.is_free(area)), None)
         if found is not None:
-            scene.labels.append(Label(name, *found, words, background="paper", tooltip=tip, kind=kind))
+            self.take(areas[found])
+        if found is not None or must:
+            place = found or middles[0]
+            scene.labels.append(Label(name, *place, words, background=background, tooltip=tip, kind=kind))
 
 
 def moved(x: float, y: float) -> list[Point]:
@@ -72,27 +68,22 @@ def space_of(shapes: Iterable[Rect | Label]) -> Space:
 
 def add_edge_numbers(scene: Scene, drawn: Diagram, gradients: Gradients) -> None:
     """Write the norm of the message beside each edge that has no gain on it, where there is room."""
-    space = space_of([*scene.boxes, *scene.labels])
-    for lane in scene.lanes:
-        x, y = lane.label_at
-        space.take((x - lane.label.width / 2, y - 7, x + lane.label.width / 2, y + 7))
+    space = space_of([*scene.boxes, *scene.labels, *(lane.words for lane in scene.lanes)])
     for edge in scene.edges:
         for x, y in _sampled(edge.points):
             space.take((x - 0.5, y - 0.5, x + 0.5, y + 0.5))
-    for at, link in enumerate(drawn.links):
+    for edge, link in zip(scene.edges, drawn.links, strict=True):
         norm = gradients.link(link)
         if norm is None or link.kind in ("state", "cut"):
             continue
-        edge = scene.edges[at]
-        x, y = halfway(edge.points)
+        (x, y), (x0, y0), (x1, y1) = halfway(edge.points), edge.points[0], edge.points[-1]
         words = line(number(norm), color="muted")
-        away = edge.width / 2 + 5 + words.width / 2
-        above = edge.width / 2 + 9
-        level = abs(edge.points[-1][0] - edge.points[0][0]) > abs(edge.points[-1][1] - edge.points[0][1])
-        found = space.place(words, [(x, y - above), (x, y + above)] if level else [(x + away, y), (x - away, y)])
-        if found is not None:
-            tip = "norm of the gradient sent back along this edge"
-            scene.labels.append(Label(f"norm_{at}", *found, words, "middle", "none", tip, "gain"))
+        if abs(x1 - x0) > abs(y1 - y0):
+            beside = [(x, y + side * (edge.width / 2 + 9)) for side in (-1, 1)]
+        else:
+            beside = [(x + side * (edge.width / 2 + 5 + words.width / 2), y) for side in (1, -1)]
+        tip = "norm of the gradient sent back along this edge"
+        space.write(scene, f"norm_{edge.id[1:]}", words, beside, tip, background="none")
 
 
 def _squares(area: Area) -> Iterable[tuple[int, int]]:

@@ -11,6 +11,7 @@ from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from itertools import pairwise
 from math import fsum
 
@@ -67,20 +68,14 @@ def tile(
     above: dict[int, list[int]] = defaultdict(list)
     chains: list[list[int]] = []
     for source, target in edges:
-        chain = []
-        previous = source
-        for level in range(row[source] + 1, row[target]):
-            bend = len(size)
-            size.append(BEND_WIDTH)
-            row.append(level)
-            pull.append(0)
-            chain.append(bend)
-            above[previous].append(bend)
-            below[bend].append(previous)
-            previous = bend
-        above[previous].append(target)
-        below[target].append(previous)
-        chains.append(chain)
+        levels = range(row[source] + 1, row[target])
+        chains.append(list(range(len(size), len(size) + len(levels))))
+        size += [BEND_WIDTH] * len(levels)
+        row += levels
+        pull += [0] * len(levels)
+        for lower, upper in pairwise([source, *chains[-1], target]):
+            above[lower].append(upper)
+            below[upper].append(lower)
     layers: list[list[int]] = [[] for _ in range(max(row, default=-1) + 1)]
     for vertex, level in enumerate(row):
         layers[level].append(vertex)
@@ -160,15 +155,14 @@ def _coordinates(
     size: list[float],
     gap: float,
 ) -> list[float]:
-    count = len(size)
-    if not count:
+    if not size:
         return []
     found: list[list[float]] = []
     for upward in (True, False):
         for mirrored in (False, True):
             sequence = layers if upward else layers[::-1]
             sequence = [layer[::-1] for layer in sequence] if mirrored else sequence
-            xs = _compact(sequence, _aligned(sequence, below if upward else above, count), size, gap)
+            xs = _compact(sequence, _aligned(sequence, below if upward else above), size, gap)
             found.append([-x for x in xs] if mirrored else xs)
     spans = [max(xs) - min(xs) for xs in found]
     narrow = found[spans.index(min(spans))]
@@ -179,10 +173,10 @@ def _coordinates(
     return [(a + b) / 2 for a, b in middle]
 
 
-def _aligned(layers: list[list[int]], neighbours: dict[int, list[int]], count: int) -> list[int]:
+def _aligned(layers: list[list[int]], neighbours: dict[int, list[int]]) -> list[int]:
     """For each vertex the root of its block: a run of vertices, one per layer, that share one x."""
-    root = list(range(count))
     place = {vertex: at for layer in layers for at, vertex in enumerate(layer)}
+    root = list(range(len(place)))
     for layer in layers:
         reached = -1
         taken: set[int] = set()
@@ -202,21 +196,12 @@ def _aligned(layers: list[list[int]], neighbours: dict[int, list[int]], count: i
 
 def _compact(layers: list[list[int]], root: list[int], size: list[float], gap: float) -> list[float]:
     """Every block as far left as its left neighbours allow."""
-    after: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    waiting: dict[int, int] = defaultdict(int)
+    before: dict[int, list[tuple[int, float]]] = {block: [] for block in root}
     for layer in layers:
         for left, right in pairwise(layer):
-            after[root[left]].append((root[right], (size[left] + size[right]) / 2 + gap))
-            waiting[root[right]] += 1
-    at = dict.fromkeys(root, -1e9)
-    ready = sorted(block for block in at if not waiting[block])
-    for block in ready:
-        at[block] = 0.0
-    while ready:
-        block = ready.pop()
-        for other, distance in after[block]:
-            at[other] = max(at[other], at[block] + distance)
-            waiting[other] -= 1
-            if not waiting[other]:
-                ready.append(other)
+            before[root[right]].append((root[left], (size[left] + size[right]) / 2 + gap))
+    at: dict[int, float] = {}
+    order = TopologicalSorter({block: {other for other, _ in near} for block, near in before.items()})
+    for block in order.static_order():
+        at[block] = max((at[other] + distance for other, distance in before[block]), default=0.0)
     return [at[block] for block in root]

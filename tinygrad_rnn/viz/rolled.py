@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,7 +20,7 @@ from .diagram import Box, Diagram, Link
 from .labels import moved, space_of
 from .measure import Gradients, face
 from .render import Picture
-from .route import Router, routed
+from .route import routed
 from .scene import Anchor, Edge, Label, Scene
 from .text import Line, Run, line, name_runs, number, words_runs
 from .unrolled import resolve
@@ -52,23 +52,22 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     full, gradients = Diagram(graph, "cell", "strip", None), Gradients(flow)
     kinds = _kinds(full)
     drawn, passes = _folded(full, kinds, gradients)
-    loops: dict[Box, dict[_Pass, list[Line]]] = defaultdict(dict)
+    loops: dict[Box, list[_Pass]] = defaultdict(list)
     for each in passes:
         if each.is_loop:
-            loops[each.source][each] = _words(full, each)
+            loops[each.link.source].append(each)
     for box in drawn.boxes:
         box.rect = face(box, Gradients(None))
-    for box, found in loops.items():
-        onward = any(each.source is box and not each.is_loop for each in passes)
-        box.rect.height = max(box.rect.height, (_APART * len(found) + 8) * (2 if onward else 1))
-    wide = [sum(said.width + 8 for said in words) for found in loops.values() for words in found.values()]
-    placed, router = routed(drawn, max([150.0, *(width + _REACH + 20 for width in wide)]))
+        onward = any(each.link.source is box and not each.is_loop for each in passes)
+        room = (_APART * len(loops[box]) + 8) * (2 if onward else 1)
+        box.rect.height = max(box.rect.height, room if loops[box] else 0.0)
+    wide = [sum(said.width + 8 for said in each.words) + _REACH + 20 for each in passes if each.is_loop]
+    placed, router = routed(drawn, max([150.0, *wide]))
     what = f"{len(graph.steps)} step{'s' * (len(graph.steps) > 1)}, rolled up"
     what += f" into {len(kinds)} kinds" if len(kinds) > 1 else ""
     told = f"{what}; {gradients.verdict}" if gradients.verdict else what
-    scene = Scene(title=title if title is not None else told)
-    scene.lanes = placed.columns
-    for lane, steps in zip(placed.columns, kinds, strict=True):
+    scene = Scene(title=title if title is not None else told, lanes=placed.columns)
+    for lane, steps in zip(scene.lanes, kinds, strict=True):
         lane.label, lane.tooltip = line(_ranges(steps, full.steps)), f"t = {', '.join(map(str, steps))}"
         if lane.label.width >= lane.width:
             lane.label = line(f"{len(steps)} of {len(full.steps)} steps")
@@ -76,7 +75,11 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     add_edges(scene, drawn, router, Gradients(None))
     for box, found in loops.items():
         _draw_loops(scene, box, found)
-    _label_onward(scene, passes, router)
+    space = space_of([*scene.boxes, *scene.labels])
+    for each in passes:  # the gain where one kind of step follows another
+        if each.gains and not each.is_loop:
+            said, wished = line(f"×{number(_mean(each.gains))}", bold=True), moved(*router.label_at[each.link])
+            space.write(scene, f"between_{len(scene.labels)}", said, wished, _range(each.gains), must=True)
     notes = ["gains: not computed (call loss.backward(), or pass tg.gradient_flow(loss))"]
     if gradients.computed:
         notes = [
@@ -100,8 +103,10 @@ def _ranges(steps: list[int], known: list[int]) -> str:
     """t = 0 … 3, 5"""
     runs: list[list[int]] = []
     for step in steps:
-        follows = runs and known.index(step) == known.index(runs[-1][-1]) + 1
-        runs = [*runs[:-1], [*runs[-1], step]] if follows else [*runs, [step]]
+        if runs and known.index(step) == known.index(runs[-1][-1]) + 1:
+            runs[-1].append(step)
+        else:
+            runs.append([step])
     return f"t = {', '.join(f'{run[0]} … {run[-1]}' if len(run) > 1 else str(run[0]) for run in runs)}"
 
 
@@ -123,22 +128,20 @@ def _kinds(full: Diagram) -> list[list[int]]:
 class _Pass:
     """How a state is handed on, each time that it is: to later steps of its kind, or to another kind of step."""
 
-    source: Box
-    target: Box
+    link: Link
     row: int
     lag: int
     """How many states on it is read; of another kind, 0."""
     way: Literal[-1, 1]
     """Whether time runs forward."""
-    steps: list[int]
-    """Of the kind that it comes from."""
-    link: Link
     found: dict[tuple[int, int | None], float | None] = field(default_factory=dict)
     """By state and step that reads it: by how much gradients change."""
+    words: list[Line] = field(default_factory=list)
+    """What a loop says: the mean gain, its range, and where it is cut."""
 
     @property
     def is_loop(self) -> bool:
-        return self.source.step == self.target.step
+        return self.link.source.step == self.link.target.step
 
     @property
     def gains(self) -> list[float]:
@@ -149,14 +152,10 @@ def _folded(full: Diagram, kinds: list[list[int]], gradients: Gradients) -> tupl
     """The middle step of each kind, with the links inside it and to other kinds, and how states are handed on."""
     shown: dict[Box, Box] = {}
     for steps in kinds:
-        lanes = [_lane(full, step) for step in steps]
-        for alike in zip(*lanes, strict=True):
+        for alike in zip(*(_lane(full, step) for step in steps), strict=True):
             box = alike[len(steps) // 2]
-            if len({_text(each) for each in alike}) > 1:  # such as the target of each step
-                box.caption = _NUMBER.sub("…", box.caption)
-                box.title = tuple(run if run.subscript else Run(_NUMBER.sub("…", run.text)) for run in box.title)
+            _tell_no_step(box, alike)
             shown.update(dict.fromkeys(alike, box))
-    chosen = {box: None for box in full.boxes if shown.get(box) is box}
     links: list[Link] = []
     passes: dict[Hashable, _Pass] = {}
     for link in full.links:
@@ -172,48 +171,48 @@ def _folded(full: Diagram, kinds: list[list[int]], gradients: Gradients) -> tupl
             key = (source.step, target.step, row, lag or target.align)
             if key not in passes:
                 tensor = next((each for each in source.tensors if full.row_of.get(each.index) == row), source.tensor)
-                onward = Link(source, target, tensor, link.uses, "state")
-                steps = next(steps for steps in kinds if source.step in steps)
                 way: Literal[-1, 1] = 1 if (link.source.step or 0) < (link.target.step or 0) else -1
-                passes[key] = _Pass(source, target, row, lag, way, steps, onward)
-                links += [] if lag else [onward]
+                passes[key] = _Pass(Link(source, target, tensor, link.uses, "state"), row, lag, way)
+                links += [] if lag else [passes[key].link]
             passes[key].found[link.tensor.index, link.target.step] = gradients.link_gain(link)
-    for box in chosen:
-        box.title = tuple(_timeless(run, str(box.step)) for run in box.title)
-        if box.kind == "cell":
-            box.scope += f" {box.align}"  # in rows of their own: there is no room for loops between two cells
-    steps = sorted({box.step for box in chosen if box.step is not None})
+    for found in passes.values():
+        steps = next(steps for steps in kinds if found.link.source.step in steps)
+        found.words = _words(full, found, [step for step in full.restarts.get(found.row, ()) if step in steps])
     drawn = copy(full)
-    drawn.steps, drawn.boxes, drawn.links, drawn.restarts = steps, list(chosen), links, {}
+    drawn.steps = sorted(steps[len(steps) // 2] for steps in kinds)
+    drawn.boxes = [box for box in full.boxes if shown.get(box) is box]
+    drawn.links, drawn.restarts = links, {}
     return drawn, sorted(passes.values(), key=lambda each: (each.row, each.lag))
 
 
-def _text(box: Box) -> str:
-    return "".join(run.text for run in box.title if not run.subscript) + "\n" + box.caption
+def _tell_no_step(box: Box, alike: Sequence[Box]) -> None:
+    """Take out of the words of a box what differs between steps: h with subscript 3 becomes h with subscript t."""
+    told = {("".join(run.text for run in each.title if not run.subscript), each.caption) for each in alike}
+    if len(told) > 1:  # such as the target of each step
+        box.caption = _NUMBER.sub("…", box.caption)
+    title = []
+    for run in box.title:
+        parts = ("t" if part == str(box.step) else part for part in run.text.split(", "))
+        text = ", ".join(parts) if run.subscript else _NUMBER.sub("…", run.text) if len(told) > 1 else run.text
+        title.append(Run(text, run.subscript))
+    box.title = tuple(title)
+    if box.kind == "cell":
+        box.scope += f" {box.align}"  # in rows of their own: there is no room for loops between two cells
 
 
-def _timeless(run: Run, step: str) -> Run:
-    """h with subscript 3 becomes h with subscript t."""
-    if not run.subscript:
-        return run
-    return Run(", ".join("t" if part == step else part for part in run.text.split(", ")), subscript=True)
-
-
-def _words(full: Diagram, found: _Pass) -> list[Line]:
-    """What a loop says: the mean gain, its range, and where it is cut."""
-    first, gains = full.structure.rows[found.row][0], found.gains
-    name = Run(", ".join(run.text for run in name_runs(first.name or "h")))
+def _words(full: Diagram, found: _Pass, cut: list[int]) -> list[Line]:
+    gains = found.gains
+    name = Run(", ".join(run.text for run in name_runs(full.structure.rows[found.row][0].name or "h")))
     late = "" if found.lag == 1 else f", {found.lag} steps on"
     said = [line(name, late, f": ×{number(_mean(gains))} a step" if gains else "", bold=bool(gains))]
     said += [line(_range(gains), color="muted")] if gains else []
-    cut = [step for step in full.restarts.get(found.row, ()) if step in found.steps]
     return said + ([line(restart_words(cut), color="cut")] if cut and found.lag == 1 else [])
 
 
-def _draw_loops(scene: Scene, box: Box, loops: dict[_Pass, list[Line]]) -> None:
+def _draw_loops(scene: Scene, box: Box, loops: list[_Pass]) -> None:
     """Out of a cell's side and back in: its left side if time runs backward."""
     leaves = any(edge.source == box.id and edge.kind == "state" for edge in scene.edges)
-    for at, (loop, words) in enumerate(loops.items()):
+    for at, loop in enumerate(loops):
         side = loop.way
         x = box.rect.x if side < 0 else box.rect.right
         y = box.rect.middle[1] + (at - (len(loops) - 1) / 2) * _APART
@@ -225,21 +224,11 @@ def _draw_loops(scene: Scene, box: Box, loops: dict[_Pass, list[Line]]) -> None:
         edge = Edge(f"{box.id}_loop{at}", box.id, box.id, points, *look, bool(loop.gains), tip, kind="loop")
         scene.edges.append(edge)
         x = out + side * 2
-        for k, said in enumerate(words[::side]):
+        for k, said in enumerate(loop.words[::side]):
             kind = {"muted": "label", "cut": "cut"}.get(said.color, "gain")
             anchor: Anchor = "end" if side < 0 else "start"
             scene.labels.append(Label(f"{box.id}_gain{at}_{k}", x, y, said, anchor, kind=kind))
             x += side * (said.width + 8)
-
-
-def _label_onward(scene: Scene, passes: list[_Pass], router: Router) -> None:
-    """The gain where one kind of step follows another."""
-    space = space_of([*scene.boxes, *scene.labels])
-    for each in passes:
-        if each.gains and not each.is_loop:
-            said = line(f"×{number(_mean(each.gains))}", bold=True)
-            wished = moved(*router.label_at[each.link])
-            space.write(scene, f"between_{len(scene.labels)}", said, wished, _range(each.gains), must=True)
 
 
 def _mean(gains: list[float]) -> float:

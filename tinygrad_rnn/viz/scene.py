@@ -20,21 +20,9 @@ Area = tuple[float, float, float, float]
 """Left, top, right and bottom."""
 Anchor = Literal["start", "middle", "end"]
 Stroke = Literal["solid", "dashed", "dotted", "double"]
+ANCHORS = {"start": 0.0, "middle": 0.5, "end": 1.0}
+"""How much of a line is to the left of its anchor."""
 LINE_SPACING = 1.22
-
-
-@dataclass(slots=True)
-class Words:
-    """A line of text with the middle of its height; `x` is its left end, middle or right end by `anchor`."""
-
-    line: Line
-    x: float
-    y: float
-    anchor: Anchor = "middle"
-
-    @property
-    def left(self) -> float:
-        return self.x - {"start": 0.0, "middle": 0.5, "end": 1.0}[self.anchor] * self.line.width
 
 
 @dataclass(slots=True)
@@ -107,7 +95,7 @@ class Rect(Block):
         y = self.y + self.height / 2 - self.text_shift - sum(line.size for line in self.lines) * LINE_SPACING / 2
         for line in self.lines:
             y += line.size * LINE_SPACING
-            yield Words(line, self.middle[0], y - line.size * LINE_SPACING / 2)
+            yield Label("", self.middle[0], y - line.size * LINE_SPACING / 2, line)
 
 
 @dataclass(slots=True)
@@ -123,17 +111,16 @@ class Lane(Block):
     kind = "lane"
 
     @property
-    def label_at(self) -> Point:
-        """The middle of the label; at the upper end it stands to the left, out of the way of edges."""
+    def words(self) -> Label:
+        """The label; at the upper end it stands to the left, out of the way of edges."""
         if self.head:
-            return self.x + 8 + self.label.width / 2, self.y + 11
-        return self.x + self.width / 2, self.y + self.height - 10
+            return Label("", self.x + 8, self.y + 11, self.label, "start")
+        return Label("", self.middle[0], self.bottom - 10, self.label)
 
     def parts(self) -> Iterator[Part]:
-        yield Rect(
-            self.id, self.x, self.y, self.width, self.height, "lane", "lane-line", radius=9, hatched=self.hatched
-        )
-        yield Words(self.label, *self.label_at)
+        look = "lane", "lane-line"
+        yield Rect(self.id, self.x, self.y, self.width, self.height, *look, radius=9, hatched=self.hatched)
+        yield self.words
 
 
 @dataclass(slots=True)
@@ -183,7 +170,7 @@ class Edge:
 
 @dataclass(slots=True)
 class Label:
-    """A line of text outside any box, placed as `Words` are."""
+    """A line of text; `x` is its left end, middle or right end by `anchor`, `y` the middle of its height."""
 
     id: str
     x: float
@@ -196,17 +183,17 @@ class Label:
 
     @property
     def area(self) -> Area:
-        left, half = Words(self.line, self.x, self.y, self.anchor).left, self.line.size * 0.625
+        left, half = self.x - ANCHORS[self.anchor] * self.line.width, self.line.size * 0.625
         return left, self.y - half, left + self.line.width, self.y + half
 
     def parts(self) -> Iterator[Part]:
         if self.background != "none":
             left, top, right, bottom = self.area
             yield Rect(self.id, left - 2, top, right - left + 4, bottom - top, self.background, radius=3)
-        yield Words(self.line, self.x, self.y, self.anchor)
+        yield self
 
 
-Part = Rect | Curve | Head | Words
+Part = Rect | Curve | Head | Label
 Shape = Lane | Rect | Edge | Label
 
 

@@ -63,66 +63,31 @@ class Theme:
         return self.scale[-1][1]
 
 
-_LIGHT = {
-    "paper": "#FFFFFF",
-    "ink": "#1A1A1A",
-    "muted": "#4D4D4D",
-    "lane": "#FAFAFA",
-    "lane-line": "#C4C4C4",
-    "hatch": "#DADADA",
-    "scope": "#EDF1F4",
-    "op": "#777777",
-    "faint": "#808080",
-    "not finite": "#C800C8",
-    "state": "#00805E",
-    "input": "#0072B2",
-    "loss": "#C25400",
-    "cut": "#B00020",
-    "injected": "#7A7A7A",
-    "future": "#009E73",
+_ROLES = {  # in the themes light, dark and print
+    "paper": ("#FFFFFF", "#15181B", "#FFFFFF"),
+    "ink": ("#1A1A1A", "#F1F3F4", "#000000"),
+    "muted": ("#4D4D4D", "#C8CFD5", "#404040"),
+    "lane": ("#FAFAFA", "#1D2125", "#FFFFFF"),
+    "lane-line": ("#C4C4C4", "#4A525A", "#9A9A9A"),
+    "hatch": ("#DADADA", "#343A40", "#C9C9C9"),
+    "scope": ("#EDF1F4", "#262C31", "#F0F0F0"),
+    "op": ("#777777", "#9AA2A9", "#000000"),
+    "faint": ("#808080", "#8A929A", "#808080"),
+    "not finite": ("#C800C8", "#FF6BFF", "#000000"),
+    "state": ("#00805E", "#2EC296", "#000000"),
+    "input": ("#0072B2", "#6BB5E8", "#000000"),
+    "loss": ("#C25400", "#FF9D5C", "#000000"),
+    "cut": ("#B00020", "#FF7A8A", "#000000"),
+    "injected": ("#7A7A7A", "#9C9C9C", "#8C8C8C"),
+    "future": ("#009E73", "#1FB98B", "#404040"),
 }
+_light, _dark, _print = (dict(zip(_ROLES, colours, strict=True)) for colours in zip(*_ROLES.values(), strict=True))
 themes: dict[str, Theme] = {
     "light": Theme(
-        _LIGHT, ((-3.0, "#053061"), (-1.5, "#2F7FB5"), (0.0, "#868686"), (1.5, "#C4690A"), (3.0, "#7F2704"))
+        _light, ((-3.0, "#053061"), (-1.5, "#2F7FB5"), (0.0, "#868686"), (1.5, "#C4690A"), (3.0, "#7F2704"))
     ),
-    "dark": Theme(
-        {
-            "paper": "#15181B",
-            "ink": "#F1F3F4",
-            "muted": "#C8CFD5",
-            "lane": "#1D2125",
-            "lane-line": "#4A525A",
-            "hatch": "#343A40",
-            "scope": "#262C31",
-            "op": "#9AA2A9",
-            "faint": "#8A929A",
-            "not finite": "#FF6BFF",
-            "state": "#2EC296",
-            "input": "#6BB5E8",
-            "loss": "#FF9D5C",
-            "cut": "#FF7A8A",
-            "injected": "#9C9C9C",
-            "future": "#1FB98B",
-        },
-        ((-3.0, "#CDE6FA"), (-1.5, "#64AFE0"), (0.0, "#8F8F8F"), (1.5, "#EB9A45"), (3.0, "#FFE0C2")),
-    ),
-    "print": Theme(
-        {
-            **dict.fromkeys(_LIGHT, "#000000"),
-            "paper": "#FFFFFF",
-            "lane": "#FFFFFF",
-            "lane-line": "#9A9A9A",
-            "hatch": "#C9C9C9",
-            "scope": "#F0F0F0",
-            "muted": "#404040",
-            "faint": "#808080",
-            "injected": "#8C8C8C",
-            "future": "#404040",
-        },
-        ((-3.0, "#868686"), (0.0, "#5E5E5E"), (3.0, "#000000")),
-        tint=0.8,
-        fill=1.0,
-    ),
+    "dark": Theme(_dark, ((-3.0, "#CDE6FA"), (-1.5, "#64AFE0"), (0.0, "#8F8F8F"), (1.5, "#EB9A45"), (3.0, "#FFE0C2"))),
+    "print": Theme(_print, ((-3.0, "#868686"), (0.0, "#5E5E5E"), (3.0, "#000000")), tint=0.8, fill=1.0),
 }
 """The themes that pictures know by name; `print` needs no colour."""
 

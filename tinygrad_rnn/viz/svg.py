@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from zlib import crc32
 
 from ..escape import xml
-from .scene import Curve, Edge, Part, Point, Rect, Scene, Shape, Words
+from .scene import Curve, Edge, Label, Part, Point, Rect, Scene, Shape
 from .style import TEXT, Theme, themes
 from .text import SUBSCRIPT, SUBSCRIPT_DROP, fixed
 
@@ -63,7 +63,7 @@ class Writer:
         return f'<g id="{shape.id}" class="{kind}"{more}>{tip}{"".join(map(self._part, shape.parts()))}</g>\n'
 
     def _part(self, part: Part) -> str:
-        if isinstance(part, Words):
+        if isinstance(part, Label):
             return self._words(part)
         if isinstance(part, Rect):
             place = (f'{key}="{fixed(getattr(part, key), 1)}"' for key in ("x", "y", "width", "height"))
@@ -80,7 +80,7 @@ class Writer:
         words = f' stroke="{self.color(color)}"' + (f' stroke-width="{fixed(width)}"' if width != 1 else "")
         return words + {"dashed": ' stroke-dasharray="4 3"', "dotted": ' stroke-dasharray="1 3"'}.get(dash, "")
 
-    def _words(self, words: Words) -> str:
+    def _words(self, words: Label) -> str:
         """One line, vertically centred on its `y`."""
         line = words.line
         drop, below = line.size * SUBSCRIPT_DROP, False
