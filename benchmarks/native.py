@@ -151,7 +151,7 @@ def build(cells: list[str], sizes: list[tuple[int, ...]]) -> None:
         for T in LENGTHS:
             found = []
             for _ in range(5):
-                machine.build.cache_clear()
+                machine.built.cache_clear()
                 run, _ = compiled(cell, (T, 32, 64, 128))
                 spent, start = 0.0, time.perf_counter()
                 run()

@@ -10,6 +10,7 @@ from .distribute import CircularError, distribute
 from .ir import CheckError, Program, check
 from .lifts import once
 from .lower import lower
+from .native.call import NativeLoop
 from .native.lower import with_native_loops
 from .operations import Op
 from .reroll import reroll
@@ -23,12 +24,12 @@ class Native(NamedTuple):
 
     Attributes:
         source: the program, or None if it has no such loop.
-        texts: of each native loop.
+        loops: its native loops.
         notes: which loops are native, and why others are not.
     """
 
     source: Source | None
-    texts: list[str]
+    loops: list[NativeLoop]
     notes: list[str]
 
 
@@ -54,10 +55,10 @@ def build(trace: Trace) -> tuple[Program, list[tuple[Op, str]]]:
 
 def native(program: Program, rows: int | None = None, least: int = WORTH_SHARING) -> Native:
     """A program with native loops, for products of so many rows or those of its batch; for `least` see `allocate`."""
-    lowered, texts, notes = with_native_loops(program, rows)
+    lowered, loops, notes = with_native_loops(program, rows)
     lowered.drawings = program.drawings
     try:
-        return Native(written(lowered, least) if texts else None, texts, notes)
+        return Native(written(lowered, least) if loops else None, loops, notes)
     except GraphError:
         return Native(None, [], ["not native: the program with native loops is not proven right"])
 

@@ -134,7 +134,8 @@ def _generalise(
     programs = []
     for point in points:
         with rewound(states_of(generators(loss_fn.function, given.values))):
-            programs.append(Program(loss_fn, resized(given, pattern, point), backend, least=0))  # memory may be large
+            cut = resized(given, pattern, point)  # memory may be large: all of it is shared, and loops of any length
+            programs.append(Program(loss_fn, cut, backend, least=0, sure=len(names) == 1))
         if len(programs[-1].misfits) > _MISFITS:
             raise NotRolledError(f"{len(programs[-1].misfits)} operations do not roll")
         if len({repr(program.extra) for program in programs}) > 1:

@@ -8,6 +8,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -20,6 +21,7 @@ from .allocate import WORTH_SHARING
 from .build import Native, build, native, written
 from .containers import Arguments, Function, names, unflatten
 from .explain import explain
+from .native.call import NativeLoop
 from .randomness import Generators, States, generators, states_of
 from .sizes import NotGeneralError, at
 from .source import Source
@@ -36,11 +38,17 @@ _SIZES = 2  # for so many sizes the memory is kept, beside that of the runs that
 class Program:
     """A compiled loss function, for one combination of shapes and dtypes or, if its source is general, for many.
 
+    Args:
+        loss_fn: what is compiled.
+        given: arguments to trace it with.
+        backend: see `compile`.
+        least: see `allocate`.
+        sure: whether its native loops will run, and not at once, so that they may be built meanwhile.
+
     Attributes:
         ir: loops, and nodes that run once, in order.
         extra: what the loss function returned beside the loss; without gradients, all that it returned.
         misfits: operations that were taken out of a loop, each with the reason.
-        native: the text of each native loop, in LLVM's language.
         calls: how often it ran.
         signatures: of the steps of the loss function; see `signature`.
         eager_bytes: about what all results of an eager pass take.
@@ -53,6 +61,7 @@ class Program:
         given: Arguments,
         backend: str = "numpy",
         least: int = WORTH_SHARING,
+        sure: bool = False,
     ) -> None:
         arguments, count = given.values, given.parameters
         tensors, filled = given.bound()
@@ -63,9 +72,13 @@ class Program:
             traced = trace(loss_fn, filled, tensors, named, count, generators(loss_fn.function, arguments))
             self.ir, self.misfits = build(traced)
             self._least = least
+            self._write: Callable[[], Source] = partial(written, self.ir, least)
             self._forms: dict[int | None, Native] = {}
             found = self.natively(None) if backend == "native" else Native(None, [], [])
-            self._runs, self.native, self._notes = found.source or self.source, found.texts, found.notes
+            self._runs, self._loops, self._notes = found.source or self.source, found.loops, found.notes
+            if sure:
+                for loop in found.loops:
+                    loop.build_soon()
             self.extra = unflatten(traced.extra, repeat(np.bool_()))  # the containers alone, not what was in them
         self.signatures = set(traced.signatures.of_step.values())
         self.eager_bytes = sum((n.steps or 1) * math.prod(n.shape) * n.dtype.itemsize for n in self.ir.nodes)
@@ -79,7 +92,12 @@ class Program:
     @cached
     def source(self) -> Source:
         """The program in NumPy, which nobody may ask for where its loops are native."""
-        return written(self.ir, self._least)
+        return self._write()
+
+    @property
+    def native(self) -> list[str]:
+        """The text of each native loop, in LLVM's language."""
+        return [loop.written.text for loop in self._loops]
 
     def natively(self, rows: int | None) -> Native:
         """The program with native loops, for products of so many rows or those of its batch."""
@@ -93,8 +111,11 @@ class Program:
         Raises:
             NotGeneralError: they are not.
         """
-        self.__dict__["source"], self._runs, self.native, self._notes = joined(programs, sizes, backend)
+        self._runs, self._loops, self._notes = joined(programs, sizes, backend)
         self._forms.clear()
+        texts = [program._write for program in programs]
+        self.__dict__.pop("source", None)
+        self._write = partial(_general_text, texts, sizes) if self._loops else lambda: self._runs
         least = " and ".join(f"{name} from {min(each[name] for each in sizes)} on" for name in sizes[0])
         traced = ", ".join(f"{name} = {n}" for name, n in sizes[-1].items())
         self.limits = f"for any {least}; the steps that are named below are those of a trace with {traced}"
@@ -170,26 +191,36 @@ class Program:
 
 def joined(
     programs: Sequence[Program], sizes: Sequence[Mapping[str, int]], backend: str
-) -> tuple[Source, Source, list[str], list[str]]:
-    """The source for any sizes, and what runs: native loops for the batch that there is, or else for any, or NumPy.
+) -> tuple[Source, list[NativeLoop], list[str]]:
+    """What runs at any sizes: native loops for the batch that there is, or else for any, or else NumPy.
 
-    Also the text of each native loop, and a word on what became of each.
+    Also its native loops, and a word on what became of each.
 
     Raises:
         NotGeneralError: the programs differ in something else than sizes.
     """
-    plain = Source.general([program.source for program in programs], sizes)
     notes: list[str] = []
     for rows in (None, _ROWS) if backend == "native" else ():
-        *_, (_, texts, notes) = found = [program.natively(rows) for program in programs]
+        *_, (_, loops, notes) = found = [program.natively(rows) for program in programs]
         sources = [each.source for each in found if each.source is not None]
         if len(sources) < len(found):
             break
         try:
-            return plain, Source.general(sources, sizes), texts, notes
+            return Source.general(sources, sizes), loops, notes
         except NotGeneralError as error:
             notes = [f"not native, as lengths may vary: {error}"]
-    return plain, plain, [], notes
+    return Source.general([program.source for program in programs], sizes), [], notes
+
+
+def _general_text(texts: Sequence[Callable[[], Source]], sizes: Sequence[Mapping[str, int]]) -> Source:
+    """The NumPy text for all sizes of a program whose native loops run at all of them; where NumPy needs another for
+    each size, for one of them, which it says."""
+    sources = [write() for write in texts]
+    try:
+        return Source.general(sources, sizes)
+    except NotGeneralError as error:
+        where = ", ".join(f"{name} = {n}" for name, n in sizes[-1].items())
+        return Source(sources[-1].code, note=f"for {where} alone, while native loops run at any: {error}")
 
 
 @contextmanager

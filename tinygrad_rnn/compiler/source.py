@@ -69,10 +69,11 @@ class Source:
         random: the constants that random numbers are written into, and what they are called.
         code: its statements.
         sizes: the names of the sizes that it runs at; none if it has its own.
+        note: a word on the whole, for its first line.
     """
 
-    def __init__(self, code: Code, sizes: Sequence[str] = ()) -> None:
-        self.code, self.sizes = code, tuple(sizes)
+    def __init__(self, code: Code, sizes: Sequence[str] = (), note: str = "") -> None:
+        self.code, self.sizes, self.note = code, tuple(sizes), note
 
     @cached
     def _written(self) -> _Writer:  # when it is asked for: of most lengths that are compared nobody reads the text
@@ -80,7 +81,7 @@ class Source:
 
     @property
     def text(self) -> str:
-        return self._written.text
+        return (f"# {comment(self.note)}\n" if self.note else "") + self._written.text
 
     @property
     def constants(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tinygrad_rnn.compiler.native.isa import available, using
 from tinygrad_rnn.errors import InputError
 
 AUTO = import_module("tinygrad_rnn.compiler.step").AUTO
-build = import_module("tinygrad_rnn.compiler.build")
+build, program, sizes_ = (import_module(f"tinygrad_rnn.compiler.{name}") for name in ("build", "program", "sizes"))
 Array = np.ndarray
 PATHS = list(available())
 
@@ -203,13 +203,13 @@ def test_numbers_from_outside_are_read_from_memory_that_stays() -> None:
 
 
 def test_another_length_needs_no_compilation() -> None:
-    machine.build.cache_clear()
+    machine.built.cache_clear()
     built = []
     for T in (5, 9, 300):
         step = agree(*problem(lstm, T, 3, 4, 5, np.float64))
         built.append(step.program.native)
     assert built[0] == built[1] == built[2]
-    assert machine.build.cache_info().misses == 2
+    assert machine.built.cache_info().misses == 2
 
 
 @pytest.mark.parametrize("cell", [rnn, lstm, gru, normalised])
@@ -221,6 +221,25 @@ def test_one_program_for_every_length_and_batch_size(cell: Any) -> None:
         assert distance(step(*arguments), plain(*arguments)) < 1e-12
         assert step.backend == "native"
     assert len(step.programs) == 3  # for the first call, for other lengths, and for other batches too
+
+
+def test_the_text_of_one_program_for_every_length_is_written_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss_fn, arguments = problem(gru, 300, 3, 4, 6, np.float64)
+    step, other = tg.compile(loss_fn, backend="native"), tg.compile(loss_fn, backend="native")
+    for each in (step, other):
+        each(*arguments)
+        assert "source" not in each.program.__dict__
+    names: dict[str, Any] = {}
+    exec(step.source, names)
+    found = names["program"](**step.program.source.constants, T=300)(*arguments[0].values(), *arguments[1:])
+    assert distance(found[0], step(*arguments)[0][0]) < 1e-12
+
+    def refuses(sources: Any, sizes: Any) -> Any:
+        raise sizes_.NotGeneralError("its memory is another")
+
+    monkeypatch.setattr(program.Source, "general", refuses)
+    assert other.source.startswith("# for T = 6 alone, while native loops run at any: its memory is another")
+    assert distance(other(*arguments), step(*arguments)) == 0
 
 
 def test_threads_may_call_one_step_at_once() -> None:

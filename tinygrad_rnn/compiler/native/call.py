@@ -7,6 +7,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -38,6 +39,12 @@ class NativeLoop:
     @cached
     def functions(self) -> dict[str, Callable[..., None]]:
         return machine.build(self.written.text, self.written.isa, part=2, pack=1, run=1)
+
+    def build_soon(self) -> None:
+        """Begin to build it in another thread: LLVM does without the interpreter, and whoever will call it goes on."""
+        if "functions" not in self.__dict__:
+            with suppress(RuntimeError):  # no other thread may be begun
+                threading.Thread(target=lambda: self.functions, name="tinygrad_rnn build").start()
 
     def run(
         self, arrays: Sequence[Array], steps: int, batch: int, rows: tuple[int, ...], numbers: tuple[float, ...]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from copy import copy
 from itertools import count
 from operator import getitem
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 from weakref import WeakValueDictionary
 
 from ...core.primitive import Primitive, primitives
@@ -27,10 +27,10 @@ from .region import is_virtual
 
 
 class Lowered(NamedTuple):
-    """A program with native loops, the text of each, and for every loop a word on what became of it."""
+    """A program with native loops, these loops, and for every loop a word on what became of it."""
 
     program: Program
-    texts: list[str]
+    loops: list[NativeLoop]
     notes: list[str]
 
 
@@ -39,15 +39,16 @@ def with_native_loops(program: Program, rows: int | None = None) -> Lowered:
     why = machine.missing()
     found, misfits = ([], []) if why else regions(program)
     notes = [f"not native: {why}"] if why else []
-    texts: list[str] = []
+    native: list[NativeLoop] = []
     new = {node: copy(node) for node in program.nodes}
     made: list[Node] = []
     for region in found:
         loop = Loop(region, rows or max(1, region.batch // allowed()))
-        texts.append(loop.written.text)
         around = len(region.nodes) - len(region.loop.nodes)
         notes.append(f"native: the {_title(region.loop)}, and {around} operations around it")
-        call = _native_node(loop)
+        primitive = _primitive(loop.written)
+        native.append(cast(Any, primitive.function).__self__)
+        call = _native_node(loop, primitive)
         made.append(call)
         for i, node in enumerate([*loop.sums, *(node for node, how in loop.kept.items() if how == "slab")]):
             made += (views := _views(node, call, i, region.held(node)[0] if node.rolled else None))
@@ -61,17 +62,16 @@ def with_native_loops(program: Program, rows: int | None = None) -> Lowered:
     result = Program(schedule, lowered.results, [new[node] for node in program.inputs])
     ir.check(result)
     notes += [f"not native: the {_title(loop)}: {reason}" for loop, reason in misfits]
-    return Lowered(result, texts, notes)
+    return Lowered(result, native, notes)
 
 
 def _title(loop: ir.Loop) -> str:
     return f"loop of steps {loop.lo} to {loop.hi}{' back in time' if loop.reverse else ''}"
 
 
-def _native_node(loop: Loop) -> Node:
+def _native_node(loop: Loop, primitive: Primitive) -> Node:
     """A call of native code; what depends on lengths are its parameters."""
     region = loop.region
-    primitive = _primitive(loop.written)
     args = [Read(read.node, Span(*region.span(read))) if isinstance(read.when, Shift) else read for read in loop.reads]
     node = region.loop.nodes[0].like(primitive, args, rolled=False)
     held = [region.held(node) for node in loop.kept]

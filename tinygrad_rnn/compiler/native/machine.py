@@ -52,9 +52,8 @@ def missing() -> str | None:
     return None if known else "this Python keeps arrays in a way that is not known"
 
 
-@lru_cache(maxsize=128)
 def build(text: str, isa: Isa, **arguments: int) -> dict[str, Callable[..., None]]:
-    """Compile a module's text; gives the functions that are called from outside, which keep their code alive.
+    """The functions of a module that are called from outside, compiled now, or lately, or by another thread meanwhile.
 
     Args:
         text: the program.
@@ -62,7 +61,13 @@ def build(text: str, isa: Isa, **arguments: int) -> dict[str, Callable[..., None
         arguments: for each of those functions how many addresses and whole numbers it takes.
     """
     with _ONE:
-        engine = _engine(text, isa)
+        return built(text, isa, **arguments)
+
+
+@lru_cache(maxsize=128)
+def built(text: str, isa: Isa, **arguments: int) -> dict[str, Callable[..., None]]:
+    """Compile a module's text; the functions keep their code alive."""
+    engine = _engine(text, isa)
     found: dict[str, Callable[..., None]] = {}
     for name, n in arguments.items():
         function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * n)(engine.get_function_address(name))
