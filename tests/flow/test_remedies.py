@@ -7,7 +7,7 @@ import pytest
 from known_nets import layer, linear, squared, weight
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.flow.layout import layout
+from tinygrad_rnn.flow.layout import Layout
 from tinygrad_rnn.flow.remedies import trials
 from tinygrad_rnn.flow.replay import replay
 
@@ -32,7 +32,7 @@ def test_a_replay_without_a_change_is_the_same_graph_again():
 def test_weights_of_inputs_are_tried_smaller_and_larger():
     net, x = layer("RNN", T=6)
     graph = tg.gradient_flow(squared(net(x)[0])).structure
-    tried = {trial.words: trial.leaves for trial in trials(graph, layout(graph.layers[0], set()))}
+    tried = {trial.words: trial.leaves for trial in trials(graph, Layout(graph.layers[0]))}
     W = net.weight_ih_l0
     for factor in (0.3, 3):
         np.testing.assert_array_equal(tried[f"weight_ih_l0 times {factor}"][W.index], factor * W.data)

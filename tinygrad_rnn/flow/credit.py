@@ -10,7 +10,7 @@ from ..core.arguments import checked
 from ..core.backprop import seed_of
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
-from .layout import one_sequence
+from .layout import Layout
 from .reach import sizes
 from .structure import State
 from .sweep import ToStates
@@ -38,7 +38,7 @@ def credit(losses: Sequence[Tensor], states: Sequence[Tensor | Sequence[Tensor]]
     outputs = as_losses(losses)
     sweep = ToStates(outputs, targets)
     with np.errstate(all="ignore"):  # overflow is an answer here: the gradient explodes
-        return sizes(one_sequence(targets), sweep, [[(x, seed_of(x, None, "credit"))] for x in outputs])[:, 0]
+        return sizes(Layout(targets, apart=False), sweep, [[(x, seed_of(x, None, "credit"))] for x in outputs])[:, 0]
 
 
 def as_losses(losses: Tensor | Iterable[Tensor], caller: str = "credit") -> list[Tensor]:

@@ -66,7 +66,7 @@ def table(flow: Gradients) -> str:
     """
     layers = [layer for layer in flow.structure.layers if len(layer) > 1]
     loss = _short(terminal(flow.loss.name or "the loss"), NAME)
-    head = f"gradient flow of {loss} = {flow.loss.item():.6g}: {_parts(flow)}"
+    head = f"gradient flow of {loss} = {flow.loss.item():.6g}: {flow.structure}"
     if not layers:
         words = "no state is handed from one step to another; a loop has steps within `for t, x in tg.steps(xs)`"
         return _writable([*_wrapped(head), *_wrapped(words)])
@@ -103,13 +103,6 @@ def _writable(lines: list[str]) -> str:
         text = "".join("#" if c in _EIGHTHS[4:] else " " if c in _EIGHTHS[1:4] else c for c in text)
         text = text.encode(encoding if encoding != "mbcs" else "ascii", "backslashreplace").decode(encoding)
     return text
-
-
-def _parts(flow: Gradients) -> str:
-    s = flow.structure
-    parts = [("step", len(s.steps)), ("state", len(s.states)), ("shared weight", len(s.shared_weights))]
-    parts += [("cut", len(s.cuts))] if s.cuts else []
-    return ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in parts)
 
 
 def _verdict(layer: Layer) -> list[str]:

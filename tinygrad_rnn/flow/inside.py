@@ -11,7 +11,7 @@ from ..core.tensor import Array
 from ..errors import GraphError
 from ..escape import terminal
 from .gradients import Gradients
-from .layout import layout
+from .layout import Layout
 from .remedies import gates_of
 from .structure import State
 
@@ -82,7 +82,7 @@ def inside(flow: Gradients, layer: list[State] | None = None) -> Inside:
     states = layer if layer is not None else known[0] if known else []
     if len(states) < 2:
         raise GraphError("inside: no layer hands a state from one step to another; run the loop within tg.steps(xs)")
-    shape = layout(sorted(states, key=lambda state: state[0].index), set())
+    shape = Layout(sorted(states, key=lambda state: state[0].index))
     full = [state for state in shape.states if len(state) == len(shape.states[0])]
     names = [tensor.name or "h" for tensor in full[0]]
 

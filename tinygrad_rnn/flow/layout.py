@@ -6,8 +6,8 @@ sequence, there is a state and no update; where `detach` cuts the path, there is
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Container, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,28 +28,76 @@ _FIXED = -1
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """K states of a layer in the order of running, for B sequences."""
+    """K states of a layer in the order of running, for B sequences; what is asked for is read from the graph."""
 
     __repr__ = record
 
     states: list[State]
-    axis: int | None
-    """Which axis of the states counts sequences; None if each tensor is one sequence."""
-    moved: Array
-    """(B, K): whether state k was computed; False where a mask kept the state before it."""
-    starts: Array
-    """(K,): the number of the first state that state k can be made from; the path is cut before it."""
-    farthest: int
-    """How many states back the farthest is that a state is made from, directly; above 1 it is of higher order."""
-    alone: bool
-    """Whether the states lead to each other without passing through the states of another layer."""
-    path: dict[int, Tensor]
-    """The results between the states, by creation number."""
+    others: Collection[int] = field(default=(), repr=False)
+    """Creation numbers of the states of other layers."""
+    apart: bool = True
+    """Whether the sequences of a batch are told apart."""
 
     @property
     def sequences(self) -> int:
         """B."""
-        return len(self.moved)
+        return 1 if self.axis is None else self.states[0][0].shape[self.axis]
+
+    @cached
+    def axis(self) -> int | None:
+        """Which axis of the states counts sequences; None if each tensor is one sequence.
+
+        It is the last where a matrix multiplies the state from the left, as in W @ h, else the first.
+        """
+        first = self.states[0]
+        if not self.apart or any(tensor.ndim < 2 for tensor in first):
+            return None
+        known = {tensor.index for state in self.states for tensor in state} | set(self.path)
+        left = any(_multiplied_from_left(node, known) for node in self.path.values())
+        axis = first[0].ndim - 1 if left else 0
+        sizes = {tensor.shape[axis] for state in self.states for tensor in state}
+        return None if len(sizes) > 1 or (sizes != {1} and _mix(self.states, axis)) else axis
+
+    @cached
+    def path(self) -> dict[int, Tensor]:
+        """The results between the states, by creation number."""
+        tensors = [tensor for state in self.states for tensor in state]
+        return between(tensors, tensors)
+
+    @cached
+    def moved(self) -> Array:
+        """(B, K): whether state k was computed; False where a mask kept the state before it."""
+        pairs = zip([(), *self.states[:-1]], self.states, strict=True)
+        return np.stack([~_kept(before, after, self) for before, after in pairs], axis=1)
+
+    @cached
+    def starts(self) -> Array:
+        """(K,): the number of the first state that state k can be made from; the path is cut before it."""
+        crossing = np.minimum.accumulate(self._links[1][::-1])[::-1]
+        numbers = np.arange(len(self.states))
+        return np.maximum.accumulate(np.where(crossing >= numbers, numbers, 0))
+
+    @property
+    def farthest(self) -> int:
+        """How many states back the farthest is that a state is made from, directly; above 1 it is of higher order."""
+        return max((k - far for k, far in enumerate(self._links[1].tolist()) if far < NONE), default=1)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the states lead to each other without passing through the states of another layer."""
+        return self._links[0]
+
+    @cached
+    def _links(self) -> tuple[bool, Array]:
+        """Whether states are made from others alone; for each the number of the farthest before it that it is from."""
+        for without in (self.others, ()):
+            first = first_states(self.path, self.states, without)
+            made_from = [[first.get(tensor.index, NONE) for tensor in state] for state in self.states]
+            # an LSTM's h_t is made from its own c_t too
+            links = [min((far for far in each if far < k), default=NONE) for k, each in enumerate(made_from)]
+            if min(links) < NONE:
+                return without is self.others, np.array(links)
+        return False, np.array(links)
 
     @cached
     def steps(self) -> list[int]:
@@ -90,61 +138,7 @@ def jacobian(layout: Layout, sweep: ToStates, after: State) -> Array:
     return J
 
 
-def one_sequence(states: list[State]) -> Layout:
-    """The whole batch taken together, nothing cut or kept."""
-    K = len(states)
-    return Layout(states, None, np.ones((1, K), bool), np.zeros(K, int), 1, True, {})
-
-
-def layout(states: list[State], others: set[int]) -> Layout:
-    """Read how the states of a layer lie in the graph.
-
-    Args:
-        states: of one layer and direction, in the order of running.
-        others: creation numbers of the states of other layers.
-    """
-    tensors = [tensor for state in states for tensor in state]
-    path = between(tensors, tensors)
-    axis = _axis(states, path)
-    B = 1 if axis is None else states[0][0].shape[axis]
-    links = _links(states, path, others)
-    alone = any(far < NONE for far in links)
-    if not alone:
-        links = _links(states, path, set())
-    starts, crossing = np.zeros(len(states), int), NONE
-    cut = []
-    for k in reversed(range(len(states))):
-        crossing = min(crossing, links[k])
-        if crossing >= k:
-            cut.append(k)
-    for k in reversed(cut):
-        starts[k:] = k
-    pairs = zip([(), *states[:-1]], states, strict=True)
-    return Layout(
-        states,
-        axis,
-        np.stack([~_kept(before, after, axis, B) for before, after in pairs], axis=1),
-        starts,
-        farthest=max((k - far for k, far in enumerate(links) if far < NONE), default=1),
-        alone=alone,
-        path=path,
-    )
-
-
 # ------------------------------------------------------------------ which axis counts sequences
-def _axis(states: list[State], path: dict[int, Tensor]) -> int | None:
-    """The batch's axis: the last where a matrix multiplies the state from the left, as in W @ h, else the first."""
-    first = states[0]
-    if any(tensor.ndim < 2 for tensor in first):
-        return None
-    known = {tensor.index for state in states for tensor in state} | set(path)
-    axis = first[0].ndim - 1 if any(_multiplied_from_left(node, known) for node in path.values()) else 0
-    sizes = {tensor.shape[axis] for state in states for tensor in state}
-    if len(sizes) > 1 or (sizes != {1} and _mix(states, axis)):
-        return None
-    return axis
-
-
 def _multiplied_from_left(node: Tensor, path: set[int]) -> bool:
     if node.primitive is not matmul:
         return False
@@ -159,16 +153,13 @@ def _index(operand: Any) -> int:
 def _mix(states: list[State], axis: int) -> bool:
     """Whether the sequences of a batch influence each other, seen from the gradient of the first alone."""
     rng = np.random.default_rng(0)
-    for last in {len(states) - 1, len(states) // 2}:
-        before = states[max(0, last - 3) : last]
-        seeds = []
-        for tensor in states[last]:
-            seed = np.zeros(tensor.shape)
-            np.moveaxis(seed, axis, 0)[0] = rng.normal(size=np.moveaxis(seed, axis, 0)[0].shape)
-            seeds.append((tensor, seed.astype(tensor.dtype)))
-        for arrived in ToStates(states[last], before).gradients([seeds]).values() if before else ():
-            if any(np.moveaxis(rows.values[0], axis, 0)[1:].any() for rows in arrived):
-                return True
+    for last in {len(states) - 1, len(states) // 2} - {0}:
+        seed = [(tensor, rng.normal(size=tensor.shape).astype(tensor.dtype)) for tensor in states[last]]
+        for _, g in seed:
+            np.moveaxis(g, axis, 0)[1:] = 0.0
+        arrived = ToStates(states[last], states[max(0, last - 3) : last]).gradients([seed])
+        if any(np.moveaxis(rows.values[0], axis, 0)[1:].any() for each in arrived.values() for rows in each):
+            return True
     return False
 
 
@@ -193,30 +184,21 @@ def first_states(nodes: Mapping[int, Tensor], states: list[State], without: Cont
     return found
 
 
-def _links(states: list[State], path: dict[int, Tensor], others: set[int]) -> list[int]:
-    """For each state the number of the farthest before it that it is made from, through none of `others`."""
-    first = first_states(path, states, others)
-    made_from = [[first.get(tensor.index, NONE) for tensor in state] for state in states]
-    # an LSTM's h_t is made from its own c_t too
-    return [min((far for far in each if far < k), default=NONE) for k, each in enumerate(made_from)]
-
-
 # ------------------------------------------------------------------ masks that keep a state
-def _kept(before: State, after: State, axis: int | None, B: int) -> Array:
+def _kept(before: State, after: State, layout: Layout) -> Array:
     """(B,): in which sequences constant masks make `after` the very numbers of `before`, or of the initial state."""
-    kept = np.ones(B, bool)
+    kept = np.ones(layout.sequences, bool)
+    ends = {old.index for old in before}
     for new in after:
         parts: dict[int, Array] = {}
-        for base, factor in _parts(new, np.asarray(1.0), {old.index for old in before}):
+        for base, factor in _parts(new, np.asarray(1.0), ends):
             parts[base] = parts[base] + factor if base in parts else factor
         entries = np.zeros(new.shape, bool)
-        for old in [old.index for old in before] or [_FIXED]:
-            if old in parts and len(parts) > 1:
-                unused = [parts[base] == 0 for base in parts if base != old]
-                whole = [] if old == _FIXED else [parts[old] == 1]
-                entries |= np.logical_and.reduce([np.broadcast_to(each, new.shape) for each in (*whole, *unused)])
-        by_sequence = entries[None] if axis is None else np.moveaxis(entries, axis, 0)
-        kept &= by_sequence.reshape(B, -1).all(1)
+        for old in (ends or {_FIXED}) & set(parts) if len(parts) > 1 else ():
+            unused = [parts[base] == 0 for base in parts if base != old]
+            whole = [] if old == _FIXED else [parts[old] == 1]
+            entries |= np.logical_and.reduce([np.broadcast_to(each, new.shape) for each in (*whole, *unused)])
+        kept &= layout.by_sequence(entries[None])[0].all(1)
     return kept
 
 
@@ -242,4 +224,4 @@ def _parts(node: Any, factor: Array, stop: set[int], depth: int = 8) -> Iterator
         yield node.index, factor
 
 
-__all__ = ["Layout", "jacobian", "layout", "one_sequence"]
+__all__ = ["NONE", "Layout", "first_states", "jacobian"]

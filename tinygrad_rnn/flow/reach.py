@@ -16,7 +16,7 @@ from ..core.cached import cached
 from ..core.tensor import Array, Tensor
 from ..escape import record
 from .gradients import Gradients
-from .layout import NONE, Layout, first_states, layout
+from .layout import NONE, Layout, first_states
 from .memory import Memory, Thresholds
 from .norms import norms
 from .structure import State
@@ -154,7 +154,7 @@ def measure(
         thresholds: of the verdicts.
         most: so many losses are followed, evenly spread.
     """
-    shape = layout(sorted(states, key=lambda state: state[0].index), others)
+    shape = Layout(sorted(states, key=lambda state: state[0].index), others)
     if len(starts) == 1 and starts[0][0] is None:
         starts = _by_state(starts[0][1], shape) or starts
     if len(starts) == len(states) and any(step is None for step, _ in starts):  # a loss for each step, after the loop

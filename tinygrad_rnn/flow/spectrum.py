@@ -15,7 +15,7 @@ from ..errors import GraphError, InputError
 from ..escape import xml
 from .credit import as_states
 from .held import on_the_path
-from .layout import Layout, jacobian, layout
+from .layout import Layout, jacobian
 from .structure import State
 from .sweep import ToStates
 
@@ -121,7 +121,7 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: Positive = 
         shapes = {tuple(tensor.shape for tensor in state) for state in listed}
     if len(shapes) > 1:
         raise InputError(f"spectrum: got states of shapes {sorted(shapes)}, expected one shape, such as (B, H)")
-    found = layout(listed, set())
+    found = Layout(listed)
     d = found.farthest
     numbers = d * sum(tensor.size for tensor in listed[0]) // found.sequences
     if numbers > LARGEST:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Container, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 
 from ..core.arguments import checked
@@ -18,7 +18,6 @@ from ..core.indexing import Slot
 from ..core.tensor import Tensor
 from ..debug.origin import place as place_of
 from ..errors import GraphError
-from ..escape import record
 from ..ops import add, divide, multiply
 
 Use = tuple[Tensor, int]
@@ -28,36 +27,109 @@ State = tuple[Tensor, ...]
 """What a cell hands to the next step: one tensor, or several such as (c, h)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Structure:
-    """The parts of the graph behind one loss, each in creation order unless it says otherwise."""
-
-    __repr__ = record
+    """The parts of the graph behind one loss, each in creation order unless it says otherwise, found when asked for."""
 
     loss: Tensor
     nodes: list[Tensor]
     """Results that gradients flow through."""
     leaves: list[Tensor]
     """Leaves that the nodes use: weights, initial states, and constants such as x_t."""
-    steps: list[int]
-    """The numbers of the time steps, ascending."""
-    states: list[Tensor]
-    """Tensors made in one step and used in another, with the last of each row; in step order."""
-    rows: list[list[Tensor]]
-    """The states again, one list for each layer and direction, each in the order it was computed."""
-    layers: list[list[State]]
-    """The rows of one scope and direction side by side: for each step of an LSTM its (c_t, h_t)."""
-    shared_weights: list[Tensor]
-    """Leaves that require a gradient and are used in several steps."""
-    initial_states: list[Tensor]
-    """Tensors from outside any step where later steps have a state, such as h_0."""
-    cuts: list[Tensor]
-    """Leaves made by `detach`; their `cut_from` is the creation number of the tensor cut off."""
-    running_totals: set[int]
-    """Creation numbers of what steps hand on only to add it up into the loss: `loss = loss + l_t` is no memory."""
-    _uses: dict[int, list[Use]] = field(repr=False)
-    _sites: dict[int, Hashable] = field(repr=False)
-    _roles: dict[Hashable, tuple[Tensor, int]] = field(repr=False)
+
+    def __repr__(self) -> str:
+        parts = {"step": len(self.steps), "state": len(self.states), "shared weight": len(self.shared_weights)}
+        parts |= {"cut": len(self.cuts)} if self.cuts else {}
+        return ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in parts.items())
+
+    @cached
+    def steps(self) -> list[int]:
+        """The numbers of the time steps, ascending."""
+        return sorted({node.step for node in self.nodes if node.step is not None})
+
+    @cached
+    def states(self) -> list[Tensor]:
+        """Tensors made in one step and used in another, with the last of each row; in step order."""
+        return sorted((state for row in self.rows for state in row), key=lambda state: (state.step, state.index))
+
+    @cached
+    def rows(self) -> list[list[Tensor]]:
+        """The states again, one list for each layer and direction, each in the order it was computed."""
+        again: dict[int | None, list[Use]] = defaultdict(list)  # a state is one though no gradient comes back to it
+        for leaf in self.cuts:
+            again[leaf.cut_from] += self.consumers(leaf)
+        recurrent = {
+            self._sites[node.index]
+            for node in self.nodes
+            if node.index not in self.running_totals and _crosses(node, self.consumers(node) + again[node.index])
+        }
+        rows: dict[Hashable, list[Tensor]] = defaultdict(list)
+        for node in self.nodes:
+            if node.step is not None and self._sites[node.index] in recurrent:
+                rows[self._sites[node.index]].append(node)
+        return list(rows.values())
+
+    @cached
+    def layers(self) -> list[list[State]]:
+        """The rows of one scope and direction side by side: for each step of an LSTM its (c_t, h_t).
+
+        They run through the same steps; the last tensor of one may be in no use, and missing.
+        """
+        together: dict[Hashable, list[list[Tensor]]] = defaultdict(list)
+        for row in sorted(self.rows, key=len, reverse=True):
+            alike = [key for key, (first, *_) in together.items() if _same_steps(first, row)]
+            together[alike[0] if alike else row[0].index].append(row)
+        groups = [sorted(group, key=lambda row: row[0].index) for group in together.values()]
+        return [
+            [tuple(row[k] for row in group if k < len(row)) for k in range(max(map(len, group)))]
+            for group in sorted(groups, key=lambda group: group[0][0].index)
+        ]
+
+    @cached
+    def shared_weights(self) -> list[Tensor]:
+        """Leaves that require a gradient and are used in several steps."""
+        used_in: dict[int, tuple[int, ...]] = {}  # up to two steps that a tensor is used in, also through such as W.T
+
+        def two_steps(tensor: Tensor) -> tuple[int, ...]:
+            found: set[int] = set()
+            for user, _ in self.consumers(tensor):
+                found.update(used_in[user.index] if user.step is None else (user.step,))
+                if len(found) > 1:
+                    break
+            return tuple(found)[:2]
+
+        for node in reversed(self.nodes):
+            if node.step is None:
+                used_in[node.index] = two_steps(node)
+        shared = [leaf for leaf in self.leaves if leaf.requires_grad and len(two_steps(leaf)) > 1]
+        return [leaf for leaf in shared if not _is_sequence(self.consumers(leaf))]
+
+    @cached
+    def initial_states(self) -> list[Tensor]:
+        """Tensors from outside any step where later steps have a state, such as h_0."""
+
+        def begins(tensor: Tensor) -> bool:
+            cut = tensor.cut_from is not None
+            outside = tensor.step is None or (tensor.is_leaf and not cut)
+            return outside and any(
+                user.step is not None and self.role(user, i) is not None for user, i in self.consumers(tensor)
+            )
+
+        return list(filter(begins, sorted(self.leaves + self.nodes, key=attrgetter("index"))))
+
+    @cached
+    def cuts(self) -> list[Tensor]:
+        """Leaves made by `detach`; their `cut_from` is the creation number of the tensor cut off."""
+        return [leaf for leaf in self.leaves if leaf.cut_from is not None]
+
+    @cached
+    def running_totals(self) -> set[int]:
+        """Creation numbers of what steps hand on only to add it up into the loss: `loss = loss + l_t` is no memory."""
+        stepped = {node.index for node in self.nodes if node.step is not None}
+        added = only_added(self.loss, self.nodes, self.consumers, stepped)
+        found = [node for node in self.nodes if node.index in added]
+        places = {self._sites[node.index] for node in found if _crosses(node, self.consumers(node))}
+        return {node.index for node in found if self._sites[node.index] in places}
 
     def consumers(self, tensor: Tensor) -> list[Use]:
         """Each `(consumer, i)` with `consumer.inputs[i] is tensor`, in creation order."""
@@ -81,6 +153,47 @@ class Structure:
         unnamed.sort(key=lambda leaf: (self.consumers(leaf)[0][0].index, self.consumers(leaf)[0][1]))
         return {leaf.index: f"weight #{at}" for at, leaf in enumerate(unnamed, start=1)}
 
+    @cached
+    def _uses(self) -> dict[int, list[Use]]:
+        uses: dict[int, list[Use]] = defaultdict(list)
+        for node in self.nodes:
+            for i, operand in enumerate(node.inputs):
+                if type(operand) is Tensor:
+                    uses[operand.index].append((node, i))
+        return dict(uses)
+
+    @cached
+    def _sites(self) -> dict[int, Hashable]:
+        """Which place of the loop body each node was made at; the same for its counterparts in other steps.
+
+        A line that runs several times in a step (a loop over layers) is several sites, and so is one in a loop over
+        the steps that is run again.
+        """
+        runs: dict[Hashable, tuple[int | None, int, int, set[int | None]]] = {}
+        sites: dict[int, Hashable] = {}
+        for node in self.nodes:
+            place = (place_of(node.origin), node.scope, node.primitive)
+            step, times, run, seen = runs.get(place, (-1, 0, 0, set()))
+            if step == node.step:
+                times += 1
+            else:
+                times = 0
+                if node.step in seen:
+                    run, seen = run + 1, set()
+                seen.add(node.step)
+            runs[place] = node.step, times, run, seen
+            sites[node.index] = (place, run, times)
+        return sites
+
+    @cached
+    def _roles(self) -> dict[Hashable, tuple[Tensor, int]]:
+        roles: dict[Hashable, tuple[Tensor, int]] = {}
+        for state in (state for row in self.rows for state in row):
+            for user, i in self.consumers(state):
+                if state.step is not None and user.step is not None and user.step != state.step:
+                    roles.setdefault((self._sites[user.index], i), (state, user.step - state.step))
+        return roles
+
 
 @checked
 def structure(loss: Tensor) -> Structure:
@@ -94,42 +207,7 @@ def structure(loss: Tensor) -> Structure:
             f"a loss is wanted and {loss.describe()} was given, which has no graph behind it; pass a loss made from "
             "a Tensor with requires_grad=True, outside no_grad()"
         )
-    nodes, leaves = _reachable(loss)
-    uses: dict[int, list[Use]] = defaultdict(list)
-    for node in nodes:
-        for i, operand in enumerate(node.inputs):
-            if type(operand) is Tensor:
-                uses[operand.index].append((node, i))
-    sites = _sites(nodes)
-    totals = _running_totals(loss, nodes, uses, sites)
-    cuts = [leaf for leaf in leaves if leaf.cut_from is not None]
-    handed_on = defaultdict(list, uses)
-    for leaf in cuts:  # a state is one though no gradient comes back to it
-        assert leaf.cut_from is not None
-        handed_on[leaf.cut_from] = handed_on[leaf.cut_from] + uses[leaf.index]
-    rows = _rows(nodes, handed_on, sites, totals)
-    states = [state for row in rows for state in row]
-    roles: dict[Hashable, tuple[Tensor, int]] = {}
-    for state in states:
-        for user, i in uses[state.index]:
-            if state.step is not None and user.step not in (None, state.step):
-                roles.setdefault((sites[user.index], i), (state, user.step - state.step))
-    return Structure(
-        loss=loss,
-        nodes=nodes,
-        leaves=leaves,
-        steps=sorted({node.step for node in nodes if node.step is not None}),
-        states=sorted(states, key=lambda state: (state.step, state.index)),
-        rows=rows,
-        layers=_layers(rows),
-        shared_weights=_shared_weights(nodes, leaves, uses),
-        initial_states=_initial_states(nodes, leaves, uses, sites, roles),
-        cuts=cuts,
-        running_totals=totals,
-        _uses=dict(uses),
-        _sites=sites,
-        _roles=roles,
-    )
+    return Structure(loss, *_reachable(loss))
 
 
 def _reachable(loss: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -151,53 +229,6 @@ def _reachable(loss: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     return sorted(nodes, key=attrgetter("index")), sorted(leaves, key=attrgetter("index"))
 
 
-def _sites(nodes: list[Tensor]) -> dict[int, Hashable]:
-    """Which place of the loop body each node was made at; the same for its counterparts in other steps.
-
-    A line that runs several times in a step (a loop over layers) is several sites, and so is one in a loop over the
-    steps that is run again.
-    """
-    runs: dict[Hashable, tuple[int | None, int, int, set[int | None]]] = {}
-    sites: dict[int, Hashable] = {}
-    for node in nodes:
-        place = (place_of(node.origin), node.scope, node.primitive)
-        step, times, run, seen = runs.get(place, (-1, 0, 0, set()))
-        if step == node.step:
-            times += 1
-        else:
-            times = 0
-            if node.step in seen:
-                run, seen = run + 1, set()
-            seen.add(node.step)
-        runs[place] = node.step, times, run, seen
-        sites[node.index] = (place, run, times)
-    return sites
-
-
-def _rows(
-    nodes: list[Tensor], uses: dict[int, list[Use]], sites: dict[int, Hashable], totals: set[int]
-) -> list[list[Tensor]]:
-    recurrent = {sites[node.index] for node in nodes if node.index not in totals and _crosses(node, uses)}
-    rows: dict[Hashable, list[Tensor]] = defaultdict(list)
-    for node in nodes:
-        if node.step is not None and sites[node.index] in recurrent:
-            rows[sites[node.index]].append(node)
-    return list(rows.values())
-
-
-def _layers(rows: list[list[Tensor]]) -> list[list[State]]:
-    """Rows of one scope that run through the same steps; the last tensor of one may be in no use, and missing."""
-    together: dict[Hashable, list[list[Tensor]]] = defaultdict(list)
-    for row in sorted(rows, key=len, reverse=True):
-        alike = [key for key, (first, *_) in together.items() if _same_steps(first, row)]
-        together[alike[0] if alike else row[0].index].append(row)
-    groups = [sorted(group, key=lambda row: row[0].index) for group in together.values()]
-    return [
-        [tuple(row[k] for row in group if k < len(row)) for k in range(max(map(len, group)))]
-        for group in sorted(groups, key=lambda group: group[0][0].index)
-    ]
-
-
 def _same_steps(longer: list[Tensor], row: list[Tensor]) -> bool:
     """Whether two rows are made side by side in one loop, and not one after the other in two."""
     pairs = list(zip(longer[:2], row[:2], strict=False))
@@ -207,17 +238,8 @@ def _same_steps(longer: list[Tensor], row: list[Tensor]) -> bool:
     )
 
 
-def _running_totals(
-    loss: Tensor, nodes: list[Tensor], uses: dict[int, list[Use]], sites: dict[int, Hashable]
-) -> set[int]:
-    """Tensors that steps hand on only to add to them, until they are the loss."""
-    added = only_added(loss, nodes, lambda node: uses[node.index], {x.index for x in nodes if x.step is not None})
-    places = {sites[node.index] for node in nodes if node.index in added and _crosses(node, uses)}
-    return {node.index for node in nodes if node.index in added and sites[node.index] in places}
-
-
-def _crosses(node: Tensor, uses: dict[int, list[Use]]) -> bool:
-    return node.step is not None and any(user.step not in (None, node.step) for user, _ in uses[node.index])
+def _crosses(node: Tensor, uses: list[Use]) -> bool:
+    return node.step is not None and any(user.step not in (None, node.step) for user, _ in uses)
 
 
 def only_added(
@@ -249,27 +271,6 @@ def only_added(
     return added
 
 
-def _shared_weights(nodes: list[Tensor], leaves: list[Tensor], uses: dict[int, list[Use]]) -> list[Tensor]:
-    used_in: dict[int, tuple[int, ...]] = {}  # up to two steps that a tensor is used in, also through such as W.T
-
-    def two_steps(tensor: Tensor) -> tuple[int, ...]:
-        found: set[int] = set()
-        for user, _ in uses[tensor.index]:
-            found.update(used_in[user.index] if user.step is None else (user.step,))
-            if len(found) > 1:
-                break
-        return tuple(found)[:2]
-
-    for node in reversed(nodes):
-        if node.step is None:
-            used_in[node.index] = two_steps(node)
-    return [
-        leaf
-        for leaf in leaves
-        if leaf.requires_grad and len(two_steps(leaf)) > 1 and not _is_sequence(uses[leaf.index])
-    ]
-
-
 def _is_sequence(uses: list[Use]) -> bool:
     """Whether each step reads a slice of its own, as `tg.steps` and `xs[:, t]` read a sequence."""
     reader: dict[str, int | None] = {}
@@ -282,25 +283,6 @@ def _is_sequence(uses: list[Use]) -> bool:
         if reader.setdefault(repr(key), user.step) != user.step:
             return False
     return True
-
-
-def _initial_states(
-    nodes: list[Tensor],
-    leaves: list[Tensor],
-    uses: dict[int, list[Use]],
-    sites: dict[int, Hashable],
-    roles: Container[Hashable],
-) -> list[Tensor]:
-    """Leaves, and results from outside the loop, that fill an operand's place which a state fills later."""
-
-    def begins(tensor: Tensor) -> bool:
-        cut = tensor.cut_from is not None
-        outside = tensor.step is None or (tensor.is_leaf and not cut)
-        return outside and any(
-            user.step is not None and (sites[user.index], i) in roles for user, i in uses[tensor.index]
-        )
-
-    return [tensor for tensor in sorted(leaves + nodes, key=attrgetter("index")) if begins(tensor)]
 
 
 __all__ = ["Structure", "Use", "only_added", "structure"]
