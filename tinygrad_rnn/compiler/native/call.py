@@ -88,19 +88,17 @@ class _Memory:
         room = -(-batch // parts)
         chunk = min(steps, max(1, ROWS // room)) if written.chunked else steps
         depth = {"one": 1, "two": 2, "chunk": chunk}
-        given: dict[Any, int] = {("steps",): steps, ("chunk",): chunk}
-        given.update({("number", i): int(np.float64(x).view(np.int64)) for i, x in enumerate(numbers)})  # its bits
         self.sums_size = self.size = _up(sum(math.prod(shape) for _, shape in written.sums))
-        size, self.shapes = 0, list(written.sums)
+        size, self.shapes, kept = 0, list(written.sums), []
         for i, (how, width) in enumerate(written.kept):
             if how == "slab":
-                given["at", i], given["stride", i] = self.size, batch * width
+                kept += [self.size, batch * width]
                 self.shapes.append((self.size, (rows[i], *(() if written.vectors else (batch,)), width)))
                 self.size += _up(rows[i] * batch * width)
             else:
-                given["at", i], given["stride", i] = size, room * width
+                kept += [size, room * width]
                 size += _up(depth[how] * room * width)
-        given["scratch",] = size
+        scratch = size
         size += _up(written.scratch * chunk * room)
         work, packed = _aligned(size * parts, dtype), _aligned(written.packed, dtype)
         self.sums = _aligned(self.sums_size * (parts - 1), dtype).reshape(parts - 1, self.sums_size)
@@ -108,9 +106,10 @@ class _Memory:
         own = [(machine.address(work) + i * size * dtype.itemsize, *edge) for i, edge in enumerate(pairwise(edges))]
         sums = [0, *map(machine.address, self.sums)]  # those of the first part are the results themselves
         each = np.array([(*entries, at) for entries, at in zip(own, sums, strict=True)], np.int64)
-        given["packed",], given["parts",] = machine.address(packed), machine.address(each)
-        given["kind",], given["dtype",] = id(np.ndarray), id(dtype)
-        self.table = (ctypes.c_int64 * len(written.slots))(*(given.get(slot, 0) for slot in written.slots))
+        memory = machine.address(packed), machine.address(each), scratch
+        bits = np.array(numbers, np.float64).view(np.int64).tolist()
+        table = [0, 0, 0, id(np.ndarray), id(dtype), *memory, steps, chunk, *kept, *bits]
+        self.table = (ctypes.c_int64 * len(table))(*table)
         self.table_at = ctypes.addressof(self.table)
         self.held = work, packed, each
         self.results: list[tuple[Array, int, list[Array]]] = []

@@ -24,8 +24,9 @@ _PACK = 1024
 """Bytes of a row above which the rows of a sum over time are packed: they would fight for the same cache lines."""
 
 
-RESULTS, ARRAYS, STATE = range(3)
-"""What a call writes into the table: where the results go, where the addresses of the arrays are, and a state."""
+RESULTS, ARRAYS, STATE, KIND_OF, DTYPE_OF, PACKED, PARTS, SCRATCH, STEPS, CHUNK, KEPT = range(11)
+"""What stands in the table: the first three are written by each call. From `KEPT` on, for each node in memory, where it
+begins and how far it is from step to step; then the bits of the numbers that are read."""
 FIT, LOOK, UNFIT = range(3)
 """States: the arrays are as they are read; look whether they are; they are not, so that nothing was done."""
 
@@ -37,7 +38,6 @@ class Written(NamedTuple):
         text: the code in LLVM's language, for the instruction set `isa`.
         single: whether its numbers are float32.
         vectors: whether a step of an array is a vector, not a matrix.
-        slots: what stands in the table: an address, a stride or a size.
         timed: for each array that is read, whether it has a row for each step.
         kept: for each node that is in memory how it is kept, and its columns.
         sums: for each sum where it begins, and its shape.
@@ -51,7 +51,6 @@ class Written(NamedTuple):
     isa: Isa
     single: bool
     vectors: bool
-    slots: tuple[Any, ...]
     timed: tuple[bool, ...]
     kept: tuple[tuple[str, int], ...]
     sums: tuple[tuple[int, tuple[int, ...]], ...]
@@ -76,7 +75,6 @@ class Loop:
         self.region, self.kept = region, region.kept
         self.vector = Vector(current(), region.dtype)
         self.module = Module(self.vector)
-        self.slots: dict[Any, int] = {("results",): RESULTS, ("arrays",): ARRAYS, ("state",): STATE}
         self.reads: dict[Read, int] = {}
         self.numbers: dict[Number, int] = {}
         self.index = {node: i for i, node in enumerate(self.kept)}
@@ -98,7 +96,6 @@ class Loop:
             self.vector.isa,
             self.vector.single,
             region.ndim == 1,
-            tuple(self.slots),
             tuple(isinstance(read.when, Shift) for read in self.reads),
             tuple((how, node.shape[-1]) for node, how in self.kept.items()),
             tuple((at, node.shape) for node, at in self.sums.items()),
@@ -107,9 +104,6 @@ class Loop:
             bool(region.before or region.after),
             region.cost(),
         )
-
-    def slot(self, *what: Any) -> int:
-        return self.slots.setdefault(what, len(self.slots))
 
     def _read(self, read: Read) -> str:
         """The address of an array's object."""
@@ -121,14 +115,14 @@ class Loop:
         region = self.region
         f = self.f = Function(self.module, "part", ["ptr %table", "i64 %part"])
         self.values: dict[Any, Any] = {}
-        results, parts = self._given("results", kind="ptr"), self._given("parts", kind="ptr")
+        results, parts = self._given(RESULTS, "ptr"), self._given(PARTS, "ptr")
         with f.early():
             mine = f.op(f"getelementptr [4 x i64], ptr {parts}, i64 %part")
             self.work, sums = f.argument(mine, 0), f.argument(mine, 3)
             self.first, end = f.argument(mine, 1, "i64"), f.argument(mine, 2, "i64")
             self.to_sums = f.op(f"select i1 {f.op(f'icmp eq ptr {sums}, null')}, ptr {results}, ptr {sums}")
             self.rows = f.subtract(end, self.first)
-        self.n, self.chunk = self._given("steps"), self._given("chunk")
+        self.n, self.chunk = self._given(STEPS), self._given(CHUNK)
         self.row_sums = {n: f.op(f"alloca {self.vector.type}, align 64") for n in region.nodes if sums_rows(n)}
         self.totals: dict[Node, tuple[str, str]] = {}
         for node in [node for node in self.sums if node.shape == ()]:
@@ -168,11 +162,11 @@ class Loop:
             count = f.least(self.chunk, f.subtract(self.n, done))
             yield (f.subtract(f.subtract(self.n, done), count) if self.region.reverse else done), count
 
-    def _given(self, *what: Any, kind: str = "i64") -> Any:
-        if what not in self.values:
+    def _given(self, slot: int, kind: str = "i64") -> Any:
+        if slot not in self.values:
             with self.f.early():
-                self.values[what] = self.f.argument("%table", self.slot(*what), kind)
-        return self.values[what]
+                self.values[slot] = self.f.argument("%table", slot, kind)
+        return self.values[slot]
 
     def _base(self, place: Place) -> tuple[str, Index]:
         """Where the source of a place begins for this part of the batch, and how far it is from step to step."""
@@ -184,11 +178,10 @@ class Loop:
                     array = self._read(source)
                     pointer, stride = f.data(array), 0 if place.delay is None else f.stride(array)
                 else:
-                    how, i = self.kept[source], self.index[source]
+                    how, at = self.kept[source], KEPT + 2 * self.index[source]
                     whole = how == "slab"
-                    start = self._given("results", kind="ptr") if whole else self.work
-                    pointer = f.at(start, self._given("at", i))
-                    stride = 0 if how == "one" else self._given("stride", i)
+                    pointer = f.at(self._given(RESULTS, "ptr") if whole else self.work, self._given(at))
+                    stride = 0 if how == "one" else self._given(at + 1)
                 self.values[key] = f.at(pointer, (self.first, place.stride if whole else 0)), stride
         return self.values[key]
 
@@ -198,7 +191,7 @@ class Loop:
         if number not in self.values:
             with f.early():
                 at = self.numbers.setdefault(number, len(self.numbers))
-                x = f.argument("%table", self.slot("number", at), "double")
+                x = f.argument("%table", KEPT + 2 * len(self.kept) + at, "double")
                 x = f.op(f"fptrunc double {x} to float") if v.single else x
                 self.values[number] = f.splat(x)
         return self.values[number]
@@ -352,7 +345,7 @@ class Loop:
             d = None if m.start is None else Rows("%d", m.start.stride)
             product.write(g, "%rows", Rows("%a", m.a.stride), [Inner(m.K, 1, 0)], "%b", Rows("%c", m.N), d)
             g.close()
-        panels = f.at(self._given("packed", kind="ptr"), at)
+        panels = f.at(self._given(PACKED, "ptr"), at)
         c = self._row(Place(m.result, 0, 0, m.N), t)
         d_ = c if m.start is None else self._row(m.start, t)
         a = self._row(m.a, t)
@@ -382,7 +375,7 @@ class Loop:
         self.count += 1
         pack, name = f"pack{self.count}", f"sum{self.count}"
         inner = [Inner("%steps", "%as", "%bs"), Inner("%rows", "%ar", b.stride)]
-        (_, b_step), panels = self._base(b), f.at(self.work, self._given("scratch"))
+        (_, b_step), panels = self._base(b), f.at(self.work, self._given(SCRATCH))
         common = [f"i64 {count}", f"i64 {self.rows}", f"i64 {b_step}", f"ptr {self._row(b, base)}", f"ptr {panels}"]
         given = ["i64 %steps", "i64 %rows", "i64 %bs", "ptr %b", "ptr %panels"]
         if packs:
@@ -416,14 +409,14 @@ class Loop:
             for (read, transposed), (product, at) in self.weights.items():
                 source = f.data(self._read(read))
                 stride = read.node.shape[1]
-                target = f.at(f.argument("%table", self.slot("packed"), "ptr"), at)
+                target = f.at(f.argument("%table", PACKED), at)
                 (product.pack_transposed if transposed else product.pack)(f, Rows(source, stride), target)
         f.close()
 
     def _look(self) -> None:
         """Whether all arrays are plain ones of the dtype, without gaps."""
         f = self.f
-        kind, dtype = f.argument("%table", self.slot("kind")), f.argument("%table", self.slot("dtype"))
+        kind, dtype = f.argument("%table", KIND_OF), f.argument("%table", DTYPE_OF)
         arrays = f.argument("%table", ARRAYS)
         with f.loop(0, len(self.reads)) as i:
             array = f.op(f"load ptr, ptr {f.op(f'getelementptr i64, ptr {arrays}, i64 {i}')}, align 8")
