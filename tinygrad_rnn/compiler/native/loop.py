@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 from ..ir import Node, Read, Shift
 from .isa import Isa, Vector, current
-from .machine import DENSE, DTYPE, FLAGS, KIND
+from .machine import DATA, DENSE, DTYPE, FLAGS, KIND, STRIDES
 from .product import Inner, Product, Rows, either
 from .region import WRITTEN, Group, Multiply, Number, Operand, Place, Region, Task, own, sums_rows
 from .writer import Function, Index, Module
@@ -107,8 +107,8 @@ class Loop:
 
     def _read(self, read: Read) -> str:
         """The address of an array's object."""
-        arrays = self.f.argument("%table", ARRAYS)
-        return self.f.argument(arrays, self.reads.setdefault(read, len(self.reads)))
+        arrays = self.f.entry("%table", ARRAYS)
+        return self.f.entry(arrays, self.reads.setdefault(read, len(self.reads)))
 
     # ------------------------------------------------------------------ the part of a batch
     def _part(self) -> None:
@@ -118,8 +118,8 @@ class Loop:
         results, parts = self._given(RESULTS, "ptr"), self._given(PARTS, "ptr")
         with f.early():
             mine = f.op(f"getelementptr [4 x i64], ptr {parts}, i64 %part")
-            self.work, sums = f.argument(mine, 0), f.argument(mine, 3)
-            self.first, end = f.argument(mine, 1, "i64"), f.argument(mine, 2, "i64")
+            self.work, sums = f.entry(mine, 0), f.entry(mine, 3)
+            self.first, end = f.entry(mine, 1, "i64"), f.entry(mine, 2, "i64")
             self.to_sums = f.op(f"select i1 {f.op(f'icmp eq ptr {sums}, null')}, ptr {results}, ptr {sums}")
             self.rows = f.subtract(end, self.first)
         self.n, self.chunk = self._given(STEPS), self._given(CHUNK)
@@ -129,7 +129,8 @@ class Loop:
             of_step, whole = (f.op(f"alloca {self.vector.type}, align 64") for _ in range(2))
             f.store("zeroinitializer", whole)
             self.totals[node] = of_step, whole
-        f.clear(self.to_sums, self.cleared)
+        numbers = [self.to_sums, "0", str(self.cleared * self.vector.size), "false"]
+        f.intrinsic("memset.p0.i64", "void", ["ptr", "i8", "i64", "i1"], numbers)
         self._begin()
         self.base: Index = 0
         with self._steps_of_chunks() as (base, count):
@@ -165,7 +166,7 @@ class Loop:
     def _given(self, slot: int, kind: str = "i64") -> Any:
         if slot not in self.values:
             with self.f.early():
-                self.values[slot] = self.f.argument("%table", slot, kind)
+                self.values[slot] = self.f.entry("%table", slot, kind)
         return self.values[slot]
 
     def _base(self, place: Place) -> tuple[str, Index]:
@@ -176,7 +177,10 @@ class Loop:
                 whole, stride = True, cast(Index, 0)  # of the batch
                 if isinstance(source, Read):
                     array = self._read(source)
-                    pointer, stride = f.data(array), 0 if place.delay is None else f.stride(array)
+                    pointer = f.entry(array, DATA)
+                    if place.delay is not None:
+                        bytes_ = f.entry(f.entry(array, STRIDES), 0, "i64")
+                        stride = f.op(f"sdiv exact i64 {bytes_}, {self.vector.size}")
                 else:
                     how, at = self.kept[source], KEPT + 2 * self.index[source]
                     whole = how == "slab"
@@ -191,7 +195,7 @@ class Loop:
         if number not in self.values:
             with f.early():
                 at = self.numbers.setdefault(number, len(self.numbers))
-                x = f.argument("%table", KEPT + 2 * len(self.kept) + at, "double")
+                x = f.entry("%table", KEPT + 2 * len(self.kept) + at, "double")
                 x = f.op(f"fptrunc double {x} to float") if v.single else x
                 self.values[number] = f.splat(x)
         return self.values[number]
@@ -403,31 +407,31 @@ class Loop:
     def _pack(self) -> None:
         """If the arrays are as they are read, the weights into panels."""
         self.f = f = Function(self.module, "pack", ["ptr %table"])
-        with f.when(f.op(f"icmp eq i64 {f.argument('%table', STATE, 'i64')}, {LOOK}")):
+        with f.when(f.op(f"icmp eq i64 {f.entry('%table', STATE, 'i64')}, {LOOK}")):
             self._look()
         with self._if_fit():
             for (read, transposed), (product, at) in self.weights.items():
-                source = f.data(self._read(read))
+                source = f.entry(self._read(read), DATA)
                 stride = read.node.shape[1]
-                target = f.at(f.argument("%table", PACKED), at)
+                target = f.at(f.entry("%table", PACKED), at)
                 (product.pack_transposed if transposed else product.pack)(f, Rows(source, stride), target)
         f.close()
 
     def _look(self) -> None:
         """Whether all arrays are plain ones of the dtype, without gaps."""
         f = self.f
-        kind, dtype = f.argument("%table", KIND_OF), f.argument("%table", DTYPE_OF)
-        arrays = f.argument("%table", ARRAYS)
+        kind, dtype = f.entry("%table", KIND_OF), f.entry("%table", DTYPE_OF)
+        arrays = f.entry("%table", ARRAYS)
         with f.loop(0, len(self.reads)) as i:
-            array = f.op(f"load ptr, ptr {f.op(f'getelementptr i64, ptr {arrays}, i64 {i}')}, align 8")
-            flags = f.op(f"and i32 {f.field(array, FLAGS, 'i32')}, {DENSE}")
-            tests = [f"icmp ne ptr {f.field(array, KIND)}, {kind}", f"icmp ne ptr {f.field(array, DTYPE)}, {dtype}"]
+            array = f.entry(arrays, i)
+            flags = f.op(f"and i32 {f.entry(array, FLAGS, 'i32')}, {DENSE}")
+            tests = [f"icmp ne ptr {f.entry(array, KIND)}, {kind}", f"icmp ne ptr {f.entry(array, DTYPE)}, {dtype}"]
             one, two, three = (f.op(test) for test in [*tests, f"icmp ne i32 {flags}, {DENSE}"])
             with f.when(f.op(f"or i1 {f.op(f'or i1 {one}, {two}')}, {three}")):
                 f.lines.append(f"  store i64 {UNFIT}, ptr {f.op(f'getelementptr i64, ptr %table, i64 {STATE}')}")
 
     def _if_fit(self) -> Any:
-        return self.f.when(self.f.op(f"icmp ne i64 {self.f.argument('%table', STATE, 'i64')}, {UNFIT}"))
+        return self.f.when(self.f.op(f"icmp ne i64 {self.f.entry('%table', STATE, 'i64')}, {UNFIT}"))
 
     def _run(self) -> None:
         """Both for the whole batch at once."""

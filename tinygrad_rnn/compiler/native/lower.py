@@ -9,7 +9,7 @@ from __future__ import annotations
 from copy import copy
 from itertools import count
 from operator import getitem
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from ...core.primitive import Primitive, primitives
@@ -26,16 +26,11 @@ from .loop import Loop, Written
 from .region import is_virtual
 
 
-class Lowered(NamedTuple):
-    """A program with native loops, these loops, and for every loop a word on what became of it."""
+def with_native_loops(program: Program, rows: int | None) -> tuple[Program, list[NativeLoop], list[str]]:
+    """A copy of a program in which the loops that fit are native, for products of so many rows or those it has.
 
-    program: Program
-    loops: list[NativeLoop]
-    notes: list[str]
-
-
-def with_native_loops(program: Program, rows: int | None = None) -> Lowered:
-    """A copy of a program in which the loops that fit are native, for products of so many rows or those it has."""
+    Also these loops, and for every loop a word on what became of it.
+    """
     why = machine.missing()
     found, misfits = ([], []) if why else regions(program)
     notes = [f"not native: {why}"] if why else []
@@ -62,7 +57,7 @@ def with_native_loops(program: Program, rows: int | None = None) -> Lowered:
     result = Program(schedule, lowered.results, [new[node] for node in program.inputs])
     ir.check(result)
     notes += [f"not native: the {_title(loop)}: {reason}" for loop, reason in misfits]
-    return Lowered(result, native, notes)
+    return result, native, notes
 
 
 def _title(loop: ir.Loop) -> str:

@@ -88,22 +88,14 @@ class Product:
         must go on to the end.
         """
         lanes = self.vector.lanes
-        for first, panels, count, rest in self._runs():
-            with f.loop(0, panels) as p:
-                vectors = [(v * lanes, rest if v == count - 1 else None) for v in range(count)]
-                yield f.add(first * lanes, f.multiply(p, count * lanes)), vectors
-
-    def _runs(self) -> Iterator[tuple[int, int, int, int | None]]:
-        """Runs of equal panels: the first vector, how many panels, vectors of each, columns in the last vector."""
         full, rest = divmod(self.vectors, self.n)
-        masked = self.N % self.vector.lanes or None
+        masked = self.N % lanes or None
         plain = full - 1 if masked and not rest else full
-        if plain:
-            yield 0, plain, self.n, None
-        if plain < full:
-            yield plain * self.n, 1, self.n, masked
-        if rest:
-            yield full * self.n, 1, rest, masked
+        runs = [(0, plain, self.n, None), (plain, full - plain, self.n, masked), (full, int(rest > 0), rest, masked)]
+        for first, panels, count, last in (run for run in runs if run[1]):
+            with f.loop(0, panels) as p:
+                vectors = [(v * lanes, last if v == count - 1 else None) for v in range(count)]
+                yield f.add(first * self.n * lanes, f.multiply(p, count * lanes)), vectors
 
     # ------------------------------------------------------------------ multiplying
     def write(

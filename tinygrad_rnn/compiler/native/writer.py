@@ -6,13 +6,13 @@ sums and products with it vanish.
 
 from __future__ import annotations
 
+import operator
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ...escape import comment
 from .isa import Vector
-from .machine import DATA, STRIDES
 
 Index = int | str
 
@@ -89,25 +89,20 @@ class Function:
 
     # ------------------------------------------------------------------ indices and pointers
     def add(self, a: Index, b: Index) -> Index:
-        if isinstance(a, int) and isinstance(b, int):
-            return a + b
-        return a if b == 0 else b if a == 0 else self.op(f"add nsw i64 {a}, {b}")
+        return a if b == 0 else b if a == 0 else self._folded(operator.add, "add", a, b)
 
     def subtract(self, a: Index, b: Index) -> Index:
-        if isinstance(a, int) and isinstance(b, int):
-            return a - b
-        return a if b == 0 else self.op(f"sub nsw i64 {a}, {b}")
+        return a if b == 0 else self._folded(operator.sub, "sub", a, b)
 
     def multiply(self, a: Index, b: Index) -> Index:
+        return 0 if 0 in (a, b) else a if b == 1 else b if a == 1 else self._folded(operator.mul, "mul", a, b)
+
+    def _folded(self, known: Callable[[int, int], int], word: str, a: Index, b: Index) -> Index:
         if isinstance(a, int) and isinstance(b, int):
-            return a * b
-        if a == 0 or b == 0:
-            return 0
-        return a if b == 1 else b if a == 1 else self.op(f"mul nsw i64 {a}, {b}")
+            return known(a, b)
+        return self.op(f"{word} nsw i64 {a}, {b}")
 
     def least(self, a: Index, b: Index) -> Index:
-        if isinstance(a, int) and isinstance(b, int):
-            return min(a, b)
         return self.op(f"select i1 {self.op(f'icmp slt i64 {a}, {b}')}, i64 {a}, i64 {b}")
 
     def at(self, pointer: str, *terms: Index | tuple[Index, Index]) -> str:
@@ -119,21 +114,9 @@ class Function:
             return pointer
         return self.op(f"getelementptr {self.vector.number}, ptr {pointer}, i64 {total}")
 
-    def argument(self, table: str, i: int, kind: str = "ptr") -> str:
-        """Entry i of a table of addresses or whole numbers, eight bytes each."""
-        return self.op(f"load {kind}, ptr {self.op(f'getelementptr i64, ptr {table}, i64 {i}')}, align 8")
-
-    def field(self, of: str, at: int, kind: str = "ptr") -> str:
-        """What stands so many bytes on in an object."""
-        return self.op(f"load {kind}, ptr {self.op(f'getelementptr i8, ptr {of}, i64 {at}')}, align 4")
-
-    def data(self, array: str) -> str:
-        """Where the numbers of an array begin, by the address of its object."""
-        return self.field(array, DATA)
-
-    def stride(self, array: str) -> str:
-        """How many numbers it is from one row of an array to the next, by the address of its object."""
-        return self.op(f"sdiv exact i64 {self.field(self.field(array, STRIDES), 0, 'i64')}, {self.vector.size}")
+    def entry(self, of: str, i: Index, kind: str = "ptr") -> str:
+        """Entry i, of eight bytes each, of a table of addresses or whole numbers, or of an object of Python's."""
+        return self.op(f"load {kind}, ptr {self.op(f'getelementptr i64, ptr {of}, i64 {i}')}, align 8")
 
     # ------------------------------------------------------------------ memory
     def mask(self, n: int) -> str:
@@ -156,11 +139,6 @@ class Function:
         else:
             values = [value, pointer, str(v.size), self.mask(n)]
             self.intrinsic(f"masked.store.{v.suffix}.p0", "void", [v.type, "ptr", "i32", v.flags], values)
-
-    def clear(self, pointer: str, n: int) -> None:
-        """Write n zeros."""
-        types = ["ptr", "i8", "i64", "i1"]
-        self.intrinsic("memset.p0.i64", "void", types, [pointer, "0", str(n * self.vector.size), "false"])
 
     def pointers(self, pointer: str, stride: Index) -> str:
         """The addresses of as many numbers as a vector has, each so far from the one before."""
