@@ -86,10 +86,10 @@ def test_planted_bugs_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
             patch.setattr(owner, name, bug)
             return wrong(path)
 
-    fma, blocks, runs = Function.fma, Product._row_blocks, Product._runs
+    fma, blocks, panels = Function.fma, Product._row_blocks, Product._panels
     moved = Rows.moved
     assert planted("fma", lambda f, a, b, c: fma(f, f.binary("fmul", a, f.constant(1.001)), b, c), Function) > 1e-6
     assert planted("moved", lambda rows, f, i, column=0: moved(rows, f, 0, column), Rows) > 1e-6
     assert planted("either", lambda f, flag, a, b: a, product) > 1e-6
-    assert planted("_runs", lambda p: list(runs(p))[:1]) > 1e-6
+    assert planted("_panels", lambda p, f: ((0, vectors) for _, vectors in panels(p, f))) > 1e-6
     assert planted("_row_blocks", lambda p, f, rows: (block for block in blocks(p, f, rows) if block[1] == p.m)) > 1e-6
