@@ -187,6 +187,12 @@ def test_the_loss_alone_is_enough_where_there_is_one_layer(kind):
 def test_a_loss_without_states_is_refused():
     with pytest.raises(tg.GraphError, match=r"no layer that hands a state.*tg\.steps"):
         tg.diagnose(tg.Tensor(np.ones(3), requires_grad=True).sum())
+    W, h = tg.Tensor(np.eye(2), requires_grad=True), np.ones(2)
+    for _, x in tg.steps(np.ones((3, 2))):
+        h = np.tanh(x + tg.truncate(h) @ W)
+    with pytest.raises(tg.GraphError, match=r"no layer that hands a state.*; leave out the detach or truncate that"):
+        tg.diagnose(h.sum())
+    assert "detach or truncate cuts the path" in " ".join(str(tg.gradient_flow(h.sum())).split())
 
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])

@@ -217,9 +217,11 @@ def diagnose(
         with np.errstate(all="ignore"):
             layers = [on_the_path(as_states(states, "diagnose"), "diagnose", whole)]
     if not layers:
+        is_cut = "leave out the detach or truncate that cuts the path between the steps"
+        in_steps = "run the loop within `for t, x in tg.steps(xs)`"
         raise GraphError(
-            "diagnose: got no states, and no layer that hands a state from step to step is behind the loss; run the "
-            "loop within `for t, x in tg.steps(xs)`, or pass the states"
+            "diagnose: got no states, and no layer that hands a state from step to step is behind the loss; "
+            f"{is_cut if flow.structure.cuts else in_steps}, or pass the states"
         )
     found = diagnosis(flow, outputs, layers, max_norm, thresholds, remedies)
     if not any(layer.reach.losses for layer in found.layers):

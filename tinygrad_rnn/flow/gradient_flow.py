@@ -68,7 +68,9 @@ def table(flow: Gradients) -> str:
     loss = _short(terminal(flow.loss.name or "the loss"), NAME)
     head = f"gradient flow of {loss} = {flow.loss.item():.6g}: {flow.structure}"
     if not layers:
-        words = "no state is handed from one step to another; a loop has steps within `for t, x in tg.steps(xs)`"
+        why = "a loop has steps within `for t, x in tg.steps(xs)`"
+        words = "no state is handed from one step to another; "
+        words += "detach or truncate cuts the path" if flow.structure.cuts else why
         return _writable([*_wrapped(head), *_wrapped(words)])
     records = {record.tensor.index: record for record in flow.states()}
     found = diagnosis(flow, [flow.loss], layers[: ROWS // 4]).layers
