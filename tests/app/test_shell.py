@@ -84,6 +84,26 @@ def test_numbers_are_checked_where_they_are_read(words: str, capsys: pytest.Capt
     assert "expected a whole number of at least" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "train adding --hiden 8",
+            "train: unrecognized arguments: --hiden 8, did you mean --hidden?; see tinygrad-rnn train",
+        ),
+        ("train adding --qqqq", "train: unrecognized arguments: --qqqq; see tinygrad-rnn train --help"),
+        (
+            "--verzion",
+            "tinygrad-rnn: unrecognized arguments: --verzion, did you mean --version?; see tinygrad-rnn --help",
+        ),
+    ],
+)
+def test_an_unknown_option_is_told_by_its_command(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split())
+    assert said in capsys.readouterr().err
+
+
 WAYS_OUT = {
     "no file": (">&-", 0, ""),
     "no files at all": (">&- 2>&- <&-", 0, ""),

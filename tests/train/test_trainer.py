@@ -306,6 +306,8 @@ def test_a_loss_that_does_not_take_what_a_batch_has_is_told_what_that_is(backend
         trained(ragged, backend=backend)
     with pytest.raises(tg.InputError, match="called with the model and 1 more"):
         trained(validation=X, backend=backend)
+    with pytest.raises(tg.InputError, match=r"loss=squared_error.* lambda model, x, y: squared_error\(model\(x\), y\)"):
+        tg.train.Trainer(tg.nn.Linear(2, 1), tg.squared_error, (X, Y)).run()
 
 
 def test_when_the_data_end_what_was_learned_since_the_last_look_is_scored_and_kept(tmp_path: Path) -> None:

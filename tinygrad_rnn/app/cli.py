@@ -8,7 +8,8 @@ import itertools
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -76,6 +77,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong with the options in one line."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Of a command, an option that it does not know is its own error: the help to read is that of the command."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            near = get_close_matches(unknown[0].partition("=")[0], self._option_string_actions, 1)
+            hint = f", did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return options, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {terminal(message)}; see {self.prog} --help\n")

@@ -85,8 +85,8 @@ no_length = _says(ShapeError, "len: {0} is a scalar and has no length")
 no_index = _says(DTypeError, "{0} has dtype {0.dtype} and cannot be an index; use integers")
 leaves_the_graph = _says(
     GraphError,
-    "{0} requires a gradient and would silently leave the graph as an array; write t.data (or t.detach()) where "
-    "that is meant",
+    "{0} requires a gradient and would silently leave the graph as an array; join tensors with tg.stack(list), "
+    "and write t.data (or t.detach()) where an array is meant",
 )
 
 

@@ -14,6 +14,7 @@ from ..core.backprop import no_grad
 from ..core.tensor import Array, raw
 from ..errors import InputError, ShapeError
 from ..nn import Module
+from ..ops.losses import squared_error
 
 Batch = tuple[Any, ...]
 """What the loss function gets after the model: most often inputs (T, B, ...) and targets."""
@@ -224,8 +225,14 @@ def check_takes(loss: Callable[..., Any], count: int) -> None:
     """Whether a loss function can be called with the model and so many arguments after it.
 
     Raises:
-        InputError: it cannot.
+        InputError: it cannot; or it is one like `squared_error`, which takes answers where the model would come.
     """
+    if getattr(loss, "__module__", None) == squared_error.__module__:
+        name = loss.__name__
+        raise InputError(
+            f"Trainer: got loss={name}, expected a function of the model and a batch; write "
+            f"lambda model, x, y: {name}(model(x), y)"
+        )
     try:
         signature = inspect.signature(loss)
     except (TypeError, ValueError):  # such as of a function in C
