@@ -285,3 +285,52 @@ def test_norms_neither_overflow_nor_underflow_on_the_way(scale: float) -> None:
             assert float(found[1][box.id].strip("… ")) == pytest.approx(float(found[0][box.id]) * scale, rel=0.1)
     gains = [[label.line.text for label in scene.labels if label.kind == "gain"] for scene in (plain, scaled)]
     assert gains[0] == gains[1]
+
+
+def attention(start: int) -> tuple[Tensor, list[Tensor]]:
+    """An encoder of 4 steps, a decoder of 3 that begins with its last state and attends to all, and their states."""
+    rng = np.random.default_rng(0)
+    E, D, C = (Tensor(rng.normal(0, 0.5, (3, 3)), requires_grad=True) for _ in range(3))
+    h, states = np.zeros(3), []
+    for _, x in tg.steps(rng.normal(size=(4, 3))):
+        h = np.tanh(x + h @ E)
+        states.append(h)
+    K, s, loss = tg.stack(states), h, 0.0
+    for _, y in tg.steps(rng.normal(size=(3, 3)), start=start):
+        s = np.tanh(s @ D + (tg.softmax(K @ s) @ K) @ C)
+        states.append(s)
+        loss = loss + tg.squared_error(s, y)
+    return loss, states
+
+
+@pytest.mark.parametrize("start", [0, 4])
+def test_the_gain_from_a_decoder_is_relative_to_its_state_however_its_steps_are_counted(start: int) -> None:
+    loss, states = attention(start)
+    flow = tg.gradient_flow(loss)
+    last, first = states[3], states[4]
+    uses = [(user, i) for user, i in flow.structure.consumers(last) if user.step == start and user.index < first.index]
+    sent = np.linalg.norm(np.sum([flow.edge(user, i) for user, i in uses], axis=0))
+    norm = flow.norm(first)
+    assert norm is not None
+    said = set(labels_of(tg.viz.unrolled(flow, "cell").scene).values())
+    wrong = f"×{number(sent / (flow.norm(states[0]) or 1))}"
+    assert wrong not in said, "not to that of the encoder's step of the same number"
+    assert f"×{number(sent / norm)}" in said
+
+
+def test_what_a_decoder_attends_to_is_in_the_rolled_picture_and_nothing_stands_under_its_loop() -> None:
+    scene = tg.viz.rolled(tg.gradient_flow(attention(4)[0])).scene
+    boxes = {box.id: box for box in scene.boxes}
+    (K,) = (box.id for box in scene.boxes if box.lines and words_of(box).startswith("K"))
+    (decoder,) = (edge.source for edge in scene.edges if edge.kind == "loop" and boxes[edge.source].x > boxes[K].x)
+    assert (K, decoder) in {(edge.source, edge.target) for edge in scene.edges}
+    beside = [box for box in scene.boxes if box.kind == "input" and box.area[1] < boxes[decoder].middle[1] < box.bottom]
+    assert beside
+    assert all(box.right <= boxes[decoder].x for box in beside)
+
+
+def test_the_legend_says_which_loss_is_the_last_of_a_layer_that_runs_backward() -> None:
+    for bidirectional in (False, True):
+        out, _ = tg.nn.RNN(2, 3, bidirectional=bidirectional, rng=0)(np.ones((4, 1, 2)))
+        legend = " ".join(labels_of(tg.viz.unrolled(tg.gradient_flow((out * out).sum())).scene).values())
+        assert ("where time runs backward, the last loss is that of the earliest step" in legend) is bidirectional

@@ -91,6 +91,7 @@ class Diagram:
         row_of: creation number of a state -> its row in `structure.rows`.
         restarts: row -> the steps before which its state is cut off from its past, or replaced by another one; -1: of
             no row.
+        pulls: which boxes stand at the left (-1) or right (1) end of their lane, as far as it goes.
     """
 
     def __init__(self, structure: Structure, detail: str, weights: str, max_steps: int | None) -> None:
@@ -111,6 +112,7 @@ class Diagram:
         if weights == "nodes":
             self._add_weights()
         self.restarts = self._restarts()
+        self.pulls: dict[Box, int] = {}
         counts: dict[str, int] = defaultdict(int)
         for box in self.boxes:  # ids that are the same in every run: where a box stands, and its number there
             place = f"t{box.step}" if box.zone == "lane" else box.zone

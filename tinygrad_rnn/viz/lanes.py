@@ -73,6 +73,9 @@ def _sorted(diagram: Diagram) -> dict[int, LaneContent]:
                 pull = side_of(diagram, source)
             lane = lanes[target.step]
             lane.pulls[lane.boxes.index(target)] = pull
+    for box, pull in diagram.pulls.items():
+        lane = lanes[box.step or 0]
+        lane.pulls[lane.boxes.index(box)] = pull
     for lane in lanes.values():
         for link, direction in lane.ports:
             port = len(lane.pulls)

@@ -80,6 +80,8 @@ def _notes(scene: Scene, gradients: Gradients) -> list[str]:
     for names in dict.fromkeys(names_of(layer.states) for layer in gradients.layers):
         state = f"{names}| of step k" if "," in names else f"{names}_k|"
         notes.append(f"|∂L_T/∂{state}: gradient of the last loss alone at the state of step k, the reach of learning")
+    if any((layer.states[0][0].step or 0) > (layer.states[-1][0].step or 0) for layer in gradients.layers):
+        notes.append("where time runs backward, the last loss is that of the earliest step")
     notes += [MASKED] if any(layer.masked for layer in gradients.layers) else []
     if any(label.id == "strips_total" for label in scene.labels):
         notes.append("sum; left: |Σ G_t|, and what share of Σ |G_t| that is; the rest cancels")

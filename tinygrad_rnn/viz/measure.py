@@ -121,9 +121,12 @@ class Gradients:
             return None
         row = self._row_of[state.index]
         following = row.get(step)
+        if following is not None and following.index < state.index:  # the step of a later loop that counts from 0 too
+            following = None
         if following is None and state is list(row.values())[-1]:
-            there = [record.tensor for record in self.states.values() if record.step == step]
-            following = there[0] if len(there) == 1 else None
+            later = [record.tensor for record in self.states.values() if record.step == step]
+            later = [each for each in later if each.index > state.index]
+            following = later[0] if len(later) == 1 else None
         return None if following is None else self.flow.gain(state, following)
 
     def passed(self, layer: list[State], steps: Sequence[int]) -> float | None:

@@ -158,12 +158,15 @@ def _folded(full: Diagram, kinds: list[list[int]], gradients: Gradients) -> tupl
             shown.update(dict.fromkeys(alike, box))
     links: list[Link] = []
     passes: dict[Hashable, _Pass] = {}
+    across: dict[Hashable, Link] = {}
     for link in full.links:
         source, target = shown.get(link.source), shown.get(link.target)
         if source is None or target is None:
             continue
         if link.source.step == link.target.step:
             links += [link] if link.source is source else []
+        elif link.kind == "flow" and source.step != target.step:  # such as what a decoder attends to
+            across.setdefault((source, target), Link(source, target, source.tensor, link.uses))
         elif link.kind == "state":
             row = full.row_of[link.tensor.index]
             order = [state.step for state in full.structure.rows[row]]
@@ -181,7 +184,8 @@ def _folded(full: Diagram, kinds: list[list[int]], gradients: Gradients) -> tupl
     drawn = copy(full)
     drawn.steps = sorted(steps[len(steps) // 2] for steps in kinds)
     drawn.boxes = [box for box in full.boxes if shown.get(box) is box]
-    drawn.links, drawn.restarts = links, {}
+    drawn.links, drawn.restarts = [*links, *across.values()], {}
+    drawn.pulls = {each.link.source: each.way for each in passes.values() if each.is_loop}
     return drawn, sorted(passes.values(), key=lambda each: (each.row, each.lag))
 
 
@@ -227,7 +231,7 @@ def _draw_loops(scene: Scene, box: Box, loops: list[_Pass]) -> None:
         for k, said in enumerate(loop.words[::side]):
             kind = {"muted": "label", "cut": "cut"}.get(said.color, "gain")
             anchor: Anchor = "end" if side < 0 else "start"
-            scene.labels.append(Label(f"{box.id}_gain{at}_{k}", x, y, said, anchor, kind=kind))
+            scene.labels.append(Label(f"{box.id}_gain{at}_{k}", x, y, said, anchor, "paper", kind=kind))
             x += side * (said.width + 8)
 
 
