@@ -222,8 +222,7 @@ class _Allocator:
 
     def _role(self, node: Node) -> Any:
         """What is equal for results that may have one name, such as the dz of two layers."""
-        of, place = node.backward_of, self.places[node]
-        what = node.primitive, node.name, None if of is None else (of.primitive, of.name)
+        place, what = self.places[node], (node.primitive, node.name, node.backward_of)
         return place.kind, place.first, place.rows, node.shape, node.dtype, *what
 
     def _size(self, node: Node) -> int:

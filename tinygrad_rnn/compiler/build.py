@@ -12,7 +12,6 @@ from .lifts import once
 from .lower import lower
 from .native.call import NativeLoop
 from .native.lower import with_native_loops
-from .operations import Op
 from .reroll import reroll
 from .source import Source
 from .trace import Trace
@@ -33,7 +32,7 @@ class Native(NamedTuple):
     notes: list[str]
 
 
-def build(trace: Trace) -> tuple[Program, list[tuple[Op, str]]]:
+def build(trace: Trace) -> tuple[Program, list[str]]:
     """The loops of a trace and what runs once, checked; and operations taken out of a loop, each with the reason."""
     straight: set[int] = set()
     inner: set[int] = set()

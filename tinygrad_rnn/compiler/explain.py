@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from ..escape import terminal
 from .ir import Loop, Node, Part
-from .operations import Op
 from .statements import Code, For
 
 
-def explain(schedule: Sequence[Part], code: Code, misfits: Sequence[tuple[Op, str]], notes: Sequence[str]) -> str:
+def explain(schedule: Sequence[Part], code: Code, misfits: Sequence[str], notes: Sequence[str]) -> str:
     """One line for each loop, then what runs once for all steps, then what did not roll and why.
 
     The `code` of a general program tells the steps of its loops: from 0 to T - 1.
@@ -27,9 +26,7 @@ def explain(schedule: Sequence[Part], code: Code, misfits: Sequence[tuple[Op, st
         elif part.primitive is not None:
             single += 1
     lines += [*at_once, f"{single} operations run once, outside of time", *notes]
-    for op, why in misfits[:20]:
-        name = op.primitive.name if op.primitive else "?"
-        lines.append(f"not rolled: {name} of step {op.step}{f' in {terminal(op.scope)}' if op.scope else ''}: {why}")
+    lines += [f"not rolled: {what}" for what in misfits[:20]]
     if len(misfits) > 20:
         lines.append(f"... and {len(misfits) - 20} more")
     return "\n".join(lines)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.primitive import Primitive
 from ..core.tensor import Array
-from .operations import Drawing, Op
+from .operations import Drawing, Ops
 
 
 # ---------------------------------------------------------------------- how a read looks at time
@@ -84,20 +84,21 @@ class Node:
         value: of a constant, its array; with time first where it changes from step to step.
         drawings: of a random constant, the number of its drawing; one for each row, or None, where it is rolled.
         name, scope: the variable it was assigned to, and the scope that was open there.
-        backward_of: the forward operation whose vjp rule recorded this one, or whose gradient it is.
+        backward_of: the forward operation that it belongs to, if it is of the backward pass.
         sent_to: the name of the operand whose gradient it is part of, if that has one.
         order: its place in the program as it was recorded.
     """
 
-    def __init__(self, op: Op, order: float, domain: tuple[int, int] | None = None) -> None:
-        self.primitive, self.params = op.primitive, op.params
+    def __init__(self, ops: Ops, n: int, order: float, domain: tuple[int, int] | None = None) -> None:
+        _, self.primitive, self.shape, self.dtype, self.scope = ops.site(n)
+        self.params, _, numbers = ops.params[ops.params_of[n]]
         self.args: list[Any] = []
-        self.numbers: list[tuple[int, int]] = [(0, n) for n in op.numbers]
+        self.numbers: list[tuple[int, int]] = [(0, number) for number in numbers]
         self.initials: dict[int, Read | None] = {}
-        self.shape, self.dtype, self.value = op.shape, op.dtype, op.value
-        self.drawings: list[int | None] = [] if op.drawing is None else [op.drawing]
-        self.name, self.scope, self.backward_of, self.sent_to = op.name, op.scope, op.backward_of, op.sent_to
-        self.order = order
+        self.value = ops.values.get(n)
+        self.drawings: list[int | None] = [ops.drawing_of[n]] if n in ops.drawing_of else []
+        self.name, self.backward_of = ops.name(n), ops.backward_from(n)
+        self.sent_to, self.order = ops.sent_to.get(ops.site_of[n]), order
         self.rolled = domain is not None
         self.lo, self.hi = domain or (0, 0)
 

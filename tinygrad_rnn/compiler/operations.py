@@ -20,34 +20,11 @@ from ..core.tensor import Array
 from ..core.traits import Traits
 
 
-@dataclass(slots=True)
-class Op:
-    """One operation of the unrolled program: a primitive, and where it belongs.
+class Forward(NamedTuple):
+    """The forward operation whose vjp rule recorded another, or whose gradient that is."""
 
-    Attributes:
-        primitive: None for an input (a parameter or a batch array) and for a constant.
-        params: the primitive's parameters.
-        numbers: the integers among the parameters (indices, axes), which may change from step to step.
-        name: the name it was given, or the variable it was assigned to; gradients are called d and the name.
-        step: the time step, or None.
-        backward_of: the forward operation whose vjp rule recorded this one, or whose gradient it is.
-        sent_to: the name of the operand that a rule sends it back to, as its gradient or a part of it.
-        value: the array of a constant.
-        drawing: the number of the drawing that the constant came from, if it is random.
-    """
-
-    backward_of: Op | None
-    drawing: int | None
-    dtype: np.dtype[Any]
-    name: str | None
-    numbers: tuple[int, ...]
-    params: Any
     primitive: Primitive | None
-    scope: str
-    sent_to: str | None
-    shape: tuple[int, ...]
-    step: int | None
-    value: Array | None
+    name: str | None
 
 
 class Site(NamedTuple):
@@ -131,24 +108,10 @@ class Ops:
     def name(self, n: int) -> str | None:
         return self.names[self.name_of[n]]
 
-    def __getitem__(self, n: int) -> Op:
-        """One operation as an object."""
-        params, of = self.params[self.params_of[n]], self.backward_of[n]
-        _, primitive, shape, dtype, scope = self.site(n)
-        return Op(
-            backward_of=None if of < 0 else self[of],
-            drawing=self.drawing_of.get(n),
-            dtype=dtype,
-            name=self.name(n),
-            numbers=params.numbers,
-            params=params.values,
-            primitive=primitive,
-            scope=scope,
-            sent_to=self.sent_to.get(self.site_of[n]),
-            shape=shape,
-            step=None if self.step[n] == NOWHEN else self.step[n],
-            value=self.values.get(n),
-        )
+    def backward_from(self, n: int) -> Forward | None:
+        """What operation n is the backward of."""
+        of = self.backward_of[n]
+        return None if of < 0 else Forward(self.site(of).primitive, self.name(of))
 
 
 def _total(terms: Sequence[Array]) -> Array:

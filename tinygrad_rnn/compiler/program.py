@@ -48,7 +48,7 @@ class Program:
     Attributes:
         ir: loops, and nodes that run once, in order.
         extra: what the loss function returned beside the loss; without gradients, all that it returned.
-        misfits: operations that were taken out of a loop, each with the reason.
+        misfits: operations that were taken out of a loop, each with the reason, in words.
         calls: how often it ran.
         signatures: of the steps of the loss function; see `signature`.
         eager_bytes: about what all results of an eager pass take.

@@ -20,9 +20,10 @@ import numpy as np
 from ..core.indexing import Slot, scatter
 from ..core.primitive import Primitive
 from ..core.tensor import Array
+from ..escape import terminal
 from ..ops.indexing import getitem_p
 from .ir import NOW, At, Node, Read, Shift, Span
-from .operations import NOWHEN, Op, total
+from .operations import NOWHEN, total
 from .trace import Trace
 
 _MAX_REACH = 64  # how far outside a node's steps initial values may lie
@@ -48,14 +49,14 @@ class Rolled(NamedTuple):
         nodes: its operations.
         results: how its results are read.
         inputs: its inputs, in order.
-        misfits: what was taken out of a site, and why.
+        misfits: in words, what was taken out of a site, and why.
         members: the numbers of the operations that a rolled node stands for, in step order.
     """
 
     nodes: list[Node]
     results: list[Read]
     inputs: list[Node]
-    misfits: list[tuple[Op, str]]
+    misfits: list[str]
     members: dict[Node, Array]
 
     def number(self, read: Read) -> int:
@@ -138,7 +139,7 @@ class _Reroller:
         for run in runs if len(runs) <= max(_MAX_PARTS, len(ops) // _LONG) else []:
             if len(run) >= least:
                 lo = int(self.step[run[0]])
-                node = Node(self.ops[run[len(run) // 2]], int(run.min()), (lo, lo + len(run) - 1))
+                node = Node(self.ops, run[len(run) // 2], int(run.min()), (lo, lo + len(run) - 1))
                 self.members[node] = run
                 for n in run:
                     self.owner[n] = node
@@ -182,13 +183,18 @@ class _Reroller:
         """The operation of a node at step t, if it has one."""
         return int(self.members[node][t - node.lo]) if node.lo <= t <= node.hi else None
 
+    def _words(self, n: int) -> str:
+        site = self.ops.site(n)
+        where = f" in {terminal(site.scope)}" if site.scope else ""
+        return f"{site.primitive.name if site.primitive else '?'} of step {self.ops.step[n]}{where}"
+
     def scalar(self, x: int) -> Any:
         """The Python number that is operand x."""
         return self.ops.scalars[~x]
 
     def _connect(self, fits: dict[Node, _Fit]) -> Rolled:
         """Turn roles into references; everything that is in no rolled node becomes a node of its own."""
-        singles = {n: Node(self.ops[n], n) for n in self.trace.alive.tolist() if self.owner[n] is None}
+        singles = {n: Node(self.ops, n, n) for n in self.trace.alive.tolist() if self.owner[n] is None}
         nodes = [*fits, *singles.values()]
         tables: dict[Any, Node] = {}
 
@@ -224,7 +230,7 @@ class _Reroller:
             nodes,
             [refer(n) for n in self.trace.results],
             [singles[n] for n in self.trace.inputs],
-            [(self.ops[n], why) for n, why in dict(reversed(self.misfits)).items() if self.owner[n] is None],
+            [f"{self._words(n)}: {why}" for n, why in dict(reversed(self.misfits)).items() if self.owner[n] is None],
             self.members,
         )
 
