@@ -251,7 +251,8 @@ def test_a_shifted_span_is_caught(written: Written) -> None:
 @pytest.fixture
 def overwrites(monkeypatch: pytest.MonkeyPatch) -> None:
     """An allocator that writes over operands that are still needed."""
-    monkeypatch.setattr(allocation._Allocator, "_last_use", lambda self, node, loop: self.position[node] + 1)
+    early = lambda self: {node: (part, self.position[node] + 1) for node, part in self.part_of.items()}  # noqa: E731
+    monkeypatch.setattr(allocation._Allocator, "_lifetimes", early)
     monkeypatch.setattr(allocation._Allocator, "_may_overwrite", lambda self, node, read: True)
 
 

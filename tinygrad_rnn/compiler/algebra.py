@@ -13,15 +13,12 @@ import numpy as np
 
 from ..core.primitive import Primitive
 from ..ops import add, multiply, negative, power, square, subtract
-from .ir import NOW, Node, Read
+from .ir import NOW, Node, Read, Readers
 from .operations import total
 from .rewrite import Rewriter
 from .vocabulary import uniform
 
 _LARGE = 1e30  # factors are only multiplied with each other where the product is no larger, nor its inverse
-
-
-Readers = dict[Node, list[tuple[Node | None, Read]]]
 
 
 def simplify(program: Rewriter) -> None:

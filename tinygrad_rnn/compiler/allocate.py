@@ -10,14 +10,15 @@ serves the next.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .. import ops
 from ..ops.indexing import getitem_p
 from .forms import is_elementwise, is_view, writes_out
-from .ir import Loop, Node, Part, Program, Read
+from .ir import Loop, Node, Part, Program, Read, nodes_of, readers_of
 from .lifts import once
 from .operations import total
 from .statements import Array, Memory
@@ -26,6 +27,8 @@ INPUT, CONSTANT, VIEW, SLAB, ARRAY, BUFFER, FRESH = "input", "constant", "view",
 
 WORTH_SHARING = 4096
 """Entries; less memory than this is not worth a line that says whose it was."""
+
+_NEVER = sys.maxsize
 
 
 @dataclass
@@ -61,29 +64,18 @@ def allocate(program: Program, thrifty: bool = True, least: int = WORTH_SHARING)
 class _Allocator:
     def __init__(self, schedule: Sequence[Part], results: Sequence[Read], thrifty: bool, least: int) -> None:
         self.schedule, self.thrifty, self.least = schedule, thrifty, least
-        self.part_of: dict[Node, int] = {}
-        self.position: dict[Node, int] = {}
-        self.loop_of: dict[Node, Loop] = {}
-        for i, part in enumerate(schedule):
-            for j, node in enumerate(part.nodes if isinstance(part, Loop) else [part]):
-                self.part_of[node], self.position[node] = i, j
-                if isinstance(part, Loop):
-                    self.loop_of[node] = part
-        self.readers: dict[Node, list[tuple[Node, Read]]] = {node: [] for node in self.part_of}
-        for node in self.part_of:
-            for a in node.args:
-                if type(a) is Read:
-                    self.readers[a.node].append((node, a))
+        self.part_of = {node: i for i, part in enumerate(schedule) for node in nodes_of(part)}
+        self.position = {node: j for part in schedule for j, node in enumerate(nodes_of(part))}
+        self.loop_of = {node: part for part in schedule if isinstance(part, Loop) for node in part.nodes}
+        self.readers = readers_of(self.part_of, results)
         self.results = {ref.node for ref in results if ref.at is None}
-        self.returned = {ref.node for ref in results}
-        self.death = dict.fromkeys(self.part_of, -1)
         self.places: dict[Node, Place] = {}
         self.alike: dict[Any, list[Array]] = {}  # arrays that held the same for another loop, such as the layer above
         self.showing: set[Node] = set()
         self.shown = self._shown_rows()
         for node in self.part_of:
             self.places[node] = self._kind(node)
-        self._lifetimes()
+        self.last = self._lifetimes()
         self._memory()
         for node, place in self.places.items():
             if place.array is None:
@@ -142,7 +134,7 @@ class _Allocator:
     def _worth_copying(self, node: Node) -> bool:
         """Whether it is a transposed weight that a loop multiplies by: contiguous, that is up to twice as fast."""
         return (not node.rolled and node.primitive is ops.transpose) and any(
-            reader.primitive is ops.matmul and reader in self.loop_of for reader, _ in self.readers[node]
+            reader and reader.primitive is ops.matmul and reader in self.loop_of for reader, _ in self.readers[node]
         )
 
     def _needs_rows(self, node: Node) -> bool:
@@ -150,14 +142,12 @@ class _Allocator:
         loop = self.loop_of[node]
         delayed = False
         for reader, ref in self.readers[node]:
-            if self.loop_of.get(reader) is not loop or ref.delay is None:
+            if reader is None or self.loop_of.get(reader) is not loop or ref.delay is None:
                 return True
             if ref.delay != 0:
                 delayed = True
                 if abs(ref.delay) != 1 or self.position[reader] >= self.position[node]:
                     return True
-        if node in self.returned or any(node in {r.node for r in u.initials.values() if r} for u in self.part_of):
-            return True
         if delayed:
             edge = node.hi + 1 if loop.reverse else node.lo - 1
             return is_view(node) or not writes_out(node) or bool(set(node.initials) - {edge})
@@ -170,53 +160,76 @@ class _Allocator:
             node = node.args[0].node
         return node
 
-    def _lifetimes(self) -> None:
-        end = len(self.schedule)
-        for node, part in self.part_of.items():
-            for ref in node.reads:
-                base = self.base(ref.node)
-                self.death[base] = max(self.death[base], part)
-        for node in self.returned:
-            self.death[self.base(node)] = end
-        for node in self.part_of:  # a view is read where its readers are
-            if self.places[node].kind == VIEW:
-                base = self.base(node)
-                for reader, _ in self.readers[node]:
-                    self.death[base] = max(self.death[base], self.part_of[reader])
+    def _lifetimes(self) -> dict[Node, tuple[int, int]]:
+        """Where each result's memory is read last, itself or through a view: the part, and the place within a step.
+
+        Past all places is what reads another step's result, all steps at once, or as an initial value; past all parts
+        is the caller.
+        """
+        last = dict.fromkeys(self.part_of, (-1, 0))
+        for node, found in self.readers.items():
+            base = self.base(node)
+            for reader, read in found:
+                part, place = (_NEVER, 0) if reader is None else (self.part_of[reader], self.position[reader])
+                here = read.delay == (0 if base.rolled else None)
+                last[base] = max(last[base], (part, place if here else _NEVER))
+        return last
 
     # ------------------------------------------------------------------ memory
     def _memory(self) -> None:
         free: list[Memory] = []
-        occupied: dict[Memory, Node] = {}
+        held: dict[Memory, Node] = {}
         for i, part in enumerate(self.schedule):
-            nodes = part.nodes if isinstance(part, Loop) else [part]
-            for node in nodes:
+            for node in nodes_of(part):
                 if self.places[node].kind in (SLAB, ARRAY):
-                    array = self._again(node, free.__contains__) or self._over(node, occupied, self._dies_in(i, node))
-                    array = array or self._new(node, self._fitting(node, free))
-                    assert array.memory is not None
-                    if array.memory in free:
-                        free.remove(array.memory)
-                    occupied[array.memory] = node
-                    self.places[node].array = array
+                    size = self._size(node)
+                    fitting = [m for m in free if m.dtype == node.dtype and self.least <= size <= m.size <= 2 * size]
+                    array = self._again(node, free, True) or self._over(node, held)
+                    self._hold(
+                        node, array or self._new(node, min(fitting, key=lambda m: m.size, default=None)), held, free
+                    )
             if isinstance(part, Loop):
                 self._buffers(part)
-            for memory, node in list(occupied.items()):
-                if self.death[node] <= i:
-                    del occupied[memory]
+            for memory, node in list(held.items()):
+                if self.last[node] < (i + 1, 0):
+                    del held[memory]
                     if not self.places[node].zeroed:
                         free.append(memory)
 
-    def _again(self, node: Node, usable: Callable[[Memory], bool]) -> Array | None:
-        """An array that held the result of such a node in an earlier loop, if nothing lives there now."""
+    def _buffers(self, loop: Loop) -> None:
+        """One buffer for each result that is used up within its step; dead ones are reused."""
+        free: list[Memory] = []
+        busy: dict[Memory, Node] = {}
+        for node in loop.nodes:
+            for memory, holder in list(busy.items()):
+                if self.last[holder] < (self.part_of[node], self.position[node]):
+                    del busy[memory]
+                    free.append(memory)
+            if self.places[node].kind == BUFFER:
+                keeps = self.last[node][1] == _NEVER  # the next step reads it: nothing else may live there
+                fitting = [m for m in free if (m.dtype, m.size) == (node.dtype, self._size(node)) and not keeps]
+                taken = {*busy, *(free if keeps else [])}
+                array = (None if keeps else self._over(node, busy)) or self._again(node, taken, False)
+                self._hold(node, array or self._new(node, fitting[0] if fitting else None), busy, free)
+
+    def _hold(self, node: Node, array: Array, held: dict[Memory, Node], free: list[Memory]) -> None:
+        assert array.memory is not None
+        if array.memory in free:
+            free.remove(array.memory)
+        held[array.memory] = node
+        self.places[node].array = array
+
+    def _again(self, node: Node, memories: Collection[Memory], among: bool) -> Array | None:
+        """An array that held the result of such a node in an earlier loop, if it is among these, or not among them."""
         for array in self.alike.get(self._role(node), ()) if self.thrifty and not self.places[node].zeroed else ():
-            if array.memory is not None and usable(array.memory):
+            if (array.memory in memories) == among:
                 array.nodes.append(node)
                 return array
         return None
 
-    def _new(self, node: Node, memory: Memory) -> Array:
-        array = self._array(node, memory)
+    def _new(self, node: Node, memory: Memory | None) -> Array:
+        """An array in memory that is free, or in memory of its own."""
+        array = self._array(node, memory if memory and self.thrifty else Memory(node.dtype, self._size(node)))
         self.alike.setdefault(self._role(node), []).append(array)
         return array
 
@@ -229,16 +242,7 @@ class _Allocator:
         place = self.places[node]
         return math.prod(node.shape) * (place.rows if place.timed else 1)
 
-    def _fitting(self, node: Node, free: list[Memory]) -> Memory:
-        size = self._size(node)
-        fitting = [m for m in free if m.dtype == node.dtype and self.least <= size <= m.size <= 2 * size]
-        if fitting and self.thrifty:
-            best = min(fitting, key=lambda m: m.size)
-            free.remove(best)
-            return best
-        return Memory(node.dtype, size)
-
-    def _over(self, node: Node, held: dict[Memory, Node], dies: Callable[[Read], bool]) -> Array | None:
+    def _over(self, node: Node, held: Mapping[Memory, Node]) -> Array | None:
         """The array of an operand that is read here for the last time, entry by entry."""
         place, reads = self.places[node], [a for a in node.args if type(a) is Read]
         if not self.thrifty or not is_elementwise(node) or node.initials:
@@ -250,27 +254,21 @@ class _Allocator:
                 continue
             if (there.first, there.rows, other.shape, other.dtype) != (place.first, place.rows, node.shape, node.dtype):
                 continue
-            if self._may_overwrite(node, ref) and dies(ref):
-                _put_first(node, ref)
+            if self._may_overwrite(node, ref) and self._dies(other, node):
+                if node.primitive is total:  # a sum starts with the term that it overwrites
+                    node.args.remove(ref)
+                    node.args.insert(0, ref)
                 if (node.backward_of is None) != (array.nodes[0].backward_of is None):
                     return self._new(node, array.memory)  # under a name of its own: it is no activation any more
                 array.nodes.append(node)
                 return array
         return None
 
-    def _dies_in(self, part: int, node: Node) -> Callable[[Read], bool]:
-        """Whether an operand, of an earlier part, is not read after this node."""
-
-        def dies(ref: Read) -> bool:
-            other = ref.node
-            if self.death[other] > part or other.initials or self.part_of[other] == part:
-                return False
-            return not any(
-                self.position[reader] > self.position[node] or read.delay != (0 if other.rolled else None)
-                for reader, read in self._readers_in_part(other, part)
-            )
-
-        return dies
+    def _dies(self, other: Node, node: Node) -> bool:
+        """Whether an operand is not read after this node; a buffer is one of the same loop, all else is older."""
+        together = self.part_of[other] == self.part_of[node]
+        last = self.last[other] <= (self.part_of[node], self.position[node])
+        return last and together == (self.places[node].kind == BUFFER) and not other.initials
 
     def _may_overwrite(self, node: Node, ref: Read) -> bool:
         """Whether writing the result over this operand hurts no other operand."""
@@ -286,71 +284,6 @@ class _Allocator:
         if node.primitive is ops.where or len(node.args) > 2:
             return not others  # these read an operand again after they began to write
         return all(a == ref for a in others)
-
-    def _readers_in_part(self, node: Node, part: int) -> list[tuple[Node, Read]]:
-        found = []
-        for reader, ref in self.readers[node]:
-            if self.part_of[reader] == part:
-                found.append((reader, ref))
-            if self.places[reader].kind == VIEW:
-                found.extend(self._readers_in_part(reader, part))
-        return found
-
-    def _buffers(self, loop: Loop) -> None:
-        """One buffer for each result that is used up within its step; dead ones are reused."""
-        last: dict[Node, int] = {}
-        for node in loop.nodes:
-            if self.places[node].kind == BUFFER:
-                last[node] = self._last_use(node, loop)
-        free: list[Memory] = []
-        busy: dict[Memory, Node] = {}
-        for j, node in enumerate(loop.nodes):
-            place = self.places[node]
-            for memory, holder in list(busy.items()):
-                if last[holder] < j:
-                    del busy[memory]
-                    free.append(memory)
-            if place.kind != BUFFER:
-                continue
-            keeps = last[node] == len(loop.nodes)  # the next step reads it: nothing else may live there
-
-            def dies(ref: Read, j: int = j) -> bool:
-                return last.get(ref.node) == j
-
-            taken = None if keeps else self._over(node, busy, dies)
-            if taken is None:
-
-                def usable(memory: Memory, keeps: bool = keeps) -> bool:
-                    return memory not in busy and not (keeps and memory in free)
-
-                size = math.prod(node.shape)
-                fitting = [m for m in free if m.dtype == node.dtype and m.size == size and self.thrifty and not keeps]
-                taken = self._again(node, usable) or self._new(node, (fitting or [Memory(node.dtype, size)])[0])
-            assert taken.memory is not None
-            if taken.memory in free:
-                free.remove(taken.memory)
-            busy[taken.memory] = node
-            place.array = taken
-
-    def _last_use(self, node: Node, loop: Loop) -> int:
-        """The position of the last reader within a step; the end if the next step reads it too."""
-        last = -1
-        stack = [node]
-        while stack:
-            for reader, ref in self.readers[stack.pop()]:
-                if ref.delay != 0:
-                    return len(loop.nodes)
-                last = max(last, self.position[reader])
-                if self.places[reader].kind == VIEW:
-                    stack.append(reader)
-        return last
-
-
-def _put_first(node: Node, ref: Read) -> None:
-    """A sum starts with the term that it overwrites."""
-    if node.primitive is total:
-        node.args.remove(ref)
-        node.args.insert(0, ref)
 
 
 def _stays_contiguous(node: Node, base: Place) -> bool:

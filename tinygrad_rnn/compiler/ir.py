@@ -7,7 +7,7 @@ which they can run. `check` proves that order and every read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -173,6 +173,10 @@ Part = Loop | Node
 """A piece of the schedule: a loop, or a node that runs once (a rolled one for all its steps at once)."""
 
 
+def nodes_of(part: Part) -> Sequence[Node]:
+    return part.nodes if isinstance(part, Loop) else [part]
+
+
 @dataclass
 class Program:
     """Parts in the order in which they run, the reads that are the results, and the inputs in the caller's order.
@@ -189,7 +193,21 @@ class Program:
     def nodes(self) -> Iterator[Node]:
         """Every node, in the order of the schedule."""
         for part in self.schedule:
-            yield from (part.nodes if isinstance(part, Loop) else [part])
+            yield from nodes_of(part)
+
+
+Readers = dict[Node, list[tuple[Node | None, Read]]]
+"""Who reads each node, and how; None stands for the results."""
+
+
+def readers_of(nodes: Iterable[Node], results: Iterable[Read]) -> Readers:
+    found: Readers = {node: [] for node in nodes}
+    for node in found:
+        for read in node.reads:
+            found[read.node].append((node, read))
+    for read in results:
+        found[read.node].append((None, read))
+    return found
 
 
 # ---------------------------------------------------------------------- proof
@@ -207,8 +225,8 @@ def check(program: Program) -> None:
     Raises:
         CheckError: it does not.
     """
-    part_of = {node: i for i, part in enumerate(program.schedule) for node in _nodes(part)}
-    place = {node: j for part in program.schedule for j, node in enumerate(_nodes(part))}
+    part_of = {node: i for i, part in enumerate(program.schedule) for node in nodes_of(part)}
+    place = {node: j for part in program.schedule for j, node in enumerate(nodes_of(part))}
     for node in part_of:
         for read in node.reads:
             if read.node not in part_of:
@@ -235,10 +253,6 @@ def check(program: Program) -> None:
         if read.node not in part_of or read.delay is not None:
             raise CheckError(f"a result reads {read.node}, which is not in the program, or at no step")
         _check_time(None, read)
-
-
-def _nodes(part: Part) -> Sequence[Node]:
-    return part.nodes if isinstance(part, Loop) else [part]
 
 
 def _check_time(node: Node | None, read: Read) -> None:

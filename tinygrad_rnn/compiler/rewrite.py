@@ -16,7 +16,7 @@ import numpy as np
 from ..core.primitive import Primitive
 from ..ops import add, astype, expand_dims, matmul, multiply, reshape, subtract, transpose
 from ..ops import sum as sum_
-from .ir import NOW, At, Node, Read, Shift, Span
+from .ir import NOW, At, Node, Read, Readers, Shift, Span, readers_of
 from .operations import contract, total
 from .reroll import compressed
 
@@ -27,15 +27,8 @@ class Rewriter:
     def __init__(self, nodes: list[Node], results: list[Read]) -> None:
         self.nodes, self.results = nodes, results
 
-    def readers(self) -> dict[Node, list[tuple[Node | None, Read]]]:
-        """Who reads each node, and how; None stands for the results."""
-        found: dict[Node, list[tuple[Node | None, Read]]] = {node: [] for node in self.nodes}
-        for node in self.nodes:
-            for ref in node.reads:
-                found[ref.node].append((node, ref))
-        for ref in self.results:
-            found[ref.node].append((None, ref))
-        return found
+    def readers(self) -> Readers:
+        return readers_of(self.nodes, self.results)
 
     def replace(self, change: Callable[[Read], Read]) -> None:
         """Let everybody read something else."""
