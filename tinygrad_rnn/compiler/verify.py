@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from .statements import (
     Line,
     Memory,
     Put,
+    Rows,
     leaves,
 )
 from .vocabulary import uniform
@@ -104,39 +105,35 @@ class _Shadow:
                 self._expect(self.places[each.node].kind == VIEW, each.node, "is assigned once for all calls")
                 moves = any(isinstance(leaf.when, Shift) for leaf in leaves(each.value))
                 self._operands(each.node, [each], self.time(each.node.lo) if moves else None)
-        for node, lines in _groups(self.code.body):
-            if isinstance(lines, For):
-                self._loop(lines)
+        for lines in _groups(each for each in self.code.body if not isinstance(each, (Alloc, Rows))):
+            if isinstance(lines[0], For):
+                self._loop(lines[0])
             else:
-                assert node is not None
-                self._group(node, lines, None)
+                self._group(lines, None)
         self._results()
         for result in zeros:
             self._expect(self._at(result) == result, result[0], "starts from zeros only in the first call")
 
     @staticmethod
-    def _expect(holds: bool, node: Any, what: str) -> None:
+    def _expect(holds: bool, *words: Any) -> None:
         if not holds:
-            raise CheckError(f"{node} {what}")
+            raise CheckError(" ".join(map(str, words)))
 
     # ------------------------------------------------------------------ statements
     def _loop(self, loop: For) -> None:
-        groups: list[tuple[Node, list[Line]]] = []
         for within in loop.body:
             node = within.statement.node
             self._expect((within.lo, within.hi) == (node.lo, node.hi), node, "runs at other steps than its own")
-            if groups and groups[-1][0] is node:
-                groups[-1][1].append(within.statement)
-            else:
-                groups.append((node, [within.statement]))
+        groups = list(_groups(within.statement for within in loop.body))
         steps = range(self.time(loop.lo), self.time(loop.hi) + 1)
         for t in reversed(steps) if loop.reverse else steps:
-            for node, lines in groups:
-                if self.time(node.lo) <= t <= self.time(node.hi):
-                    self._group(node, lines, t)
+            for lines in groups:
+                if self.time(lines[0].node.lo) <= t <= self.time(lines[0].node.hi):
+                    self._group(lines, t)
 
-    def _group(self, node: Node, lines: Sequence[Line], t: int | None) -> None:
+    def _group(self, lines: Sequence[Line], t: int | None) -> None:
         """The statements of one node, at step t of a loop, or for all its steps."""
+        node = lines[0].node
         initial = self._initial(node, lines)
         if initial is not None:
             for leaf in leaves([line.value for line in lines if isinstance(line, Copy)]):
@@ -170,22 +167,22 @@ class _Shadow:
 
     def _initial(self, node: Node, lines: Sequence[Line]) -> Result | None:
         """The initial value that a statement sets, if it sets one."""
-        (line, *rest) = lines
-        if isinstance(line, (Fill, Copy)) and isinstance(line.out, Leaf) and isinstance(line.out.when, At):
-            start = node.initials.get(line.out.when.step, self)
-            self._expect(start is not self and not rest, node, "has no initial value there")
-            if isinstance(line, Copy):
-                found = [result for leaf in leaves(line.value) for result in self._bases(self._when(leaf, None))]
-                wanted = list(self._bases(self._when(start, None))) if isinstance(start, Read) else []
-                exact = found == wanted or (not isinstance(line.value, Leaf) and set(wanted) <= set(found))
-                self._expect(exact, node, "has another initial value")
-            elif isinstance(start, Read):
-                constant = start.node.value is not None and repr(uniform(start.node.value)) == repr(line.number)
-                self._expect(constant, node, "has another initial value")  # nan is nan, and -0.0 is not 0.0
-            else:
-                self._expect(repr(line.number) in ("0", "0.0"), node, "has another initial value than zero")
-            return node, self.time(line.out.when.step)
-        return None
+        line: Any = lines[0]
+        if not _starts(line):
+            return None
+        step = line.out.when.step
+        self._expect(step in node.initials, node, "has no initial value there")
+        start = node.initials[step]
+        if isinstance(line, Copy):
+            found = [result for leaf in leaves(line.value) for result in self._bases(self._when(leaf, None))]
+            wanted = list(self._bases(self._when(start, None))) if start else []
+            right = found == wanted or (not isinstance(line.value, Leaf) and set(wanted) <= set(found))
+        else:  # nan is nan, and -0.0 is not 0.0
+            value = start and start.node.value
+            known = (0, 0.0) if start is None else () if value is None else (uniform(value),)
+            right = repr(line.number) in map(repr, known)
+        self._expect(right, node, "has another initial value")
+        return node, self.time(step)
 
     def _steps(self, node: Node, t: int | None) -> Iterable[int | None]:
         if not node.rolled:
@@ -207,7 +204,7 @@ class _Shadow:
                 continue
             for step in self._steps(node, t):
                 wanted = set(self._bases(self._when(a, step)))
-                self._expect(wanted <= touched, node, f"does not read {a}")
+                self._expect(wanted <= touched, node, "does not read", a)
 
     def _when(self, read: Read | Leaf, t: int | None) -> list[Result]:
         match read.when:
@@ -232,7 +229,7 @@ class _Shadow:
     def _read(self, reader: Node, leaf: Leaf, t: int | None) -> None:
         for result in self._bases(self._when(leaf, t)):
             held = self._at(result)
-            self._expect(held == result, reader, f"reads {result}, and finds {held}")
+            self._expect(held == result, reader, "reads", result, "and finds", held)
 
     # ------------------------------------------------------------------ memory
     def _slot(self, result: Result) -> tuple[Slot, Array]:
@@ -275,29 +272,18 @@ class _Shadow:
             wanted = list(self._bases(self._when(read, None)))
             self._expect(set(wanted) <= set(found), read, "is not what is returned")
             for result in wanted:
-                self._expect(self._at(result) == result, read, f"is returned, and {self._at(result)} is there")
+                held = self._at(result)
+                self._expect(held == result, read, "is returned, and found is", held)
             for owner in set() if copied else {self._slot(result)[0][0] for result in wanted}:
                 own = isinstance(owner, Array) and self.places[owner.nodes[0]].kind not in (INPUT, CONSTANT)
                 self._expect(own and owner not in owners, read, "is returned and shares memory")
                 owners.add(owner)
 
 
-def _groups(body: Sequence[Any]) -> Iterator[tuple[Node | None, Any]]:
-    """Loops, and statements by node; an initial value is a group of its own."""
-    group: list[Any] = []
-    for each in body:
-        if isinstance(each, For):
-            if group:
-                yield group[0].node, group
-            group = []
-            yield None, each
-        elif hasattr(each, "node"):
-            if group and (group[0].node is not each.node or _starts(each) or _starts(group[-1])):
-                yield group[0].node, group
-                group = []
-            group.append(each)
-    if group:
-        yield group[0].node, group
+def _groups(body: Iterable[Any]) -> Iterator[list[Any]]:
+    """Statements by node; an initial value is a group of its own, and so is a loop."""
+    for _, group in groupby(body, lambda each: id(each if isinstance(each, For) or _starts(each) else each.node)):
+        yield list(group)
 
 
 def _starts(line: Any) -> bool:
