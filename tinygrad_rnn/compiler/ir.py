@@ -69,6 +69,12 @@ class Read(NamedTuple):
     def span(self) -> tuple[int, int] | None:
         return (self.when.first, self.when.last) if type(self.when) is Span else None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what is read; of a span, with time first."""
+        rows = (abs(self.when.last - self.when.first) + 1,) if type(self.when) is Span else ()
+        return (*rows, *self.node.shape)
+
 
 # ---------------------------------------------------------------------- operations
 class Node:

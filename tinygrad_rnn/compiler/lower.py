@@ -10,7 +10,7 @@ from . import forms
 from .allocate import ARRAY, BUFFER, FRESH, SLAB, VIEW, Place
 from .drawn import Places, runs
 from .forms import Operand
-from .ir import WHOLE, At, Loop, Node, Program, Read, Shift, Span
+from .ir import WHOLE, At, Loop, Node, Program, Read, Shift, Span, readers_of
 from .lifts import once
 from .operations import contract
 from .statements import (
@@ -53,14 +53,8 @@ class _Lowering:
         self.made: set[Array] = set()
         self.rows: set[Array] = set()
         self.in_loops = {node for part in program.schedule if isinstance(part, Loop) for node in part.nodes}
-        self.returned = {read.node for read in program.results}
         self.gradients = {read.node for read in program.results[1:]}
-        self.readers: dict[Node, list[Node]] = {}
-        for node in program.nodes:
-            for read in node.reads:
-                self.readers.setdefault(read.node, []).append(node)
-        alone = {part for part in program.schedule if not isinstance(part, Loop)}
-        self.most = max((flops(n) * ((n.steps or 1) if n in alone else 1) for n in program.nodes), default=0)
+        self.readers = readers_of(program.nodes, program.results)
 
     def code(self) -> Code:
         for part in self.program.schedule:
@@ -71,7 +65,9 @@ class _Lowering:
             elif not part.is_input:
                 self._constant(part)
         inputs = [self.array(node) for node in self.program.inputs]
-        return Code(inputs, self.setup, self.body, self._results(), runs(self.program.drawings, self.drawn), self.most)
+        steps = {node: 1 if node in self.in_loops else node.steps or 1 for node in self.program.nodes}
+        most = max((flops(node) * n for node, n in steps.items()), default=0)
+        return Code(inputs, self.setup, self.body, self._results(), runs(self.program.drawings, self.drawn), most)
 
     def array(self, node: Node) -> Array:
         array = self.places[node].array
@@ -81,12 +77,12 @@ class _Lowering:
     def _results(self) -> list[Expr]:
         """The caller's own arrays: what is new in every call, and copies of all else."""
         found: list[Expr] = []
-        seen: set[Node] = set()
+        returned, seen = {read.node for read in self.program.results}, set[Node]()
         for read in self.program.results:
             base, fresh = read.node, type(read.when) is not At
             while self.places[base].kind == VIEW:
                 base = base.args[0].node
-                fresh = fresh and base not in self.returned
+                fresh = fresh and base not in returned
             fresh = fresh and self.places[base].kind == FRESH and base not in seen
             seen.add(base)
             found.append(self.read(read) if fresh else Call(".copy", (self.read(read),)))
@@ -102,31 +98,25 @@ class _Lowering:
         if known is None:
             return Leaf(self.array(node), when, node)
         place = self.places[node]
-        match when:
-            case At(step):
-                return Index(known, (step - place.first, ...))
-            case Span(first, last) if first <= last:
-                rows = slice(first - place.first, last + 1 - place.first)
-                return known if rows == slice(0, place.rows) else Index(known, (rows,))
-            case Span(first, last):
-                return Index(
-                    Index(known, (slice(last - place.first, first + 1 - place.first),)), (slice(None, None, -1),)
-                )
-        return known
+        if type(when) is At:
+            return Index(known, (when.step - place.first, ...))
+        if type(when) is not Span:
+            return known
+        first, last = sorted((when.first, when.last))
+        rows = slice(first - place.first, last + 1 - place.first)
+        if when.first > when.last:
+            return Index(Index(known, (rows,)), (slice(None, None, -1),))
+        return known if rows == slice(0, place.rows) else Index(known, (rows,))
 
     def operands(self, node: Node, at_once: bool) -> list[Operand]:
         found = []
         for a in node.args:
-            if type(a) is not Read:
-                found.append(Operand(a, (), False, False))
-            elif self._is_number(a, node):
-                found.append(Operand(self.numbers[a.node], (), False, False))
+            if type(a) is not Read or self._is_number(a, node):
+                found.append(Operand(self.numbers[a.node] if type(a) is Read else a, (), False, False))
             else:
-                shape, span = a.node.shape, a.span
-                if span is not None:
-                    shape = (abs(span[1] - span[0]) + 1, *shape)
-                timed = span is not None or (at_once and a.delay is not None)
-                found.append(Operand(self.read(a, node if at_once else None), shape, timed, span is not None))
+                span = a.span is not None
+                timed = span or (at_once and a.delay is not None)
+                found.append(Operand(self.read(a, node if at_once else None), a.shape, timed, span))
         return found
 
     def _is_number(self, a: Read, node: Node) -> bool:
@@ -162,13 +152,14 @@ class _Lowering:
 
     def _constant(self, node: Node) -> None:
         assert node.value is not None
-        if not node.drawings:
-            number = uniform(node.value)
-            if number is not None:
+        wanted, value = "table" if node.rolled else "constant", None
+        if node.drawings:
+            wanted = DRAWN
+        else:
+            value = literal(node.value)
+            if (number := uniform(node.value)) is not None:
                 self.numbers[node] = number
-        value = None if node.drawings else literal(node.value)
-        given = Given(node.value, DRAWN if node.drawings else "table" if node.rolled else "constant")
-        self.setup.append(Assign(self.array(node), given if value is None else value, node))
+        self.setup.append(Assign(self.array(node), Given(node.value, wanted) if value is None else value, node))
         for row, drawing in enumerate(node.drawings):
             if drawing is not None:
                 self.drawn.setdefault(drawing, []).append((self.array(node), row if node.rolled else None))
@@ -222,8 +213,8 @@ class _Lowering:
 
     def _alias(self, node: Node, value: Expr) -> None:
         """A view: no line of its own where it is read once."""
-        readers = self.readers.get(node, [])
-        if len(readers) == 1 and readers[0] not in self.in_loops and node not in self.returned and _is_short(value):
+        ((reader, _), *others) = self.readers[node]
+        if reader and not others and reader not in self.in_loops and _is_short(value):
             self.inline[node] = value
         else:
             (self.setup if self.places[node].static else self.body).append(Assign(self.array(node), value, node))
@@ -300,5 +291,4 @@ def flops(node: Node) -> int:
     """Floating-point operations of a matrix product in one step; 0 for anything else."""
     if node.primitive is None or node.primitive not in (ops.matmul, contract):
         return 0
-    shapes = [(*((abs(a.span[1] - a.span[0]) + 1,) if a.span else ()), *a.node.shape) for a in node.args]
-    return node.primitive.traits.cost(node.params, shapes, node.shape)
+    return node.primitive.traits.cost(node.params, [a.shape for a in node.args], node.shape)
