@@ -100,19 +100,9 @@ def side_of(diagram: Diagram, box: Box) -> int:
 
 def _lane(boxes: list[Box], links: list[Link]) -> LaneContent:
     """Number the boxes with inputs first; a link that closes a circle is left to the router."""
-    waiting = dict.fromkeys(boxes, 0)
-    after: dict[Box, list[Box]] = defaultdict(list)
-    for link in links:
-        waiting[link.target] += 1
-        after[link.source].append(link.target)
-    sequence: list[Box] = []
-    rest = dict.fromkeys(boxes)
-    while rest:
-        box = next((each for each in rest if not waiting[each]), None) or next(iter(rest))
-        del rest[box]
-        sequence.append(box)
-        for other in after[box]:
-            waiting[other] -= 1
+    made = {box: float(box.members[-1].index) for box in boxes}
+    made |= {link.source: link.uses[0][0].index - 0.5 for link in reversed(links) if link.source.tensor.is_leaf}
+    sequence = sorted(boxes, key=made.__getitem__)  # data just before its first use
     number = {box: at for at, box in enumerate(sequence)}
     kept = [link for link in links if number[link.source] < number[link.target]]
     edges = [(number[link.source], number[link.target]) for link in kept]

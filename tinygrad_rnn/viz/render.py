@@ -49,13 +49,7 @@ class Picture:
         format: what `render` and `pipe` make unless told otherwise.
     """
 
-    def __init__(
-        self,
-        scene: Scene,
-        look: str | Theme = "light",
-        dpi: float = DPI,
-        engine: str | None = None,
-    ) -> None:
+    def __init__(self, scene: Scene, look: str | Theme = "light", dpi: float = DPI, engine: str | None = None) -> None:
         self.scene = scene
         self.theme = theme(look)
         self.dpi = dpi
@@ -64,10 +58,8 @@ class Picture:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """What is set is known to be possible."""
-        if name == "engine":
-            value = _engine(value)
-        elif name == "format":
-            value = _known(value, self.engine)
+        if name in ("engine", "format"):
+            _known("svg" if name == "engine" else value, value if name == "engine" else self.engine)
         super().__setattr__(name, value)
 
     @property
@@ -102,7 +94,7 @@ class Picture:
             InputError: an unknown format or engine; `GraphvizError`: an engine was asked for and is not there, fails,
                 or takes more than 30 seconds.
         """
-        drawn_by = _engine(engine) or self.engine
+        drawn_by = engine or self.engine
         kind = _known(format if format is not None else self.format, drawn_by)
         if kind in ("dot", "gv"):
             return self.source.encode()
@@ -145,8 +137,8 @@ class Picture:
             The path of the picture.
         """
         text = as_path(directory or ".", "render") / as_path(filename, "render")
-        make_folder(text.parent)
         kind = _known(format if format is not None else self.format, engine or self.engine)
+        make_folder(text.parent)
         made = write_file(text.with_name(f"{text.name}.{kind}"), self.pipe(kind, engine))
         if not cleanup:
             write_file(text, self.source)
@@ -186,24 +178,15 @@ def _known(kind: str, engine: str | None) -> str:
     """A format that can be made.
 
     Raises:
-        InputError: it is none of those that Python draws, and no engine was asked for.
+        InputError: it is none of those that Python draws, and no engine was asked for; or Graphviz has no such engine.
     """
+    if engine is not None and engine not in ENGINES:
+        raise InputError(f"picture: got engine {engine!r}, expected None or one of {', '.join(ENGINES)}")
     if not isinstance(kind, str) or not (kind in FORMATS or (engine is not None and kind.isalnum())):
         raise InputError(
             f"picture: got format {kind!r}, expected one of {', '.join(FORMATS)}; with engine='dot' there are more"
         )
     return kind
-
-
-def _engine(name: str | None) -> str | None:
-    """A Graphviz program, or None.
-
-    Raises:
-        InputError: Graphviz has no such program.
-    """
-    if name is not None and name not in ENGINES:
-        raise InputError(f"picture: got engine {name!r}, expected None or one of {', '.join(ENGINES)}")
-    return name
 
 
 def _by_graphviz(source: str, engine: str, kind: str, dpi: float) -> bytes:
@@ -216,7 +199,6 @@ def _by_graphviz(source: str, engine: str, kind: str, dpi: float) -> bytes:
     command = [program, f"-T{kind}", *([f"-Gdpi={dpi:g}"] if kind in ("png", "gif") else [])]
     try:
         return run_program(command, source.encode(), TIMEOUT)
-    except TimeoutError as error:
-        raise GraphvizError(f"picture: {error}; draw fewer steps, or leave engine at None") from error
     except OSError as error:
-        raise GraphvizError(f"picture: {error}") from error
+        late = "; draw fewer steps, or leave engine at None" if isinstance(error, TimeoutError) else ""
+        raise GraphvizError(f"picture: {error}{late}") from error

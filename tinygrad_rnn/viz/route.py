@@ -147,7 +147,7 @@ class Router:
         if link in self.crossing:
             return self._across(self.crossing[link])
         if link.target.zone == "top" or link.source.zone in ("bottom", "weights"):
-            return self._to_bar(link) if link.target.zone == "top" else self._from_bar(link)
+            return self._along_bar(link)
         return self._within(link)
 
     def _within(self, link: Link) -> list[Point]:
@@ -203,27 +203,24 @@ class Router:
         first = ((points[0][0] + points[-1][0]) / 2, y + side * 9.0) if straight else (x, y + downward * 16.0)
         self.label_at[link] = first
 
-    def _to_bar(self, link: Link) -> list[Point]:
-        source, bar = link.source.rect, link.target.rect
-        x = source.middle[0]
-        if link not in self.at.ports:
-            if source.middle[1] < bar.middle[1]:  # bars above bars
-                return straight((x, source.bottom), (x, bar.y))
-            return straight((x, source.y), (x, bar.bottom))
-        top, bends = (self.at.ports[link][0], self.at.row_y[-1]), self.at.bends[link]
-        if abs(top[0] - x) < source.width / 2 - 5 and not bends:
-            x = top[0]
-        return smooth([(x, source.y), *bends, top]) + straight(top, (top[0], bar.bottom))[1:]
-
-    def _from_bar(self, link: Link) -> list[Point]:
-        bar, target = link.source.rect, link.target.rect
-        if link not in self.at.ports:
-            return straight((target.middle[0], bar.y), (target.middle[0], target.bottom))
-        foot = (self.at.ports[link][0], self.at.bottom)
-        first = straight((foot[0], bar.y), foot)
-        if link.source.zone == "weights":
-            first = smooth([(bar.middle[0], bar.y), foot])
-        return first + smooth([foot, *self.at.bends[link], (self.ports[link], target.bottom)])[1:]
+    def _along_bar(self, link: Link) -> list[Point]:
+        """From or to a bar across the lanes, or a shared weight below them."""
+        source, target, bends = link.source.rect, link.target.rect, self.at.bends.get(link, [])
+        x, port = source.middle[0], self.at.ports.get(link)
+        if link.target.zone == "top":
+            if port is not None and (bends or abs(port[0] - x) >= source.width / 2 - 5):
+                turn = port[0], self.at.row_y[-1]
+                return smooth([(x, source.y), *bends, turn, (turn[0], target.bottom)])
+            x = x if port is None else port[0]
+            is_above = source.y < target.y  # a bar above a bar
+            return (
+                straight((x, source.bottom), (x, target.y)) if is_above else straight((x, source.y), (x, target.bottom))
+            )
+        if port is None:
+            return straight((target.middle[0], source.y), (target.middle[0], target.bottom))
+        start = x if link.source.zone == "weights" else port[0]
+        foot = port[0], self.at.bottom
+        return smooth([(start, source.y), foot, *bends, (self.ports[link], target.bottom)])
 
 
 def halfway(points: Sequence[Point]) -> Point:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from zlib import crc32
 
@@ -123,6 +124,4 @@ def _point(point: Point) -> str:
 
 def _spaced(text: str) -> str:
     """Spaces at the ends of a piece of text, which XML would swallow, made firm."""
-    inner = text.strip(" ")
-    before = len(text) - len(text.lstrip(" "))
-    return "\u00a0" * before + inner + "\u00a0" * (len(text) - before - len(inner))
+    return re.sub("^ +| +$", lambda found: "\u00a0" * len(found[0]), text)
