@@ -23,7 +23,7 @@ def gradient(loss: tg.Tensor, w: tg.Tensor) -> Any:
 
 
 def refuses(loss: tg.Tensor) -> None:
-    with pytest.raises(tg.GraphError, match="was changed after the forward pass used it"):
+    with pytest.raises(tg.GraphError, match=r"was changed after the forward pass used it.* tg\.truncate\(state\)"):
         loss.backward()
 
 

@@ -310,6 +310,16 @@ def test_a_loss_that_does_not_take_what_a_batch_has_is_told_what_that_is(backend
         tg.train.Trainer(tg.nn.Linear(2, 1), tg.squared_error, (X, Y)).run()
 
 
+@pytest.mark.parametrize("backend", [None, "numpy"])
+def test_a_loss_that_returns_no_state_where_one_is_carried_is_told_so(backend: Any) -> None:
+    def forgets(model: Any, x: Any, y: Any, state: Any) -> Any:
+        return tg.squared_error(model(x), y)
+
+    trainer = tg.train.Trainer(tg.nn.Linear(2, 1), forgets, [(X, Y)], carry=lambda update: True, backend=backend)
+    with pytest.raises(tg.DTypeError, match=r"expected \(loss, state\), as there is `carry`"):
+        trainer.run()
+
+
 def test_when_the_data_end_what_was_learned_since_the_last_look_is_scored_and_kept(tmp_path: Path) -> None:
     whole = trained([(X, Y)], steps=5, eval_every=5, validation=(X, Y))
     ended = trained(((X, Y) for _ in range(5)), steps=20, eval_every=100, validation=(X, Y), folder=tmp_path)

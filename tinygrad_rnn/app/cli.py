@@ -82,7 +82,7 @@ class Parser(argparse.ArgumentParser):
         """Of a command, an option that it does not know is its own error: the help to read is that of the command."""
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            near = get_close_matches(unknown[0].partition("=")[0], self._option_string_actions, 1)
+            near = get_close_matches(unknown[0].partition("=")[0], self._option_string_actions, 1, 0.8)
             hint = f", did you mean {near[0]}?" if near else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return options, unknown

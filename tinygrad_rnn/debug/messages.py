@@ -154,7 +154,8 @@ def changed(leaf: Any) -> GraphError:
     where = f" (made at {origin.line(leaf.origin)})" if leaf.origin else ""
     return GraphError(
         f"backward: the array of {leaf.describe()}{where} was changed after the forward pass used it, so its "
-        "gradients would be wrong; run forward again, or change it only after backward"
+        "gradients would be wrong; run forward again, or change it only after backward; a state that goes on from "
+        "an earlier update leaves its past behind by tg.truncate(state)"
     )
 
 

@@ -315,8 +315,7 @@ class Trainer:
         """The loss of these arguments; sets gradients and the state to carry on."""
         if self.program is None:
             self.model.zero_grad()
-            found = self._call(arguments)
-            loss, carried = found if self.carry is not None else (found, None)
+            loss, carried = self._parts_of(self._call(arguments))
             if not isinstance(loss, Tensor):
                 raise DTypeError(
                     f"Trainer: the loss function returned {type(loss).__name__}, expected a scalar Tensor; compute it "
@@ -327,11 +326,22 @@ class Trainer:
             return loss.item()
         self._check_takes(len(arguments))
         found, gradients = self.program(self.model, *arguments)
-        loss, carried = found if self.carry is not None else (found, None)
+        loss, carried = self._parts_of(found)
         for name, parameter in self.model.named_parameters():
             parameter.grad = gradients[name]
         self.state = carried
         return float(loss)
+
+    def _parts_of(self, found: Any) -> tuple[Any, Any]:
+        """The loss and the state, if one is carried, of what the loss function returned."""
+        if self.carry is None:
+            return found, None
+        if not (isinstance(found, tuple) and len(found) == 2):
+            raise DTypeError(
+                f"Trainer: the loss function returned {type(found).__name__}, expected (loss, state), as there is "
+                "`carry`"
+            )
+        return found
 
     def _added(self, loss: float | None, share: float) -> float:
         """The loss of all ranks, and their gradients in the parameters: one message, a flat buffer.
