@@ -58,18 +58,21 @@ def _step_by_step(reach: Reach) -> Array:
     nan where no gradient arrives, where nothing is computed, and where so little arrives that it underflows.
     """
     layout = reach.layout
-    least = _least(layout)
-    before, after = reach.norms[..., :-1], reach.norms[..., 1:]
-    with np.errstate(all="ignore"):
-        factors = np.log(np.maximum(before / after, 1e-300))
     past = np.arange(1, len(layout.states)) <= reach.own[:, None, None]
-    return np.where((after > least) & np.isfinite(before) & np.isfinite(after) & past & linked(layout), factors, np.nan)
+    logs = _logs(layout, reach.norms[..., :-1], reach.norms[..., 1:])
+    return np.where(past & linked(layout), logs, np.nan)
 
 
-def _least(layout: Layout) -> float:
-    """A gradient that is smaller may underflow in the next step."""
+def _log(before: Array, after: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.asarray(np.log(np.maximum(before / after, 1e-300)))
+
+
+def _logs(layout: Layout, before: Array, after: Array) -> Array:
+    """The logarithms of factors; nan where a gradient is not finite, or so small that it may underflow next."""
     kind = np.finfo(layout.states[0][0].dtype)
-    return float(kind.tiny / kind.eps)
+    known = (after > float(kind.tiny / kind.eps)) & np.isfinite(before) & np.isfinite(after)
+    return np.where(known, _log(before, after), np.nan)
 
 
 def linked(layout: Layout) -> Array:
@@ -103,8 +106,7 @@ def _stands_out(reach: Reach, k: int) -> bool:
         if len(state) == len(arrived) and linked(layout)[:, j].any():
             v = [(x, g) for x, (_, g) in zip(state, arrived, strict=True)]
             before, after = sizes(layout, ToStates(state, [layout.states[j], state]), [v])[0].T
-            with np.errstate(all="ignore"):
-                factors[j] = float(median(np.log(np.maximum(before / after, 1e-300))[:, None])[0])
+            factors[j] = float(median(_log(before, after)[:, None])[0])
     others = [factor for j, factor in factors.items() if j != k]
     return k in factors and len(others) > 0 and abs(factors[k] - np.median(others)) > np.log(JUMP)
 
@@ -146,14 +148,11 @@ def planted(layout: Layout) -> Array:
     rng = np.random.default_rng(0)
     seeds = [[(x, rng.normal(size=x.shape).astype(x.dtype)) for x in layout.states[k]] for k in at]
     norms = sizes(layout, ToStates([x for k in at for x in layout.states[k]], layout.states), seeds)
-    known, least = linked(layout), _least(layout)
+    known = linked(layout)
     for k, sizes_of in zip(at, norms, strict=True):  # in this order the nearest of them counts
         near = slice(max(0, k - aligned - 2 * stride), k - aligned)
-        before, after = sizes_of[:, near], sizes_of[:, near.start + 1 : near.stop + 1]
-        with np.errstate(all="ignore"):
-            factors = np.log(np.maximum(before / after, 1e-300))
-        good = (after > least) & np.isfinite(before) & np.isfinite(after) & known[:, near] & np.isnan(found[:, near])
-        found[:, near] = np.where(good, factors, found[:, near])
+        logs = _logs(layout, sizes_of[:, near], sizes_of[:, near.start + 1 : near.stop + 1])
+        found[:, near] = np.where(known[:, near] & np.isnan(found[:, near]), logs, found[:, near])
     return found
 
 

@@ -258,13 +258,8 @@ def _layer(
     remedies: bool,
 ) -> Layer:
     own = {tensor.index for state in states for tensor in state}
-    others = {
-        tensor.index
-        for layer in flow.structure.layers
-        if not any(tensor.index in own for state in layer for tensor in state)
-        for state in layer
-        for tensor in state
-    }
+    layers = [{tensor.index for state in layer for tensor in state} for layer in flow.structure.layers]
+    others = set().union(*(layer for layer in layers if own.isdisjoint(layer)))
     found, together = measure(states, starts, others, thresholds)
     shape = found.layout
     curves = found.curves
@@ -273,7 +268,7 @@ def _layer(
     whole = reach([(None, [(flow.loss, np.ones(flow.loss.shape, flow.loss.dtype))])], shape)
     total = norms(whole.norms, (0, 1)) if whole.losses else np.zeros(len(states))
     looks = Memory.of(whole.curves.values, thresholds).verdict
-    special = findings(found, together, flow.structure, others, thresholds)
+    special = findings(found, together, flow.structure, thresholds)
     return Layer(
         name=states[0][0].scope,
         verdict=verdict,

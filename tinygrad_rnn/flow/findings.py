@@ -22,14 +22,13 @@ WIDTH = 64
 """The directions of larger states are not counted: it takes a backward pass for each."""
 
 
-def findings(reach: Reach, memory: Memory, graph: Structure, others: set[int], thresholds: Thresholds) -> list[Finding]:
+def findings(reach: Reach, memory: Memory, graph: Structure, thresholds: Thresholds) -> list[Finding]:
     """All that is found, the causes first.
 
     Args:
         reach: of the layer.
         memory: what its curves say together.
         graph: of the loss.
-        others: creation numbers of the states of other layers.
         thresholds: of the verdicts.
     """
     layout = reach.layout
@@ -38,8 +37,8 @@ def findings(reach: Reach, memory: Memory, graph: Structure, others: set[int], t
     if layout.farthest == 1 and reach.losses and len(layout.states) > 1:
         rates = planted(layout)
         found += jumps(reach, thresholds) or change(reach, rates, thresholds)
-    if others:
-        found += _other_layer(reach, memory, others, thresholds)
+    if layout.others:
+        found += _other_layer(reach, memory, thresholds)
     if memory.verdict == "healthy" and not any(finding.kind == "other layer" for finding in found):
         found += _directions(layout, thresholds)
     if rates is not None:
@@ -115,7 +114,7 @@ def _directions(layout: Layout, thresholds: Thresholds) -> list[Finding]:
     return [Finding("directions", kept / of, words)]
 
 
-def _other_layer(reach: Reach, memory: Memory, others: set[int], thresholds: Thresholds) -> list[Finding]:
+def _other_layer(reach: Reach, memory: Memory, thresholds: Thresholds) -> list[Finding]:
     """Where the layer's own recurrence keeps far less than all paths together of the loss that looks back farthest."""
     layout = reach.layout
     if not layout.alone:
@@ -124,12 +123,12 @@ def _other_layer(reach: Reach, memory: Memory, others: set[int], thresholds: Thr
     if soon or not reach.losses:
         return []
     loss = reach.farthest
-    if others.isdisjoint(between([x for x, _ in reach.seeds[loss]], [x for state in layout.states for x in state])):
+    if ToStates([x for x, _ in reach.seeds[loss]], layout.states).nodes.keys().isdisjoint(layout.others):
         return []
     k = int(reach.own[loss])
     seed = reach.arrived(loss, k)
     sweep = ToStates(layout.states[k], layout.states)
-    sweep.useful -= others
+    sweep.useful.difference_update(layout.others)
     own, whole = (
         Memory.of(Reach(layout, norms, [0], reach.own[[loss]], 0, [seed]).curves.values, thresholds)
         for norms in (sizes(layout, sweep, [seed]), reach.norms[[loss]])

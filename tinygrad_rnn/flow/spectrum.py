@@ -112,15 +112,9 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: Positive = 
             on from step to step.
         InputError: the states are not of the same shape or too large.
     """
-    listed = _alike(as_states(states, "spectrum"))
+    listed = _of_one_shape(on_the_path(_of_one_shape(as_states(states, "spectrum")), "spectrum"))
     if len(listed) < 2:
         raise GraphError("spectrum: got one state, expected at least two, h_(t-1) and h_t")
-    shapes = {tuple(tensor.shape for tensor in state) for state in listed}
-    if len(shapes) == 1:
-        listed = _alike(on_the_path(listed, "spectrum"))
-        shapes = {tuple(tensor.shape for tensor in state) for state in listed}
-    if len(shapes) > 1:
-        raise InputError(f"spectrum: got states of shapes {sorted(shapes)}, expected one shape, such as (B, H)")
     found = Layout(listed)
     d = found.farthest
     numbers = d * sum(tensor.size for tensor in listed[0]) // found.sequences
@@ -139,9 +133,13 @@ def spectrum(states: Sequence[Tensor | Sequence[Tensor]], sequences: Positive = 
     return Spectrum(jacobians, d, found.moved[:sequences, d:].T)
 
 
-def _alike(states: list[State]) -> list[State]:
+def _of_one_shape(states: list[State]) -> list[State]:
     """Without the last where a part of it, such as c_T, is in no use and so no part of the graph."""
-    return states[:-1] if len(states[-1]) < len(states[0]) else states
+    alike = states[:-1] if len(states[-1]) < len(states[0]) else states
+    shapes = {tuple(tensor.shape for tensor in state) for state in alike}
+    if len(shapes) > 1:
+        raise InputError(f"spectrum: got states of shapes {sorted(shapes)}, expected one shape, such as (B, H)")
+    return alike
 
 
 def _jacobian(layout: Layout, k: int, d: int, sequences: int) -> Array:
