@@ -305,30 +305,25 @@ def _majority(each: list[Memory]) -> str:
 
 def first_nonfinite(flow: Gradients) -> NonFinite | None:
     """The first operation whose value, or else whose message backwards, is not finite."""
-    for node in flow.structure.nodes:
-        if not np.isfinite(node.data).all():
-            return _name(node, "forward")
-    found = (flow.gradient(tensor) for tensor in (*flow.structure.nodes, *flow.structure.leaves))
-    if all(g is None or np.isfinite(g).all() for g in found):
+    nodes, leaves = flow.structure.nodes, flow.structure.leaves
+    bad, direction = next((node for node in nodes if not np.isfinite(node.data).all()), None), "forward"
+    if bad is None and not all(_finite(flow.gradient(tensor)) for tensor in (*nodes, *leaves)):
+        direction, known = "backward", ((node, flow.gradient(node)) for node in reversed(nodes))
+        sent = ((node, edge_gradients(node, g)) for node, g in known if g is not None)
+        bad = next((node for node, messages in sent if not all(map(_finite, messages))), None)
+    if bad is None or bad.primitive is None:
         return None
-    for node in reversed(flow.structure.nodes):
-        g = flow.gradient(node)
-        sent = () if g is None else edge_gradients(node, g)
-        if not all(m is None or np.isfinite(m.value if type(m) is Patch else m).all() for m in sent):
-            return _name(node, "backward")
-    return None
+    line = str(origin.line(bad.origin)) if bad.origin is not None else "?"
+    return NonFinite(bad.primitive.name, direction, bad.step, bad.scope, line)
 
 
-def _name(node: Tensor, direction: str) -> NonFinite:
-    op = node.primitive.name if node.primitive is not None else "?"
-    line = str(origin.line(node.origin)) if node.origin is not None else "?"
-    return NonFinite(op, direction, node.step, node.scope, line)
+def _finite(message: Array | Patch | None) -> bool:
+    return message is None or bool(np.isfinite(message.value if isinstance(message, Patch) else message).all())
 
 
 def clipping(flow: Gradients, max_norm: float, top: int = 3) -> Clipping:
     """The effect of clipping by norm, as PyTorch does it: factor = max_norm / (norm + 1e-6), if that is below 1."""
-    leaves = [g for leaf in flow.structure.leaves if (g := flow.gradient(leaf)) is not None]
-    size = norm(*leaves)
+    size = norm(*(g for leaf in flow.structure.leaves if (g := flow.gradient(leaf)) is not None))
     shares = flow.step_norms()
     largest = [i for i in np.argsort(-shares, kind="stable")[:top] if shares[i] > 0]
     dominant = [(flow.structure.steps[i], float(shares[i] / shares.sum())) for i in largest]

@@ -78,7 +78,9 @@ def table(flow: Gradients) -> str:
     lines = _wrapped(head)
     rows = sum(len(layer[0]) for layer in layers)
     room = (ROWS - len(lines) - sum(len(verdict) + 1 for verdict in verdicts) - rows) // rows
-    shares = _shares(flow)
+    norms = flow.step_norms()
+    usual = 0 < norms.sum() < np.inf
+    shares = dict(zip(flow.structure.steps, norms / norms.sum() if usual else np.zeros_like(norms), strict=True))
     for layer, verdict in zip(found, verdicts, strict=True):
         lines += ["", *verdict]
         if room >= 3:
@@ -122,13 +124,6 @@ def _coloured(verdict: str) -> str:
     if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
         return verdict
     return f"\x1b[{_COLOURS.get(verdict, '33')}m{verdict}\x1b[0m"
-
-
-def _shares(flow: Gradients) -> dict[int, float]:
-    norms = flow.step_norms()
-    whole = norms.sum()
-    usual = 0 < whole < np.inf
-    return {step: float(size / whole) if usual else 0.0 for step, size in zip(flow.structure.steps, norms, strict=True)}
 
 
 def _steps(row: list[StateFlow], names: str, credit: Array, shares: dict[int, float], room: int) -> list[str]:

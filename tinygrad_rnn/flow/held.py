@@ -6,7 +6,6 @@ of a state is beside that path: nothing of the past arrives there, whatever the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
@@ -44,12 +43,15 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
     last = max(range(len(given)), key=lambda k: given[k][0].index)
     end = max((tensor.index for tensor in tensors if tensor.index in leading), default=0)
     leading |= {index for index in path if index > end}  # the last, of a network of higher order several
-    graph = structure(_joined(tensors, loss))
+    parts = [*([] if loss is None else [loss]), *(tensor.sum() for tensor in tensors)]
+    graph = structure(sum(parts[1:], parts[0]))
     cut = {leaf.cut_from for leaf in graph.cuts if leaf.cut_from is not None}
     leading |= cut
     if all(k == last or any(tensor.index in leading for tensor in state) for k, state in enumerate(given)):
         return _complete(given, graph)
-    known = _recurrent(graph, cut)
+    recurrent = (row for row in graph.rows if between(row, row) or any(tensor.index in cut for tensor in row))
+    known = {tensor.index for row in recurrent for tensor in row}  # one leads to the next, or would but for a cut
+    on_it = leading | known
     home = {
         tensor.index: tuple(other for other in state if other.index in known)
         for layer in graph.layers
@@ -58,7 +60,7 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
     }
     found: list[State] = []
     for state in given:
-        if any(tensor.index in leading | known for tensor in state):
+        if any(tensor.index in on_it for tensor in state):
             found.append(state)
             continue
         origins = {index for tensor in state for index in _origins(tensor, known, caller)}
@@ -83,21 +85,6 @@ def _complete(given: list[State], graph: Structure) -> list[State]:
             pairs = zip(given, found, strict=True)
             return [(*own, *(x for x in state if all(x is not y for y in own))) for own, state in pairs]
     return given
-
-
-def _recurrent(graph: Structure, cut: set[int]) -> set[int]:
-    """Creation numbers of the tensors of those rows in which one leads to the next, or would but for a cut."""
-    found: set[int] = set()
-    for row in graph.rows:
-        if between(row, row) or any(tensor.index in cut for tensor in row):
-            found.update(tensor.index for tensor in row)
-    return found
-
-
-def _joined(tensors: Iterable[Tensor], loss: Tensor | None) -> Tensor:
-    """One tensor with all of them, and the loss, behind it."""
-    parts = [*([] if loss is None else [loss]), *(tensor.sum() for tensor in tensors)]
-    return sum(parts[1:], parts[0])
 
 
 def _origins(given: Tensor, known: set[int], caller: str) -> set[int]:

@@ -15,7 +15,7 @@ from .gradients import Gradients
 from .layout import Layout
 from .memory import Memory, Thresholds
 from .reach import measure, starts_of
-from .replay import Change, replay
+from .replay import Change, Copy, replay
 from .sentence import in_percent
 from .structure import State, Structure
 from .sweep import flows
@@ -112,9 +112,14 @@ def trials(graph: Structure, layout: Layout) -> Iterator[Trial]:
     gates = gates_of(graph, layout)
     for name, nodes in gates.items():
         mean = float(np.mean([node.inputs[0]._array.mean() for node in nodes]))
+        chosen = {node.index for node in nodes}
         for words, wanted in (("open", OPEN), ("shut", -OPEN)):
             shift = round(wanted - mean, 1)
-            yield Trial(f"gate {name} {words} (bias {shift:+})", {}, _shifted(nodes, shift))
+
+            def shifted(node: Tensor, copy: Copy, shift: float = shift, chosen: set[int] = chosen) -> Any:
+                return sigmoid(copy(node.inputs[0]) + shift) if node.index in chosen else None
+
+            yield Trial(f"gate {name} {words} (bias {shift:+})", {}, shifted)
     if not gates:
         yield from _cells(layout, {leaf.index for leaf in inputs})
 
@@ -191,15 +196,6 @@ def gates_of(graph: Structure, layout: Layout) -> dict[str, list[Tensor]]:
     return found
 
 
-def _shifted(nodes: list[Tensor], shift: float) -> Change:
-    chosen = {node.index for node in nodes}
-
-    def change(node: Tensor, copy: Callable[[Any], Any]) -> Any:
-        return sigmoid(copy(node.inputs[0]) + shift) if node.index in chosen else None
-
-    return change
-
-
 def _cells(layout: Layout, weights: set[int]) -> Iterator[Trial]:
     """An LSTM and a GRU in place of a layer of one tensor, reading what it reads."""
     states = layout.states
@@ -216,7 +212,7 @@ def _cells(layout: Layout, weights: set[int]) -> Iterator[Trial]:
         cell.bias_ih.data[H : 2 * H] = 3.0
         made: list[State] = []
 
-        def change(node: Tensor, copy: Callable[[Any], Any], cell: Any = cell, made: list[State] = made) -> Any:
+        def change(node: Tensor, copy: Copy, cell: Any = cell, made: list[State] = made) -> Any:
             k = len(made)
             if k == len(states) or node.index != states[k][0].index:
                 return None

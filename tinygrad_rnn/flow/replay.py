@@ -11,7 +11,10 @@ from ..core.context import context
 from ..core.tensor import Array, Tensor, make_result
 from .structure import Structure
 
-Change = Callable[[Tensor, Callable[[Any], Any]], Any]
+Copy = Callable[[Any], Any]
+"""From an operand to its copy."""
+
+Change = Callable[[Tensor, Copy], Any]
 """From a tensor of the graph, and what gives the copy of a tensor, to the copy of that tensor; or None: unchanged."""
 
 
