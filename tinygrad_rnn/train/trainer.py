@@ -82,8 +82,8 @@ class Trainer:
         patience: stop after so many evaluations without a better score, 0 for never.
         stop_at: stop when the score is this good.
         eval_every, save_every: updates between evaluations, and between checkpoints.
-        callbacks: each is called with the trainer after every evaluation (see `history`); if one returns True, the run
-            ends.
+        callbacks: each is called with the trainer after every evaluation (see `history`), of several ranks on rank 0;
+            if one returns True, the run ends.
         folder: where checkpoints, the log and the best weights go; None keeps nothing.
         notes: plain values that a checkpoint remembers, and without which it is not continued: sizes, names of files.
         carry: for truncated BPTT over long sequences: from the number of an update, whether it begins with the state
