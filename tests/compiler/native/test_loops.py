@@ -176,13 +176,20 @@ def test_nothing_is_left_of_a_program_that_is_gone() -> None:
     assert all(ref() is None for ref in mine)
 
 
-def test_arrays_of_any_layout() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_arrays_of_any_layout(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call, "WORTH_SHARING", 0)
+    monkeypatch.setattr(call, "LEAST", 2)
+    monkeypatch.setattr(call, "allowed", lambda: threads)
     loss_fn, (params, xs, ys) = problem(gru, 6, 4, 5, 7, np.float64)
     turned = {k: np.asfortranarray(v) for k, v in params.items()}
     views = np.ascontiguousarray(xs.transpose(2, 0, 1)).transpose(1, 2, 0), ys[::-1][:, ::-1, ::-1]
     assert not views[0].flags.c_contiguous
     agree(loss_fn, (turned, *views))
-    agree(loss_fn, (turned, xs[::-1], ys))
+    step = agree(loss_fn, (turned, xs[::-1], ys))
+    for others in ((params, xs, ys), (turned, *views), (params, xs[:, ::-1], ys.astype(ys.dtype.newbyteorder()))):
+        expected = tg.compile(loss_fn, backend="numpy")(*others)
+        assert distance(step(*others), expected) < 1e-12
 
 
 def test_numbers_from_outside_are_read_from_memory_that_stays() -> None:
