@@ -21,7 +21,7 @@ class Reader:
         arguments: those of one call.
         names: of the last ones, which go by name.
         count: how many arrays are in the first argument, if there are gradients.
-        same: whether what the function reads from around it is what it was; None if that takes more than a look.
+        around: how to get what the function reads from around it, and what that must be; None if it may change itself.
 
     Attributes:
         read: `read(arguments, names)` gives the arrays, or None where anything is of another kind.
@@ -33,13 +33,19 @@ class Reader:
     filled: Callable[[Iterable[Array]], Any]
 
     def __init__(
-        self, arguments: Sequence[Any], names: tuple[str, ...], count: int | None, same: Callable[[], bool] | None
+        self,
+        arguments: Sequence[Any],
+        names: tuple[str, ...],
+        count: int | None,
+        around: Sequence[tuple[Callable[[], Any], Any]] | None,
     ) -> None:
-        self.count, self.fits = count, same is not None
-        self._known: dict[str, Any] = {"ndarray": np.ndarray, "Tensor": Tensor, "same": same}
+        self.count, self.fits = count, around is not None
+        self._known: dict[str, Any] = {"ndarray": np.ndarray, "Tensor": Tensor}
         self._lines: list[str] = []
         self._arrays: list[str] = []
-        self._unless(f"len(given) == {len(arguments)} and names == {names} and same()")
+        self._unless(f"len(given) == {len(arguments)} and names == {names}")
+        for variable, value in around or ():
+            self._unless(f"{self._name(variable)}() is {self._name(value)}")
         texts = self._parts("given", arguments)
         if self.fits:
             lines = ["def read(given, names):", *self._lines, f"    return [{', '.join(self._arrays)}]"]

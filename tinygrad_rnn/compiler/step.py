@@ -99,7 +99,9 @@ class Compiled:
             raise GraphError(self._refused)
         if self._gradients and not arguments:
             raise InputError("compile: got no parameters, expected step(params, *batch)")
-        names, arguments = tuple(named), (*arguments, *named.values())
+        names: tuple[str, ...] = ()
+        if named:
+            names, arguments = tuple(named), (*arguments, *named.values())
         family = self._latest
         if family is not None and family.reader is not None:
             leaves = family.reader.read(arguments, names)

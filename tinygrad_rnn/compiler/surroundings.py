@@ -11,7 +11,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from operator import is_
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -56,13 +55,12 @@ class Surroundings:
                     self._fixed[key] = x, found[key]
         return found if known == (len(self._variables), len(self._read)) else self()
 
-    def watch(self, around: dict[Any, Any]) -> Callable[[], bool] | None:
-        """A quick test that all is as it was described, if the values are of kinds that stay as they are."""
-        fixed = [self._fixed.get(key) for key in around]
-        if any(each is None or each[1] != x for each, x in zip(fixed, around.values(), strict=True)):
+    def watch(self, around: dict[Any, Any]) -> list[tuple[Callable[[], Any], Any]] | None:
+        """How to get each variable that was described, and its value, if all are of kinds that stay as they are."""
+        fixed = {key: self._fixed[key] for key in around if key in self._fixed}
+        if any(key not in fixed or fixed[key][1] != x for key, x in around.items()):
             return None
-        variables, values = [self._variables[key] for key in around], [each[0] for each in fixed if each]
-        return lambda: all(map(is_, [value() for value in variables], values))
+        return [(self._variables[key], value) for key, (value, _) in fixed.items()]
 
     def settle(self, before: dict[Any, Any]) -> bool:
         """Leave out what the function itself has changed since, such as a list that it appends to, if anything."""
