@@ -8,10 +8,10 @@ matrix multiplication", 2008).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from typing import NamedTuple
 
-from .isa import Vector
+from .isa import Isa, Vector
 from .writer import Function, Index
 
 _PANEL_BYTES = 96 << 10
@@ -50,7 +50,7 @@ class Product:
     def __init__(self, vector: Vector, M: int, N: int, K: Index | None) -> None:
         self.vector, self.N, self.K = vector, N, K
         self.vectors = -(-N // vector.lanes)
-        self.m, self.n = tile(vector, M, N)
+        self.m, self.n = tile(vector.isa, vector.lanes, M, N)
         self.columns = self.vectors * vector.lanes
         """Those of the panels together: B packed takes this many numbers for each term."""
 
@@ -199,16 +199,17 @@ def either(f: Function, flag: str, a: Rows, b: Rows) -> Rows:
     return Rows(pointer, f.op(f"select i1 {flag}, i64 {a.stride}, i64 {b.stride}"))
 
 
-def tile(vector: Vector, M: int, N: int) -> tuple[int, int]:
+@lru_cache
+def tile(isa: Isa, lanes: int, M: int, N: int) -> tuple[int, int]:
     """Rows and vectors of the tile that takes the fewest cycles for M x N sums.
 
     A turn of k takes a cycle for each product and sum, at least four until a sum can be added to again, and half a
     cycle (a whole one with narrower vectors) for each load. Panels of two widths are twice the code to build.
     """
-    vectors = -(-N // vector.lanes)
+    vectors = -(-N // lanes)
 
     def turn(m: int, n: int) -> float:
-        loads = (m + n) * (0.5 if vector.isa.bits == 512 else 1.0)
+        loads = (m + n) * (0.5 if isa.bits == 512 else 1.0)
         return max(m * n, 8, loads) + 0.2 * (m + n) + 0.3
 
     def cost(m: int, n: int) -> float:
@@ -219,6 +220,6 @@ def tile(vector: Vector, M: int, N: int) -> tuple[int, int]:
         (m, n)
         for m in range(1, min(M, 14) + 1)
         for n in range(1, min(vectors, 8) + 1)
-        if m * n + n + 2 <= vector.isa.registers
+        if m * n + n + 2 <= isa.registers
     ]
     return min(fitting, key=lambda mn: cost(*mn))
