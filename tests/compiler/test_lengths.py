@@ -72,7 +72,15 @@ def afterwards(p: Any, xs: Any) -> Any:
     return (g * g).sum() + sum(tg.squared_error(h[:, :3], x) for h, x in zip(hs, xs, strict=True)) / len(hs)
 
 
-@pytest.mark.parametrize("loss_fn", [every_step, both_ways, afterwards])
+def without_steps(p: Any, xs: Any) -> Any:
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for t in range(len(xs)):
+        h = cell({**p, "R": p["R"].T}, h, xs[t])
+        loss = loss + (h * h).mean()
+    return loss
+
+
+@pytest.mark.parametrize("loss_fn", [every_step, both_ways, afterwards, without_steps])
 def test_one_program_runs_every_length_and_batch_size(loss_fn: Callable[..., Any]) -> None:
     step = tg.compile(loss_fn)
     for seed in range(2):

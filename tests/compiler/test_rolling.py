@@ -117,6 +117,21 @@ def layer_afterwards(p: Any, xs: Any) -> Any:
     return loss
 
 
+def without_steps(p: Any, xs: Any) -> Any:
+    h, loss = np.zeros((xs.shape[1], 4)), 0.0
+    for x in xs:
+        h = np.tanh(x @ p["W"] + h @ p["R"] + p["b"])
+        loss = loss + ((h @ p["V"]) ** 2).mean()
+    return loss / len(xs)
+
+
+def by_index_from_the_end(p: Any, xs: Any) -> Any:
+    h = np.zeros((xs.shape[1], 4))
+    for t in reversed(range(len(xs))):
+        h = np.tanh(xs[t] @ p["W"] + h @ p["R"])
+    return (h * h).sum()
+
+
 LINES: dict[Callable[..., Any], int] = {
     leaky: 53,
     squared_error: 48,
@@ -129,6 +144,8 @@ LINES: dict[Callable[..., Any], int] = {
     listed_losses: 46,
     losses_afterwards: 65,
     layer_afterwards: 65,
+    without_steps: 52,
+    by_index_from_the_end: 43,
 }
 
 

@@ -1,34 +1,54 @@
 """Afterwards: what is done with the results of steps once the loop is over belongs to these steps.
 
 `sum(squared_error(y, target) for y, target in zip(ys, targets))`, or a second layer in a loop over the states of the
-first, rolls as if it stood in the loop's body.
+first, rolls as if it stood in the loop's body. And so does a loop without `steps`, such as `for x in xs:`, by the rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
+from ..core.primitive import Primitive
+from ..ops.indexing import getitem_p
 from .operations import NOWHEN, Ops
+
+
+def row_read(primitive: Primitive | None, attrs: Mapping[str, Any]) -> int | None:
+    """The i where it is `x[i]` or the like, which usually follows the steps: `xs[t]`."""
+    key = attrs["key"] if primitive is getitem_p else None
+    return next((k for k in (key if type(key) is tuple else (key,)) if type(k) is int), None)
 
 
 def steps_afterwards(ops: Ops) -> dict[int, int]:
     """The step of each operation without one: the latest whose result it reads, else the first that it is read for.
 
-    Only where the same line does so for several steps: a loss of the last state stays after the loop.
+    Where no operation has a step, that is the row of a sequence. Only where the same line does so for several steps:
+    a loss of the last state stays after the loop.
     """
-    late = [n for n in np.flatnonzero(np.frombuffer(ops.step, np.intc) == NOWHEN).tolist() if ops.site(n).primitive]
-    home: dict[int, int] = {}
-    first_reader: dict[int, int] = {}
+    step = np.frombuffer(ops.step, np.intc)
+    late = [n for n in np.flatnonzero(step == NOWHEN).tolist() if ops.site(n).primitive]
+    inside = np.flatnonzero(step != NOWHEN)
+    visits = np.cumsum(np.diff(step[inside], prepend=NOWHEN) != 0)  # a step of another loop is a later visit
+    home = dict(zip(inside.tolist(), zip(visits.tolist(), step[inside].tolist(), strict=True), strict=True))
+    nowhere, now = (0, NOWHEN), (0, NOWHEN)
     for n in late:
-        home[n] = max((home.get(a, ops.step[a]) for a in ops.args(n) if a >= 0), default=NOWHEN)
+        home[n] = max((home.get(a, nowhere) for a in ops.args(n)), default=nowhere)
+        if not len(inside):
+            row = row_read(ops.site(n).primitive, ops.params[ops.params_of[n]].values)
+            if row is not None and row >= 0:
+                now = home[n] = now if row == now[1] else (now[0] + 1, row)
+    first_reader: dict[int, tuple[int, int]] = {}
     for n in reversed(late):
-        if home[n] == NOWHEN:
-            home[n] = first_reader.get(n, NOWHEN)
-        if home[n] != NOWHEN:
+        if home[n] == nowhere:
+            home[n] = first_reader.get(n, nowhere)
+        if home[n] != nowhere:
             for a in ops.args(n):
                 first_reader[a] = min(home[n], first_reader.get(a, home[n]))
+    found = {n: home[n][1] for n in late if home[n] != nowhere}
     steps: dict[int, set[int]] = {}
-    for n in late:
-        if home[n] != NOWHEN:
-            steps.setdefault(ops.site(n).base, set()).add(home[n])
-    return {n: home[n] for n in late if len(steps.get(ops.site(n).base, ())) > 1 and home[n] != NOWHEN}
+    for n, at in found.items():
+        steps.setdefault(ops.site(n).base, set()).add(at)
+    return {n: at for n, at in found.items() if len(steps[ops.site(n).base]) > 1}

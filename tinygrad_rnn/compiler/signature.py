@@ -15,7 +15,7 @@ import numpy as np
 from ..core.context import Draw, context
 from ..core.tensor import NO_ATTRS, Array, Tensor, release
 from ..debug.origin import place
-from .tape import row_read
+from .afterwards import row_read
 
 
 class Signatures:
@@ -50,13 +50,14 @@ class Signatures:
             lost = not result.requires_grad and primitive.differentiable and True in flows
             self.hidden = self.hidden or lost or not primitive.own
         when = ("after", self._afterwards(result)) if step is None else step
-        self.of_step[when] = hash((self.of_step.get(when), known[0]))
+        if when != ("after", None) or not primitive.traits.moves:  # W.T in each step is as good as one
+            self.of_step[when] = hash((self.of_step.get(when), known[0]))
 
     def _afterwards(self, result: Tensor) -> Any:
         """What work outside of steps is counted for: the latest step whose results it reads, or row of a sequence."""
         homes = [self._home.get(x.index) if x.step is None else x.step for x in result.inputs if type(x) is Tensor]
         steps, rows = [h for h in homes if type(h) is int], [h for h in homes if type(h) is tuple]
-        if not steps and (i := row_read(result)) is not None:
+        if not steps and (i := row_read(result.primitive, result.attrs)) is not None:
             rows.append(("row", i))
         home = max(steps, default=None) if steps else max(rows, default=None)
         if home is not None:

@@ -23,7 +23,7 @@ from ..debug.origin import Origin, Place, assigned_name, place
 from ..errors import GraphError
 from ..ops import relu, sigmoid, tanh
 from ..ops.indexing import getitem_p
-from .afterwards import steps_afterwards
+from .afterwards import row_read, steps_afterwards
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
 from .vocabulary import is_known
 
@@ -203,7 +203,7 @@ class Tape:
             self._name_row()
         inputs, of_tensor, first = tensor.inputs, self._of_tensor, self._first
         args = []
-        varies = row = row_read(tensor) is not None
+        varies = row = row_read(primitive, tensor.attrs) is not None
         place, name = self._place(tensor.origin) if self._of < 0 else (None, None)
         self._reader = place, tensor.scope
         for x in inputs:
@@ -465,12 +465,6 @@ def _dummy(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """An array of next to no memory: ones, or where it may be a matrix to invert, the identity."""
     square = len(shape) > 1 and shape[-1] == shape[-2]
     return np.broadcast_to(np.eye(shape[-1], dtype=dtype) if square else np.ones((), dtype), shape)
-
-
-def row_read(tensor: Tensor) -> int | None:
-    """The i where it is `x[i]` or the like, which usually follows the steps: `xs[t]`."""
-    key = tensor.attrs["key"] if tensor.primitive is getitem_p else None
-    return next((k for k in (key if type(key) is tuple else (key,)) if type(k) is int), None)
 
 
 def _freeze(value: Any, numbers: list[int], plain: bool) -> Any:
