@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core.primitive import Primitive
+from ..core.operation import Operation
 from ..ops.indexing import getitem_p
 from .operations import NOWHEN, Ops
 
 
-def row_read(primitive: Primitive | None, attrs: Mapping[str, Any]) -> int | None:
+def row_read(primitive: Operation | None, attrs: Mapping[str, Any]) -> int | None:
     """The i where it is `x[i]` or the like, which usually follows the steps: `xs[t]`."""
     key = attrs["key"] if primitive is getitem_p else None
     return next((k for k in (key if type(key) is tuple else (key,)) if type(k) is int), None)
