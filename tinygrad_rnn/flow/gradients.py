@@ -159,7 +159,7 @@ class Gradients:
             GraphError: no gradient flows to `weight`.
         """
         self._check(weight, "outside")
-        hoisted = self._hoisted(weight)
+        hoisted = self.structure.hoisted(weight)
         return sent_to(weight, [(self.loss, self._seed)] if self.loss.index in hoisted else [], hoisted)
 
     def _check(self, weight: Tensor, caller: str) -> None:
@@ -204,7 +204,7 @@ class Gradients:
         return norms(np.stack(found), 0) if found else np.zeros(len(self.structure.steps))
 
     def _contributions(self, weight: Tensor) -> Iterator[Array]:
-        hoisted = self._hoisted(weight)
+        hoisted = self.structure.hoisted(weight)
         uses: dict[int, list[tuple[Tensor, Tensor, int]]] = defaultdict(list)
         for tensor in (weight, *hoisted.values()):
             for user, i in self.structure.consumers(tensor):
@@ -213,17 +213,6 @@ class Gradients:
         for step in self.structure.steps:
             seeds = ((tensor, self._message(user, i)) for tensor, user, i in uses[step])
             yield sent_to(weight, [seed for seed in seeds if seed[1] is not None], hoisted)
-
-    def _hoisted(self, weight: Tensor) -> dict[int, Tensor]:
-        """The results computed from `weight` outside any step, by creation number."""
-        found: dict[int, Tensor] = {}
-        stack = [weight]
-        while stack:
-            for user, _ in self.structure.consumers(stack.pop()):
-                if user.step is None and user.index not in found:
-                    found[user.index] = user
-                    stack.append(user)
-        return found
 
     # ------------------------------------------------------------------ states
     def states(self) -> list[StateFlow]:

@@ -135,6 +135,17 @@ class Structure:
         """Each `(consumer, i)` with `consumer.inputs[i] is tensor`, in creation order."""
         return self._uses.get(tensor.index, [])
 
+    def hoisted(self, weight: Tensor) -> dict[int, Tensor]:
+        """The results computed from `weight` outside any step, by creation number."""
+        found: dict[int, Tensor] = {}
+        stack = [weight]
+        while stack:
+            for user, _ in self.consumers(stack.pop()):
+                if user.step is None and user.index not in found:
+                    found[user.index] = user
+                    stack.append(user)
+        return found
+
     def role(self, user: Tensor, i: int) -> tuple[Tensor, int] | None:
         """A state that fills the place of operand `i` of `user` in another step, and how many steps later."""
         return self._roles.get((self._sites.get(user.index), i))

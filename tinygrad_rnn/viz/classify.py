@@ -61,31 +61,27 @@ class Reading:
         if not self.structure.steps:  # one lane for everything
             homes.update((tensor.index, 0) for tensor in [*nodes, *self.structure.leaves])
             return
+        feeds: set[int] = set()  # what is made outside the steps and used in one
+        for node in reversed(nodes):
+            if node.step is None and any(user.step is not None or user.index in feeds for user, _ in self.uses(node)):
+                feeds.add(node.index)
         span = self._spans()
         apart = {span[node.index] for node in nodes if node.step is None and node.index in span}
         several = len({first for first, last in apart if first == last}) > 1
         for node in nodes:
+            first, last = span.get(node.index, (None, None))
             if node.step is not None:
                 if node.index in self.structure.running_totals and node.primitive is add:
                     self.sums[node.index] = node.step
-                continue
-            first, last = span.get(node.index, (None, None))
-            if first is None:
-                homes[node.index] = "before"
+            elif first is None:  # what feeds no step is such as a penalty on a weight
+                homes[node.index] = "before" if node.index in feeds else "after"
             elif self._continues_sum(node):
                 inside = (self.step_of(x) for x in node.inputs if isinstance(x, Tensor))
                 self.sums[node.index] = homes[node.index] = max(step for step in inside if step is not None)
+            elif several and first == last:
+                homes[node.index] = first
             else:
-                homes[node.index] = first if several and first == last else "after"
-        feeds_step: set[int] = set()
-        for node in reversed(nodes):
-            used = any(user.step is not None or user.index in feeds_step for user, _ in self.uses(node))
-            if node.step is None and used:
-                feeds_step.add(node.index)
-                if homes[node.index] == "after":
-                    homes[node.index] = span[node.index][1]
-            elif homes.get(node.index) == "before":
-                homes[node.index] = "after"  # such as a penalty on a weight
+                homes[node.index] = last if last is not None and node.index in feeds else "after"
         for leaf in self.structure.leaves:
             if leaf.step is None:
                 users = {user.step for user, _ in self.uses(leaf)}

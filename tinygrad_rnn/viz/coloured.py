@@ -27,17 +27,16 @@ class ColouredText:
     @checked
     def __init__(self, found: Contributions) -> None:
         self.found = found
-        largest = max((abs(value) for value in found.values.tolist()), default=0.0) or 1.0
-        self.shares = [value / largest for value in found.values.tolist()]
+        values = found.values.tolist()
+        largest = max(map(abs, values), default=0.0) or 1.0
+        self.shares = [value / largest for value in values]
 
     @property
     def title(self) -> str:
         """What the colours mean, in a sentence."""
-        values = self.found.values
-        return (
-            f"orange speaks for {self.found.answer!r}, blue against it; the darkest is "
-            f"{max(values.tolist(), key=abs, default=0.0):+.2g} of its log probability"
-        )
+        most = max(self.found.values.tolist(), key=abs, default=0.0)
+        colours = f"orange speaks for {self.found.answer!r}, blue against it"
+        return f"{colours}; the darkest is {most:+.2g} of its log probability"
 
     def __str__(self) -> str:
         """Coloured where standard output is a terminal and NO_COLOR is not set; else a line for each strong part."""
@@ -45,10 +44,8 @@ class ColouredText:
         if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
             return "".join(map(_ansi, words, self.shares)) + f"\n{terminal(self.title)}"
         ranked = sorted(range(len(words)), key=lambda k: -abs(self.shares[k]))[:10]
-        lines = [f"{k:>6}  {words[k]!r:<12.12}  {self.found.values[k]:+.3f}" for k in sorted(ranked)]
-        return "\n".join(
-            [f"what speaks for {terminal(self.found.answer)!r}, the ten strongest of {len(words)} inputs:", *lines]
-        )
+        head = f"what speaks for {terminal(self.found.answer)!r}, the ten strongest of {len(words)} inputs:"
+        return "\n".join([head, *(f"{k:>6}  {words[k]!r:<12.12}  {self.found.values[k]:+.3f}" for k in sorted(ranked))])
 
     def html(self) -> str:
         """A fragment of HTML that depends on nothing else."""
@@ -61,8 +58,7 @@ class ColouredText:
             f"<figcaption>{xml(self.title)}</figcaption></figure>"
         )
 
-    def _repr_html_(self) -> str:
-        return self.html()
+    _repr_html_ = html
 
     def svg(self) -> str:
         """One box for each part, in lines of about 80 characters."""

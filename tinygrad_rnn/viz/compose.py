@@ -130,7 +130,7 @@ def _hidden(scene: Scene, drawn: Diagram, gradients: Gradients, lane: Lane) -> N
     for at, layer in enumerate(drawn.structure.layers):
         rows = [drawn.row_of[tensor.index] for tensor in layer[0]]
         y = next((level_of[row] for row in reversed(rows) if row in level_of), None)
-        gain = gradients.passed(layer, hidden) if y is not None else None
+        gain = gradients.flow.passed(layer, set(hidden)) if gradients.flow is not None and y is not None else None
         if y is None or gain is None:
             continue
         name = f"{names_of(layer)} " if len(rows) > 1 else ""

@@ -26,13 +26,10 @@ def add_legend(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gra
         _scale(scene, left, y)
         y += 34
         notes = _notes(scene, gradients)
-    number = 0
-    for words in notes:
-        for part in wrapped(words, width, style.TEXT):
-            said = line(*words_runs(part), color="muted")
-            scene.labels.append(Label(f"legend_{number}", left, y + 6, said, "start"))
-            y += 15
-            number += 1
+    for at, part in enumerate(part for words in notes for part in wrapped(words, width, style.TEXT)):
+        said = line(*words_runs(part), color="muted")
+        scene.labels.append(Label(f"legend_{at}", left, y + 6, said, "start"))
+        y += 15
     if any(box.kind == "bar" for box in scene.boxes):
         scene.boxes.append(Rect("key_injected", left, y + 3, 16, 6, "injected", kind="legend"))
         scene.boxes.append(Rect("key_future", left + 16, y + 3, 16, 6, "future", kind="legend"))
@@ -54,17 +51,16 @@ def _scale(scene: Scene, x: float, y: float) -> None:
         _swatch(scene, f"scale_{level + 3}", x, y, fill, words, tip)
         if level in widths:
             width = style.stroke_width(level)
-            line_at = Rect(f"width_{level + 3}", x + 4, y + 23 - width / 2, CELL - 8, width, fill, kind="legend")
-            scene.boxes.append(line_at)
+            sample = x + 4, y + 23 - width / 2, CELL - 8, width
+            scene.boxes.append(Rect(f"width_{level + 3}", *sample, fill, kind="legend"))
         x += CELL
     if (edges | fills) & {"not finite", "fill not finite"}:
         _swatch(scene, "scale_not_finite", x, y, "not finite", "NaN, ∞", "not finite")
 
 
 def _swatch(scene: Scene, name: str, x: float, y: float, fill: str, words: str, tip: str) -> None:
-    text = line(words, color=style.text_on(fill))
-    rect = Rect(name, x, y, CELL, 17.0, fill, "paper", 0.5, lines=(text,), tooltip=tip, kind="legend")
-    scene.boxes.append(rect)
+    lines = (line(words, color=style.text_on(fill)),)
+    scene.boxes.append(Rect(name, x, y, CELL, 17.0, fill, "paper", 0.5, lines=lines, tooltip=tip, kind="legend"))
 
 
 def _level(name: str) -> int | None:

@@ -76,11 +76,6 @@ class Gradients:
         """What `diagnose` finds for each layer and direction that a gradient arrives at."""
         return [] if self.diagnosis is None else [layer for layer in self.diagnosis.layers if layer.reach.losses]
 
-    def by_loss(self, layer: Layer) -> dict[int, Array]:
-        """|dL_t/dh_k| for each state of a layer, by the step t of the losses that were followed one by one."""
-        steps = list(self.flow.entries()) if self.flow is not None else []
-        return {steps[loss]: row for loss, row in zip(layer.reach.losses, followed(layer), strict=True)}
-
     @property
     def verdict(self) -> str:
         """What `diagnose` says of all layers, the worst first; "" where nothing flows through time."""
@@ -109,16 +104,14 @@ class Gradients:
         return norm_of(sent_to(link.tensor, sent, through))
 
     def link_gain(self, link: Link) -> float | None:
-        """The gain along a recurrent edge."""
-        return self.gain(link.tensor, link.uses[0][0].step) if link.kind == "state" else None
-
-    def gain(self, state: Tensor, step: int | None) -> float | None:
-        """How much of the gradient of the state of another step arrives at this state, straight from there.
+        """How much of the gradient of a state arrives along a recurrent edge at the state before it.
 
         Also where the next state stands in another row, as from encoder to decoder.
         """
-        if self.flow is None or state.index not in self.states:
+        state = link.tensor
+        if self.flow is None or link.kind != "state" or state.index not in self.states:
             return None
+        step = link.uses[0][0].step
         row = self._row_of[state.index]
         following = row.get(step)
         if following is not None and following.index < state.index:  # the step of a later loop that counts from 0 too
@@ -128,10 +121,6 @@ class Gradients:
             later = [each for each in later if each.index > state.index]
             following = later[0] if len(later) == 1 else None
         return None if following is None else self.flow.gain(state, following)
-
-    def passed(self, layer: list[State], steps: Sequence[int]) -> float | None:
-        """How much gradient gets through a stretch of steps."""
-        return None if self.flow is None else self.flow.passed(layer, set(steps))
 
     def split(self, box: Box) -> tuple[float, float] | None:
         """Norms of what the box's last state gets from its own step and from later ones."""

@@ -39,7 +39,7 @@ class Sum:
 
     weight: Tensor
     due: dict[Place, int]
-    """What arrives, in this order: at the operation with this number it is complete."""
+    """What arrives, in this order, and the number of the operation, the last of it going back, that completes it."""
     rows: list[list[int]]
     """The steps of each place, as rows of `flow.per_step`."""
     parts: list[Array]
@@ -55,29 +55,16 @@ def sums_of(drawn: Diagram, flow: GradientFlow) -> list[Sum]:
         if flow.gradient(weight) is None:
             continue
         done: dict[Place, int] = {}
-        for step, number in _completions(flow, weight).items():
-            place: Place = "hidden" if step in drawn.hidden else step
-            done[place] = min(number, done.get(place, number))
+        for tensor in (weight, *structure.hoisted(weight).values()):
+            for user, _ in structure.consumers(tensor):
+                if user.step is not None and flow.gradient(user) is not None:
+                    place: Place = user.step if user.step in drawn.shown else "hidden"
+                    done[place] = min(user.index, done.get(place, user.index))
         due = dict(sorted(done.items(), key=lambda item: -item[1]))
         rows = [[row_of[step] for step in (drawn.hidden if place == "hidden" else [place])] for place in due]
         per_step = flow.per_step(weight)
         parts = [per_step[row].sum(axis=0) for row in rows]
         found.append(Sum(weight, due, rows, parts, list(accumulate(parts, initial=flow.outside(weight)))))
-    return found
-
-
-def _completions(flow: GradientFlow, weight: Tensor) -> dict[int, int]:
-    """For each step the creation number of the last operation, going back, that uses the weight in it."""
-    found: dict[int, int] = {}
-    seen, stack = {weight.index}, [weight]
-    while stack:
-        for user, _ in flow.structure.consumers(stack.pop()):
-            if user.step is None:
-                if user.index not in seen:
-                    seen.add(user.index)
-                    stack.append(user)
-            elif flow.gradient(user) is not None:
-                found[user.step] = min(user.index, found.get(user.step, user.index))
     return found
 
 

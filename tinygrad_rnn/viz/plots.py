@@ -9,6 +9,7 @@ They draw what `tg.credit`, `tg.diagnose`, `tg.gradient_flow` and `tg.spectrum` 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -240,12 +241,12 @@ def spectrum(found: Spectrum, ax: Axes | None = None, start: int = 1) -> Axes:
     ax = _axes("spectrum", ax, (1, 1), (7.0, 3.4))[0, 0]
     values = found.singular_values.mean(axis=1)
     steps = np.arange(start, start + len(values))
-    low, high = values[:, -1], values[:, 0]
-    quarter, middle, three = np.quantile(values, [0.25, 0.5, 0.75], axis=1)
-    ax.fill_between(steps, _positive(low), _positive(high), color="#D5E4F0", label="all singular values", step=None)
-    ax.fill_between(steps, _positive(quarter), _positive(three), color="#8FB9D9", label="the middle half")
-    ax.plot(steps, _positive(middle), color="#053061", lw=1.4, label="median")
-    ax.plot(steps, _positive(high), color="#D55E00", lw=1.6, label="largest")
+    quarter, middle, three = map(_positive, np.quantile(values, [0.25, 0.5, 0.75], axis=1))
+    low, high = _positive(values[:, -1]), _positive(values[:, 0])
+    ax.fill_between(steps, low, high, color="#D5E4F0", label="all singular values")
+    ax.fill_between(steps, quarter, three, color="#8FB9D9", label="the middle half")
+    ax.plot(steps, middle, color="#053061", lw=1.4, label="median")
+    ax.plot(steps, high, color="#D55E00", lw=1.6, label="largest")
     ax.axhline(1.0, color="black", lw=0.8)
     title = f"growth in the long run ×{number(found.gain)} a step (Lyapunov)"
     _dress(ax, "t: time step", "singular values of ∂h_t/∂h_(t−1)", title, log=True, columns=2)
@@ -263,18 +264,13 @@ def compare(a: Diagnosis, b: Diagnosis, labels: tuple[str, str] = ("a", "b"), ax
     """
     axes = _axes("compare", axes, (2, 2), (10, 7.2), height_ratios=[3, 2])
     decades = max(_decades(relative_credit(_matrix(each))) for each in (a, b))
-    drawn: list[Array] = []
-    for column, (diagnosis, name) in enumerate(zip((a, b), labels, strict=True)):
-        found = diagnosis.layers[0]
-        words = f"{name}\n{verdict_of(diagnosis.layers, found)}"
-        credit(diagnosis, axes[0, column], title=words, decades=decades)
-        ax = axes[1, column]
-        for values, look in ((found.total, _ALL_LOSSES), (found.last, _LAST_LOSS)):
-            drawn.append(_positive(values))
-            ax.plot(drawn[-1], **look)
-    known = np.concatenate(drawn)
-    known = known[np.isfinite(known)]
-    for ax in axes[1]:
+    firsts = [each.layers[0] for each in (a, b)]
+    drawn = np.concatenate([_positive(values) for each in firsts for values in (each.total, each.last)])
+    known = drawn[np.isfinite(drawn)]
+    for diagnosis, found, name, (upper, ax) in zip((a, b), firsts, labels, axes.T, strict=True):
+        credit(diagnosis, upper, title=f"{name}\n{verdict_of(diagnosis.layers, found)}", decades=decades)
+        ax.plot(_positive(found.total), **_ALL_LOSSES)
+        ax.plot(_positive(found.last), **_LAST_LOSS)
         ax.set_yscale("log")
         if len(known):
             ax.set_ylim(known.min() / 2, known.max() * 2)
@@ -333,9 +329,8 @@ def watch(looks: Sequence[Look], axes: Any = None, layer: str | None = None) -> 
     name = layer if layer is not None else names[0] if names else ""
     rows = [look.layers[name] for look in looks if name in look.layers]
     if not rows:
-        raise InputError(
-            f"watch: got {len(looks)} looks and layer {layer!r}, expected one of {', '.join(names) or 'none'}"
-        )
+        known = ", ".join(names) or "none"
+        raise InputError(f"watch: got {len(looks)} looks and layer {layer!r}, expected one of {known}")
     updates = [look.update for look in looks if name in look.layers]
     axes = _axes("watch", axes, (3, 1), (8, 7), sharex=True)[:, 0]
     reach, gain, states = axes
@@ -374,10 +369,8 @@ def _matrix(matrix: Array | Diagnosis) -> Array:
 
 def _layer_of(found: Diagnosis, row: list[Tensor]) -> Layer | None:
     """The layer that a row of states belongs to, also if the graph was diagnosed in another run."""
-    first = (row[0].name, row[0].scope, row[0].step)
-    return next(
-        (each for each in found.layers if any((x.name, x.scope, x.step) == first for x in each.states[0])), None
-    )
+    what = attrgetter("name", "scope", "step")
+    return next((each for each in found.layers if what(row[0]) in map(what, each.states[0])), None)
 
 
 def _axes(caller: str, given: Any, shape: tuple[int, int], size: tuple[float, float], **options: Any) -> Array:
@@ -402,7 +395,7 @@ def _positive(values: Any) -> Array:
 def _dress(
     ax: Axes, x: str = "", y: str = "", title: str = "", *, log: bool = False, columns: int = 0, whole: Any = None
 ) -> None:
-    """Labels, a title in lines as wide as the axes, whole steps along x (and `whole`), a legend of so many columns."""
+    """Labels, a title as wide as the axes, whole steps along x (and `whole`), a legend of so many columns."""
     from matplotlib.ticker import MaxNLocator
 
     for axis in (ax.xaxis, *([] if whole is None else [whole])):
@@ -410,8 +403,15 @@ def _dress(
     ax.set(xlabel=x, ylabel=y, **({"yscale": "log"} if log else {}))
     width = round(11 * ax.get_position().width * ax.figure.bbox.width / ax.figure.dpi)
     ax.set_title("\n".join(plot_label(fill(part, width)) for part in title.split("\n")), fontsize="medium")
-    if columns:
-        _legend(ax, columns)
+    entries = len(ax.get_legend_handles_labels()[1])
+    if not columns or not entries:
+        return
+    # The axis is made longer until nothing is under the legend. In inches; labels and titles take some of the height.
+    height = 0.75 * ax.get_position().height * ax.figure.bbox.height / ax.figure.dpi
+    rest = 1 - min(0.6, (0.14 + 0.19 * -(-entries // columns)) / height)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, low * (high / low) ** (1 / rest) if ax.get_yscale() == "log" else low + (high - low) / rest)
+    ax.legend(fontsize="small", loc="upper left", ncols=columns)
 
 
 def _heat(ax: Axes, values: Array, steps: Sequence[int], ticks: str | None = None, **look: Any) -> Any:
@@ -428,22 +428,6 @@ def _outline(inside: Array, known: Array) -> list[list[tuple[float, float]]]:
     above = known[1:] & known[:-1] & (inside[1:] != inside[:-1])
     lines = [[(k + 0.5, t - 0.5), (k + 0.5, t + 0.5)] for t, k in np.argwhere(beside)]
     return lines + [[(k - 0.5, t + 0.5), (k + 0.5, t + 0.5)] for t, k in np.argwhere(above)]
-
-
-def _legend(ax: Axes, columns: int = 1) -> None:
-    """A legend above the data: the axis is made longer until nothing is under it."""
-    entries = len(ax.get_legend_handles_labels()[1])
-    if not entries:
-        return
-    # In inches; labels and titles take some of it.
-    height = 0.75 * ax.get_position().height * ax.figure.bbox.height / ax.figure.dpi
-    room = min(0.6, (0.14 + 0.19 * -(-entries // columns)) / height)
-    low, high = ax.get_ylim()
-    if ax.get_yscale() == "log":
-        ax.set_ylim(low, low * (high / low) ** (1 / (1 - room)))
-    else:
-        ax.set_ylim(low, low + (high - low) / (1 - room))
-    ax.legend(fontsize="small", loc="upper left", ncols=columns)
 
 
 __all__ = ["colormap", "compare", "credit", "inside", "profile", "relative_credit", "shares", "spectrum", "watch"]

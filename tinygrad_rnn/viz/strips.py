@@ -71,30 +71,29 @@ class _Strips:
         weights = [record for record in self.flow.weights() if self.flow.gradient(record.tensor) is not None]
         beyond = [self.flow.outside(record.tensor) for record in weights]
         is_outside = any(part.any() for part in beyond)
-        self.right += (8 + OUTSIDE) * is_outside
         over = y - HEIGHT / 2
         if is_outside:
-            words = line("outside", color="muted")
-            self.scene.labels.append(Label("strips_outside", self.right - OUTSIDE / 2, y, words))
+            self.right += 8 + OUTSIDE
+            self.scene.labels.append(
+                Label("strips_outside", self.right - OUTSIDE / 2, y, line("outside", color="muted"))
+            )
         self._note("strips", over, line("each step adds", color="muted"), "", "end")
         self._note("strips_total", over, line("sum; left", color="muted"))
         y += 10
         hidden = [at for at, step in enumerate(self.flow.structure.steps) if step in self.hidden]
         for at, (record, outside) in enumerate(zip(weights, beyond, strict=True)):
-            parts: dict[int | str | None, tuple[float, str]] = {
-                step: (norm, f"step {step} contributes |G|")
+            cells: Cells = {
+                step: (norm, number(norm), f"step {step} contributes |G| = {norm:.4g}")
                 for step, norm in zip(self.flow.structure.steps, record.norms.tolist(), strict=True)
             }
             if is_outside:
-                parts["outside"] = norm_of(outside), "uses outside the steps contribute |G|"
-            apart = sum(norm for norm, _ in parts.values())
+                beside = norm_of(outside)
+                cells["outside"] = beside, number(beside), f"uses outside the steps contribute |G| = {beside:.4g}"
+            apart = sum(norm for norm, *_ in cells.values())
             if hidden:
                 together = norm_of(self.flow.per_step(record.tensor)[hidden].sum(axis=0))
-                parts["hidden"] = together, f"steps {self.hidden[0]} to {self.hidden[-1]} together: |ΣG|"
-            cells: Cells = {
-                place: (norm, f"{'Σ ' * (place == 'hidden')}{number(norm)}", f"{tip} = {norm:.4g}")
-                for place, (norm, tip) in parts.items()
-            }
+                tip = f"steps {self.hidden[0]} to {self.hidden[-1]} together: |ΣG| = {together:.4g}"
+                cells["hidden"] = together, f"Σ {number(together)}", tip
             self._row(f"g{at}", y, cells, "share")
             words = line("∂L/∂", *name_runs(record.name, length=16))
             self._note(f"strip_{at}", y, words, f"{clean(record.name)[:200]}, shape {shape_of(record.tensor)}", "end")
@@ -116,11 +115,9 @@ class _Strips:
                 continue
             norm, words, tip = cells[step]
             fill = on_scale("scale" if kind == "reach" else "tint", norm, self.gradients.reference)
-            lines = (line(words, color=text_on(fill)),)
-            look = fill, "lane-line", 0.5
-            self.scene.boxes.append(
-                Rect(f"{name}_{step}", x, y, width, HEIGHT, *look, lines=lines, tooltip=tip, kind=kind)
-            )
+            cell = Rect(f"{name}_{step}", x, y, width, HEIGHT, fill, "lane-line", 0.5, tooltip=tip, kind=kind)
+            cell.lines = (line(words, color=text_on(fill)),)
+            self.scene.boxes.append(cell)
 
 
 def _reach_words(layer: Layer, several: bool) -> tuple[Line, str]:

@@ -17,13 +17,13 @@ from ...flow.influence import Contributions
 from ..coloured import coloured
 from ..compose import Options, compose
 from ..diagram import Diagram
-from ..measure import Gradients
+from ..measure import Gradients, followed
 from ..strips import LAYERS
 from ..style import on_scale, text_on, themes
 from ..svg import svg
 from ..text import clean, number, shorten
 from .charts import credit_chart, profile_chart
-from .document import Page, environment, packed
+from .document import Page, filled, packed
 from .events import story
 from .explorer import explorer
 
@@ -69,43 +69,37 @@ def page(
     count = len(flow.structure.steps)
     words = clean(title) if title is not None else f"Backpropagation through {count} time step{'s' * (count != 1)}"
     picture = svg(scene)
-    reach = _reach_of_losses(drawn, gradients)
-    data = {"events": events, "weights": weights, "reach": reach}
-    html = (
-        environment()
-        .get_template("page.html")
-        .render(
-            title=shorten(words, 160),
-            picture=Markup(picture[picture.index("<svg") :]),
-            data=Markup(script(packed(script(data)))),
-            diagnosis=gradients.verdict if diagnosis is None else str(diagnosis),
-            profile=Markup(profile_chart(flow, gradients)),
-            credit=Markup(credit_chart(gradients)),
-            coloured="" if contributions is None else Markup(coloured(contributions).html()),
-            weights=weights,
-            states=[
-                (s.name, s.step, s.scope, number(s.norm), number(s.gain) if s.gain is not None else "")
-                for s in flow.states()[:400]
-            ],
-            count=len(events),
-            natural=round(scene.width),
-        )
+    data = {"events": events, "weights": weights, "reach": _reach_of_losses(drawn, flow, gradients)}
+    html = filled(
+        "page.html",
+        title=shorten(words, 160),
+        picture=Markup(picture[picture.index("<svg") :]),
+        data=Markup(script(packed(script(data)))),
+        diagnosis=gradients.verdict if diagnosis is None else str(diagnosis),
+        profile=Markup(profile_chart(flow, gradients)),
+        credit=Markup(credit_chart(gradients)),
+        coloured="" if contributions is None else Markup(coloured(contributions).html()),
+        weights=weights,
+        states=flow.states()[:400],
+        number=number,
+        count=len(events),
+        natural=round(scene.width),
     )
     return Page(html, words)
 
 
-def _reach_of_losses(drawn: Diagram, gradients: Gradients) -> dict[str, list[list[str]]]:
+def _reach_of_losses(drawn: Diagram, flow: GradientFlow, gradients: Gradients) -> dict[str, list[list[str]]]:
     """For the box of each step's loss what its gradient is at every state: cells of the strip with text and colours."""
-    light = themes["light"]
+    light, entries = themes["light"], list(flow.entries())
     found: dict[str, list[list[str]]] = defaultdict(list)
     losses = {box.step: box.id for box in drawn.boxes if box.kind == "loss" and box.zone == "lane"}
     for at, layer in enumerate(gradients.layers[:LAYERS]):
-        for loss, norms in gradients.by_loss(layer).items():
+        for loss, norms in zip(layer.reach.losses, followed(layer), strict=True):
             for state, norm in zip(layer.states, norms.tolist(), strict=True):
                 step, fill = state[0].step, on_scale("scale", norm, gradients.reference)
-                if loss in losses and step in drawn.steps:
+                if entries[loss] in losses and step in drawn.steps:
                     cell = [f"reach{at}_{step}", number(norm), light(fill), light(text_on(fill))]
-                    found[losses[loss]].append(cell)
+                    found[losses[entries[loss]]].append(cell)
     return found
 
 

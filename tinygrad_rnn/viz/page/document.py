@@ -6,15 +6,11 @@ import gzip
 import os
 from base64 import b64encode
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ... import __name__ as _package
 from ...escape import html as escaped
 from ...escape import xml
 from ..printing import saved
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 
 class Page:
@@ -44,11 +40,13 @@ class Page:
         return f"<Page {self.title!r}, {len(self._html) / 1e6:.1f} MB>"
 
 
-def environment() -> Environment:
+def filled(template: str, **values: object) -> str:
+    """One of the templates of this folder with its values, escaped where they are not `Markup`."""
     from jinja2 import Environment, PackageLoader
 
     loader = PackageLoader(f"{_package}.viz", "page")
-    return Environment(loader=loader, autoescape=True, finalize=escaped, trim_blocks=True, lstrip_blocks=True)
+    known = Environment(loader=loader, autoescape=True, finalize=escaped, trim_blocks=True, lstrip_blocks=True)
+    return known.get_template(template).render(values)
 
 
 def packed(text: str) -> str:

@@ -87,14 +87,13 @@ class _Teller:
             notice = "All that later steps get to know of the past goes through this state."
         elif node is self.flow.loss:
             notice = "The forward pass ends here; backpropagation visits the same operations the other way round."
-        shapes = f"{' , '.join(_shape(x) for x in node.inputs[:6])} → {_shape(node)}"
-        values = _tables([(name or "the result", node._array)])
-        return self._place(node) | {
-            "eq": f"{name} = {right}" if name else right,
-            "sh": shapes,
-            "v": values,
-            "n": notice,
+        equation, shapes = f"{name} = {right}" if name else right, " , ".join(map(_shape, node.inputs[:6]))
+        event = {
+            "eq": equation,
+            "sh": f"{shapes} → {_shape(node)}",
+            "v": _tables([(name or "the result", node._array)]),
         }
+        return self._place(node) | event | {"n": notice}
 
     def _place(self, node: Tensor) -> Event:
         return {"b": self.box_of[node.index].id, "t": self.box_of[node.index].step}
@@ -104,15 +103,15 @@ class _Teller:
         record = self.states.get(node.index)
         if node is self.flow.loss:
             return "Backpropagation begins with ∂L/∂L = 1."
-        if record is not None and norm_of(record.from_future) > 0:
-            words = f"Two kinds of messages meet: {number(norm_of(record.injected))} from this step's own loss, "
-            words += f"{number(norm_of(record.from_future))} from later steps. The second is what goes through time."
-            return words + (f" It is ×{number(record.gain)} of the next state's gradient." if record.gain else "")
-        if record is not None:
+        if record is None:
+            words = "The same weight is used in every step, so its gradient is the sum of what all steps send to it."
+            return words if arrived else ""
+        injected, future = norm_of(record.injected), norm_of(record.from_future)
+        if not future > 0:
             return "No later step uses this state: all its gradient is injected by its own step."
-        if arrived:
-            return "The same weight is used in every step, so its gradient is the sum of what all steps send to it."
-        return ""
+        words = f"Two kinds of messages meet: {number(injected)} from this step's own loss, "
+        words += f"{number(future)} from later steps. The second is what goes through time."
+        return words + (f" It is ×{number(record.gain)} of the next state's gradient." if record.gain else "")
 
     def backward(self, moment: Moment) -> Event:
         node = moment.node

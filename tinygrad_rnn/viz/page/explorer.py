@@ -13,7 +13,7 @@ from ...core.steps import steps
 from ...core.tensor import Tensor
 from ...errors import InputError
 from ...escape import script
-from ...flow.gradient_flow import GradientFlow, gradient_flow
+from ...flow.gradient_flow import gradient_flow
 from ...nn.cells import GRUCell, LSTMCell, RNNCell
 from ...ops import squared_error
 from ..compose import Options, compose
@@ -21,7 +21,7 @@ from ..diagram import Diagram
 from ..measure import Gradients
 from ..style import themes
 from ..svg import svg
-from .document import Page, environment, packed
+from .document import Page, filled, packed
 
 CELLS = {"tanh": RNNCell, "lstm": LSTMCell, "gru": GRUCell}
 PLACES = {"at every step": True, "at the last step": False}
@@ -57,12 +57,8 @@ def explorer(
         raise InputError("explorer: got an empty list, expected at least one cell, radius and length")
     from markupsafe import Markup
 
-    values = {
-        "cell": list(cells),
-        "loss": list(PLACES),
-        "T": [str(length) for length in lengths],
-        "radius": [f"{radius:g}" for radius in radii],
-    }
+    values = {"cell": list(cells), "loss": list(PLACES)}
+    values |= {"T": list(map(str, lengths)), "radius": [f"{radius:g}" for radius in radii]}
     heads = ["Cell", "Loss", "Steps", "Radius of W_hh"]
     pictures, found = [], []
     for cell, every, length, radius in product(cells, PLACES.values(), lengths, radii):
@@ -72,32 +68,22 @@ def explorer(
             scene = compose(Diagram(flow.structure, "cell", "strip", SHOWN), gradients, Options(title="", legend=False))
         scene.title = f"{cell} network of {length} steps, spectral radius {radius:g}"
         pictures.append(svg(scene, themes["light"], fluid=True).replace("\f", " "))
-        found.append({"verdict": gradients.verdict, **_curves(flow, gradients)})
+        curves = {"reach": gradients.layers[0].last, "all": gradients.layers[0].total}  # JSON knows no infinity
+        finite = {name: [v if np.isfinite(v) else None for v in curve.tolist()] for name, curve in curves.items()}
+        found.append({"verdict": gradients.verdict, **finite})
     start = {"T": len(lengths) - 1, "radius": len(radii) // 2}
     first = start["T"] * len(radii) + start["radius"]
     data = {"keys": list(values), "values": values, "found": found, "pictures": packed("\f".join(pictures))}
-    html = (
-        environment()
-        .get_template("explorer.html")
-        .render(
-            title=title,
-            sliders=[(key, head, values[key]) for key, head in zip(values, heads, strict=True)],
-            start=start,
-            verdict=found[first]["verdict"],
-            picture=Markup(pictures[first]),
-            data=Markup(script(data)),
-        )
+    html = filled(
+        "explorer.html",
+        title=title,
+        sliders=[(key, head, values[key]) for key, head in zip(values, heads, strict=True)],
+        start=start,
+        verdict=found[first]["verdict"],
+        picture=Markup(pictures[first]),
+        data=Markup(script(data)),
     )
     return Page(html, title)
-
-
-def _curves(flow: GradientFlow, gradients: Gradients) -> dict[str, list[float | None]]:
-    """|dL_T/dh_k| and |dL/dh_k| for each step; None where it is not finite, which JSON cannot say."""
-    (layer, *_) = gradients.layers
-    return {
-        name: [float(v) if np.isfinite(v) else None for v in line]
-        for name, line in (("reach", layer.last), ("all", layer.total))
-    }
 
 
 def _loss(kind: str, every: bool, length: int, radius: float, hidden: int, seed: int) -> Tensor:

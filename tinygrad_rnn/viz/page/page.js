@@ -5,10 +5,11 @@
   const stage = $("ui-stage"), picture = stage.querySelector("svg[role]");
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const all = (what) => [...picture.querySelectorAll(what)];
-  const half = events.filter((event) => event.p === "f").length;
+  const half = events.filter((event) => event.p === "f").length, phases = { f: "Forward", b: "Backward" };
+  const before = { t: null, eq: "Press Next or Play: first everything is computed, then the gradient flows back." };
   let at = 0, timer = null, zoom = 1;
 
-  const mark = (id, name) => { const shape = $(id); if (shape) shape.classList.add(name); };
+  const mark = (id, name) => $(id)?.classList.add(name);
   const clear = (name) => all(`.${name}`).forEach((shape) => shape.classList.remove(name));
   const filled = weights.map(() => 0);
 
@@ -27,20 +28,19 @@
   }
 
   function show({ quiet = false, travel = false } = {}) {
-    const event = at ? events[at - 1] : null;
+    const event = events[at - 1] || before, step = event.t === null ? "" : `, t = ${event.t}`;
+    const words = `${phases[event.p] || "before the first operation"}${step}`.toLowerCase();
     ["now", "fresh"].forEach(clear);
-    const words = event ? (event.p === "f" ? "forward" : "backward") : "before the first operation";
-    const step = event && event.t !== null ? `, t = ${event.t}` : "";
-    $("ui-place").textContent = `${at} of ${events.length}: ${words}${step}`;
+    $("ui-place").textContent = `${at} of ${events.length}: ${words}`;
     $("ui-scrub").value = at;
-    $("ui-scrub").setAttribute("aria-valuetext", `${at} of ${events.length}, ${words}${step}`);
-    explain(event, event ? `${words === "forward" ? "Forward" : "Backward"}${step}` : "Step by step");
-    if (event && event.b) { mark(event.b, "now"); bringIntoView($(event.b)); }
-    for (const [weight, place] of (event && event.fill) || []) mark(`g${weight}_${place}`, "fresh");
+    $("ui-scrub").setAttribute("aria-valuetext", `${at} of ${events.length}, ${words}`);
+    explain(event, step);
+    if (event.b) { mark(event.b, "now"); bringIntoView($(event.b)); }
+    for (const [weight, place] of event.fill || []) mark(`g${weight}_${place}`, "fresh");
     sums();
-    document.body.style.setProperty("--t", step ? event.t : -1e6); // of the lines in the plots
-    if (travel && event && !still.matches) lit[at - 1].forEach(([shape, name]) => { if (name === "lit") send(shape); });
-    if (!quiet) $("ui-live").textContent = event ? `${words}${step}: ${event.eq}` : words;
+    document.body.style.setProperty("--t", event.t ?? -1e6); // of the lines in the plots
+    if (travel && at && !still.matches) lit[at - 1].forEach(([shape, name]) => { if (name === "lit") send(shape); });
+    if (!quiet) $("ui-live").textContent = at ? `${words}: ${event.eq}` : words;
   }
 
   function make(name, ...inside) {
@@ -53,10 +53,8 @@
     make("tbody", ...rows.map((row) => make("tr", ...row.map((value) => make("td", value))))));
 
   /* The operation in words: its equation or chain rule, its shapes, its messages, its numbers, and what to notice. */
-  function explain(event, title) {
-    const { eq = "Press Next or Play: first everything is computed, then the gradient flows back.", sh = "", n = "" } = event || {};
-    const { in: arrived = [], out = [], fill = [], v = [] } = event || {};
-    $("ui-phase").textContent = title;
+  function explain({ p, eq, sh = "", n = "", in: arrived = [], out = [], fill = [], v = [] }, where) {
+    $("ui-phase").textContent = p ? phases[p] + where : "Step by step";
     $("ui-equation").textContent = eq;
     $("ui-shape").textContent = sh;
     $("ui-notice").textContent = n;
@@ -77,16 +75,14 @@
     if (!id) return show({ quiet: true });
     mark(id, "asked");
     const event = events.findLast((event, i) => i < at && event.b === id) || events.find((event) => event.b === id);
-    if (event) explain(event, `${event.p === "f" ? "Forward" : "Backward"}, the box you clicked`);
+    if (event) explain(event, ", the box you clicked");
     for (const [cell, words, fill, ink] of reach[id] || []) {
-      const shape = $(cell);
-      if (!shape) continue;
+      const shape = $(cell), text = shape.querySelector("text");
       usual.set(shape, shape.innerHTML);
       shape.querySelector("rect").setAttribute("fill", fill);
-      const text = shape.querySelector("text");
       text.textContent = words;
       text.setAttribute("fill", ink);
-      shape.classList.add("asked");
+      mark(cell, "asked");
     }
     if (reach[id]) $("ui-notice").textContent = "The strip below now shows how far this one loss reaches back: |∂L/∂h| of it alone at every state.";
   }
@@ -94,7 +90,7 @@
   function sums() {
     const begun = at > half;
     weights.forEach((weight, i) => {
-      const count = filled[i], hand = $(`ui-hand-${i}`), of = `${begun ? count : 0} of ${weight.steps.length} parts`;
+      const count = filled[i], hand = $(`ui-hand-${i}`), of = `${count} of ${weight.steps.length} parts`;
       $(`ui-gauge-${i}`).style.width = `${begun ? Math.min(100, 100 * weight.share[count]) : 0}%`;
       $(`ui-sum-${i}`).textContent = begun ? `|Σ G_t| = ${weight.running[count]}, ${of}` : `not computed, ${of}`;
       if (hand) hand.textContent = weight.hand.length > 1 ? (begun ? weight.hand[count] : "not begun") : weight.hand[0];
