@@ -55,18 +55,17 @@ class Structure:
     @cached
     def rows(self) -> list[list[Tensor]]:
         """The states again, one list for each layer and direction, each in the order it was computed."""
-        again: dict[int | None, list[Use]] = defaultdict(list)  # a state is one though no gradient comes back to it
-        for leaf in self.cuts:
-            again[leaf.cut_from] += self.consumers(leaf)
+        uses, sites, totals = defaultdict(list, self._uses), self._sites, self.running_totals
+        for leaf in self.cuts:  # a state is one though no gradient comes back to it
+            assert leaf.cut_from is not None
+            uses[leaf.cut_from] = uses[leaf.cut_from] + self.consumers(leaf)
         recurrent = {
-            self._sites[node.index]
-            for node in self.nodes
-            if node.index not in self.running_totals and _crosses(node, self.consumers(node) + again[node.index])
+            sites[node.index] for node in self.nodes if node.index not in totals and _crosses(node, uses[node.index])
         }
         rows: dict[Hashable, list[Tensor]] = defaultdict(list)
         for node in self.nodes:
-            if node.step is not None and self._sites[node.index] in recurrent:
-                rows[self._sites[node.index]].append(node)
+            if node.step is not None and sites[node.index] in recurrent:
+                rows[sites[node.index]].append(node)
         return list(rows.values())
 
     @cached
