@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from known_nets import layer, squared
+from known_nets import layer, squared, weight
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.flow import Contributions, contributions, inside
@@ -50,6 +50,25 @@ def test_saturated_gates_are_counted():
         tg.viz.plots.inside(found, sequence=3)
     with pytest.raises(tg.GraphError, match="no layer"):
         inside(tg.gradient_flow(net.bias_ih_l0.sum()))
+
+
+def test_layers_of_one_scope_are_told_apart():
+    """Of two layers in an inner loop both states are h and both gates z: none may take the other's place."""
+    rng = np.random.default_rng(0)
+    Ws = [weight(rng.normal(size=(3, 6))) for _ in range(2)]
+    states, gates, losses = [np.zeros((2, 3))] * 2, [[], []], []
+    for _, x in tg.steps(rng.normal(size=(5, 2, 3))):
+        for k, W in enumerate(Ws):
+            a = (x + states[k]) @ W
+            z = tg.sigmoid(a[:, :3])
+            x = h = (1 - z) * np.tanh(a[:, 3:]) + z * states[k]
+            gates[k].append(z.data)
+            states = [*states[:k], h, *states[k + 1 :]]
+        losses.append(squared(h))
+    found = inside(tg.gradient_flow(sum(losses)))
+    assert list(found.states) == list(found.gradients) == ["h", "h #2"]
+    np.testing.assert_array_equal([found.states["h"][-1], found.states["h #2"][-1]], [h.data for h in states])
+    np.testing.assert_array_equal([found.gates["z"], found.gates["z #2"]], gates)
 
 
 # ------------------------------------------------------------------ contributions

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,7 +86,7 @@ def inside(flow: Gradients, layer: list[State] | None = None) -> Inside:
         raise GraphError("inside: no layer hands a state from one step to another; run the loop within tg.steps(xs)")
     shape = Layout(sorted(states, key=lambda state: state[0].index))
     full = [state for state in shape.states if len(state) == len(shape.states[0])]
-    names = [tensor.name or "h" for tensor in full[0]]
+    names = _numbered((0, tensor.name or "h") for tensor in full[0])
 
     def stacked(arrays: list[Array]) -> Array:
         return shape.by_sequence(np.stack(arrays))
@@ -93,18 +95,28 @@ def inside(flow: Gradients, layer: list[State] | None = None) -> Inside:
     for i, name in enumerate(names):
         found = [flow.gradient(state[i]) for state in full]
         gradients[name] = stacked([np.zeros(full[0][i].shape) if g is None else g for g in found])
-    gates = {}
-    for name, nodes in gates_of(flow.structure, shape).items():
-        alike = [node.data for node in nodes if node.shape == full[0][0].shape]
-        if alike:
-            gates[name] = stacked(alike)
+    gates: dict[str, list[Array]] = {}
+    for gate, nodes in gates_of(flow.structure, shape).items():
+        alike = [node for node in nodes if node.shape == full[0][0].shape]
+        for name, node in zip(_numbered((node.step, gate) for node in alike), alike, strict=True):
+            gates.setdefault(name, []).append(node.data)
     return Inside(
         name=states[0][0].scope,
         steps=shape.steps[: len(full)],
         states={name: stacked([state[i].data for state in full]) for i, name in enumerate(names)},
         gradients=gradients,
-        gates=gates,
+        gates={name: stacked(arrays) for name, arrays in gates.items()},
     )
+
+
+def _numbered(names: Iterable[tuple[int | None, str]]) -> list[str]:
+    """Names told apart within a step, as of layers in one scope: the second z of a step is "z #2"."""
+    seen: Counter[tuple[int | None, str]] = Counter()
+    found = []
+    for step, name in names:
+        seen[step, name] += 1
+        found.append(name if seen[step, name] == 1 else f"{name} #{seen[step, name]}")
+    return found
 
 
 __all__ = ["Inside", "inside"]
