@@ -11,7 +11,7 @@ import numpy as np
 from . import style
 from .arrange import Arrangement
 from .diagram import Box, Diagram, Link
-from .labels import Space, add_edge_numbers, moved, space_of
+from .labels import Space, add_edge_numbers, moved
 from .legend import add_legend
 from .measure import BAR_HEIGHT, Gradients, face, link_words, names_of
 from .route import Router, halfway, routed
@@ -209,7 +209,7 @@ def _bar(scene: Scene, rect: Rect, injected: float, future: float) -> None:
 
 def add_edges(scene: Scene, drawn: Diagram, router: Router, gradients: Gradients) -> None:
     said: set[tuple[int, int, int | None]] = set()
-    space = space_of([*scene.boxes, *scene.labels])
+    space = Space([*scene.boxes, *scene.labels])
     for at, link in enumerate(drawn.links):
         norm = gradients.link(link)
         points = router.path(link)

@@ -150,7 +150,9 @@ class Diagram:
         is_cut = leaf.index in self.read.cuts
         if is_cut and self._source_of_cut(leaf):
             return  # the link from what it was cut from says it
-        same: Hashable = (step, *_memory(leaf), leaf.requires_grad)
+        array = leaf._array if leaf.copied_from is None else leaf.copied_from
+        memory = array.__array_interface__["data"][0]
+        same: Hashable = (step, memory, leaf.shape, array.strides, leaf.requires_grad)  # such as one NumPy array
         if is_cut or leaf.index in self.read.initial:
             box = self._initial_box(leaf)
             same = (same, box.title, box.caption, box.align)
@@ -333,9 +335,3 @@ class Diagram:
                         stack.append(user)
             self.boxes.append(box)
             self.links += [Link(box, target, weight, found, "weight") for target, found in uses.items()]
-
-
-def _memory(leaf: Tensor) -> tuple[Hashable, ...]:
-    """What makes two leaves the same data, such as a NumPy array that two operations use."""
-    array = leaf._array if leaf.copied_from is None else leaf.copied_from
-    return array.__array_interface__["data"][0], leaf.shape, array.strides

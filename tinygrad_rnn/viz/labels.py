@@ -17,10 +17,12 @@ _CELL = 120.0
 
 
 class Space:
-    """Which areas are taken, sorted into the squares of a grid."""
+    """Which areas are taken, by boxes and labels to begin with; sorted into the squares of a grid."""
 
-    def __init__(self) -> None:
+    def __init__(self, shapes: Iterable[Rect | Label] = ()) -> None:
         self._squares: dict[tuple[int, int], list[Area]] = defaultdict(list)
+        for shape in shapes:
+            self.take(shape.area)
 
     def take(self, area: Area) -> None:
         for square in _squares(area):
@@ -58,17 +60,9 @@ def moved(x: float, y: float) -> list[Point]:
     return [(x, y), *((x, y + sign * 13 * k) for k in range(1, 9) for sign in (1, -1))]
 
 
-def space_of(shapes: Iterable[Rect | Label]) -> Space:
-    """The space that boxes and labels leave."""
-    space = Space()
-    for shape in shapes:
-        space.take(shape.area)
-    return space
-
-
 def add_edge_numbers(scene: Scene, drawn: Diagram, gradients: Gradients) -> None:
     """Write the norm of the message beside each edge that has no gain on it, where there is room."""
-    space = space_of([*scene.boxes, *scene.labels, *(lane.words for lane in scene.lanes)])
+    space = Space([*scene.boxes, *scene.labels, *(lane.words for lane in scene.lanes)])
     for edge in scene.edges:
         for x, y in _sampled(edge.points):
             space.take((x - 0.5, y - 0.5, x + 0.5, y + 0.5))

@@ -58,19 +58,14 @@ def _sorted(diagram: Diagram) -> dict[int, LaneContent]:
         if _in_lane(link.source) and _in_lane(link.target) and link.source.step == link.target.step:
             inside[link.source.step or 0].append(link)
     lanes = {step: _lane(boxes, inside[step]) for step, boxes in by_step.items()}
-    order = {step: at for at, step in enumerate(by_step)}
     for link in diagram.links:
         source, target = link.source, link.target
         upward = target.zone == "top" and _in_lane(source)
         if upward or (source.zone in ("bottom", "weights") and _in_lane(target)):
             lanes[(source if upward else target).step or 0].ports.append((link, 1 if upward else -1))
         elif _in_lane(target) and target.step is not None and source.step != target.step:
-            if source.step is not None:
-                pull = -1 if order.get(source.step, -1) < order[target.step] else 1
-            elif source.kind == "gap":
-                pull = -1 if not diagram.hidden or target.step > diagram.hidden[-1] else 1
-            else:
-                pull = side_of(diagram, source)
+            start = diagram.hidden[-1] if source.kind == "gap" else source.step
+            pull = side_of(diagram, source) if start is None else -1 if start < target.step else 1
             lane = lanes[target.step]
             lane.pulls[lane.boxes.index(target)] = pull
     for box, pull in diagram.pulls.items():

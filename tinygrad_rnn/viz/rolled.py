@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..errors import GraphError
 from ..flow.gradient_flow import GradientFlow
 from .compose import MARGIN, add_boxes, add_edges, add_heading, restart_words, stroke
 from .diagram import Box, Diagram, Link
-from .labels import moved, space_of
+from .labels import Space, moved
 from .measure import Gradients, face
 from .render import Picture
 from .route import routed
@@ -75,7 +76,7 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     add_edges(scene, drawn, router, Gradients(None))
     for box, found in loops.items():
         _draw_loops(scene, box, found)
-    space = space_of([*scene.boxes, *scene.labels])
+    space = Space([*scene.boxes, *scene.labels])
     for each in passes:  # the gain where one kind of step follows another
         if each.gains and not each.is_loop:
             said, wished = line(f"×{number(_mean(each.gains))}", bold=True), moved(*router.label_at[each.link])
@@ -101,12 +102,7 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
 
 def _ranges(steps: list[int], known: list[int]) -> str:
     """t = 0 … 3, 5"""
-    runs: list[list[int]] = []
-    for step in steps:
-        if runs and known.index(step) == known.index(runs[-1][-1]) + 1:
-            runs[-1].append(step)
-        else:
-            runs.append([step])
+    runs = [list(run) for _, run in groupby(steps, lambda step: known.index(step) - steps.index(step))]
     return f"t = {', '.join(f'{run[0]} … {run[-1]}' if len(run) > 1 else str(run[0]) for run in runs)}"
 
 

@@ -28,10 +28,10 @@ def routed(diagram: Diagram, gutter: float, hidden_width: float = 0.0) -> tuple[
     router = Router(diagram, placed)
     crowded = {row: CHANNEL * len(levels) + 8 for row, levels in router.channels.items()}
     gaps = {row: gap for row, gap in crowded.items() if gap > ROW_GAP}
-    if not gaps:
-        return placed, router
-    placed = Arrangement(diagram, gutter, hidden_width, gaps)
-    return placed, Router(diagram, placed)
+    if gaps:
+        placed = Arrangement(diagram, gutter, hidden_width, gaps)
+        router = Router(diagram, placed)
+    return placed, router
 
 
 class Crossing:

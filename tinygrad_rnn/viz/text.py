@@ -165,13 +165,9 @@ def number(value: float | None) -> str:
     """A norm or a gain to two digits: 0.44, 12.3, 3.1e-8, 0, NaN, inf; "?" for what was not computed."""
     if value is None:
         return "?"
-    if value != value:
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "∞" if value > 0 else "−∞"
     size = abs(value)
-    if size == 0:
-        return "0"
+    if not 0 < size < math.inf:
+        return "0" if size == 0 else "∞" if value > 0 else "−∞" if value < 0 else "NaN"
     if 0.001 <= size < 99_999.5:
         digits = 4 if size < 0.00995 else 3 if size < 0.0995 else 2 if size < 9.95 else 1 if size < 99.5 else 0
         return f"{value:.{digits}f}"
