@@ -8,6 +8,7 @@ import subprocess
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -19,7 +20,8 @@ from picture_checks import story_of
 import tinygrad_rnn as tg
 from tinygrad_rnn import GraphError, InputError, Tensor
 from tinygrad_rnn.viz import plots
-from tinygrad_rnn.viz.layout import ranks, tile
+from tinygrad_rnn.viz.lanes import LaneContent, _assign_rows
+from tinygrad_rnn.viz.layout import tile
 from tinygrad_rnn.viz.style import decades, stroke_width, themes
 from tinygrad_rnn.viz.text import Line, in_line, name_runs, number, shorten, width, words_runs
 
@@ -49,9 +51,17 @@ def trained() -> Trained:
 
 
 # ---------------------------------------------------------------------- geometry and words
-def test_ranks_are_longest_paths() -> None:
-    assert ranks([0, 0, 0, 0], [(0, 1), (1, 2), (0, 3), (2, 3)]) == [0, 1, 2, 3]
-    assert ranks([0, 4, 0], [(0, 1), (1, 2)]) == [0, 4, 5]
+def lane(aligns: list[str | None], edges: list[tuple[int, int]]) -> LaneContent:
+    boxes: list[Any] = [SimpleNamespace(kind="op", scope="", align=align) for align in aligns]
+    return LaneContent(boxes, edges, [], [0] * len(boxes), [])
+
+
+def test_rows_are_longest_paths_and_common_to_all_lanes() -> None:
+    one = lane([None, None, None, None], [(0, 1), (1, 2), (0, 3), (2, 3)])
+    two = lane([None, "state", None], [(0, 1), (1, 2)])
+    three = lane([None, None, None, "state"], [(0, 1), (1, 2), (2, 3)])
+    assert _assign_rows([one, two, three])["state"] == 3
+    assert [each.rows for each in (one, two, three)] == [[0, 1, 2, 3], [2, 3, 4], [0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -60,7 +70,9 @@ def test_tiles_never_overlap_and_bend_where_edges_pass(seed: int) -> None:
     count = int(rng.integers(2, 25))
     edges = [(int(rng.integers(0, b)), b) for b in range(1, count) for _ in range(int(rng.integers(1, 3)))]
     widths = list(rng.uniform(10, 80, count))
-    rows = ranks([0] * count, edges)
+    content = lane([None] * count, edges)
+    _assign_rows([content])
+    rows = content.rows
     made = tile(widths, rows, edges, list(rng.integers(-1, 2, count)))
     assert made.width >= max(widths) - 0.01
     for a in range(count):

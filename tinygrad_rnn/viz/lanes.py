@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
 from .diagram import Box, Diagram, Link
-from .layout import Tile, ranks, tile
+from .layout import Tile, tile
 
 
 @dataclass(eq=False, slots=True)
@@ -107,48 +107,50 @@ def _lane(boxes: list[Box], links: list[Link]) -> LaneContent:
 def _assign_rows(samples: list[LaneContent]) -> dict[Hashable, int]:
     """Assign rows: longest path, the same row for the same state in all lanes, inputs at the bottom."""
     bottom = 1 if any(direction < 0 for lane in samples for _, direction in lane.ports) else 0
-    below = _scope_order(samples)
-    floors = [[bottom] * len(lane.boxes) + [0] * len(lane.ports) for lane in samples]
+    scope_below = _scope_order(samples)
+    row: dict[Hashable, int] = defaultdict(int)  # by lane and number, or by `align`
+    names: list[list[Hashable]] = []
+    above: list[tuple[Hashable, Hashable, int]] = []  # so many rows at least must the second be above the first
+    for at, lane in enumerate(samples):
+        name: list[Hashable] = [(at, number) for number in range(len(lane.pulls))]
+        for number, box in enumerate(lane.boxes):
+            if box.kind != "input":  # inputs stay at the bottom of their own lane
+                name[number] = name[number] if box.align is None else box.align
+                above += [(("scope", scope_below[box.scope]), name[number], 1)] if box.scope in scope_below else []
+            if box.kind not in ("input", "total", "loss"):
+                above.append((name[number], ("scope", box.scope), 0))
+            is_sum = box.align == "total"
+            above.append(("below the sum", name[number], 1) if is_sum else (name[number], "below the sum", 0))
+            row[name[number]] = bottom
+        above += [(name[source], name[target], 1) for source, target in sorted(lane.edges, key=lambda edge: edge[1])]
+        names.append(name)
     for _ in range(40):
-        found = [ranks(floor, lane.edges) for floor, lane in zip(floors, samples, strict=True)]
-        least: dict[Hashable, int] = defaultdict(int)  # for an `align`, above a scope, and above all below the sum
-        for lane, rows in zip(samples, found, strict=True):
-            for box, row in zip(lane.boxes, rows, strict=False):
-                if box.align is not None and box.kind != "input":  # inputs stay at the bottom of their own lane
-                    least[box.align] = max(least[box.align], row)
-                if box.kind not in ("input", "total", "loss"):
-                    least["above", box.scope] = max(least["above", box.scope], row + 1)
-                if box.align != "total":
-                    least["sum"] = max(least["sum"], row + 1)
-        before, floors = floors, [[*floor] for floor in floors]
-        for lane, floor in zip(samples, floors, strict=True):
-            for at, box in enumerate(lane.boxes):
-                if box.kind != "input":
-                    keys = box.align, "sum" if box.align == "total" else None, ("above", below.get(box.scope))
-                    floor[at] = max([floor[at], *(least[key] for key in keys if key in least)])
-        if floors == before:
+        before = dict(row)
+        for lower, upper, rows in above:
+            row[upper] = max(row[upper], row[lower] + rows)
+        if row == before:
             break
-    for lane, rows in zip(samples, found, strict=True):
-        _raise_sources(lane, rows, bottom)
-    top = max((row for lane, rows in zip(samples, found, strict=True) for row in rows[: len(lane.boxes)]), default=0)
-    for lane, rows in zip(samples, found, strict=True):
-        rows[len(lane.boxes) :] = [top + 1 if direction > 0 else 0 for _, direction in lane.ports]
-        lane.rows = rows
-    return least
+    for lane, name in zip(samples, names, strict=True):
+        lane.rows = [row[each] for each in name]
+        _raise_sources(lane, bottom)
+    top = max((row for lane in samples for row in lane.rows[: len(lane.boxes)]), default=0)
+    for lane in samples:
+        lane.rows[len(lane.boxes) :] = [top + 1 if direction > 0 else 0 for _, direction in lane.ports]
+    return row
 
 
-def _raise_sources(lane: LaneContent, rows: list[int], bottom: int) -> None:
+def _raise_sources(lane: LaneContent, bottom: int) -> None:
     """Move what does not depend on this step's inputs, such as h @ W_hh, up to what uses it; x_t stays below."""
     held = {at for at, box in enumerate(lane.boxes) if box.kind == "input" or box.align is not None}
     for source, target in sorted(lane.edges, key=lambda edge: edge[1]):
         if source in held:
             held.add(target)
     for at in reversed(range(len(lane.boxes))):
-        users = [rows[target] for source, target in lane.edges if source == at]
+        users = [lane.rows[target] for source, target in lane.edges if source == at]
         box = lane.boxes[at]
         late = box.kind == "input" and users and min(users) > bottom + 1 and _is_target(lane, at)
         if users and (late or at not in held):
-            rows[at] = max(rows[at], min(users) - 1)
+            lane.rows[at] = max(lane.rows[at], min(users) - 1)
 
 
 def _is_target(lane: LaneContent, at: int) -> bool:

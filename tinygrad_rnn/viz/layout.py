@@ -1,4 +1,4 @@
-"""Where the few boxes of one time step go: layers by longest path, order by barycentre, straight columns.
+"""Where the few boxes of one time step go, row by row: order by barycentre, straight columns.
 
 Steps are alike, so a step is laid out once and tiled; nothing here knows of tensors or of drawing. The
 horizontal coordinates follow Brandes and Köpf, "Fast and simple horizontal coordinate assignment" (2001):
@@ -30,19 +30,6 @@ class Tile:
     width: float
     order: list[list[int]]
     """Boxes and bends (numbered after the boxes) of each row, from left to right."""
-
-
-def ranks(floors: Sequence[int], edges: Sequence[tuple[int, int]]) -> list[int]:
-    """The row of each box: at least its floor, and above all its inputs (longest path).
-
-    Args:
-        floors: the lowest row allowed for each box; boxes are numbered with inputs first.
-        edges: pairs (input, box), input < box.
-    """
-    found = list(floors)
-    for source, target in sorted(edges, key=lambda edge: edge[1]):
-        found[target] = max(found[target], found[source] + 1)
-    return found
 
 
 def tile(
