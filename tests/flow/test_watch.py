@@ -47,6 +47,20 @@ def test_a_horizon_that_shrinks_is_warned_of():
     assert watch(loss_of(0.5), 200).warning == "warning: the horizon has shrunk from 40 steps at update 100 to 10"
 
 
+def test_layers_of_one_scope_are_all_noted():
+    """An encoder and a decoder without a scope of their own."""
+    W, V, h, losses = weight(0.5 * np.eye(2)), weight(0.9 * np.eye(2)), np.ones((1, 2)), []
+    for _, x in tg.steps(np.ones((20, 1, 2))):
+        h = x + h @ W
+    for _, x in tg.steps(np.ones((20, 1, 2))):
+        h = x + h @ V
+        losses.append(squared(h))
+    look = Watch()(sum(losses), 0)
+    assert [(name, round(layer.radius, 2)) for name, layer in look.layers.items()] == [("", 0.5), ("#2", 0.9)]
+    assert str(look).count("spectral radius") == 2
+    assert Look.of(look.record()) == look
+
+
 def test_gates_and_dead_units_are_noted():
     net = tg.nn.LSTM(2, 4, rng=0)
     net.bias_ih_l0.data[4:8] = 9.0

@@ -86,7 +86,7 @@ def inside(flow: Gradients, layer: list[State] | None = None) -> Inside:
         raise GraphError("inside: no layer hands a state from one step to another; run the loop within tg.steps(xs)")
     shape = Layout(sorted(states, key=lambda state: state[0].index))
     full = [state for state in shape.states if len(state) == len(shape.states[0])]
-    names = _numbered((0, tensor.name or "h") for tensor in full[0])
+    names = numbered((0, tensor.name or "h") for tensor in full[0])
 
     def stacked(arrays: list[Array]) -> Array:
         return shape.by_sequence(np.stack(arrays))
@@ -98,7 +98,7 @@ def inside(flow: Gradients, layer: list[State] | None = None) -> Inside:
     gates: dict[str, list[Array]] = {}
     for gate, nodes in gates_of(flow.structure, shape).items():
         alike = [node for node in nodes if node.shape == full[0][0].shape]
-        for name, node in zip(_numbered((node.step, gate) for node in alike), alike, strict=True):
+        for name, node in zip(numbered((node.step, gate) for node in alike), alike, strict=True):
             gates.setdefault(name, []).append(node.data)
     return Inside(
         name=states[0][0].scope,
@@ -109,14 +109,14 @@ def inside(flow: Gradients, layer: list[State] | None = None) -> Inside:
     )
 
 
-def _numbered(names: Iterable[tuple[int | None, str]]) -> list[str]:
-    """Names told apart within a step, as of layers in one scope: the second z of a step is "z #2"."""
+def numbered(names: Iterable[tuple[int | None, str]]) -> list[str]:
+    """Names told apart, within a step where one is given: the second z of a step is "z #2"."""
     seen: Counter[tuple[int | None, str]] = Counter()
     found = []
     for step, name in names:
         seen[step, name] += 1
-        found.append(name if seen[step, name] == 1 else f"{name} #{seen[step, name]}")
+        found.append(name if seen[step, name] == 1 else f"{name} #{seen[step, name]}".lstrip())
     return found
 
 
-__all__ = ["Inside", "inside"]
+__all__ = ["Inside", "inside", "numbered"]

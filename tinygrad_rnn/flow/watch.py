@@ -14,6 +14,7 @@ from ..core.tensor import Tensor
 from ..escape import terminal
 from .findings import activations
 from .gradients import Gradients
+from .inside import numbered
 from .memory import Thresholds, median
 from .norms import norm
 from .reach import measure, starts_of
@@ -57,6 +58,7 @@ class Look:
     norm: float
     """|dL/dW| of all parameters as one vector."""
     layers: dict[str, LayerLook]
+    """By scope; of several in one scope the second is called "scope #2"."""
     warning: str | None = None
     """What has become worse since an earlier look."""
 
@@ -118,26 +120,26 @@ class Watch:
         with np.errstate(all="ignore"), threadpool_limits(1):
             flow = Gradients(loss)
             starts = starts_of(flow, [loss])
+            lasting = [states for states in flow.structure.layers if len(states) > 1]
             layers = {}
-            for states in flow.structure.layers:
-                if len(states) > 1:
-                    found, memory = measure(states, starts, set(), thresholds, LOSSES)
-                    typical = median(found.curves.values)
-                    noted = [lag for lag in LAGS if lag < memory.lags] + [memory.lags] * (memory.lags > 0)
-                    special = activations(found.layout)
-                    layers[states[0][0].scope] = LayerLook(
-                        verdict=memory.verdict,
-                        gain=None if np.isnan(memory.gain) else memory.gain,
-                        horizon=memory.horizon,
-                        lags=memory.lags,
-                        reach={lag: float(typical[lag]) for lag in noted},
-                        radius=radius_of(flow.structure, found.layout),
-                        saturated={
-                            name: float(np.mean([(np.abs(node.data - 0.5) > 0.45).mean() for node in nodes]))
-                            for name, nodes in gates_of(flow.structure, found.layout).items()
-                        },
-                        dead=max((finding.value for finding in special if finding.kind == "dead units"), default=0.0),
-                    )
+            for name, states in zip(numbered((None, each[0][0].scope) for each in lasting), lasting, strict=True):
+                found, memory = measure(states, starts, set(), thresholds, LOSSES)
+                typical = median(found.curves.values)
+                noted = [lag for lag in LAGS if lag < memory.lags] + [memory.lags] * (memory.lags > 0)
+                special = activations(found.layout)
+                layers[name] = LayerLook(
+                    verdict=memory.verdict,
+                    gain=None if np.isnan(memory.gain) else memory.gain,
+                    horizon=memory.horizon,
+                    lags=memory.lags,
+                    reach={lag: float(typical[lag]) for lag in noted},
+                    radius=radius_of(flow.structure, found.layout),
+                    saturated={
+                        gate: float(np.mean([(np.abs(node.data - 0.5) > 0.45).mean() for node in nodes]))
+                        for gate, nodes in gates_of(flow.structure, found.layout).items()
+                    },
+                    dead=max((finding.value for finding in special if finding.kind == "dead units"), default=0.0),
+                )
             parameters = [
                 g for leaf in flow.structure.leaves if leaf.requires_grad and (g := flow.gradient(leaf)) is not None
             ]
