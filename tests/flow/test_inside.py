@@ -71,6 +71,25 @@ def test_layers_of_one_scope_are_told_apart():
     np.testing.assert_array_equal([found.gates["z"], found.gates["z #2"]], gates)
 
 
+def test_the_gates_of_a_layer_are_those_that_its_own_states_are_made_from():
+    """A decoder in the scope of its encoder has gates of its own, and a sigmoid that is read out is no gate."""
+    W, V, out, losses = weight(np.eye(3)), weight(2 * np.eye(3)), weight(np.ones((3, 1))), []
+    h, gates = np.zeros((2, 3)), []
+    for weights, T in ((W, 6), (V, 4)):
+        gates.append([])
+        for _, x in tg.steps(np.random.default_rng(T).normal(size=(T, 2, 3))):
+            z = tg.sigmoid(x @ weights)
+            h = z * h + (1 - z) * np.tanh(x + h @ weights)
+            p = tg.sigmoid(h @ out)
+            gates[-1].append(z.data)
+            losses.append((p * p).sum())
+    flow = tg.gradient_flow(sum(losses))
+    for layer_, expected in zip(flow.structure.layers, gates, strict=True):
+        found = inside(flow, layer_)
+        assert list(found.gates) == ["z"]
+        np.testing.assert_array_equal(found.gates["z"], expected)
+
+
 # ------------------------------------------------------------------ contributions
 def test_contributions_are_differences_of_log_probabilities():
     """Scores that add up what each input says, so that the answer is known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -185,15 +186,22 @@ def radius_of(graph: Structure, layout: Layout) -> float | None:
 
 # ------------------------------------------------------------------ gates and cells
 def gates_of(graph: Structure, layout: Layout) -> dict[str, list[Tensor]]:
-    """The sigmoids in the layer's steps that are no states, by the name of the variable they are assigned to."""
-    own = {tensor.index for state in layout.states for tensor in state}
-    scope = layout.states[0][0].scope
-    found: dict[str, list[Tensor]] = {}
-    for node in graph.nodes:
-        bounds = node.primitive.traits.bounds if node.primitive is not None else None
-        if bounds == (0, 1) and node.step is not None and node.scope == scope and node.index not in own:
-            found.setdefault(node.name or "?", []).append(node)
-    return found
+    """The sigmoids that a step of the layer makes its state from, by the name of the variable they are assigned to."""
+    own = [tensor for state in layout.states for tensor in state if tensor.step is not None]
+    seen = {tensor.index for tensor in graph.states}  # what other layers make in the same step is theirs
+    found, stack = [], list(own)
+    while stack:
+        node = stack.pop()
+        for x in node.inputs:
+            if flows(x) and x.primitive is not None and x.step == node.step and x.index not in seen:
+                seen.add(x.index)
+                stack.append(x)
+                if x.primitive.traits.bounds == (0, 1) and x.scope == own[0].scope:
+                    found.append(x)
+    gates: dict[str, list[Tensor]] = {}
+    for node in sorted(found, key=attrgetter("index")):
+        gates.setdefault(node.name or "?", []).append(node)
+    return gates
 
 
 def _cells(layout: Layout, weights: set[int]) -> Iterator[Trial]:
