@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 import tinygrad_rnn as tg
 from tinygrad_rnn import viz
 from tinygrad_rnn.viz.arrange import _depths
+from tinygrad_rnn.viz.diagram import Box
 from tinygrad_rnn.viz.dot import dot
 from tinygrad_rnn.viz.lanes import LaneContent, _is_target
 from tinygrad_rnn.viz.layout import _switch
@@ -118,7 +119,7 @@ def test_a_picture_that_is_too_wide_shows_two_steps(monkeypatch: pytest.MonkeyPa
 
 def test_a_box_beside_the_lanes_that_they_feed_stays_there() -> None:
     """The chain b, c, d is fed too; what is fed by nothing stands beside what uses it."""
-    boxes: list[Any] = [*range(6)]
+    boxes = [Box("op", "after", [], ()) for _ in range(6)]
     a, b, c, d, penalty, loss = boxes
     edges = [("lane", a), ("lane", b), (b, c), (c, d), (d, loss), (a, loss), (penalty, loss)]
     links: list[Any] = [SimpleNamespace(source=source, target=target) for source, target in edges]

@@ -184,20 +184,17 @@ def _depths(boxes: list[Box], links: list[Link]) -> dict[Box, int]:
     """How many columns away from the lanes each box beside them stands."""
     users = {box: [link.target for link in links if link.source is box] for box in boxes}
     inputs = {box: [link.source for link in links if link.target is box] for box in boxes}
-    into_lanes: set[Box] = set()
-    fed: set[Box] = set()
-    for box in reversed(boxes):
-        if all(each in into_lanes or each not in users for each in users[box]):
-            into_lanes.update([box] if users[box] and all(each in users for each in inputs[box]) else [])
     depth: dict[Box, int] = {}
+    for box in reversed(boxes):
+        if box.zone == "before":
+            depth[box] = 1 + max((depth[each] for each in users[box] if each in depth), default=-1)
+    fed: set[Box] = set()
     for box in boxes:
-        if box not in into_lanes:
+        if box.zone == "after":
             fed.update([box] if any(each in fed or each not in users for each in inputs[box]) else [])
             depth[box] = 1 + max((depth[each] for each in inputs[box] if each in depth), default=-1)
     for box in reversed(boxes):
         near = [depth[each] for each in users[box] if each in depth]
-        if box in into_lanes:
-            depth[box] = 1 + max(near, default=-1)
-        elif near and box not in fed:  # made of no result of the lanes, such as a penalty
+        if near and box.zone == "after" and box not in fed:  # made of no result of the lanes, such as a penalty
             depth[box] = min(near) - 1
     return depth

@@ -62,7 +62,13 @@ def _sorted(diagram: Diagram) -> dict[int, LaneContent]:
         source, target = link.source, link.target
         upward = target.zone == "top" and _in_lane(source)
         if upward or (source.zone in ("bottom", "weights") and _in_lane(target)):
-            lanes[(source if upward else target).step or 0].ports.append((link, 1 if upward else -1))
+            box = source if upward else target
+            lane = lanes[box.step or 0]
+            end, port = lane.boxes.index(box), len(lane.pulls)
+            lane.ports.append((link, 1 if upward else -1))
+            lane.edges.append((end, port) if upward else (port, end))
+            lane.links.append(link)
+            lane.pulls.append(0)
         elif _in_lane(target) and target.step is not None and source.step != target.step:
             start = diagram.hidden[-1] if source.kind == "gap" else source.step
             pull = side_of(diagram, source) if start is None else -1 if start < target.step else 1
@@ -71,13 +77,6 @@ def _sorted(diagram: Diagram) -> dict[int, LaneContent]:
     for box, pull in diagram.pulls.items():
         lane = lanes[box.step or 0]
         lane.pulls[lane.boxes.index(box)] = pull
-    for lane in lanes.values():
-        for link, direction in lane.ports:
-            port = len(lane.pulls)
-            end = lane.boxes.index(link.source if direction > 0 else link.target)
-            lane.edges.append((end, port) if direction > 0 else (port, end))
-            lane.links.append(link)
-            lane.pulls.append(0)
     return lanes
 
 

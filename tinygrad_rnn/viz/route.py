@@ -65,7 +65,7 @@ class Router:
         self.tracks: dict[int, dict[Hashable, int]] = defaultdict(dict)
         self.channels: dict[int, dict[Hashable, int]] = defaultdict(dict)
         self.label_at: dict[Link, Point] = {}
-        """Where the gain along an edge is written."""
+        """Where the gain along an edge is written: above or below a straight one, beside the turn of another."""
         bars = {"top", "bottom", "weights"}
         self.crossing = {
             link: Crossing(link)
@@ -191,17 +191,12 @@ class Router:
             levels, end = self.channels[target.row], (self.ports[link], target.rect.bottom)
             channel = self.at.channel(target.row) + (levels[each.channel] - (len(levels) - 1) / 2) * CHANNEL
             points += [(out_x, channel), (end[0], channel), end]
-        self._place_label(link, points, self._track_x(each, each.exit), y)
-        return rounded(points)
-
-    def _place_label(self, link: Link, points: Sequence[Point], x: float, y: float) -> None:
-        """Where the gain may be written: above or below a straight edge, else beside the turn."""
-        straight = all(abs(py - y) < 1 for _, py in points)
-        downward = 1 if points[-1][1] > y else -1
         number, count = self._share(link)
         side = 0 if 0 < number < count - 1 else -1 if number == 0 else 1
-        first = ((points[0][0] + points[-1][0]) / 2, y + side * 9.0) if straight else (x, y + downward * 16.0)
-        self.label_at[link] = first
+        self.label_at[link] = (points[0][0] + end[0]) / 2, y + side * 9.0
+        if any(abs(py - y) >= 1 for _, py in points):  # beside the turn
+            self.label_at[link] = self._track_x(each, each.exit), y + (16.0 if end[1] > y else -16.0)
+        return rounded(points)
 
     def _along_bar(self, link: Link) -> list[Point]:
         """From or to a bar across the lanes, or a shared weight below them."""

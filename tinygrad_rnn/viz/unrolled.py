@@ -105,12 +105,11 @@ def fitted(
     if detail != "fit" or scene.width <= WIDTH or not count:
         return drawn, scene
     drawn, scene = draw("cell", limit)
-    while max_steps == "fit" and scene.width > WIDTH and limit is not None and limit > 2:
+    while max_steps == "fit" and scene.width > WIDTH and limit is not None and limit > FEWEST:
         pitch = max((b.x - a.x for a, b in zip(scene.lanes, scene.lanes[1:], strict=False)), default=WIDTH)
-        limit = max(2, min(limit - 1, limit - int((scene.width - WIDTH) // pitch)))
-        if limit == count - 1:  # a gap that hides one step would save nothing
-            limit -= 1
-        if limit < 2:
+        limit = max(FEWEST, min(limit - 1, limit - int((scene.width - WIDTH) // pitch)))
+        limit -= limit == count - 1  # a gap that hides one step would save nothing
+        if limit < FEWEST:
             break
         drawn, scene = draw("cell", limit)
     return drawn, scene
@@ -124,10 +123,9 @@ def _is_small(graph: Structure) -> bool:
 
 def resolve(loss_or_flow: Tensor | GradientFlow) -> tuple[Structure, GradientFlow | None]:
     """The structure of a graph, and its flow if gradients were computed."""
-    if isinstance(loss_or_flow, GradientFlow):
-        return loss_or_flow.structure, loss_or_flow
-    graph = structure(loss_or_flow)
-    if any(leaf.grad is not None for leaf in graph.leaves if leaf.requires_grad):
-        flow = gradient_flow(loss_or_flow)
-        return flow.structure, flow
-    return graph, None
+    if not isinstance(loss_or_flow, GradientFlow):
+        graph = structure(loss_or_flow)
+        if all(leaf.grad is None for leaf in graph.leaves if leaf.requires_grad):
+            return graph, None
+        loss_or_flow = gradient_flow(loss_or_flow)
+    return loss_or_flow.structure, loss_or_flow
