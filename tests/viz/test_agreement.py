@@ -121,6 +121,10 @@ def test_one_loss_of_many_can_be_drawn_in_the_whole_graph() -> None:
     later = [edge for edge in scene.edges if edge.source.startswith("t4")]
     assert later
     assert all(edge.dash == "dashed" and not edge.backward for edge in later)
+    first = tg.viz.unrolled(whole, "cell", of=losses[0]).scene
+    assert not any(label.id.startswith("strips") for label in first.labels), (
+        "no weight is shared behind one step's loss"
+    )
     hiding = tg.viz.unrolled(whole, "cell", of=losses[2], max_steps=2).scene
     words = {box.id: box.lines[0].text for box in hiding.boxes if box.kind == "share"}
     hidden = number(float(np.linalg.norm(part.per_step(W)[1:].sum(axis=0))))

@@ -27,10 +27,7 @@ Cells = dict[int | str | None, tuple[float, str, str]]
 def add_strips(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, top: float) -> float:
     """Draw the strips below `top`; the y below them is returned."""
     strips = _Strips(scene, drawn, placed, gradients)
-    y = strips.reach(top + 6)
-    if drawn.structure.shared_weights:
-        y = strips.weights(y)
-    return y + 10
+    return strips.weights(strips.reach(top + 6)) + 10
 
 
 class _Strips:
@@ -69,6 +66,8 @@ class _Strips:
         The cells of a strip add up to the whole gradient.
         """
         weights = [record for record in self.flow.weights() if self.flow.gradient(record.tensor) is not None]
+        if not weights:
+            return y
         beyond = [self.flow.outside(record.tensor) for record in weights]
         is_outside = any(part.any() for part in beyond)
         over = y - HEIGHT / 2
