@@ -25,15 +25,16 @@ def arguments(T: int, B: int, seed: int = 0) -> tuple[dict[str, Any], Any]:
 
 
 def check(step: Any, loss_fn: Callable[..., Any], T: int, B: int, seed: int = 0) -> None:
-    """Compare one call with eager."""
+    """Compare one call with eager; the function may have further weights, which are zeros."""
     params, xs = arguments(T, B, seed)
+    params |= {k: np.zeros(4) for k in getattr(loss_fn, "zeros", "")}
     given = {k: tg.Tensor(v, requires_grad=True) for k, v in params.items()}
     expected = loss_fn(given, tg.Tensor(xs))
     expected.backward()
     loss, grads = step(params, xs)
     np.testing.assert_allclose(loss, expected.item(), rtol=1e-10)
     for k, tensor in given.items():
-        np.testing.assert_allclose(grads[k], tensor.grad, rtol=1e-8, atol=1e-12)
+        np.testing.assert_allclose(grads[k], 0.0 if tensor.grad is None else tensor.grad, rtol=1e-8, atol=1e-12)
 
 
 def cell(p: Any, h: Any, x: Any) -> Any:
@@ -152,6 +153,22 @@ def through_a_cut(p: Any, xs: Any) -> Any:
     return loss
 
 
+def with_another_bias_later(p: Any, xs: Any) -> Any:
+    return sum((cell(p, 0.0 * p["b"], x) * p["c" if t < 20 else "d"]).sum() for t, x in tg.steps(xs)) + p["R"].mean()
+
+
+def of_an_old_state_later(p: Any, xs: Any) -> Any:
+    states: list[Any] = []
+    loss = p["R"].mean()
+    for t, x in tg.steps(xs):
+        states.append(cell(p, 0.0 * p["b"], x))
+        loss = loss + (states[t if t < 20 else 5] * p["c"]).sum()
+    return loss
+
+
+with_another_bias_later.zeros, of_an_old_state_later.zeros = "cd", "c"  # type: ignore[attr-defined]
+
+
 @tg.primitive(vjps=[lambda g, y, x, by: g * by])
 def weakened(x: Any, by: float) -> Any:
     return x.copy()
@@ -182,7 +199,7 @@ def test_it_says_for_which_lengths_it_is_and_which_steps_it_names() -> None:
 
 
 NOTICED = [at_the_thirtieth, cut_every_twenty, heavier_later, from_the_middle, of_a_long_one, of_one_length]
-NOTICED += [through_a_cut, by_a_rule_of_its_own, of_late_states]
+NOTICED += [through_a_cut, by_a_rule_of_its_own, of_late_states, with_another_bias_later, of_an_old_state_later]
 
 
 @pytest.mark.parametrize("loss_fn", NOTICED)

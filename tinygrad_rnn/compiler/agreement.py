@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ..core.backprop import grad, no_grad
 from ..core.tensor import Array, Tensor
 from ..errors import GraphError
-from .containers import Arguments, tensors_in
+from .containers import Arguments, own_tensors, tensors_in
 from .randomness import States, rewound
 from .signature import forward
 
@@ -54,15 +54,39 @@ def by_gradients(loss_fn: Callable[..., Any], given: Arguments, found: Sequence[
 
 
 def by_steps(
-    loss_fn: Callable[..., Any], given: Arguments, found: Sequence[Array], before: States, known: set[int]
+    loss_fn: Callable[..., Any],
+    given: Arguments,
+    found: Sequence[Array],
+    before: States,
+    known: set[int],
+    run: Callable[[Sequence[Array]], Sequence[Array]],
 ) -> str:
     """The same for a long sequence, in little memory: the steps do what known ones do, and the values are those.
 
-    Where gradients do not follow from that, they are compared too.
+    Where gradients do not follow from that, they are compared too. It is looked at other numbers, where the function
+    has a value at them: zeros give zero whichever of them is read, and that is what many weights begin with.
+
+    Args:
+        known: signatures of steps.
+        run: the program, on other arrays of these shapes.
     """
-    _, arguments = given.bound()
+    other = _elsewhere(given)
+    with suppress(Exception):  # whatever the function makes of these numbers
+        with rewound(before), np.errstate(all="ignore"):
+            results = run(other.leaves)
+        if np.isfinite(results[0]).all():
+            with np.errstate(all="ignore"):
+                return _by_steps(loss_fn, other, results, before, known)
+    return _by_steps(loss_fn, given, found, before, known)
+
+
+def _by_steps(
+    loss_fn: Callable[..., Any], given: Arguments, found: Sequence[Array], before: States, known: set[int]
+) -> str:
+    tensors, arguments = given.bound()
+    weights = tensors[: given.parameters or 0]
     with rewound(before):
-        returned, signatures = forward(loss_fn, arguments)
+        returned, signatures = forward(loss_fn, arguments, weights)
     if not known.issuperset(signatures.of_step.values()):
         return "a step does other operations than those of a shorter sequence"
     if signatures.hidden and given.parameters is not None:
@@ -70,9 +94,22 @@ def by_steps(
     once = [values(returned)]
 
     def eager() -> list[Array]:
-        return once.pop() if once else values(forward(loss_fn, arguments)[0])
+        return once.pop() if once else values(forward(loss_fn, arguments, weights)[0])
 
     return _difference(eager, arguments, found, None, before)
+
+
+def _elsewhere(given: Arguments) -> Arguments:
+    """The arguments with other floats, of the same signs and somewhat smaller: probabilities remain probabilities.
+
+    Those of modules, which other threads may use, remain.
+    """
+    rng, leaves = np.random.default_rng(0), []
+    for x, own in zip(given.leaves, (own for value in given.values for own in own_tensors(value)), strict=True):
+        if own is None and x.dtype.kind == "f":
+            x = (np.where(x == 0, 0.3, x) * rng.uniform(0.7, 1, x.shape)).astype(x.dtype)
+        leaves.append(x)
+    return given._replace(leaves=leaves)
 
 
 def values(returned: Any) -> list[Array]:

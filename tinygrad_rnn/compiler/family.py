@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..core.tensor import Array
@@ -137,7 +138,8 @@ class Family:
                 results = general.program(cut.leaves, general.point)
             wrong = by_gradients(self.loss_fn, cut, results, before)
         if not wrong and not general.is_proven(sizes):
-            wrong = by_steps(self.loss_fn, given, found, before, general.program.signatures)
+            program = general.program
+            wrong = by_steps(self.loss_fn, given, found, before, program.signatures, partial(program, sizes=sizes))
             general.prove(sizes)
         return wrong
 

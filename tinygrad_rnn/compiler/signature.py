@@ -19,17 +19,21 @@ from .afterwards import row_read
 
 
 class Signatures:
-    """For each step the hash of its operations, in order: from which line, and where gradients flow.
+    """For each step the hash of its operations, in order: from which line, of which parameters, and where gradients flow.
+
+    Args:
+        parameters: whichever of them is read, values may be the same: biases begin with zeros.
 
     Attributes:
         hidden: whether gradients may differ where no value does: something is cut off (`c * h + (1 - c) * h.detach()`
             is h whatever the number c), or an operation is not of the table and its rule may be anything.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.of_step: dict[Any, int] = {}
         self.hidden = False
         self._known: dict[Any, tuple[int, Any]] = {}  # the hash of what has been seen, and what it must keep alive
+        self._parameters = {id(x): i for i, x in enumerate(parameters, 2)}  # True is 1
         self._home: dict[int, Any] = {}  # for results outside of steps the only step or row that they come from
 
     def note(self, result: Tensor) -> None:
@@ -38,7 +42,7 @@ class Signatures:
             return
         for x in result.inputs:
             if type(x) is Tensor:
-                flows.append(x.requires_grad)
+                flows.append(self._parameters.get(id(x), x.requires_grad))
                 self.hidden = self.hidden or (x.attrs is not NO_ATTRS and x.cut_from is not None)
         if primitive.arity is None:  # a stack of all steps has as many operands
             flows = [all(flows), any(flows)]
@@ -47,7 +51,7 @@ class Signatures:
         known = self._known.get(here)
         if known is None:
             known = self._known[here] = hash((*what, place(result.origin))), result._code
-            lost = not result.requires_grad and primitive.differentiable and True in flows
+            lost = not result.requires_grad and primitive.differentiable and any(flows)
             self.hidden = self.hidden or lost or not primitive.own
         when = ("after", self._afterwards(result)) if step is None else step
         if when != ("after", None) or not primitive.traits.moves:  # W.T in each step is as good as one
@@ -65,9 +69,11 @@ class Signatures:
         return home
 
 
-def forward(loss_fn: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, Signatures]:
+def forward(
+    loss_fn: Callable[..., Any], arguments: Sequence[Any], parameters: Sequence[Tensor]
+) -> tuple[Any, Signatures]:
     """What the function returns, and the signatures of its steps; in the memory of its own variables."""
-    signatures = Signatures()
+    signatures = Signatures(parameters)
 
     def note(_: str, result: Tensor, __: Any) -> None:
         signatures.note(result)

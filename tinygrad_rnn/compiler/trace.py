@@ -69,7 +69,7 @@ def trace(
         GraphError: the loss is no scalar Tensor, depends on no parameter, or on values that would be the same in
             every call.
     """
-    tape, watch, signatures = Tape(), Watch(found), Signatures()
+    tape, watch, signatures = Tape(), Watch(found), Signatures(inputs[: count or 0])
     named = [tape.input(tensor, name) for tensor, name in zip(inputs, names, strict=True)]
 
     def record(name: str, result: Tensor, gradient: Any) -> None:
