@@ -75,6 +75,22 @@ def test_other_kinds_of_arguments_are_noticed() -> None:
     agree(step, given)
 
 
+def test_containers_may_be_nested_deeper_than_python_parses_brackets() -> None:
+    step = tg.compile(lambda p, x: (innermost(p) * x).sum())
+    for n in range(5):
+        nested: Any = np.ones(2)
+        for k in range(250):
+            nested = [nested] if k % 2 else {0: nested}
+        assert innermost(step(nested, np.full(2, n))[1]).tolist() == [n, n]
+    assert step._latest is not None
+
+
+def innermost(x: Any) -> Any:
+    while isinstance(x, (list, dict)):
+        x = x[0]
+    return x
+
+
 def test_what_changes_around_it_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     step = settled()
     for value in (0.5, 0.5, 0.5, 0.5, 2.0, 1.0, 0.5, [1.0][0], 1.0):

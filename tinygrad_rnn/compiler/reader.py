@@ -43,13 +43,15 @@ class Reader:
         self._known: dict[str, Any] = {"ndarray": np.ndarray, "Tensor": Tensor}
         self._lines: list[str] = []
         self._arrays: list[str] = []
+        self._made: list[str] = []  # containers of the first argument, those within others first
         self._unless(f"len(given) == {len(arguments)} and names == {names}")
         for variable, value in around or ():
             self._unless(f"{self._name(variable)}() is {self._name(value)}")
-        texts = self._parts("given", arguments)
+        values = self._parts("given", arguments)
         if self.fits:
             lines = ["def read(given, names):", *self._lines, f"    return [{', '.join(self._arrays)}]"]
-            lines += [f"def filled(arrays):\n    [{', '.join(self._arrays[:count])}] = arrays\n    return {texts[0]}"]
+            lines += [f"def filled(arrays):\n    [{', '.join(self._arrays[:count])}] = arrays", *self._made]
+            lines += [f"    return {values[0] if values else None}"]
             exec("\n".join(lines), self._known)
             self.read, self.filled = self._known["read"], self._known["filled"]
 
@@ -63,13 +65,19 @@ class Reader:
         self._lines.append(f"    if not ({test}): return None")
 
     def _parts(self, of: str, values: Sequence[Any]) -> list[str]:
-        """Take apart what holds such values, and test each; gives the texts of their containers."""
+        """Take apart what holds such values, and test each; gives their names."""
         names = [self._name() for _ in values]
         self._lines.append(f"    [{', '.join(names)}] = {of}")
-        return [self._walk(x, name) for x, name in zip(values, names, strict=True)]
+        for x, name in zip(values, names, strict=True):
+            self._walk(x, name)
+        return names
 
-    def _walk(self, x: Any, name: str) -> str:
-        """Test that what has a name is like x, and take it apart; gives the text of such a container."""
+    def _put(self, name: str, text: str) -> None:
+        if len(self._arrays) <= (self.count or 0):
+            self._made.append(f"    {name} = {text}")
+
+    def _walk(self, x: Any, name: str) -> None:
+        """Test that what has a name is like x, and take it apart."""
         kind = type(x)
         if kind is np.ndarray or kind is Tensor:
             array = x._array if kind is Tensor else x
@@ -78,13 +86,12 @@ class Reader:
                 self._lines.append(f"    {name} = {name}._array")
             self._unless(f"{name}.dtype is {self._name(array.dtype)} and {name}.ndim == {array.ndim}")
             self._arrays.append(name)
-            return name
-        if kind is dict:
+        elif kind is dict:
             self._unless(f"type({name}) is dict and [*{name}] == {self._name([*x])}")
-            texts = self._parts(f"{name}.values()", list(x.values()))
-            return f"{{{', '.join(f'{self._name(key)}: {text}' for key, text in zip(x, texts, strict=True))}}}"
-        if kind is list or kind is tuple:
+            values = self._parts(f"{name}.values()", list(x.values()))
+            self._put(name, f"{{{', '.join(f'{self._name(key)}: {v}' for key, v in zip(x, values, strict=True))}}}")
+        elif kind is list or kind is tuple:
             self._unless(f"type({name}) is {kind.__name__} and len({name}) == {len(x)}")
-            return f"{kind.__name__}([{', '.join(self._parts(name, x))}])"
-        self.fits = False
-        return ""
+            self._put(name, f"{kind.__name__}([{', '.join(self._parts(name, x))}])")
+        else:
+            self.fits = False
