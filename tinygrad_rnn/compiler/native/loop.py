@@ -424,11 +424,17 @@ class Loop:
         arrays = f.entry("%table", ARRAYS)
         with f.loop(0, len(self.reads)) as i:
             array = f.entry(arrays, i)
-            flags = f.op(f"and i32 {f.entry(array, FLAGS, 'i32')}, {DENSE}")
-            tests = [f"icmp ne ptr {f.entry(array, KIND)}, {kind}", f"icmp ne ptr {f.entry(array, DTYPE)}, {dtype}"]
-            one, two, three = (f.op(test) for test in [*tests, f"icmp ne i32 {flags}, {DENSE}"])
-            with f.when(f.op(f"or i1 {f.op(f'or i1 {one}, {two}')}, {three}")):
-                f.lines.append(f"  store i64 {UNFIT}, ptr {f.op(f'getelementptr i64, ptr %table, i64 {STATE}')}")
+            is_array = f.op(f"icmp eq ptr {f.entry(array, KIND)}, {kind}")
+            with f.when(f.op(f"xor i1 {is_array}, true")):  # a NumPy scalar is shorter than what is read of arrays
+                self._unfit()
+            with f.when(is_array):
+                flags = f.op(f"and i32 {f.entry(array, FLAGS, 'i32')}, {DENSE}")
+                other = f.op(f"icmp ne ptr {f.entry(array, DTYPE)}, {dtype}")
+                with f.when(f.op(f"or i1 {other}, {f.op(f'icmp ne i32 {flags}, {DENSE}')}")):
+                    self._unfit()
+
+    def _unfit(self) -> None:
+        self.f.lines.append(f"  store i64 {UNFIT}, ptr {self.f.op(f'getelementptr i64, ptr %table, i64 {STATE}')}")
 
     def _if_fit(self) -> Any:
         return self.f.when(self.f.op(f"icmp ne i64 {self.f.entry('%table', STATE, 'i64')}, {UNFIT}"))
