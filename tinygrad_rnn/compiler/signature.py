@@ -19,7 +19,7 @@ from .afterwards import row_read
 
 
 class Signatures:
-    """For each step the hash of its operations, in order: from which line, of which parameters, and where gradients flow.
+    """For each step the hash of its operations, in order: from which line, of which weights, and where gradients flow.
 
     Args:
         parameters: whichever of them is read, values may be the same: biases begin with zeros.
