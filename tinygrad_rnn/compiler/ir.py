@@ -69,6 +69,17 @@ class Read(NamedTuple):
     def span(self) -> tuple[int, int] | None:
         return (self.when.first, self.when.last) if type(self.when) is Span else None
 
+    def seen(self, when: When) -> Read:
+        """What this operand of a node is, where the node is looked at in that way."""
+        match self.when, when:
+            case Shift(d), At(step):
+                return Read(self.node, At(step - d))
+            case Shift(d), Span(first, last):
+                return Read(self.node, Span(first - d, last - d))
+            case Shift(d), Shift(delay):
+                return Read(self.node, Shift(delay + d))
+        return self
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of what is read; of a span, with time first."""

@@ -16,7 +16,7 @@ import numpy as np
 from ..core.primitive import Primitive
 from ..ops import add, astype, expand_dims, matmul, multiply, reshape, subtract, transpose
 from ..ops import sum as sum_
-from .ir import NOW, At, Node, Read, Readers, Shift, Span, readers_of
+from .ir import NOW, At, Node, Read, Readers, Span, readers_of
 from .operations import contract, total
 from .reroll import compressed
 
@@ -74,16 +74,8 @@ class Rewriter:
                     source.node.name = node.name
 
                 def through(ref: Read, node: Node = node, source: Read = source) -> Read:
-                    if ref.node is not node:
-                        return ref
-                    if source.delay is None:
-                        return ref if ref.span is not None else source
-                    if ref.delay is not None:
-                        return Read(source.node, Shift(ref.delay + source.delay))
-                    if ref.span is not None:
-                        return Read(source.node, Span(ref.span[0] - source.delay, ref.span[1] - source.delay))
-                    assert ref.at is not None
-                    return Read(source.node, At(ref.at - source.delay))
+                    repeats = source.delay is None and ref.span is not None
+                    return ref if ref.node is not node or repeats else source.seen(ref.when)
 
                 self.replace(through)
 
@@ -144,9 +136,7 @@ class Rewriter:
                 continue
             if term.node.shape != node.shape or term.node.dtype != node.dtype:
                 continue
-            summed = node.like(
-                total, [start, Read(term.node, Span(node.lo - term.delay, node.hi - term.delay))], rolled=False
-            )
+            summed = node.like(total, [start, term.seen(Span(node.lo, node.hi))], rolled=False)
             self.nodes.append(summed)
             self.put(node, Read(summed))
             node.args, node.initials = [], {}
@@ -309,7 +299,7 @@ def _operand_at(a: Any, step: int | None) -> Any:
         return _resolved(a)
     if step is None or not a.node.holds(step - a.delay):
         return None
-    return _resolved(Read(a.node, At(step - a.delay)))
+    return _resolved(a.seen(At(step)))
 
 
 def _inside(node: Node, circle: dict[Node, int], args: Sequence[Any] | None = None) -> tuple[list[Read], list[Any]]:
@@ -363,56 +353,45 @@ def _is_sum(node: Node) -> bool:
     return node.primitive is add or node.primitive is total
 
 
-def _over(ref: Any, first: int, last: int) -> Read:
-    """What a node with steps first..last reads, as one array with time first."""
-    return Read(ref.node, Span(first - ref.delay, last - ref.delay))
-
-
 def _merged(node: Node, first: int, last: int) -> Node | None:
     """One node for the sum of `node` over its steps, if there is a better way than adding them up."""
-    if node.primitive is matmul and len(node.shape) == 2:
-        a, b = node.args
-        if type(a) is Read and type(b) is Read and a.delay is not None and b.delay is not None:
-            left = _untransposed(a)
-            if left is not None and len(b.node.shape) == 2:
-                return node.like(contract, [_over(left, first, last), _over(b, first, last)], rolled=False)
-    if node.primitive is multiply and len(node.shape) == 2 and node.dtype.kind == "f":
-        a, b = (_expanded(x) for x in node.args)
-        if a is not None and b is not None and (a[1], b[1]) in ((1, 0), (0, 1)):
-            left, right = (a[0], b[0]) if a[1] == 1 else (b[0], a[0])
-            return node.like(contract, [_over(left, first, last), _over(right, first, last)], rolled=False)
+    factors: tuple[Read, Read] | None = None
     if node.primitive is sum_:
         (x,) = node.args
-        if type(x) is Read and x.delay is not None:
-            axis, keepdims = node.params["axis"], node.params["keepdims"]
-            ndim = len(x.node.shape)
-            axes = tuple(range(ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-            if not keepdims:
-                new = node.like(sum_, [_over(x, first, last)], rolled=False)
-                new.params = {"axis": (0, *(i % ndim + 1 for i in axes)), "keepdims": False}
-                return new
-    return None
+        axis, ndim = node.params["axis"], len(x.node.shape)
+        if x.delay is None or node.params["keepdims"]:
+            return None
+        axes = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        new = node.like(sum_, [x.seen(Span(first, last))], rolled=False)
+        new.params = {"axis": (0, *(i % ndim + 1 for i in axes)), "keepdims": False}
+        return new
+    if node.primitive is matmul and len(node.shape) == 2:
+        a, b = node.args
+        if b.delay is not None and len(b.node.shape) == 2 and (left := _untransposed(a)) is not None:
+            factors = left, b
+    elif node.primitive is multiply and len(node.shape) == 2 and node.dtype.kind == "f":
+        one, other = map(_expanded, node.args)
+        if one and other and one[1] != other[1]:
+            factors = (one[0], other[0]) if one[1] else (other[0], one[0])
+    if factors is None:
+        return None
+    return node.like(contract, [x.seen(Span(first, last)) for x in factors], rolled=False)
 
 
 def _untransposed(ref: Read) -> Read | None:
     """What `ref` is the transpose of, if it is one of a matrix."""
     node = ref.node
-    if not _swaps(node) or node.initials:
+    if not _swaps(node) or node.initials or node.args[0].delay is None or ref.delay is None:
         return None
-    (x,) = node.args
-    if type(x) is not Read or x.delay is None or ref.delay is None:
-        return None
-    return Read(x.node, Shift(x.delay + ref.delay))
+    return Read.seen(node.args[0], ref.when)
 
 
-def _expanded(ref: Any) -> tuple[Read, int] | None:
-    """The vector behind a (n, 1) or (1, n) view of it, and which axis was inserted."""
+def _expanded(ref: Any) -> tuple[Read, bool] | None:
+    """The vector behind a (n, 1) or (1, n) view of it, and whether it is the former."""
     if type(ref) is not Read or ref.delay is None or ref.node.initials:
         return None
     node = ref.node
     if node.primitive not in (expand_dims, reshape) or len(node.shape) != 2 or 1 not in node.shape:
         return None
     (x,) = node.args
-    if type(x) is not Read or x.delay is None or len(x.node.shape) != 1:
-        return None
-    return Read(x.node, Shift(x.delay + ref.delay)), 1 if node.shape[1] == 1 else 0
+    return (x.seen(ref.when), node.shape[1] == 1) if x.delay is not None and len(x.node.shape) == 1 else None

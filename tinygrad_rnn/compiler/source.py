@@ -25,31 +25,11 @@ from ..core import tensor
 from ..core.cached import cached
 from ..core.primitive import Primitive, primitives
 from ..escape import comment, identifier
+from . import statements as st
 from .ir import WHOLE, At, Node, Read, Shift, Span
 from .operations import total
 from .picked import picked
 from .sizes import generalise
-from .statements import (
-    Alloc,
-    Apply,
-    Array,
-    Assign,
-    Call,
-    Code,
-    Copy,
-    Expr,
-    Fill,
-    For,
-    Given,
-    Index,
-    Leaf,
-    Memory,
-    Moving,
-    Put,
-    Rows,
-    every,
-    leaves,
-)
 from .threads import SMALL, OneThread
 from .vocabulary import NUMPY, called, imports, is_given, parameter, words
 from .written import HELPERS, definitions, helper
@@ -72,7 +52,7 @@ class Source:
         note: a word on the whole, for its first line.
     """
 
-    def __init__(self, code: Code, sizes: Sequence[str] = (), note: str = "") -> None:
+    def __init__(self, code: st.Code, sizes: Sequence[str] = (), note: str = "") -> None:
         self.code, self.sizes, self.note = code, tuple(sizes), note
 
     @cached
@@ -88,7 +68,7 @@ class Source:
         return self._written.constants
 
     @cached
-    def random(self) -> dict[Array, str]:
+    def random(self) -> dict[st.Array, str]:
         writer = self._written
         return {array: writer.slabs[array] for array in writer.drawn if array in writer.read}
 
@@ -129,17 +109,17 @@ class Source:
 class _Writer:
     """Names for arrays, and lines for statements."""
 
-    def __init__(self, code: Code, sizes: Sequence[str]) -> None:
+    def __init__(self, code: st.Code, sizes: Sequence[str]) -> None:
         self.code, self.sizes = code, sizes
         self.constants: dict[str, Any] = {}
         self.given: list[tuple[str, str]] = []  # a line about each of them
-        self.names: dict[Array, str] = {}  # of one step, where it has time
-        self.slabs: dict[Array, str] = {}  # of all of it
+        self.names: dict[st.Array, str] = {}  # of one step, where it has time
+        self.slabs: dict[st.Array, str] = {}  # of all of it
         self.known: dict[Node, str] = {}  # the names of their arrays
         parts = (code.setup, code.body)
-        self.read = Counter(leaf.array for x in parts for each in _read_by(x) for leaf in leaves(each))
-        self.read.update(leaf.array for leaf in leaves(code.results))
-        calls = every(Call, (code.setup, code.body))
+        self.read = Counter(leaf.array for x in parts for each in _read_by(x) for leaf in st.leaves(each))
+        self.read.update(leaf.array for leaf in st.leaves(code.results))
+        calls = st.every(st.Call, (code.setup, code.body))
         self.primitives = list(dict.fromkeys(call.word for call in calls if isinstance(call.word, Primitive)))
         self.used: set[str] = {
             *("t", "np", "program", "step", "list", "map", "range", "reversed", "float", "one_thread", "nullcontext"),
@@ -153,7 +133,7 @@ class _Writer:
         for p in self.primitives:
             if is_given(p):
                 self._given(called(p), p.function)
-        loops = any(isinstance(each, For) and each.one_thread for each in code.body)
+        loops = any(isinstance(each, st.For) and each.one_thread for each in code.body)
         self.one_thread = loops and code.most * _LARGE ** len(sizes) >= SMALL
         self.text = self._program()
 
@@ -174,7 +154,7 @@ class _Writer:
             [p.function for p in self.primitives if called(p) in found and not is_given(p)]
             + ([picked] if "picked" in found else [])
         )
-        calls = [x for x in _read_by(self.code.body) if isinstance(x, Apply) and x.call.word in HELPERS]
+        calls = [x for x in _read_by(self.code.body) if isinstance(x, st.Apply) and x.call.word in HELPERS]
         for name in dict.fromkeys(str(x.call.word) for x in calls):
             functions.append(helper(name, {x.node.dtype for x in calls if x.call.word == name}))
         head = [*imports("\n".join([written, *functions]), self.primitives)]
@@ -188,22 +168,22 @@ class _Writer:
     def _ordered_setup(self) -> Iterator[list[tuple[str, str]]]:
         """Constants, then memory, then views, then lists of rows; each group on as few lines as read well."""
         setup = self.code.setup
-        allocs = {each.array: each.zero for each in setup if isinstance(each, Alloc)}
-        assigns = [each for each in setup if isinstance(each, Assign)]
+        allocs = {each.array: each.zero for each in setup if isinstance(each, st.Alloc)}
+        assigns = [each for each in setup if isinstance(each, st.Assign)]
         for each in setup:  # names in the order of the program
-            if isinstance(each, Alloc) or (isinstance(each, Assign) and each.array in self.read):
+            if isinstance(each, st.Alloc) or (isinstance(each, st.Assign) and each.array in self.read):
                 self._name(each.array)
         constants = [each for each in assigns if each.node.primitive is None]
-        for each in sorted(constants, key=lambda each: not isinstance(each.value, Given)):
+        for each in sorted(constants, key=lambda each: not isinstance(each.value, st.Given)):
             if each.array in self.read:
                 yield self._constant(each)
         yield list(self._memory(allocs))
         whole = {
-            leaf.array for leaf in leaves((setup, self.code.body, self.code.results)) if type(leaf.when) is not Shift
+            leaf.array for leaf in st.leaves((setup, self.code.body, self.code.results)) if type(leaf.when) is not Shift
         }
-        listed = [each.array for each in setup if isinstance(each, Rows)]
+        listed = [each.array for each in setup if isinstance(each, st.Rows)]
         views: dict[str, tuple[str, str]] = {}
-        rows: dict[Array, str] = {}  # of views of which the list alone is read
+        rows: dict[st.Array, str] = {}  # of views of which the list alone is read
         for each in assigns:
             if each.node.primitive is not None:
                 text = self._expr(each.value)
@@ -217,16 +197,16 @@ class _Writer:
         yield list(_joined(list(views.values())))
         yield list(self._rows(listed, rows))
 
-    def _is_also(self, array: Array, name: str) -> None:
+    def _is_also(self, array: st.Array, name: str) -> None:
         """What an array shows has a name already."""
         self.slabs[array] = name
         if array.first is None:
             self.names[array] = name
 
-    def _constant(self, assign: Assign) -> list[tuple[str, str]]:
+    def _constant(self, assign: st.Assign) -> list[tuple[str, str]]:
         name = self._name(assign.array)
         self.slabs[assign.array] = name
-        if not isinstance(assign.value, Given):
+        if not isinstance(assign.value, st.Given):
             return [(f"{name} = {self._expr(assign.value)}", "")]
         value = assign.value.value
         random = assign.array in self.drawn
@@ -250,7 +230,7 @@ class _Writer:
         self.used.add(name)
         return name
 
-    def _name(self, array: Array) -> str:
+    def _name(self, array: st.Array) -> str:
         """The name of an array; of one step, if it has time."""
         if array not in self.names:
             forward = array.nodes[0].backward_of is None
@@ -260,7 +240,7 @@ class _Writer:
             self.known.update(dict.fromkeys(array.nodes, name))
         return self.names[array]
 
-    def _slab(self, array: Array) -> str:
+    def _slab(self, array: st.Array) -> str:
         """The name of all steps of an array."""
         if array not in self.slabs:
             name = self._name(array)
@@ -269,13 +249,13 @@ class _Writer:
 
     # ------------------------------------------------------------------ expressions
     def _expr(self, x: Any) -> str:
-        if isinstance(x, Leaf):
+        if isinstance(x, st.Leaf):
             return self._leaf(x)
-        if isinstance(x, Index):
+        if isinstance(x, st.Index):
             return f"{self._expr(x.of)}[{self._key(x.key)}]"
-        if isinstance(x, Call):
+        if isinstance(x, st.Call):
             return self._call(x)
-        if isinstance(x, Given):
+        if isinstance(x, st.Given):
             return self._parameter(x)
         if isinstance(x, np.dtype):
             return repr(x.str.lstrip("<=|") if x.kind != "b" else "?")
@@ -285,7 +265,7 @@ class _Writer:
             return f"float('{x}')"
         return repr(x)
 
-    def _leaf(self, leaf: Leaf) -> str:
+    def _leaf(self, leaf: st.Leaf) -> str:
         array, when = leaf.array, leaf.when
         if array.first is None:
             return self._name(array)
@@ -300,7 +280,7 @@ class _Writer:
                 return rows if first <= last else f"{rows}[::-1]"
         return self._slab(array)
 
-    def _rows_of(self, array: Array, start: int, stop: int) -> str:
+    def _rows_of(self, array: st.Array, start: int, stop: int) -> str:
         text, rows = self._slab(array), array.shape[0]
         if (start, stop) == (0, rows):
             return text
@@ -315,11 +295,11 @@ class _Writer:
         if isinstance(e, slice):
             ends = ["" if n is None else self._entry(n) for n in (e.start, e.stop, e.step)]
             return ":".join(ends if e.step is not None else ends[:2])
-        if isinstance(e, Moving):
+        if isinstance(e, st.Moving):
             return _affine(e.slope, e.start)
         return "..." if e is Ellipsis else self._expr(e)
 
-    def _call(self, call: Call, out: str | None = None) -> str:
+    def _call(self, call: st.Call, out: str | None = None) -> str:
         word, args = call.word, [*map(self._expr, call.args)]
         if isinstance(word, Primitive):
             name = called(word)
@@ -334,7 +314,7 @@ class _Writer:
         keywords = [f"{key}={self._expr(value)}" for key, value in call.keywords]
         return f"{name}({', '.join([*args, *keywords, *([f'out={out}'] if out is not None else [])])})"
 
-    def _parameter(self, given: Given) -> str:
+    def _parameter(self, given: st.Given) -> str:
         """A parameter as text; what has none, such as an array, is a parameter of the program."""
         text = parameter(given.value)
         if text is not None:
@@ -349,24 +329,24 @@ class _Writer:
     def _statement(self, x: Any) -> list[tuple[str, str]]:
         """The lines of a statement, each with a note."""
         match x:
-            case For():
+            case st.For():
                 return self._loop(x)
-            case Rows(array):
+            case st.Rows(array):
                 return list(self._rows([array], {}))
-            case Assign(array, value, node):
+            case st.Assign(array, value, node):
                 text = self._expr(value)
                 if text.isidentifier():
                     self._is_also(array, text)
                     return []
                 return [(f"{self._slab(array)} = {text}", _note(node))]
-            case Apply(out, call, node):
+            case st.Apply(out, call, node):
                 return [(self._call(call, self._expr(out)), _note(node))]
-            case Copy(out, value, node, where, cast):
+            case st.Copy(out, value, node, where, cast):
                 more = f", where={self._expr(where)}" if where is not None else ", casting='unsafe'" if cast else ""
                 return [(f"copyto({self._expr(out)}, {self._expr(value)}{more})", _note(node))]
-            case Fill(out, number, node):
+            case st.Fill(out, number, node):
                 return [(f"{self._expr(out)}.fill({self._expr(number)})", _note(node))]
-            case Put(out, key, value, how, node):
+            case st.Put(out, key, value, how, node):
                 text = self._expr(value)
                 if how == "at":
                     return [(f"add.at({self._expr(out)}, s_[{self._key(key)}], {text})", _note(node))]
@@ -378,7 +358,7 @@ class _Writer:
         group: list[Any] = []
         for each in body:
             last = group[-1] if group else None
-            fill = isinstance(each, Fill) and isinstance(last, Fill) and repr(each.number) == repr(last.number)
+            fill = isinstance(each, st.Fill) and isinstance(last, st.Fill) and repr(each.number) == repr(last.number)
             if group and not fill and not (len(group) == 1 and self._goes_on(last, each)):
                 yield group
                 group = []
@@ -388,28 +368,28 @@ class _Writer:
 
     def _goes_on(self, first: Any, second: Any) -> bool:
         """Whether a call reads what the one before has just made, once, and it is not read again."""
-        if not isinstance(second, Apply) or not isinstance(first, (Apply, Assign)):
+        if not isinstance(second, st.Apply) or not isinstance(first, (st.Apply, st.Assign)):
             return False
         word = second.call.word
         if second.call.keywords or not (word.is_ufunc if isinstance(word, Primitive) else hasattr(np, word)):
             return False
-        if isinstance(first, Assign):
-            plain = isinstance(first.value, Call) and self.read[first.array] == 1
+        if isinstance(first, st.Assign):
+            plain = isinstance(first.value, st.Call) and self.read[first.array] == 1
         else:
             plain = _is_same(first.out, second.out)
         out = _made(first)
-        read = [leaf for leaf in leaves(second.call) if isinstance(out, Leaf) and leaf.array is out.array]
+        read = [leaf for leaf in st.leaves(second.call) if isinstance(out, st.Leaf) and leaf.array is out.array]
         return plain and len(read) == 1 and any(_is_same(a, out) for a in second.call.args)
 
     def _together(self, group: Sequence[Any]) -> list[tuple[str, str]]:
         """Fills with one number on one line, and a call that goes on with the result of the one before."""
         first, *rest = group
-        if isinstance(first, Fill) and not (isinstance(first.out, Leaf) and isinstance(first.out.when, Shift)):
+        if isinstance(first, st.Fill) and not (isinstance(first.out, st.Leaf) and isinstance(first.out.when, Shift)):
             targets = [self._expr(each.out) for each in group]
             targets = [text if text.endswith("]") else f"{text}[...]" for text in targets]
             return [(f"{' = '.join(targets)} = {self._expr(first.number)}", _note(first.node))]
         for second in rest:
-            inner = self._expr(first.value) if isinstance(first, Assign) else self._statement(first)[0][0]
+            inner = self._expr(first.value) if isinstance(first, st.Assign) else self._statement(first)[0][0]
             args = [inner if _is_same(a, _made(first)) else self._expr(a) for a in second.call.args]
             word = second.call.word
             joined = f"{called(word) if isinstance(word, Primitive) else word}({', '.join(args)}"
@@ -418,11 +398,11 @@ class _Writer:
                 return [(joined, _note(second.node))]
         return [line for each in group for line in self._statement(each)]
 
-    def _memory(self, arrays: Mapping[Array, bool]) -> Iterator[tuple[str, str]]:
+    def _memory(self, arrays: Mapping[st.Array, bool]) -> Iterator[tuple[str, str]]:
         """The lines that allocate: arrays in one memory by one line, and those of one shape too."""
-        alike: dict[Any, list[list[Array]]] = {}
+        alike: dict[Any, list[list[st.Array]]] = {}
         shown: list[tuple[str, str]] = []
-        seen: set[Memory] = set()
+        seen: set[st.Memory] = set()
         for array in arrays:
             memory = array.memory
             assert memory is not None
@@ -449,7 +429,7 @@ class _Writer:
                 yield f"{' = '.join(targets)} = {made}", note + (", one after another" if count > 1 else "")
         yield from shown
 
-    def _rows(self, arrays: Sequence[Array], views: Mapping[Array, str]) -> Iterator[tuple[str, str]]:
+    def _rows(self, arrays: Sequence[st.Array], views: Mapping[st.Array, str]) -> Iterator[tuple[str, str]]:
         """The lists in which [t] is the row of step t; that of step -1 is the last."""
         lists: dict[Any, list[tuple[str, str]]] = {}
         for array in arrays:
@@ -474,7 +454,7 @@ class _Writer:
                     right = f"({right} for x in {many})" if len(group) > 1 else right
                 yield f"{', '.join(names)} = {right}", ""
 
-    def _loop(self, loop: For) -> list[tuple[str, str]]:
+    def _loop(self, loop: st.For) -> list[tuple[str, str]]:
         numbers = f"range({loop.lo}, {loop.hi + 1})" if loop.lo else f"range({loop.hi + 1})"
         head = f"for t in {f'reversed({numbers})' if loop.reverse else numbers}:"
         lines = [(head, "back in time" if loop.reverse else "through time")]
@@ -494,19 +474,19 @@ class _Writer:
         return lines
 
 
-def expression(x: Expr) -> str:
+def expression(x: st.Expr) -> str:
     """The text of an expression without arrays."""
-    return _Writer(Code([], [], [], [], [], 0), ())._expr(x)
+    return _Writer(st.Code([], [], [], [], [], 0), ())._expr(x)
 
 
 # ---------------------------------------------------------------------- what is in statements
 def _read_by(x: Any) -> Iterator[Any]:
     """What statements read, and what they write where it is not an assignment."""
     for each in x:
-        if isinstance(each, For):
+        if isinstance(each, st.For):
             yield from _read_by(within.statement for within in each.body)
         else:
-            yield each.value if isinstance(each, Assign) else each
+            yield each.value if isinstance(each, st.Assign) else each
 
 
 # ---------------------------------------------------------------------- text
@@ -545,14 +525,16 @@ def _known(node: Node, known: Mapping[Node, str]) -> str:
     return name or (_described(node, known) if turned else "x")
 
 
-def _made(statement: Apply | Assign) -> Expr:
+def _made(statement: st.Apply | st.Assign) -> st.Expr:
     """What a statement gives a value."""
-    return statement.out if isinstance(statement, Apply) else Leaf(statement.array, WHOLE, statement.node)
+    return statement.out if isinstance(statement, st.Apply) else st.Leaf(statement.array, WHOLE, statement.node)
 
 
 def _is_same(one: Any, other: Any) -> bool:
     """Whether two expressions are the same rows of the same array."""
-    return isinstance(one, Leaf) and isinstance(other, Leaf) and (one.array, one.when) == (other.array, other.when)
+    return (
+        isinstance(one, st.Leaf) and isinstance(other, st.Leaf) and (one.array, one.when) == (other.array, other.when)
+    )
 
 
 def _joined(views: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -17,40 +17,22 @@ from typing import Any
 import numpy as np
 
 from ..core.primitive import Primitive
+from . import statements as st
 from .allocate import CONSTANT, INPUT, VIEW, Place
 from .ir import At, CheckError, Node, Program, Read, Shift, Span
-from .statements import (
-    Alloc,
-    Apply,
-    Array,
-    Assign,
-    Call,
-    Code,
-    Copy,
-    Expr,
-    Fill,
-    For,
-    Index,
-    Leaf,
-    Line,
-    Memory,
-    Put,
-    Rows,
-    leaves,
-)
 from .vocabulary import uniform
 
 Result = tuple[Node, int | None]
 """A node, and the step of its result if it has steps."""
 
-Slot = tuple[Memory | Array, int]
+Slot = tuple[st.Memory | st.Array, int]
 """An allocation, and which row of it."""
 
 _NEW = {"array", "empty", ".copy", ".sum", ".mean", ".max", ".min", "concatenate", "stack", "einsum", "dot", "picked"}
 """What gives new memory, beside NumPy's ufuncs and operations whose trait says so."""
 
 
-def verify(program: Program, places: Mapping[Node, Place], code: Code) -> None:
+def verify(program: Program, places: Mapping[Node, Place], code: st.Code) -> None:
     """Prove that the statements are right.
 
     Raises:
@@ -62,7 +44,7 @@ def verify(program: Program, places: Mapping[Node, Place], code: Code) -> None:
 class _Time:
     """Steps with long stretches shortened in which nothing begins or ends."""
 
-    def __init__(self, program: Program, code: Code) -> None:
+    def __init__(self, program: Program, code: st.Code) -> None:
         marks: set[int] = set()
         reach = 1
         for node in program.nodes:
@@ -87,26 +69,26 @@ class _Time:
 
 
 class _Shadow:
-    def __init__(self, program: Program, places: Mapping[Node, Place], code: Code) -> None:
+    def __init__(self, program: Program, places: Mapping[Node, Place], code: st.Code) -> None:
         self.program, self.places, self.code = program, places, code
         self.time = _Time(program, code)
         self.held: dict[Slot, Any] = {}  # a Result; or what is being computed there, with False
-        self.layout: dict[Memory, Array] = {}
+        self.layout: dict[st.Memory, st.Array] = {}
 
     def run(self) -> None:
         zeros: list[Result] = []
         for each in self.code.setup:
-            if isinstance(each, Alloc) and each.zero:
+            if isinstance(each, st.Alloc) and each.zero:
                 (zeroed,) = each.array.nodes
                 self._expect(zeroed.starts_from_zeros, zeroed, "has another initial value than zero")
                 zeros += [(zeroed, self.time(step)) for step in zeroed.initials]
                 self._write(zeroed, zeros[-len(zeroed.initials) :], True)
-            elif isinstance(each, Assign) and each.node.primitive is not None:
+            elif isinstance(each, st.Assign) and each.node.primitive is not None:
                 self._expect(self.places[each.node].kind == VIEW, each.node, "is assigned once for all calls")
-                moves = any(isinstance(leaf.when, Shift) for leaf in leaves(each.value))
+                moves = any(isinstance(leaf.when, Shift) for leaf in st.leaves(each.value))
                 self._operands(each.node, [each], self.time(each.node.lo) if moves else None)
-        for lines in _groups(each for each in self.code.body if not isinstance(each, (Alloc, Rows))):
-            if isinstance(lines[0], For):
+        for lines in _groups(each for each in self.code.body if not isinstance(each, (st.Alloc, st.Rows))):
+            if isinstance(lines[0], st.For):
                 self._loop(lines[0])
             else:
                 self._group(lines, None)
@@ -120,7 +102,7 @@ class _Shadow:
             raise CheckError(" ".join(map(str, words)))
 
     # ------------------------------------------------------------------ statements
-    def _loop(self, loop: For) -> None:
+    def _loop(self, loop: st.For) -> None:
         for within in loop.body:
             node = within.statement.node
             self._expect((within.lo, within.hi) == (node.lo, node.hi), node, "runs at other steps than its own")
@@ -131,12 +113,12 @@ class _Shadow:
                 if self.time(lines[0].node.lo) <= t <= self.time(lines[0].node.hi):
                     self._group(lines, t)
 
-    def _group(self, lines: Sequence[Line], t: int | None) -> None:
+    def _group(self, lines: Sequence[st.Line], t: int | None) -> None:
         """The statements of one node, at step t of a loop, or for all its steps."""
         node = lines[0].node
         initial = self._initial(node, lines)
         if initial is not None:
-            for leaf in leaves([line.value for line in lines if isinstance(line, Copy)]):
+            for leaf in st.leaves([line.value for line in lines if isinstance(line, st.Copy)]):
                 self._read(node, leaf, t)
             self._write(node, [initial], True)
             return
@@ -144,28 +126,28 @@ class _Shadow:
         if self.places[node].kind != VIEW:
             self._computed(node, lines, t)
 
-    def _computed(self, node: Node, lines: Sequence[Line], t: int | None) -> None:
+    def _computed(self, node: Node, lines: Sequence[st.Line], t: int | None) -> None:
         """They read what is there, and write the results of these steps and nothing else."""
         results = [(node, step) for step in self._steps(node, t)]
         for k, line in enumerate(lines):
-            for leaf in leaves(_read_by(line)):
+            for leaf in st.leaves(_read_by(line)):
                 if k == 0 or not self._own(node, leaf, t):
                     self._read(node, leaf, t)
-            if isinstance(line, Assign):
+            if isinstance(line, st.Assign):
                 self._expect(_is_new(line.value), node, "may share memory with its operand")
             else:
-                outs = list(leaves(line.out))
+                outs = list(st.leaves(line.out))
                 aimed = [place for leaf in outs for place in self._when(leaf, t)]
                 self._expect(len(outs) == 1 and aimed == results, node, "is written to other steps than its own")
             self._write(node, results, False)
         self._write(node, results, True)
 
-    def _own(self, node: Node, leaf: Leaf, t: int | None) -> bool:
+    def _own(self, node: Node, leaf: st.Leaf, t: int | None) -> bool:
         """Whether a leaf is what the node is just computing."""
         here = leaf.node is node and leaf.array is self.places[node].array
         return here and self._when(leaf, t) == [(node, step) for step in self._steps(node, t)]
 
-    def _initial(self, node: Node, lines: Sequence[Line]) -> Result | None:
+    def _initial(self, node: Node, lines: Sequence[st.Line]) -> Result | None:
         """The initial value that a statement sets, if it sets one."""
         line: Any = lines[0]
         if not _starts(line):
@@ -173,10 +155,10 @@ class _Shadow:
         step = line.out.when.step
         self._expect(step in node.initials, node, "has no initial value there")
         start = node.initials[step]
-        if isinstance(line, Copy):
-            found = [result for leaf in leaves(line.value) for result in self._bases(self._when(leaf, None))]
+        if isinstance(line, st.Copy):
+            found = [result for leaf in st.leaves(line.value) for result in self._bases(self._when(leaf, None))]
             wanted = list(self._bases(self._when(start, None))) if start else []
-            right = found == wanted or (not isinstance(line.value, Leaf) and set(wanted) <= set(found))
+            right = found == wanted or (not isinstance(line.value, st.Leaf) and set(wanted) <= set(found))
         else:  # nan is nan, and -0.0 is not 0.0
             value = start and start.node.value
             known = (0, 0.0) if start is None else () if value is None else (uniform(value),)
@@ -190,11 +172,11 @@ class _Shadow:
         return range(self.time(node.lo), self.time(node.hi) + 1) if t is None else (t,)
 
     # ------------------------------------------------------------------ operands
-    def _operands(self, node: Node, lines: Sequence[Line], t: int | None) -> None:
+    def _operands(self, node: Node, lines: Sequence[st.Line], t: int | None) -> None:
         """Its statements must read every operand, of the right steps."""
         touched: set[Result] = set()
         for line in lines:
-            for leaf in leaves(_read_by(line)):
+            for leaf in st.leaves(_read_by(line)):
                 touched.update(self._bases(self._when(leaf, t)))
         for a in node.args:
             if type(a) is not Read:
@@ -206,7 +188,7 @@ class _Shadow:
                 wanted = set(self._bases(self._when(a, step)))
                 self._expect(wanted <= touched, node, "does not read", a)
 
-    def _when(self, read: Read | Leaf, t: int | None) -> list[Result]:
+    def _when(self, read: Read | st.Leaf, t: int | None) -> list[Result]:
         match read.when:
             case At(step):
                 return [(read.node, self.time(step))]
@@ -226,13 +208,13 @@ class _Shadow:
             else:
                 yield node, step
 
-    def _read(self, reader: Node, leaf: Leaf, t: int | None) -> None:
+    def _read(self, reader: Node, leaf: st.Leaf, t: int | None) -> None:
         for result in self._bases(self._when(leaf, t)):
             held = self._at(result)
             self._expect(held == result, reader, "reads", result, "and finds", held)
 
     # ------------------------------------------------------------------ memory
-    def _slot(self, result: Result) -> tuple[Slot, Array]:
+    def _slot(self, result: Result) -> tuple[Slot, st.Array]:
         """Where a result lives: the row, and its array."""
         node, step = result
         array = self.places[node].array
@@ -267,49 +249,49 @@ class _Shadow:
     def _results(self) -> None:
         owners: set[Any] = set()
         for read, value in zip(self.program.results, self.code.results, strict=True):
-            copied = isinstance(value, Call) and value.word == ".copy"
-            found = [result for leaf in leaves(value) for result in self._bases(self._when(leaf, None))]
+            copied = isinstance(value, st.Call) and value.word == ".copy"
+            found = [result for leaf in st.leaves(value) for result in self._bases(self._when(leaf, None))]
             wanted = list(self._bases(self._when(read, None)))
             self._expect(set(wanted) <= set(found), read, "is not what is returned")
             for result in wanted:
                 held = self._at(result)
                 self._expect(held == result, read, "is returned, and found is", held)
             for owner in set() if copied else {self._slot(result)[0][0] for result in wanted}:
-                own = isinstance(owner, Array) and self.places[owner.nodes[0]].kind not in (INPUT, CONSTANT)
+                own = isinstance(owner, st.Array) and self.places[owner.nodes[0]].kind not in (INPUT, CONSTANT)
                 self._expect(own and owner not in owners, read, "is returned and shares memory")
                 owners.add(owner)
 
 
 def _groups(body: Iterable[Any]) -> Iterator[list[Any]]:
     """Statements by node; an initial value is a group of its own, and so is a loop."""
-    for _, group in groupby(body, lambda each: id(each if isinstance(each, For) or _starts(each) else each.node)):
+    for _, group in groupby(body, lambda each: id(each if isinstance(each, st.For) or _starts(each) else each.node)):
         yield list(group)
 
 
 def _starts(line: Any) -> bool:
     """Whether it sets an initial value."""
-    return isinstance(line, (Fill, Copy)) and isinstance(line.out, Leaf) and isinstance(line.out.when, At)
+    return isinstance(line, (st.Fill, st.Copy)) and isinstance(line.out, st.Leaf) and isinstance(line.out.when, At)
 
 
-def _read_by(line: Line) -> list[Any]:
+def _read_by(line: st.Line) -> list[Any]:
     """What a statement reads."""
     match line:
-        case Apply(out, call, _):
+        case st.Apply(out, call, _):
             return [call]
-        case Copy(_, value, _, where, _):
+        case st.Copy(_, value, _, where, _):
             return [value, where]
-        case Put(out, key, value, how, _):
+        case st.Put(out, key, value, how, _):
             return [key, value, *([out] if how != "=" else [])]
-        case Assign(_, value, _):
+        case st.Assign(_, value, _):
             return [value]
     return []
 
 
-def _is_new(value: Expr) -> bool:
+def _is_new(value: st.Expr) -> bool:
     """Whether an expression makes an array of its own."""
-    if isinstance(value, Index):  # index arrays pick copies
-        return any(isinstance(each, (Leaf, Call, Index)) for each in value.key)
-    if not isinstance(value, Call):
+    if isinstance(value, st.Index):  # index arrays pick copies
+        return any(isinstance(each, (st.Leaf, st.Call, st.Index)) for each in value.key)
+    if not isinstance(value, st.Call):
         return False
     if isinstance(value.word, Primitive):
         return value.word.traits.alias == "new" or value.word.is_ufunc
