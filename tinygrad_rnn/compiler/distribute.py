@@ -7,7 +7,7 @@ recurrence) stay together in one loop; every other node is computed for the whol
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from graphlib import TopologicalSorter
 
 import numpy as np
@@ -84,7 +84,7 @@ def _components(nodes: Sequence[Node]) -> list[list[Node]]:
         CircularError: a component is no loop over time.
     """
     reads = {node: list({ref.node: None for ref in node.reads}) for node in nodes}
-    components = _tarjan(reads)
+    components = _strongly_connected(reads)
     number = {node: i for i, component in enumerate(components) for node in component}
     circles = [component for component in components if len(component) > 1 or component[0] in reads[component[0]]]
     wrong = [node for circle in circles if not _is_loop(circle) for node in circle]
@@ -105,41 +105,33 @@ def _components(nodes: Sequence[Node]) -> list[list[Node]]:
     return ordered
 
 
-def _tarjan(reads: dict[Node, list[Node]]) -> list[list[Node]]:
-    """Tarjan's strongly connected components, without recursion."""
-    index: dict[Node, int] = {}
-    low: dict[Node, int] = {}
-    on_stack: set[Node] = set()
-    stack: list[Node] = []
-    found: list[list[Node]] = []
-    for root in reads:
-        if root in index:
-            continue
-        work = [(root, iter(reads[root]))]
-        index[root] = low[root] = len(index)
-        stack.append(root)
-        on_stack.add(root)
-        while work:
-            node, rest = work[-1]
-            for other in rest:
-                if other not in index:
-                    index[other] = low[other] = len(index)
-                    stack.append(other)
-                    on_stack.add(other)
-                    work.append((other, iter(reads[other])))
-                    break
-                if other in on_stack:
-                    low[node] = min(low[node], index[other])
-            else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
-                if low[node] == index[node]:
-                    component: list[Node] = []
-                    while not component or component[-1] is not node:
-                        component.append(stack.pop())
-                        on_stack.discard(component[-1])
-                    found.append(component)
+def _strongly_connected(reads: Mapping[Node, Sequence[Node]]) -> list[list[Node]]:
+    """Strongly connected components, each after what it reads (Kosaraju's algorithm)."""
+    readers: dict[Node, list[Node]] = {node: [] for node in reads}
+    for node, others in reads.items():
+        for other in others:
+            readers[other].append(node)
+    seen: set[Node] = set()
+    ordered = [node for root in reads for node in _reached(root, reads, seen)]
+    seen.clear()
+    return [found for root in reversed(ordered) if (found := _reached(root, readers, seen))][::-1]
+
+
+def _reached(root: Node, following: Mapping[Node, Sequence[Node]], seen: set[Node]) -> list[Node]:
+    """What is reached from a node and was not seen, each after all that it leads to; without recursion."""
+    found: list[Node] = []
+    work = [(root, iter(following[root]))] if root not in seen else []
+    seen.add(root)
+    while work:
+        node, rest = work[-1]
+        for other in rest:
+            if other not in seen:
+                seen.add(other)
+                work.append((other, iter(following[other])))
+                break
+        else:
+            found.append(node)
+            work.pop()
     return found
 
 

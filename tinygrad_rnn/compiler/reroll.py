@@ -174,11 +174,6 @@ class _Reroller:
                 break
         return extended
 
-    def args(self, n: int) -> list[int]:
-        """The operands of an operation, by number."""
-        found: list[int] = self.operands[self.starts[n] : self.starts[n + 1]].tolist()
-        return found
-
     def at(self, node: Node, t: int) -> int | None:
         """The operation of a node at step t, if it has one."""
         return int(self.members[node][t - node.lo]) if node.lo <= t <= node.hi else None
@@ -188,10 +183,6 @@ class _Reroller:
         where = f" in {terminal(site.scope)}" if site.scope else ""
         return f"{site.primitive.name if site.primitive else '?'} of step {self.ops.step[n]}{where}"
 
-    def scalar(self, x: int) -> Any:
-        """The Python number that is operand x."""
-        return self.ops.scalars[~x]
-
     def _connect(self, fits: dict[Node, _Fit]) -> Rolled:
         """Turn roles into references; everything that is in no rolled node becomes a node of its own."""
         singles = {n: Node(self.ops, n, n) for n in self.trace.alive.tolist() if self.owner[n] is None}
@@ -200,12 +191,12 @@ class _Reroller:
 
         def refer(x: int) -> Any:
             if x < 0:
-                return self.scalar(x)
+                return self.ops.scalars[~x]
             node = self.owner[x]
             return Read(singles[x]) if node is None else Read(node, At(int(self.step[x])))
 
         for n, node in singles.items():
-            node.args = [refer(x) for x in self.args(n)]
+            node.args = [refer(x) for x in self.ops.args(n)]
             if node.primitive is scatter:
                 _compress_scatter(node)
             else:
@@ -328,14 +319,15 @@ class _Fit:
         """The value of an operand that is known now, else None; a number in the dtype that NumPy would take it for."""
         if x >= 0:
             return self.rolls.ops.values.get(x)
-        beside = [self.rolls.ops.site(a).dtype for a in self.rolls.args(self.members[len(self.members) // 2]) if a >= 0]
-        value = self.rolls.scalar(x)
+        ops = self.rolls.ops
+        beside = [ops.site(a).dtype for a in ops.args(self.members[len(self.members) // 2]) if a >= 0]
+        value = ops.scalars[~x]
         return np.asarray(value, np.result_type(*beside, value))
 
     def _sum(self) -> None:
         """A sum may lack a term at the first or last steps: the term's initial value is then zero."""
         node, rolls = self.node, self.rolls
-        sums = [rolls.args(n) for n in self.members]
+        sums = [rolls.ops.args(n).tolist() for n in self.members]
         usual = Counter(map(len, sums))
         middle = max(range(len(sums)), key=lambda i: (usual[len(sums[i])], len(sums[i]), -abs(i - len(sums) // 2)))
         roles = [(x, self._role(x, node.lo + middle)) for x in sums[middle]]

@@ -28,11 +28,10 @@ from ..escape import comment, identifier
 from . import statements as st
 from .ir import WHOLE, At, Node, Read, Shift, Span
 from .operations import total
-from .picked import picked
 from .sizes import generalise
 from .threads import SMALL, OneThread
 from .vocabulary import NUMPY, called, imports, is_given, parameter, words
-from .written import HELPERS, definitions, helper
+from .written import HELPERS, definitions, helper, picked
 
 _WIDTH = 110
 _LARGE = 200  # of each size: where products are still small there, nothing is said of threads
@@ -472,11 +471,6 @@ class _Writer:
             lines = [(f"    {code}", note) for code, note in lines]
             lines.insert(0, ("with one_thread:", "its products are too small to share"))
         return lines
-
-
-def expression(x: st.Expr) -> str:
-    """The text of an expression without arrays."""
-    return _Writer(st.Code([], [], [], [], [], 0), ())._expr(x)
 
 
 # ---------------------------------------------------------------------- what is in statements

@@ -87,13 +87,8 @@ def trace(
     with context(**now, watch=record, draw=draw):
         loss = loss_fn(*arguments)
         watch.end()
-    with context(**now, watch=tape.record):
-        if count is None:
-            results = [tape.op_of(tensor) for tensor in tensors_in(loss)]
-            if not results:
-                raise GraphError("compile: the function returned no tensors, so there is nothing to compute")
-            tape.turn()
-            return Trace(tape.ops, _alive([*results, *named], tape.ops), named, results, loss, signatures)
+    extra = loss if count is None else None
+    if count is not None:
         loss, extra = loss if isinstance(loss, tuple) and len(loss) == 2 else (loss, None)
         if not isinstance(loss, Tensor) or loss.size != 1:
             given = loss.describe() if isinstance(loss, Tensor) else type(loss).__name__
@@ -103,11 +98,14 @@ def trace(
             )
         if not loss.requires_grad:
             raise GraphError("compile: the loss depends on no parameter, so there is no gradient to compile")
-        results = [tape.op_of(loss), *[tape.op_of(tensor) for tensor in tensors_in(extra)]]
+    with context(**now, watch=tape.record):
+        results = [tape.op_of(tensor) for tensor in tensors_in([extra] if count is None else [loss, extra])]
+        if not results:
+            raise GraphError("compile: the function returned no tensors, so there is nothing to compute")
         tape.turn()
         with np.errstate(all="ignore"):
-            gradients = _backward(tape, results[0])
-    for op, tensor in zip(named[:count], inputs[:count], strict=True):
+            gradients = {} if count is None else _backward(tape, results[0])
+    for op, tensor in zip(named[: count or 0], inputs, strict=False):
         gradient = gradients.get(op)
         results.append(tape.constant(np.zeros_like(tensor._array)) if gradient is None else gradient)
     return Trace(tape.ops, _alive([*results, *named], tape.ops), named, results, extra, signatures)

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.primitive import Primitive
-from ..errors import TensorError
+from ..core.tensor import Array
+from ..errors import GraphError, TensorError
 from ..escape import identifier
 
 HELPERS = {
@@ -36,6 +37,20 @@ def helper(name: str, dtypes: set[np.dtype[Any]]) -> str:
         {"limit": "45.0", "one": "1"} if others else {"limit": f"array(45, '{kind}')", "one": f"array(1, '{kind}')"}
     )
     return HELPERS[name].format(**numbers)
+
+
+def picked(entries: Array, shape: tuple[int, ...]) -> Array:
+    """The entries themselves, which a mask picks; how many, a program cannot follow.
+
+    Raises:
+        GraphError: they are not as many as when the program was compiled, so what follows would be wrong.
+    """
+    if entries.shape != shape:
+        raise GraphError(
+            f"compile: a boolean index picked entries of shape {entries.shape}, and {shape} when the program was "
+            "compiled: multiply by the mask or use where(), which give the same shape for every mask"
+        )
+    return entries
 
 
 class Written(NamedTuple):
