@@ -138,6 +138,8 @@ def test_errors(picture: Picture, tmp_path: Path) -> None:
         picture.pipe("svg", "cairo")
     with pytest.raises(InputError, match="format 'bmp'"):
         picture.format = "bmp"
+    with pytest.raises(InputError, match="format 'bmp'"):
+        picture.render("net.gv", tmp_path / "new", format="bmp")
     with pytest.raises(InputError, match="theme='neon'"):
         viz.unrolled(nets.elman(T=2), theme="neon")
     assert list(tmp_path.iterdir()) == []
