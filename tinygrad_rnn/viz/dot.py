@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from textwrap import fill
 
 from ..escape import dot_string
@@ -19,8 +20,10 @@ from .text import Line, fixed, in_line
 
 _EXTRAS = ("bar", "share", "reach", "legend", "scope")
 """Kinds of boxes that are no part of the graph."""
-_PLAIN = re.compile(r"[a-zA-Z]\w*|-?\d*\.?\d+", re.ASCII)
-"""What needs no quotes."""
+_LATE = ("after", "top")
+"""How the names of boxes begin that stand after the lanes."""
+_PLAIN = re.compile(r"([a-zA-Z]\w*|-?\d*\.?\d+)|[\w,. #:-]*", re.ASCII)
+"""What needs no quotes; or no more than quotes, such as coordinates and colours."""
 
 
 def dot(scene: Scene, theme: Theme, positions: bool = True) -> str:
@@ -51,8 +54,7 @@ class _Writer:
             inside.setdefault(self._lane_of(rect), []).append(rect)
         beside = inside.get(None, [])
         lanes = [inside.get(at, []) for at in range(len(scene.lanes))]
-        first = [rect for rect in beside if not rect.id.startswith(("after", "top"))]
-        last = [rect for rect in beside if rect not in first]
+        first, last = ([rect for rect in beside if rect.id.startswith(_LATE) == late] for late in (False, True))
         if self.positions:
             size = f"0,0,{fixed(scene.width)},{fixed(scene.height)}"
             layout = {"layout": "nop2", "splines": "true", "outputorder": "edgesfirst", "bb": size}
@@ -98,7 +100,8 @@ class _Writer:
 
     def _points(self, *points: Point) -> str:
         """Points in DOT, where y runs up; nothing where Graphviz finds them."""
-        return " ".join(f"{fixed(x)},{fixed(self.scene.height - y)}" for x, y in points) if self.positions else ""
+        height = self.scene.height
+        return " ".join([f"{fixed(x)},{fixed(height - y)}" for x, y in points]) if self.positions else ""
 
     def _bounds(self, block: Block) -> str:
         return self._points((block.x, block.bottom), (block.right, block.y)).replace(" ", ",")
@@ -169,11 +172,16 @@ class _Writer:
 
 def _said(name: str, **given: str | float) -> str:
     """A statement: a node, an edge, or what holds for all of them, with its attributes but the empty ones."""
-    told = {key: fixed(each, 4) if not isinstance(each, str) else each for key, each in given.items() if each != ""}
-    words = (
-        f"{key}={each if key == 'label' or _PLAIN.fullmatch(each) else dot_string(each)}" for key, each in told.items()
-    )
+    words = [f"{key}={each if key == 'label' else _value(each)}" for key, each in given.items() if each != ""]
     return f"{name} [{' '.join(words)}];"
+
+
+@lru_cache(1024)
+def _value(given: str | float) -> str:
+    if not isinstance(given, str):
+        return fixed(given, 4)
+    plain = _PLAIN.fullmatch(given)
+    return dot_string(given) if plain is None else plain[1] or f'"{given}"'
 
 
 def _label(lines: Sequence[Line], end: str = "") -> str:
