@@ -190,3 +190,46 @@ def test_programs_for_numbers_that_keep_changing_are_let_go() -> None:
     for k in range(100):
         step(W, XS, float(k))
     assert len(step.programs) == 64
+
+
+class Defaults:
+    scale = 1.0
+
+
+class Scaled(Defaults):
+    def loss(self, W: Any, xs: Any) -> Any:
+        return (np.tanh(xs @ W) ** 2).sum() * self.scale
+
+
+def by_a_class(W: Any, xs: Any) -> Any:
+    return (np.tanh(xs @ W) ** 2).sum() * Defaults.scale
+
+
+def by_itself(W: Any, xs: Any) -> Any:
+    return (np.tanh(xs @ W) ** 2).sum() * by_itself.scale  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "owner"), [(by_a_class, Defaults), (Scaled().loss, Defaults), (by_itself, by_itself)]
+)
+def test_attributes_of_classes_and_functions(loss_fn: Any, owner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner, "scale", 1.0, raising=False)
+    step = tg.compile(loss_fn)
+    for value in (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0):
+        monkeypatch.setattr(owner, "scale", value)
+        agree(step, loss_fn)
+
+
+def test_code_that_is_replaced_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a notebook does with the functions of a module that it loads again."""
+
+    def before(W: Any, xs: Any) -> Any:
+        return (np.tanh(xs @ W) ** 2).sum()
+
+    step = tg.compile(before)
+    for _ in range(5):
+        agree(step, before)
+    before.__code__ = outer.__code__
+    agree(step, before)
+    monkeypatch.setitem(globals(), "weight", 3.0)
+    agree(step, before)

@@ -22,7 +22,7 @@ from ..core.tensor import Tensor
 from ..nn import Module
 
 _PLAIN = {bool, int, float, complex, str, bytes, type(None)}
-_FIXED = _PLAIN | {FunctionType, np.ufunc}
+_FIXED = _PLAIN | {FunctionType, CodeType, np.ufunc}
 _NOT_THE_USERS = {__name__.partition(".")[0], "numpy", *sys.stdlib_module_names} - {"__main__"}
 
 
@@ -30,14 +30,14 @@ class Surroundings:
     """Calling it describes them as they are now, by variable; what is described alike is as it was.
 
     They are the variables that the function, or a user's function that it calls, reads from around it: numbers, arrays,
-    constant tensors, functions, what lists and dicts hold, attributes of modules, and of other objects those that are
-    named in the code.
+    constant tensors, functions and their code, what lists and dicts hold, attributes of modules, and of functions,
+    classes and other objects those that are named in the code.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._variables: dict[Any, Callable[[], Any]] = {"": lambda: function}
         self._read = {"__call__", "forward"}  # all names in the code, attributes among them
-        self._seen: dict[int, Any] = {}  # kept, so that nothing else gets their identity
+        self._seen: dict[Any, Any] = {}  # kept, so that nothing else gets their identity
         self._learned: dict[type, int] = {}  # of how many names the methods are known
         self._fixed: dict[Any, tuple[Any, Any]] = {}  # values that stay as they are, and their descriptions
         self._own: set[Any] = set()  # variables that the function itself changes
@@ -77,6 +77,10 @@ class Surroundings:
         if kind is FunctionType:
             self._enter(x)
             return x
+        if kind is CodeType:  # reloading a module in a notebook replaces that of its functions
+            for function in [each[0] for each in self._seen.values() if type(each) is tuple]:
+                self._enter(function)
+            return id(x)
         if isinstance(x, np.generic):
             return repr(x)
         if isinstance(x, np.ndarray):
@@ -96,15 +100,13 @@ class Surroundings:
             parts = (x.__self__, x.__func__) if kind is MethodType else (x.func, x.args, x.keywords)
             return kind, *[self.describe(each, around) for each in parts]
         slots = [name for name in getattr(kind, "__slots__", ()) if hasattr(x, name)]
+        if isinstance(x, type):
+            self._learn(x)
         if isinstance(x, (type, Operation, np.ufunc)) or not (hasattr(x, "__dict__") or slots):
             return x if callable(x) else kind
         if kind is ModuleType and (_root(x) in _NOT_THE_USERS or "site-packages" in (x.__file__ or "")):
             return None
-        if self._learned.get(kind) != len(self._read):
-            self._learned[kind] = len(self._read)
-            for name in list(self._read):
-                method = getattr(kind, name, None)
-                self._enter(method.fget if isinstance(method, property) else method)
+        self._learn(kind)
         read, whole = self._read, isinstance(x, Module)
         return kind, *[
             (name, repr(value) if type(value) in _PLAIN else self.describe(value, around))
@@ -112,12 +114,33 @@ class Surroundings:
             if name in read or (whole and name != "made_with")
         ]
 
+    def _learn(self, kind: type) -> None:
+        """Take in what the code reads of a class: its methods, and the user's attributes."""
+        if self._learned.get(kind) == len(self._read):
+            return
+        self._learned[kind] = len(self._read)
+        for name in list(self._read):
+            method = getattr(kind, name, None)
+            self._enter(method.fget if isinstance(method, property) else method)
+        for each in kind.__mro__:
+            if _root(each) not in _NOT_THE_USERS:
+                self._attributes(each)
+
+    def _attributes(self, x: Any) -> None:
+        """Those of a class or function that the code reads are variables; what computes an attribute is none."""
+        for name in self._read & vars(x).keys():
+            value = vars(x)[name]
+            if isinstance(value, FunctionType) or not hasattr(value, "__get__"):
+                self._variables[id(x), name] = partial(vars(x).get, name)
+
     def _enter(self, x: Any) -> None:
         """Take in a user's function: the variables that it reads, and the functions among them."""
-        if not isinstance(x, FunctionType) or id(x) in self._seen or _root(x) in _NOT_THE_USERS:
+        if not isinstance(x, FunctionType) or _root(x) in _NOT_THE_USERS or (id(x), id(x.__code__)) in self._seen:
             return
-        self._seen[id(x)] = x
+        self._seen[id(x), id(x.__code__)] = x, x.__code__
         self._read.update(_names(x.__code__, attributes=True))
+        self._variables[id(x), "__code__"] = partial(getattr, x, "__code__")
+        self._attributes(x)
         if x.__defaults__ or x.__kwdefaults__:
             self._variables[id(x)], self._variables[id(x), ""] = lambda: x.__defaults__, lambda: x.__kwdefaults__
         for name in _names(x.__code__):
