@@ -47,8 +47,8 @@ def compile(
     detached or has a rule of one's own. A boolean index must pick as many entries in every call, or the call raises a
     GraphError. The vjp rules of a primitive of one's own must not look at values either: they run once, on arrays of
     ones. What the function reads from around it (numbers, arrays, functions, lists and dicts of such, attributes of
-    modules, classes and other objects) is looked at in every call, as are the attributes of an object that is an argument,
-    and makes another program when it changes: what changes often is passed as an array. What the function itself
+    modules, classes and other objects) is looked at in every call, as are the attributes of an object among the
+    arguments, and makes another program when it changes: what changes often is passed as an array. What the function itself
     changes there, such as a list that it appends to, stays as the first call found it; weights that are read from
     around are refused.
 
