@@ -75,11 +75,12 @@ class Family:
         """The same of the program for these shapes alone, which is made if there is none."""
         program = self.exact.get(shapes)
         if program is None:
-            program = self.exact[shapes] = Program(self.loss_fn, given, self.backend)
+            program = Program(self.loss_fn, given, self.backend)
             if self.refused:
                 reason = list(self.refused.values())[-1]
                 program.limits = f"for these shapes alone, as lengths cannot vary: {reason}"
-        self.exact.move_to_end(shapes)
+        self.exact.pop(shapes, None)
+        self.exact[shapes] = program
         while len(self.exact) > _KEPT:
             self.exact.popitem(last=False)
         before = self._states(program, given)

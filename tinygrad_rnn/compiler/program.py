@@ -129,12 +129,10 @@ class Program:
             sizes: those that the source runs at, if it is general.
         """
         key = tuple(sizes.values())
-        idle = self._idle.get(key)
-        if idle is None:
-            idle = self._idle[key] = []
-            while len(self._idle) > _SIZES:
-                self._idle.popitem(last=False)
-        self._idle.move_to_end(key)
+        idle = self._idle.pop(key, [])
+        self._idle[key] = idle  # the last one; other threads may take it out or put it in at any time
+        while len(self._idle) > _SIZES:
+            self._idle.popitem(last=False)
         run, random, small = made = idle.pop() if idle else self._make(sizes)
         self.calls += 1
         if self.draws and (self.calls > 1 or sizes):  # the first call runs on what tracing drew

@@ -48,9 +48,9 @@ def compile(
     GraphError. The vjp rules of a primitive of one's own must not look at values either: they run once, on arrays of
     ones. What the function reads from around it (numbers, arrays, functions, lists and dicts of such, attributes of
     modules, classes and other objects) is looked at in every call, as are the attributes of an object among the
-    arguments, and makes another program when it changes: what changes often is passed as an array. What the function itself
-    changes there, such as a list that it appends to, stays as the first call found it; weights that are read from
-    around are refused.
+    arguments, and makes another program when it changes: what changes often is passed as an array. What the function
+    itself changes there, such as a list that it appends to, stays as the first call found it; weights that are read
+    from around are refused.
 
     Args:
         loss_fn: the loss of parameters and a batch.
@@ -121,10 +121,11 @@ class Compiled:
         key = (*around.items(), *rest)
         family = self._families.get(key)
         if family is None:
-            family = self._families[key] = Family(Function(self.loss_fn, names), self._wanted)
-            while len(self._families) > _KEPT:
-                self._families.popitem(last=False)
-        self._families.move_to_end(key)
+            family = Family(Function(self.loss_fn, names), self._wanted)
+        self._families.pop(key, None)  # the latest are the last ones, whatever other threads do meanwhile
+        self._families[key] = family
+        while len(self._families) > _KEPT:
+            self._families.popitem(last=False)
         program, results = self._run(family, Arguments(arguments, leaves, count))
         if program.calls >= 3:
             if family.reader is None:
@@ -132,7 +133,8 @@ class Compiled:
             self._latest = family if family.reader.fits else None
         elif surroundings.settle(around):
             new = (*surroundings().items(), *rest)
-            self._families[new] = self._families.pop(key)
+            self._families.pop(key, None)
+            self._families[new] = family
         return results
 
     def _run(self, family: Family, given: Arguments) -> tuple[Program, Any]:

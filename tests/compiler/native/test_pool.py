@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import Counter
+from typing import Any
 
+import numpy as np
 import pytest
 
+import tinygrad_rnn as tg
+from tinygrad_rnn.compiler.native import call, machine
 from tinygrad_rnn.compiler.native.pool import Pool
 
 
@@ -60,3 +65,37 @@ def test_a_pool_that_forgets_begins_anew() -> None:
     pool.forget()
     pool.run(lambda part: found.update([part]), 4, 3)
     assert found == Counter(dict.fromkeys(range(4), 2))
+
+
+@pytest.mark.skipif(machine.missing() is not None, reason="needs native code")
+def test_what_helpers_read_lives_until_they_are_done_though_the_caller_was_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[Any] = []
+
+    class Interrupted:
+        def run(self, part: Any, parts: int, threads: int) -> None:
+            begun.append(part)
+            raise KeyboardInterrupt
+
+    def loss_fn(W: Any, xs: Any) -> Any:
+        h = np.zeros((8, 3))
+        for _, x in tg.steps(xs):
+            h = np.tanh(x + h @ W)
+        return h.sum()
+
+    monkeypatch.setattr(call, "WORTH_SHARING", 0)
+    monkeypatch.setattr(call, "allowed", lambda: 2)
+    monkeypatch.setattr(call, "POOL", Interrupted())
+    weight, xs = np.ones((3, 3)), np.ones((5, 8, 3))
+    step, known = tg.compile(loss_fn, backend="native"), weakref.ref(weight)
+    for _ in range(3):
+        try:
+            step(weight, xs)
+        except KeyboardInterrupt:
+            continue
+        raise AssertionError("there was no call of helpers, so that this tests nothing")
+    del weight
+    assert known() is not None
+    begun.clear()
+    assert known() is None

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -67,7 +68,8 @@ class NativeLoop:
         results = memory.run(arrays)  # if this is interrupted, helpers may still write there, so it is not kept
         kept[key] = memory
         if len(kept) > _SIZES:
-            del kept[next(iter(kept))]
+            for old in [*kept][:-_SIZES]:  # a signal's handler may call it too, here as anywhere
+                kept.pop(old, None)
         return results
 
 
@@ -139,12 +141,13 @@ class _Memory:
             table[ARRAYS], table[STATE] = id(arrays) + machine.ITEMS, FIT
             begin(self.table_at)
         if self.parts > 1:
-            POOL.run(self._part, self.parts, self.parts)
+            POOL.run(partial(self._part, arrays), self.parts, self.parts)
             for others in self.sums:  # in this order always, so that results are the same from run to run
                 total += others
         return [x.view() for x in results]  # whose memory is counted
 
-    def _part(self, i: int) -> None:
+    def _part(self, _arrays: tuple[Array, ...], i: int) -> None:
+        """Compute a part; where the call was interrupted meanwhile, nobody else holds the arrays and the memory."""
         self.functions["part"](self.table_at, i)
 
 
