@@ -55,11 +55,11 @@ class Gradients:
         nodes = self.flow.structure.nodes if self.flow is not None else []
         for norms, words in (
             (
-                [norm_of(record.injected) for record in self.states.values()],
+                (norm_of(record.injected) for record in self.states.values()),
                 "the median that a step's own loss injects",
             ),
-            ([record.norm for record in self.states.values()], "the median of all states"),
-            ([self.norm(node) or 0.0 for node in nodes], "the median"),
+            ((record.norm for record in self.states.values()), "the median of all states"),
+            ((self.norm(node) or 0.0 for node in nodes), "the median"),
         ):
             if usable := [norm for norm in norms if 0 < norm < np.inf]:
                 return float(np.median(usable)), words
@@ -199,8 +199,9 @@ def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = Fa
         lines.append(line("data ", _values(box.tensor._array), color="muted"))
         g = None if gradients.flow is None else gradients.flow.gradient(box.tensor)
         lines += [] if g is None else [line("grad ", _values(g), role="norm")]
-    norms = [norm for tensor in box.tensors if (norm := gradients.norm(tensor)) is not None]
-    if norms and box.kind in ("state", "cell", "initial", "input"):
+    asked = box.tensors if box.kind in ("state", "cell", "initial", "input") else []
+    norms = [norm for tensor in asked if (norm := gradients.norm(tensor)) is not None]
+    if norms:
         if prominent or not told:
             lines.append(line(" · ".join(map(number, norms)), role="norm"))
         drawn.fill = style.on_scale("tint", norms[-1], gradients.reference)
