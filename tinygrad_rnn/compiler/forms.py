@@ -200,7 +200,7 @@ def _getitem(node: Node, operands: Sequence[Operand], steps: int | None) -> Expr
     key, arrays = node.params["key"], [o.expr for o in indices]
     if steps is not None and not arrays:
         if x.timed:
-            return Index(x.expr, (slice(None), *_key(key, [], [])))
+            return Index(x.expr, (slice(None), *filled_key(key, [], [])))
         if any(slope for slope, _ in node.numbers):
             return _rows(node, x)
         return Call("broadcast_to", (_getitem(node, operands, None), (steps, *node.shape)))
@@ -208,13 +208,13 @@ def _getitem(node: Node, operands: Sequence[Operand], steps: int | None) -> Expr
         ndim = len(indices[0].shape)
         times = Call(".reshape", (Call("arange", (steps,)), steps, *(1,) * ndim))
         return Index(x.expr, (times, *arrays))
-    filled = _key(key, arrays, node.numbers)
+    filled = filled_key(key, arrays, node.numbers)
     if not arrays:
         return Index(x.expr, filled if node.shape else (*filled, ...))  # without it NumPy gives a number, no view
     return Call("picked", (Index(x.expr, filled), node.shape)) if by_mask(node) else Index(x.expr, filled)
 
 
-def _key(key: Any, arrays: Sequence[Expr], numbers: Sequence[tuple[int, int]]) -> tuple[Any, ...]:
+def filled_key(key: Any, arrays: Sequence[Any], numbers: Sequence[tuple[int, int]]) -> tuple[Any, ...]:
     """The entries of a key, with `arrays` in their slots and `numbers`, if any, for its integers."""
     rest = iter(numbers)
 
@@ -242,7 +242,7 @@ def _rows(node: Node, o: Operand) -> Expr:
         rows = slice(first, last - 1 if last > 0 or last < -1 else None, -1)
     if axis == 0 and len(entries) == 1 and rows == slice(0, o.shape[0]):
         return o.expr
-    taken = Index(o.expr, (*_key(entries[:axis], [], []), rows, *_key(entries[axis + 1 :], [], [])))
+    taken = Index(o.expr, (*filled_key(entries[:axis], [], []), rows, *filled_key(entries[axis + 1 :], [], [])))
     return Call("moveaxis", (taken, axis, 0)) if axis else taken
 
 
@@ -393,9 +393,11 @@ def _scatter(node: Node, operands: Sequence[Operand], out: Expr, steps: int | No
         if key is None:
             lines.append(Put(out, (...,), filled, "+=", node))
         elif n:
-            lines.append(Put(out, _key(key, [o.expr for o in operands[at + 1 : at + 1 + n]], []), filled, "at", node))
+            lines.append(
+                Put(out, filled_key(key, [o.expr for o in operands[at + 1 : at + 1 + n]], []), filled, "at", node)
+            )
         else:
-            lines.append(Put(out, (*lead, *_key(key, [], [])), filled, "=" if covers else "+=", node))
+            lines.append(Put(out, (*lead, *filled_key(key, [], [])), filled, "=" if covers else "+=", node))
         at += 1 + n
     return lines
 

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ..core.indexing import Slot
 from ..core.primitive import Primitive
 from ..core.tensor import Array
 from ..ops.indexing import getitem_p
@@ -94,18 +95,9 @@ def _one_step(node: Node, operands: list[Any], t: int) -> Any:
     p, params = node.primitive, node.params
     assert p is not None
     if p is getitem_p:
-        numbers = iter([slope * t + start for slope, start in node.numbers])
-        params = {"key": _at(params["key"], numbers)}
+        numbers = [(0, slope * t + start) for slope, start in node.numbers]
+        params = {"key": forms.filled_key(params["key"], [Slot(i) for i in range(len(operands) - 1)], numbers)}
     return p.function(*operands, **params) if p.variadic is None else p.function(operands, **params)
-
-
-def _at(key: Any, numbers: Any) -> Any:
-    """A key with its integers replaced, in order."""
-    if type(key) is tuple:
-        return tuple(_at(each, numbers) for each in key)
-    if type(key) is slice:
-        return slice(*(_at(each, numbers) for each in (key.start, key.stop, key.step)))
-    return next(numbers) if type(key) is int else key
 
 
 # ---------------------------------------------------------------------- statements, evaluated
