@@ -99,24 +99,19 @@ class Rewriter:
         """
         readers = self.readers()
         for node in self.nodes:
-            if node.primitive is not astype or node.initials or node.args[0].node.dtype != np.bool_:
+            if not _of_mask(node) or node.initials or node.dtype.kind != "f":
                 continue
-            source = node.args[0]
-            if all(
-                reader is not None
-                and reader.primitive in (add, subtract, multiply)
-                and reader.dtype == node.dtype
-                and sum(type(a) is Read and a.node is node for a in reader.args) == 1
-                and all(
-                    type(a) is float
-                    or (type(a) is Read and (a.node is node or (a.node.dtype == node.dtype and not _of_mask(a.node))))
-                    for a in reader.args
-                )
-                and node.dtype.kind == "f"
-                and (ref.delay == 0 or not node.rolled)
-                for reader, ref in readers[node]
-            ):
-                self.put(node, source)
+            for reader, ref in readers[node]:
+                if reader is None or reader.primitive not in (add, subtract, multiply) or reader.dtype != node.dtype:
+                    break
+                others = [a for a in reader.args if type(a) is not Read or a.node is not node]
+                reads = [a for a in others if type(a) is Read and a.node.dtype == node.dtype and not _of_mask(a.node)]
+                numbers = [a for a in others if type(a) is float]
+                once = len(others) == len(reads) + len(numbers) == len(reader.args) - 1
+                if not once or (node.rolled and ref.delay != 0):
+                    break
+            else:
+                self.put(node, node.args[0])
 
     def running_sums(self) -> None:
         """`loss = loss + l_t`, of which only the end is read, is the sum of all l_t."""
