@@ -81,6 +81,24 @@ def without_steps(p: Any, xs: Any) -> Any:
     return loss
 
 
+def the_last_three_again(p: Any, xs: Any) -> Any:
+    hs, h = [], np.zeros((xs.shape[1], 4))
+    for _, x in tg.steps(xs):
+        h = cell(p, h, x)
+        hs.append(h)
+    g = np.zeros((xs.shape[1], 4))
+    for h in hs[-3:]:
+        g = tg.relu(h @ p["R"] + g @ p["R"] + 0.5) * 0.3
+    return (g * g).sum() + sum((h * h).mean() for h in hs)
+
+
+def test_steps_that_are_counted_from_the_last_one() -> None:
+    step = tg.compile(the_last_three_again, backend="numpy")
+    for T in (8, 8, 13, 17):
+        check(step, the_last_three_again, T, 2)
+    assert step.program.source.sizes == ("T",)
+
+
 @pytest.mark.parametrize("loss_fn", [every_step, both_ways, afterwards, without_steps])
 def test_one_program_runs_every_length_and_batch_size(loss_fn: Callable[..., Any]) -> None:
     step = tg.compile(loss_fn)

@@ -588,7 +588,8 @@ def _list(text: str, first: int, rows: int | bool) -> str:
 
     Of an array of numbers, which has so many `rows`, `list` would give numbers.
     """
-    absent = f"[None] * {first} + " if first > 0 else ""
+    many = first if isinstance(first, int) else f"({first})"  # such as T - 3
+    absent = f"[None] * {many} + " if first > 0 else ""
     if rows is True:
         return f"[*{text}[{-first}:], *{text}[:{-first}]]" if first < 0 else f"{absent}list({text})"
     steps = f"(*range({-first}, {rows}), *range({-first}))" if first < 0 else f"range({rows})"
