@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -201,3 +202,15 @@ def test_weights_of_an_average_must_fit() -> None:
     x = tg.Tensor(np.ones((2, 3)))
     with pytest.raises(tg.ShapeError, match=r"average: got weights of shape \(2,\) .* axis=1"):
         np.average(x, axis=1, weights=np.ones(2))
+
+
+@pytest.mark.parametrize("ddof", [0, 1, 3, 5])
+def test_a_variance_of_too_few_entries_is_what_it_is_in_numpy_and_by_its_parts(ddof: int) -> None:
+    x = np.arange(6.0).reshape(2, 3)
+    parts = tg.ops.reductions.var.traits.parts
+    assert parts is not None
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = np.var(x, axis=1, ddof=ddof)
+        for var in (np.var, parts):
+            np.testing.assert_allclose(var(tg.Tensor(x), axis=1, ddof=ddof).data, expected)

@@ -64,15 +64,21 @@ def mean(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     return y.astype(x.dtype) if wide is np.float32 else y
 
 
+def _freedom(x: Any, axis: Axis, ddof: float) -> float:
+    """What a variance divides by; 0 where there are fewer entries than `ddof`."""
+    n = _count(x, axis) - ddof
+    return n if n > 0 else 0
+
+
 def _var(x: Any, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False) -> Any:
     deviations = x - np.mean(x, axis=axis, keepdims=True)
     y = np.mean(np.square(np.abs(deviations) if x.dtype.kind == "c" else deviations), axis=axis, keepdims=keepdims)
-    return y if ddof == 0 else y * _count(x, axis) / (_count(x, axis) - ddof)
+    return y if ddof == 0 else y * _count(x, axis) / _freedom(x, axis, ddof)
 
 
 def _deviations(x: Any, axis: Axis, ddof: float) -> Any:
     """The gradient of half the variance, for each entry."""
-    return (x - np.mean(x, axis=axis, keepdims=True)) / (_count(x, axis) - ddof)
+    return (x - np.mean(x, axis=axis, keepdims=True)) / _freedom(x, axis, ddof)
 
 
 @primitive(
