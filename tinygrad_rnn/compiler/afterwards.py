@@ -30,13 +30,17 @@ def steps_afterwards(ops: Ops) -> dict[int, int]:
     """
     step = np.frombuffer(ops.step, np.intc)
     late = [n for n in np.flatnonzero(step == NOWHEN).tolist() if ops.site(n).primitive]
-    inside = np.flatnonzero(step != NOWHEN)
-    visits = np.cumsum(np.diff(step[inside], prepend=NOWHEN) != 0)  # a step of another loop is a later visit
-    home = dict(zip(inside.tolist(), zip(visits.tolist(), step[inside].tolist(), strict=True), strict=True))
+    visits = np.cumsum(np.diff(step, prepend=NOWHEN) != 0)  # a step of another loop is a later visit
     nowhere, now = (0, NOWHEN), (0, NOWHEN)
+    home: dict[int, tuple[int, int]] = {}
+
+    def home_of(a: int) -> tuple[int, int]:
+        return home[a] if a in home else nowhere if a < 0 or step[a] == NOWHEN else (int(visits[a]), int(step[a]))
+
+    without_steps = (step == NOWHEN).all()
     for n in late:
-        home[n] = max((home.get(a, nowhere) for a in ops.args(n)), default=nowhere)
-        if not len(inside):
+        home[n] = max(map(home_of, ops.args(n)), default=nowhere)
+        if without_steps:
             row = row_read(ops.site(n).primitive, ops.params[ops.params_of[n]].values)
             if row is not None and row >= 0:
                 now = home[n] = now if row == now[1] else (now[0] + 1, row)
