@@ -100,13 +100,14 @@ class Surroundings:
             parts = (x.__self__, x.__func__) if kind is MethodType else (x.func, x.args, x.keywords)
             return kind, *[self.describe(each, around) for each in parts]
         slots = [name for name in getattr(kind, "__slots__", ()) if hasattr(x, name)]
-        if isinstance(x, type):
-            self._learn(x)
         if isinstance(x, (type, Operation, np.ufunc)) or not (hasattr(x, "__dict__") or slots):
+            if isinstance(x, type):
+                self._learn(x)
             return x if callable(x) else kind
         if kind is ModuleType and (_root(x) in _NOT_THE_USERS or "site-packages" in (x.__file__ or "")):
             return None
-        self._learn(kind)
+        if self._learned.get(kind) != len(self._read):
+            self._learn(kind)
         read, whole = self._read, isinstance(x, Module)
         return kind, *[
             (name, repr(value) if type(value) in _PLAIN else self.describe(value, around))
@@ -116,8 +117,6 @@ class Surroundings:
 
     def _learn(self, kind: type) -> None:
         """Take in what the code reads of a class: its methods, and the user's attributes."""
-        if self._learned.get(kind) == len(self._read):
-            return
         self._learned[kind] = len(self._read)
         for name in list(self._read):
             method = getattr(kind, name, None)
