@@ -389,3 +389,17 @@ def test_all_steps_are_drawn_where_that_is_wanted(T: int) -> None:
     assert f"t = {T - 1}<" in picture.svg()
     if GRAPHVIZ:
         assert f"t = {T - 1}<".encode() in picture.pipe("svg", "dot")
+
+
+def test_a_state_that_is_added_to_keeps_its_name_at_every_step() -> None:
+    """`v = v + ...` uses the v before it at the same place in the code, and is no composed function for that."""
+    K = tg.Tensor(0.5 * np.eye(2), requires_grad=True)
+    y, v = np.zeros(2), np.zeros(2)
+    for _, x in tg.steps(np.ones((3, 2))):
+        v = v + 0.3 * (np.tanh(y @ K + x) - y)
+        y = y + 0.3 * v
+    flow = tg.gradient_flow((y * y).sum())
+    text = tg.viz.unrolled(flow, detail="cell").svg()
+    assert "v₀, y₀ → v₁, y₁" in text
+    assert "v₁, y₁ → v₂, y₂" in text
+    assert "h₀" not in text

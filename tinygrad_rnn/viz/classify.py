@@ -154,8 +154,12 @@ class Reading:
 
     # ------------------------------------------------------------------ drawn or said
     def name_of(self, node: Tensor) -> str | None:
-        """The variable that holds `node`; the last operation of a composed function has it, the others have none."""
-        if any(place(user.origin) == place(node.origin) for user, _ in self.uses(node)):
+        """The variable that holds `node`; the last operation of a composed function has it, the others have none.
+
+        A use in another step is none of the same function: `h = h + update` uses the h before it at the same place.
+        """
+        step, at = self.step_of(node), place(node.origin)
+        if any(self.step_of(user) == step and place(user.origin) == at for user, _ in self.uses(node)):
             return None
         return node.name
 
