@@ -49,7 +49,7 @@ def truncation_bias(
         One record for each window.
 
     Raises:
-        InputError, ShapeError: as `problem`.
+        InputError, ShapeError: as `bptt.rnn`.
     """
     initial = {"h": h0, "c": c0}
     T = problem(cell, params, xs, targets, initial, loss, reduction).T

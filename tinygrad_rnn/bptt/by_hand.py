@@ -84,15 +84,21 @@ def _reference(cell: CellName, weights: str) -> Callable[..., Gradients]:
 
     Args:
         params: {weights}, and the readout W_hy (H, C) and b_y (C,).
-        xs, targets, loss, reduction, k1, k2: see `problem`.
+        xs: inputs (T, B, I), or (T, I) for a batch of one, or class numbers (T, B) or (T,), read as one-hot vectors.
+        targets: for cross-entropy class numbers (T, B) or (T,); for squared error values (T, B, C) or (T, C).
         h0, c0: the initial state, (B, H) or (H,); zeros by default. Only an LSTM has a c.
+        loss: "softmax_cross_entropy" or "squared_error", at every step.
+        reduction: "mean" over all steps, rows and components, or "sum".
+        k1, k2: truncated BPTT: every k1 steps go back k2 steps, for the losses of the last k1. By default all the
+            way; with only `k2`, k1 = k2, the sequence is cut into pieces of that length.
 
     Returns:
         The loss, every parameter's gradient, every step's dL/dh_t and contribution to each weight, dL/dh_0 and the
         final state, which is what the next sequence starts from.
 
     Raises:
-        InputError, ShapeError: as `problem`.
+        InputError: an unknown parameter name or c0 of another cell than an LSTM, or k1, k2 below 1, or k2 below k1.
+        ShapeError: an array does not fit the others.
     """
     return checked(gradients)
 

@@ -191,14 +191,14 @@ def compare(
     Args:
         params: the cell's parameters by name, with the readout `W_hy`, `b_y`; see `bptt.rnn`, `lstm`, `gru`.
         xs: inputs, (T, B, I), (T, I), or class numbers (T, B) or (T,).
-        targets: class numbers or values for every step; see `bptt.problem`.
+        targets: class numbers or values for every step; see `bptt.rnn`.
         h0, c0: the state before the first step; zeros by default.
         cell: "rnn", "lstm" or "gru".
         loss: "softmax_cross_entropy" or "squared_error", at every step.
         reduction: "mean" or "sum" over steps, rows and components.
         sequences: cut the T steps into so many consecutive sequences; each starts from the state in which the one
             before ended, and no gradient crosses over.
-        k1, k2: truncated BPTT; see `bptt.problem`.
+        k1, k2: truncated BPTT; see `bptt.rnn`.
         numerical_entries: how many entries of each gradient (of each step) are checked numerically; None for all, 0
             to leave numbers out.
         references: further functions from a `Problem` to its `Gradients`, by name, to put beside the others.
@@ -211,7 +211,7 @@ def compare(
 
     Raises:
         GradientError: the references disagree.
-        InputError, ShapeError: the arguments do not fit; see `bptt.problem`.
+        InputError, ShapeError: the arguments do not fit; see `bptt.rnn`.
     """
     whole = problem(cell, params, xs, targets, {"h": h0, "c": c0}, loss, reduction, k1, k2)
     if sequences > whole.T:

@@ -119,18 +119,13 @@ def problem(
     k1: Positive | None = None,
     k2: Positive | None = None,
 ) -> Problem:
-    """Check the arguments that all cells share and bring them into one form.
+    """Check the arguments that all cells share, which `bptt.rnn` explains, and bring them into one form.
 
     Args:
         cell: "rnn", "lstm" or "gru".
         params: the arrays of `PARAMETERS[cell]`, by name.
-        xs: inputs (T, B, I), or (T, I) for a batch of one, or class numbers (T, B) or (T,), read as one-hot vectors.
-        targets: for cross-entropy class numbers (T, B) or (T,); for squared error values (T, B, C) or (T, C).
         initial: the initial state by name, each (B, H) or (H,); None stands for zeros.
-        loss: "softmax_cross_entropy" or "squared_error", at every step.
-        reduction: "mean" over all steps, rows and components, or "sum".
-        k1, k2: truncated BPTT: every k1 steps go back k2 steps, for the losses of the last k1. By default all the
-            way; with only `k2`, k1 = k2, the sequence is cut into pieces of that length.
+        xs, targets, loss, reduction, k1, k2: see `bptt.rnn`.
 
     Raises:
         InputError: an unknown cell, loss, reduction, state or parameter name, or k1, k2 below 1, or k2 below k1.
