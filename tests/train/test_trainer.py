@@ -114,6 +114,7 @@ def test_ragged_sequences_are_padded_and_what_is_padded_does_not_count() -> None
         (X[0, 0], None, "time first"),
         ([X[:3, 0], X[:0, 0]], None, "without steps"),
         ([X[:3, 0]], [Y[:2, 0]], "differ in their lengths"),
+        (X[:3, :2], [Y[:3, 0], Y[:2, 1]], "y is a list of several shapes, expected one array, or, where x is a list"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(x: Any, y: Any, says: str) -> None:
@@ -130,6 +131,14 @@ def test_what_is_no_data_no_loss_or_no_number_is_refused(tmp_path: Path) -> None
             trained(**{name: value})
     with pytest.raises(tg.InputError, match="has no folder"):
         trained().resume()
+
+
+def test_validation_data_of_another_form_than_the_training_data_is_named() -> None:
+    ragged = [X[:3, 0], X[:5, 1]], [Y[:3, 0], Y[:5, 1]]
+    with pytest.raises(
+        tg.InputError, match="other data gave it 3, so bring training and validation data into one form"
+    ):
+        trained(ragged, lambda m, x, y, lengths: (m(x)[0] ** 2).mean(), validation=(X, Y), steps=1, eval_every=1)
 
 
 # ---------------------------------------------------------------------- score, callbacks, predict

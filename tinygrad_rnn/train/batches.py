@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,7 +55,7 @@ class Batches:
         if not self.n or (self.ragged and any(one.ndim < 1 or not len(one) for one in self.x)):
             raise ShapeError("Batches: there are no sequences in x, or one without steps; leave those out")
         self.per_step = self.ragged and isinstance(y, list) and all(np.ndim(raw(one)) for one in y)
-        self.y: Any = None if y is None else _arrays(y) if self.per_step else np.asarray(raw(y))
+        self.y: Any = None if y is None else _arrays(y) if self.per_step else _answers(y)
         self.axes = self._check()
 
     def _check(self) -> tuple[int, ...]:
@@ -108,6 +108,16 @@ class Batches:
 
 def _arrays(given: Any) -> Any:
     return [np.asarray(raw(one)) for one in given] if isinstance(given, list) else np.asarray(raw(given))
+
+
+def _answers(y: Any) -> Array:
+    try:
+        return np.asarray(raw(y))
+    except ValueError as error:
+        raise ShapeError(
+            "Batches: y is a list of several shapes, expected one array, or, where x is a list of arrays (T_i, ...), "
+            "a list of such arrays"
+        ) from error
 
 
 class NoMoreBatches(Exception):  # noqa: N818 - it is no error
@@ -221,8 +231,10 @@ def rows_of(batch: Batch, axes: Sequence[int | None], rows: slice) -> Batch:
     return tuple(a if axis is None else a[:, rows] if axis else a[rows] for a, axis in zip(batch, axes, strict=True))
 
 
-def check_takes(loss: Callable[..., Any], count: int) -> None:
+def check_takes(loss: Callable[..., Any], count: int, before: Collection[int] = ()) -> None:
     """Whether a loss function can be called with the model and so many arguments after it.
+
+    `before` are other numbers of arguments that data of the same trainer gave it.
 
     Raises:
         InputError: it cannot; or it is one like `squared_error`, which takes answers where the model would come.
@@ -240,11 +252,14 @@ def check_takes(loss: Callable[..., Any], count: int) -> None:
     try:
         signature.bind(*[None] * (count + 1))
     except TypeError as error:
+        other = ""
+        if before:
+            other = f"; other data gave it {max(before)}, so bring training and validation data into one form"
         raise InputError(
             f"Trainer: the loss function is called with the model and {count} more ({error}): with what a batch has, "
             "which is (x, y) for a tuple of arrays, (x, y, lengths) for a tuple of lists of arrays, x alone without y, "
             "and an element of any other data, such as a list, and with the state if there is `carry`; write a "
-            "function that takes these"
+            f"function that takes these{other}"
         ) from error
 
 

@@ -304,7 +304,7 @@ class Trainer:
             InputError: it does not.
         """
         if count not in self._taken:
-            check_takes(self.loss, count)
+            check_takes(self.loss, count, before=self._taken)
             self._taken.add(count)
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:
