@@ -150,7 +150,8 @@ class _Loop:
         raise StopIteration
 
     def __del__(self) -> None:
-        self.tag.end()
+        if hasattr(self, "tag"):  # not where an interrupt came before
+            self.tag.end()
 
 
 def _slice(source: Tensor, i: int, seal: Seal | None, origin: Origin) -> Tensor:
