@@ -195,6 +195,16 @@ def test_a_loss_without_states_is_refused():
     assert "detach or truncate cuts the path" in " ".join(str(tg.gradient_flow(h.sum())).split())
 
 
+def test_a_state_that_goes_on_as_an_array_is_asked_about():
+    W, h = tg.Tensor(np.eye(2), requires_grad=True), np.ones(2)
+    for _, x in tg.steps(np.ones((3, 2))):
+        h = np.tanh(x + h @ W)
+        last, h = h, h.data
+    with pytest.raises(tg.GraphError, match=r"hand on the state itself, not its \.data, or pass the states"):
+        tg.diagnose(last.sum())
+    assert "hands on the state itself, not its .data" in " ".join(str(tg.gradient_flow(last.sum())).split())
+
+
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 def test_the_loss_alone_tells_of_every_layer(kind):
     net, x = layer(kind, num_layers=2, bidirectional=True)

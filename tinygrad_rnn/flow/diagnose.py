@@ -218,7 +218,7 @@ def diagnose(
             layers = [on_the_path(as_states(states, "diagnose"), "diagnose", whole)]
     if not layers:
         is_cut = "leave out the detach or truncate that cuts the path between the steps"
-        in_steps = "run the loop within `for t, x in tg.steps(xs)`"
+        in_steps = "run the loop within `for t, x in tg.steps(xs)`, hand on the state itself, not its .data"
         raise GraphError(
             "diagnose: got no states, and no layer that hands a state from step to step is behind the loss; "
             f"{is_cut if flow.structure.cuts else in_steps}, or pass the states"
