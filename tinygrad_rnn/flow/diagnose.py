@@ -200,7 +200,7 @@ def diagnose(
             again with other recurrent weights, input weights, gates or cells, about a dozen times, and measured.
 
     Returns:
-        For each layer the verdict with the numbers that say so.
+        For each layer the verdict with the numbers that say so: medians over the losses and the sequences of a batch.
 
     Raises:
         GraphError: as `credit`; no loss depends on any state; or what was given for the states is beside the path of
