@@ -90,5 +90,5 @@ def test_what_is_no_loop_through_time_is_refused():
     for x in XS:
         loss = loss + ((x @ W) ** 2).sum()  # nothing is handed on but the sum
     for each in ((h**2).sum(), loss, (np.tanh(np.tanh(XS[0] @ W) @ W) ** 2).sum()):
-        with pytest.raises(tg.GraphError, match=r"within `for t, x in tg.steps\(xs\)`, or pass the states"):
+        with pytest.raises(tg.GraphError, match=r"within `for t, x in tg.steps\(xs\)`, hand on the state itself"):
             tg.diagnose(each)
