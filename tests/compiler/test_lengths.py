@@ -216,6 +216,18 @@ def test_it_says_for_which_lengths_it_is_and_which_steps_it_names() -> None:
     assert "for any T from 4 on; the steps that are named below are those of a trace with T = 6" in step.explain()
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize(("calls", "sizes"), [("TB", ("T", "B")), ("B", ("B",)), ("T", ("T",))])
+def test_the_size_that_loops_run_over_is_called_T(batch_first: bool, calls: str, sizes: tuple[str, ...]) -> None:
+    model = tg.nn.GRU(2, 3, batch_first=batch_first, rng=0)
+    step = tg.compile(lambda model, xs: (model(xs)[0] ** 2).sum())
+    for k in range(3):
+        T, B = 20 + 3 * k * ("T" in calls), 6 + k * ("B" in calls)
+        step(model, np.ones((B, T, 2) if batch_first else (T, B, 2)))
+    assert step.program.source.sizes == sizes
+    assert f"for t in range({'T' if 'T' in calls else 20}):" in step.source
+
+
 NOTICED = [at_the_thirtieth, cut_every_twenty, heavier_later, from_the_middle, of_a_long_one, of_one_length]
 NOTICED += [through_a_cut, by_a_rule_of_its_own, of_late_states, with_another_bias_later, of_an_old_state_later]
 

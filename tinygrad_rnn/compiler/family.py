@@ -68,7 +68,7 @@ class Family:
                 wind_back(before)
                 self.settled = None
                 self.general.remove(general)
-                self.refused[str(general.pattern)] = f"at {_words(sizes)} {wrong}"
+                self.refused[general.key] = f"at {_words(sizes)} {wrong}"
         return self._alone(given, shapes)
 
     def _alone(self, given: Arguments, shapes: Any) -> tuple[Program, Sequence[Array]]:
@@ -118,7 +118,7 @@ class Family:
         if steps or not known:
             patterns = [guessed(shapes, batch, steps)]
         pattern = next((p for p in patterns if p is not None), None)
-        if pattern is None or str(pattern) in self.refused or any(pattern == each.pattern for each in self.general):
+        if pattern is None or str(pattern) in self.refused or any(str(pattern) == each.key for each in self.general):
             return
         made = generalise(self.loss_fn, given, pattern, self.backend)
         if isinstance(made, str):

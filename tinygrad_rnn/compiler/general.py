@@ -7,6 +7,7 @@ for numbers that follow from the sizes, that one runs at any size from the small
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..core.tensor import Array
 from .containers import Arguments, Function
 from .program import Program, joined
 from .randomness import generators, rewound, states_of
-from .sizes import NotGeneralError
+from .sizes import NotGeneralError, followed
 
 _MISFITS = 60
 """So many operations that do not roll, of a few steps, are not worth a trace of more steps."""
@@ -84,10 +85,11 @@ class General:
         proven: the sizes at which the loss function itself has run and done the same in each step; what a Python
             `if` on the length or the step number does at another is not known.
         point: small sizes at which it runs.
+        key: the pattern as `between` and `guessed` name it.
     """
 
-    def __init__(self, program: Program, pattern: Pattern, points: Sequence[Mapping[str, int]]) -> None:
-        self.program, self.pattern = program, pattern
+    def __init__(self, program: Program, pattern: Pattern, points: Sequence[Mapping[str, int]], key: str) -> None:
+        self.program, self.pattern, self.key = program, pattern, key
         self.shapes = tuple(tuple(points[0].get(n, n) for n in axes) for axes in pattern)  # some that it runs at
         self.smallest = {name: min(point[name] for point in points) for name in points[0]}
         self.proven = {name: {point[name] for point in points} for name in points[0]}
@@ -144,8 +146,26 @@ def _generalise(
             joined(programs, points[:2], backend)
     program = programs[-1]
     program.signatures = set().union(*(each.signatures for each in programs))
+    new = _named_by_loops(programs, points)
+    points = [dict(sorted(((new[name], n) for name, n in point.items()), reverse=True)) for point in points]
     program.generalise(programs, points, backend)
-    return General(program, pattern, points)
+    return General(program, [tuple(new.get(n, n) for n in axes) for axes in pattern], points, str(pattern))
+
+
+def _named_by_loops(programs: Sequence[Program], points: Sequence[Mapping[str, int]]) -> dict[str, str]:
+    """For each size its name in the program: T if loops run over it, B if they do not.
+
+    It was named by the order of the axes, which says nothing: the batch may come first, or alone.
+    """
+    nodes = zip(*(each.ir.nodes for each in programs), strict=False)
+    looped: set[str] = set()
+    for steps in {tuple(node.steps or 0 for node in same) for same in nodes}:
+        with suppress(NotGeneralError):  # then there is no program for all sizes either
+            looped |= followed(steps, points)
+    names = list(points[0])
+    if len(names) == 2 and len(looped) != 1:
+        return {name: name for name in names}
+    return {name: "T" if name in looped else "B" for name in names}
 
 
 def _points(names: Sequence[str], small: Sequence[Sequence[int]]) -> Iterator[dict[str, int]]:

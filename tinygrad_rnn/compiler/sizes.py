@@ -161,6 +161,16 @@ def generalise(codes: Sequence[Code], sizes: Sequence[Point]) -> Code:
     return _Merger(sizes).code(codes)
 
 
+def followed(counts: Sequence[int], points: Sequence[Point]) -> set[str]:
+    """The names of the sizes that a count follows, from its values at these points.
+
+    Raises:
+        NotGeneralError: it follows none of them in a way that is known.
+    """
+    size = _Merger(points)._size(counts)
+    return {name for monomial in size.terms for name in monomial}
+
+
 class _Merger:
     def __init__(self, points: Sequence[Point]) -> None:
         self.points = points
