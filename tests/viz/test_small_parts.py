@@ -159,3 +159,12 @@ def test_two_constants_of_one_shape_are_two_boxes_and_one_used_twice_is_one() ->
     w, k = tg.Tensor(np.ones(2), requires_grad=True), np.array([1.0, 2.0])
     one, two = (viz.unrolled((w * k + other).sum()).scene.boxes for other in (k, k + 2))
     assert len(two) == len(one) + 1
+
+
+def test_the_legend_says_how_a_plain_loop_gets_columns() -> None:
+    W, h = tg.Tensor(np.eye(2) / 2, requires_grad=True), np.ones(2)
+    one = tg.viz.unrolled(tg.gradient_flow((np.tanh(h @ W) ** 2).sum())).svg()
+    for _ in range(4):
+        h = np.tanh(h @ W)
+    several = tg.viz.unrolled(tg.gradient_flow(h.sum())).svg()
+    assert ["tg.steps" in text for text in (one, several)] == [False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..flow.repeated import repeated
 from ..flow.sentence import MASKED
 from . import style
 from .arrange import Arrangement
@@ -26,6 +27,8 @@ def add_legend(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gra
         _scale(scene, left, y)
         y += 34
         notes = _notes(scene, gradients)
+    if not drawn.structure.steps and repeated(drawn.structure):
+        notes.append("here is a loop: run by `for t, x in tg.steps(xs)` it would have a column for each step")
     for at, part in enumerate(part for words in notes for part in wrapped(words, width, style.TEXT)):
         said = line(*words_runs(part), color="muted")
         scene.labels.append(Label(f"legend_{at}", left, y + 6, said, "start"))
