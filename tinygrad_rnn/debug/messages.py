@@ -246,6 +246,8 @@ def _remedy(name: str, error: Exception, usage: str) -> str:
         return "axes are counted from 0, or from -1 backwards"
     if "broadcast" in str(error):
         return "axes must be equal or 1, counted from the last: reshape or transpose one operand"
+    if "must have the same shape" in str(error):
+        return "reshape them, or make the shorter ones longer with np.pad"
     return f"write {usage}"
 
 
