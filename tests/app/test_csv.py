@@ -60,6 +60,7 @@ def test_columns_of_numbers_are_read_whatever_separates_them(tmp_path: Path, del
         ("a,b\n1,2\n", "no numbers named wave; there are a, b"),
         ("a,wave\n1,x\n", "no numbers named wave; there are a"),
         ("a,wave\n1,2\n", "has 1 rows, expected at least 20"),
+        ("a,wave\n" + "1,1e200\n" * 30, r"wave has numbers above 1e\+100"),
         ('a,wave\n"1,2\n', "no CSV file"),
         ("a\x07,wave\n1,2\n", "a first row of different names"),
     ],

@@ -274,7 +274,7 @@ def test_the_progress_bar_shows_loss_norm_and_speed(text, capsys):
     shown = capsys.readouterr().err
     assert "loss" in shown
     assert "|grad|" in shown
-    assert "tokens/s" in shown
+    assert "time steps/s" in shown
 
 
 # ---------------------------------------------------------------------- checkpoints

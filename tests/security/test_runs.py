@@ -179,7 +179,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_previous_one_offered(run: Path)
 
 
 # ---------------------------------------------------------------------- logs
-RECORD = {"step": 2, "loss": 1.0, "gradient_norm": 0.1, "score": None, "learning_rate": 0.1, "tokens_per_second": 5}
+RECORD = {"step": 2, "loss": 1.0, "gradient_norm": 0.1, "score": None, "learning_rate": 0.1, "time_steps_per_second": 5}
 LINES = [
     b"\xff\xfe\n", b"null\n", b"[]\n", b"3\n", b'"x"\n', b"{}\n", b"{'a'}\n", b"\0\n", b"\n", b"[" * 100_000 + b"\n",
     *(json.dumps({**RECORD, **change}).encode() + b"\n" for change in (

@@ -13,7 +13,7 @@ from ..files import as_path, read_file, write_file
 
 T = TypeVar("T")
 
-FIELDS = ("step", "loss", "gradient_norm", "score", "learning_rate", "tokens_per_second")
+FIELDS = ("step", "loss", "gradient_norm", "score", "learning_rate", "time_steps_per_second")
 LIMIT = 256 * 2**20
 """The largest log that is read, in bytes."""
 

@@ -395,7 +395,7 @@ class Trainer:
     def _run(self, say: Callable[[str], None], progress: bool | None, watched: Watched | None) -> Result:
         score = math.nan
         bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=None if progress is None else not progress)
-        tokens, losses, since = 0, 0.0, self.step
+        time_steps, losses, since = 0, 0.0, self.step
         norm = rate = math.nan
         began = time.perf_counter()
         try:
@@ -413,16 +413,16 @@ class Trainer:
                     self.stopped = "data"
                     self.save()
                     break
-                tokens, losses = tokens + read, losses + loss
-                rate = tokens / (time.perf_counter() - began)
-                bar.set_postfix_str(f"loss {loss:.4f}, |grad| {norm:.2f}, {rate:,.0f} tokens/s", refresh=False)
+                time_steps, losses = time_steps + read, losses + loss
+                rate = time_steps / (time.perf_counter() - began)
+                bar.set_postfix_str(f"loss {loss:.4f}, |grad| {norm:.2f}, {rate:,.0f} time steps/s", refresh=False)
                 bar.update()
                 last = self.step == self.steps
                 if self.step % self.eval_every == 0 or last:
                     score = self._evaluate(losses / (self.step - since), norm, rate)
                     with tqdm.external_write_mode():
                         say(self._line())
-                    tokens, losses, since, began = 0, 0.0, self.step, time.perf_counter()
+                    time_steps, losses, since, began = 0, 0.0, self.step, time.perf_counter()
                 if self.step % self.save_every == 0 or last or self.stopped != "done":
                     self.save()
         except KeyboardInterrupt:
@@ -490,7 +490,7 @@ class Trainer:
                 "gradient_norm": norm,
                 "score": score,
                 "learning_rate": self.optimizer.lr,
-                "tokens_per_second": round(rate),
+                "time_steps_per_second": round(rate),
             }
         )
         if self.log is not None:
@@ -518,7 +518,7 @@ class Trainer:
         """The last record in words."""
         last = self.history[-1]
         score = "" if self.score_of is None else f"{self.words(last['score'])}, "
-        return f"step {last['step']}: loss {last['loss']:.4f}, {score}{last['tokens_per_second']:,} tokens/s"
+        return f"step {last['step']}: loss {last['loss']:.4f}, {score}{last['time_steps_per_second']:,} time steps/s"
 
     def _judge(self, score: float) -> None:
         """Keep the weights if they are the best so far, and see whether to stop here."""

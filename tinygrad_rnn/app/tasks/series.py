@@ -25,6 +25,9 @@ from .task import Batch, Task, as_csv, dataset
 LIMIT = 256 * 2**20
 """The largest file that is read, in bytes."""
 
+LARGEST = 1e100
+"""The largest number in a file that is trained on."""
+
 
 class Series(Task):
     """One of several numbers, one step ahead from all of them so far; the last fifth of the time is held out.
@@ -154,6 +157,11 @@ class Csv(Series):
         numbers = np.stack([found[name] for name in self.names], axis=1)
         if len(numbers) < 20:
             raise InputError(f"{file} has {len(numbers)} rows, expected at least 20")
+        large = [name for name, column in zip(self.names, np.abs(numbers).max(axis=0), strict=True) if column > LARGEST]
+        if large:
+            raise InputError(
+                f"{file}: {', '.join(large)} has numbers above {LARGEST:g}, which squared are infinite; scale it"
+            )
         scale = None if known is None else (np.array(known["means"]), np.array(known["deviations"]))
         at = self.names.index(target)
         super().__init__(numbers, at, window, batch, seed, dtype, k2, scale, target)
