@@ -200,9 +200,62 @@ def test_a_state_that_goes_on_as_an_array_is_asked_about():
     for _, x in tg.steps(np.ones((3, 2))):
         h = np.tanh(x + h @ W)
         last, h = h, h.data
-    with pytest.raises(tg.GraphError, match=r"hand on the state itself, not its \.data, or pass the states"):
+    with pytest.raises(
+        tg.GraphError, match=r"step 2 alone; make each state from the one before it, not from its \.data"
+    ):
         tg.diagnose(last.sum())
     assert "hands on the state itself, not its .data" in " ".join(str(tg.gradient_flow(last.sum())).split())
+
+
+def run_from(cut, length=30):
+    """The states of an RNN, of which one is handed on otherwise."""
+    W, h, hs = tg.Tensor(0.7 * np.eye(2), requires_grad=True), np.zeros((3, 2)), []
+    for t, x in tg.steps(np.ones((length, 3, 2))):
+        h = np.tanh(0.1 * x + (cut(h) if t == 12 else h) @ W)
+        hs.append(h)
+    return hs
+
+
+def test_a_cut_is_told_to_whoever_has_only_the_loss():
+    found = tg.diagnose(run_from(tg.truncate)[-1].sum()).layers[0]
+    assert [one.words for one in found.findings if one.kind == "cut"] == ["truncated: the path is cut, before t = 12"]
+    found = tg.diagnose(run_from(lambda h: tg.Tensor(h.data))[-1].sum()).layers[0]
+    words = [one.words for one in found.findings if one.kind == "late"]
+    assert words == ["its first state behind the loss is that of t = 12"]
+    assert not {"cut", "late"} & {one.kind for one in tg.diagnose(run_from(lambda h: h)[-1].sum()).layers[0].findings}
+
+
+def test_states_that_were_not_handed_on_are_told_so():
+    W = tg.Tensor(np.eye(2), requires_grad=True)
+    hs = [np.tanh(x + np.zeros((3, 2)) @ W) for _, x in tg.steps(np.ones((5, 3, 2)))]
+    with pytest.raises(
+        tg.GraphError, match=r"none of the given tensors, .* leads to another one; make each state from"
+    ):
+        tg.diagnose([hs[-1].sum()], hs)
+    with pytest.raises(tg.GraphError, match="behind the loss, but step 4 alone; make each state from the one before"):
+        tg.diagnose(hs[-1].sum())
+
+
+def test_a_layer_that_another_one_reads_whole_looks_back_over_all_of_it():
+    """The backward direction of an encoder has no past at the last step, and every step leads to the last loss."""
+    rng = np.random.default_rng(0)
+    below, above = tg.nn.RNN(2, 4, bidirectional=True, rng=0), tg.nn.GRU(8, 4, rng=1)
+    above.bias_hh_l0.data[4:8] = 3
+    loss = above(below(rng.normal(size=(15, 3, 2)))[0])[1].sum()
+    found = {one.name: one for one in tg.diagnose(loss).layers}["rnn/l0_reverse"]
+    sizes = [float(np.linalg.norm(tg.gradient_flow(loss).gradient(state[0]))) for state in found.states]
+    assert found.memory.lags == 14
+    np.testing.assert_allclose(found.last, sizes, rtol=1e-9)
+
+
+def test_the_last_output_holds_the_first_state_of_the_backward_direction():
+    net = tg.nn.GRU(2, 4, bidirectional=True, rng=0)
+    loss = net(np.random.default_rng(0).normal(size=(15, 3, 2)))[0][-1].sum()
+    backward = {one.name: one for one in tg.diagnose(loss).layers}["gru/l0_reverse"]
+    assert "it runs from t = 14 back to t = 0, and the loss reads only the state that it begins with" in str(backward)
+    assert str(backward).endswith(
+        "read the state that it ends with, as a layer of tg.nn returns it beside its outputs."
+    )
 
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])

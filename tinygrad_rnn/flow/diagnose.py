@@ -219,9 +219,12 @@ def diagnose(
     if not layers:
         is_cut = "leave out the detach or truncate that cuts the path between the steps"
         in_steps = "run the loop within `for t, x in tg.steps(xs)`, hand on the state itself, not its .data"
+        steps = flow.structure.steps
+        alone = f", but step {steps[0]} alone" if len(steps) == 1 and not flow.structure.cuts else ""
+        one = "make each state from the one before it, not from its .data or zeros, and the loss from the last one"
         raise GraphError(
-            "diagnose: got no states, and no layer that hands a state from step to step is behind the loss; "
-            f"{is_cut if flow.structure.cuts else in_steps}, or pass the states"
+            f"diagnose: got no states, and no layer that hands a state from step to step is behind the loss{alone}; "
+            f"{is_cut if flow.structure.cuts else one if alone else in_steps}, or pass the states"
         )
     found = diagnosis(flow, outputs, layers, max_norm, thresholds, remedies)
     if not any(layer.reach.losses for layer in found.layers):

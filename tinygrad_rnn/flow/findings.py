@@ -32,7 +32,7 @@ def findings(reach: Reach, memory: Memory, graph: Structure, thresholds: Thresho
         thresholds: of the verdicts.
     """
     layout = reach.layout
-    found = [*_cuts(layout, graph), *activations(layout)]
+    found = [*(_cuts(layout, graph) or _late(layout, graph)), *_begins(layout, memory), *activations(layout)]
     rates = None
     if layout.farthest == 1 and reach.losses and len(layout.states) > 1:
         rates = planted(layout)
@@ -50,13 +50,31 @@ def findings(reach: Reach, memory: Memory, graph: Structure, thresholds: Thresho
 
 
 def _cuts(layout: Layout, graph: Structure) -> list[Finding]:
-    handed_on = between(layout.states[0], [x for x in graph.initial_states if x.cut_from is not None])
+    in_place = [x for x in graph.cuts if any(graph.role(user, i) for user, i in graph.consumers(x))]  # of a state
+    handed_on = between(layout.states[0], in_place)
     at = [layout.steps[k] for k in np.unique(layout.starts)[0 if handed_on else 1 :]]
     if not at:
         return []
     where = f"before t = {', '.join(map(str, at[:3]))}{', ...' if len(at) > 3 else ''}"
     times = "" if len(at) == 1 else f" {len(at)} times"
     return [Finding("cut", len(at), f"truncated: the path is cut{times}, {where}")]
+
+
+def _late(layout: Layout, graph: Structure) -> list[Finding]:
+    """Where the steps before the first state are not behind the loss, as after `tg.Tensor(h.data)`."""
+    first = layout.steps[0]
+    if not 0 < first < layout.steps[-1] or graph.steps[:1] != [first]:
+        return []
+    return [Finding("late", first, f"its first state behind the loss is that of t = {first}")]
+
+
+def _begins(layout: Layout, memory: Memory) -> list[Finding]:
+    """Where a direction that runs back through the steps is read at the last step, with which it begins."""
+    first, last = layout.steps[0], layout.steps[-1]
+    if memory.lags or first <= last:
+        return []
+    words = f"it runs from t = {first} back to t = {last}, and the loss reads only the state that it begins with"
+    return [Finding("begins", first, words)]
 
 
 # ------------------------------------------------------------------ activations

@@ -52,6 +52,11 @@ def on_the_path(given: list[State], caller: str, loss: Tensor | None = None) -> 
     recurrent = (row for row in graph.rows if between(row, row) or any(tensor.index in cut for tensor in row))
     known = {tensor.index for row in recurrent for tensor in row}  # one leads to the next, or would but for a cut
     on_it = leading | known
+    if on_it.isdisjoint(tensor.index for tensor in tensors) and not known:
+        raise GraphError(
+            f"{caller}: none of the given tensors, such as {given[0][0].describe()}, leads to another one; make each "
+            "state from the one before it, not from its .data or zeros, and pass these states"
+        )
     home = {
         tensor.index: tuple(other for other in state if other.index in known)
         for layer in graph.layers

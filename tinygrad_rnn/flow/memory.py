@@ -162,7 +162,8 @@ class Finding:
     """Something to know about a layer beside its curves."""
 
     kind: str
-    """"cut", "jump", "change", "dead units", "saturated", "directions", "other layer", "chaos" or "silent losses"."""
+    """"cut", "late", "begins", "jump", "change", "dead units", "saturated", "directions", "other layer", "chaos" or
+    "silent losses"."""
     value: float
     """The number that it is about: a share, a factor, a doubling time, ...; see the words."""
     words: str

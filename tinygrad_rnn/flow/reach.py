@@ -188,6 +188,8 @@ def reach(starts: Sequence[Start], layout: Layout, most: int = LOSSES) -> Reach:
     stacked = np.stack([found[s] for s in losses]) if losses else np.zeros((0, layout.sequences, K))
     latest = [int(np.flatnonzero(each.any(0))[-1]) for each in stacked]
     own = np.minimum(_own([starts[s] for s in losses], layout, sweep), latest).astype(int)
+    if not own.any():  # no loss has a past within its own step: the layer was read whole, as an encoder is
+        own = np.array(latest, int)
     return Reach(layout, stacked, losses, own, silent, [starts[s][1] for s in losses])
 
 

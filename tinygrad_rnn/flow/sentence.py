@@ -13,6 +13,8 @@ MASKED = "masked: |dL/dh_t| of the total loss looks healthy, because every step 
 QUIET = ("healthy", "too short to tell")
 """Verdicts with which nothing is wrong."""
 
+NO_NEED = "nothing to do for its memory; if it does not learn, look at the learning rate, the loss and the data"
+
 BEYOND = 10
 """A rate is not extended to more than so many times the lags that it was measured on."""
 
@@ -104,6 +106,8 @@ def advice(verdict: str, memory: Memory, found: Sequence[Finding], broken: bool,
         return "look at what is different there first"
     if "cut" in kinds and verdict in QUIET:
         return "truncate less often (a larger k2) if the task needs more past"
+    if "begins" in kinds:
+        return "read the state that it ends with, as a layer of tg.nn returns it beside its outputs"
     if verdict == "too short to tell" and alike:
         return "a loss that looks back farther (later in the sequence, or of a longer one) would tell"
     if verdict == "exploding":
@@ -118,7 +122,7 @@ def advice(verdict: str, memory: Memory, found: Sequence[Finding], broken: bool,
         return ""
     if ends(memory) and memory.gain > 1:
         return f"clip the gradient norm for more than {np.ceil(memory.expected):.0f} steps"
-    return "" if ends(memory) else "nothing to do"
+    return "" if ends(memory) else NO_NEED
 
 
 __all__ = ["MASKED", "QUIET", "advice", "ends", "in_percent", "in_words"]
