@@ -65,6 +65,7 @@ def test_layers_come_over_by_name_without_torch():
     linear = stand("Linear", {"weight": np.ones((2, 3)), "bias": np.zeros(2)}, in_features=3, out_features=2, bias=1)
     stack = tg.nn.from_torch(stand("Sequential", children={"0": linear, "1": stand("Tanh")}))
     np.testing.assert_allclose(stack(np.ones(3)).data, np.tanh([3.0, 3.0]))
+    assert repr(stack) == "Sequential(0=Linear(3, 2), 1=tanh)"
     model = tg.nn.from_torch(
         stand("Model", children={"head": linear, "layers": stand("ModuleList", children={"0": linear})})
     )
@@ -82,7 +83,11 @@ def test_layers_come_over_by_name_without_torch():
     ("given", "message"),
     [
         (stand("LSTM", proj_size=3), "proj_size=3, which is not supported"),
-        (stand("Embedding", padding_idx=0), "padding_idx=0"),
+        (stand("Embedding", padding_idx=0), "padding_idx=0, expected None: .* set its padding_idx = None before"),
+        (
+            stand("Own", {"h0": np.ones(3)}, children={"act": stand("Tanh")}),
+            r"Own has parameters of its own, h0, .*from_torch\(model\.act\).*tg\.Tensor\(model\.h0\.detach",
+        ),
         (stand("Conv1d", {"weight": np.ones(3)}), "Conv1d, expected RNN"),
         (stand("Sequential", children={"0": stand("Conv1d", {"weight": np.ones(3)})}), r"Sequential\.0 is Conv1d"),
         (stand("Linear", {"weight": np.ones(3, np.float16)}), "dtype float16"),

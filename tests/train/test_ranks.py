@@ -177,7 +177,7 @@ def test_a_rank_that_fails_says_so_and_ends_all(monkeypatch: pytest.MonkeyPatch,
 
     def run(comm: Any) -> Any:
         comm.Abort = ended.append
-        with ranks.Ranks(comm).together():
+        with pytest.raises(SystemExit), ranks.Ranks(comm).together():  # and the script does not go on
             raise tg.InputError("the disk is full")
 
     together(2, run)
@@ -209,6 +209,37 @@ def test_ranks_with_other_data_are_refused() -> None:
     first, second = together(2, run)
     assert first is None
     assert "rank 1 read another batch than rank 0" in second
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"steps": 5}, "rank 1 has steps=5 and rank 0 4; make the same trainer on all ranks"),
+        ({"callbacks": [len]}, "rank 1 has callbacks given=True and rank 0 False"),
+        ({"validation": len}, "rank 1 has validation given=True and rank 0 False"),
+        ({}, "agreed"),
+    ],
+)
+def test_ranks_with_other_settings_are_refused(options: Any, said: str) -> None:
+    """They would wait for each other for ever."""
+
+    def run(comm: Any) -> str:
+        given = {"steps": 4, **(options if comm.rank else {})}
+        trainer = tg.train.Trainer(Net(), loss, batch, carry=lambda update: True, comm=comm, **given)
+        check = trainer.ranks.check_agreed
+
+        def alone(settings: Any) -> None:
+            check(settings)
+            raise tg.InputError("agreed")
+
+        trainer.ranks.check_agreed = alone  # type: ignore[method-assign]
+        with pytest.raises(tg.InputError) as error:
+            trainer._agree()
+        return str(error.value)
+
+    first, second = together(2, run)
+    assert first == "agreed"
+    assert second.startswith(said)
 
 
 # ---------------------------------------------------------------------- with mpiexec

@@ -76,6 +76,12 @@ def _converted(module: Any, place: str) -> Any:
         made.load_state_dict(arrays)
         return made
     parts = {name: _converted(part, f"{place}.{name}") for name, part in module.named_children()}
+    if arrays and parts:
+        raise InputError(
+            f"from_torch: {place} has parameters of its own, {', '.join(arrays)}, whose use is written in its forward; "
+            f"bring its parts one by one, such as from_torch(model.{next(iter(parts))}), and make these parameters "
+            f"tensors: tg.Tensor(model.{next(iter(arrays))}.detach().numpy(), requires_grad=True)"
+        )
     if arrays or not parts:
         raise InputError(f"from_torch: {place} is {kind}, expected {', '.join(_known())}, or a model that holds such")
     return Converted(kind, parts)
@@ -97,7 +103,12 @@ def _layer(module: Any, kind: str, place: str, dtypes: set[Any]) -> Module | Non
     elif kind == "Linear":
         made = Linear(module.in_features, module.out_features, module.bias is not None, dtype=dtype, rng=0)
     elif kind == "Embedding":
-        _refuse(module, place, padding_idx=None, max_norm=None, scale_grad_by_freq=False)
+        if getattr(module, "padding_idx", None) is not None:
+            raise InputError(
+                f"from_torch: {place} has padding_idx={module.padding_idx}, expected None: that row would learn here; "
+                "set its padding_idx = None before, if it is only looked at and not trained here"
+            )
+        _refuse(module, place, max_norm=None, scale_grad_by_freq=False)
         made = Embedding(module.num_embeddings, module.embedding_dim, dtype=dtype, rng=0)
     elif kind == "LayerNorm":
         if len(module.normalized_shape) != 1 or module.weight is None or module.bias is None:

@@ -14,6 +14,7 @@ from ..core import arguments
 from ..core.arguments import NotNegative, Probability, Size, checked
 from ..core.tensor import Operand, Tensor, raw
 from ..errors import DTypeError, ShapeError
+from ..escape import terminal
 from . import init
 from .functional import linear
 from .module import Module, Seed, parameter
@@ -133,11 +134,19 @@ class Sequential(Module):
     def children(self) -> Iterator[tuple[str, Module]]:
         return ((str(i), layer) for i, layer in enumerate(self.layers) if isinstance(layer, Module))
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{i}={_name(layer)}' for i, layer in enumerate(self.layers))})"
+
     def forward(self, x: Operand) -> Any:
         for layer in self.layers:
             x = layer(x)
             x = x[0] if isinstance(x, tuple) else x
         return x
+
+
+def _name(layer: Callable[..., Any]) -> str:
+    own = repr(layer) if isinstance(layer, Module) else getattr(layer, "__name__", None) or getattr(layer, "name", "?")
+    return terminal(str(own))
 
 
 __all__ = ["Dropout", "Embedding", "LayerNorm", "Linear", "Sequential"]

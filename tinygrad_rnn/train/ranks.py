@@ -11,9 +11,9 @@ import sys
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -90,6 +90,20 @@ class Ranks:
                     "its own part of every batch"
                 )
 
+    def check_agreed(self, settings: Mapping[str, Any]) -> None:
+        """Refuse settings that differ from rank 0's: the ranks would wait for each other for ever.
+
+        Raises:
+            InputError: they do.
+        """
+        theirs = self.first(settings)
+        for name, value in settings.items():
+            if value != theirs[name]:
+                raise InputError(
+                    f"rank {self.rank} has {name}={value} and rank 0 {theirs[name]}; make the same trainer on all "
+                    "ranks, and call resume() on all or none"
+                )
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """If one rank fails, end all: the others would wait for it for ever."""
@@ -119,11 +133,12 @@ def world() -> Any:
     return MPI.COMM_WORLD
 
 
-def end(comm: Any, message: str) -> None:
+def end(comm: Any, message: str) -> NoReturn:
     """Say why, then end all ranks; rank 0 first, as most often all of them have the same to say."""
     time.sleep(0.0 if comm.rank == 0 else 0.5)
     print(f"rank {comm.rank} of {comm.size}: {message}", file=sys.stderr, flush=True)
     comm.Abort(2)
+    raise SystemExit(2)  # MPI may give control back before it ends this process
 
 
 def _wait(request: Any) -> None:

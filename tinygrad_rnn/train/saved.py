@@ -112,9 +112,7 @@ def load_newest(
         except InputError as error:
             refused.append(str(error))
     reasons = f" ({'; '.join(refused)})" if refused else ""
-    raise InputError(
-        f"{folder} holds no usable checkpoint{reasons}; give the folder of a run, or begin one without --resume"
-    )
+    raise InputError(f"{folder} holds no usable checkpoint{reasons}; give the folder of a run, or begin another one")
 
 
 def newer(folder: str | Path, step: int) -> list[Path]:

@@ -460,8 +460,13 @@ class Trainer:
             self._newest = 0
 
     def _agree(self) -> None:
-        """All ranks begin with the weights of rank 0 and read the same data."""
+        """All ranks have the same settings, begin with the weights of rank 0 and read the same data."""
         if self.ranks.size > 1:
+            numbers = ("steps", "step", "eval_every", "save_every", "patience", "stop_at")
+            beside = {"validation": self.score_of, "a folder": self.folder, "carry": self.carry}
+            settings = {name: getattr(self, name) for name in numbers}
+            settings |= {f"{name} given": value is not None for name, value in beside.items()}
+            self.ranks.check_agreed({**settings, "callbacks given": bool(self.callbacks)})
             self.model.load_state_dict(self.ranks.first(self.model.state_dict()))
             if self.step < self.steps:
                 self.ranks.check_same(as_batch(self.data(self.step)))
