@@ -83,6 +83,7 @@ def hostile(good: Checkpoint) -> Iterator[tuple[str, Checkpoint]]:
     yield record("unknown", lambda new: new.update(extra=1))
     yield record("unknown setting", lambda new: new["settings"].update(extra=1))
     progress = [("step", 3), ("waited", 99), ("stopped", "early"), ("stopped", "target"), ("best", -math.inf)]
+    progress += [("evaluated", 99), ("losses", math.inf)]
     for entry, value in progress:
         yield record(f"{entry} {value}", lambda new, e=entry, v=value: new.update({e: v}))
     others = {

@@ -233,6 +233,27 @@ def test_a_run_in_pieces_is_the_run_in_one(tmp_path: Path, backend: Any) -> None
         trainer(tmp_path / "run", 4).resume()
 
 
+def test_the_score_of_a_resumed_run_counts_the_losses_before_it(tmp_path: Path) -> None:
+    def trainer(folder: Path, killed: bool = False) -> Any:
+        def loss(model: Net, x: Any, y: Any) -> tg.Tensor:
+            if killed and made.step == 6:
+                raise MemoryError
+            return error(model, x, y)
+
+        made = tg.train.Trainer(Net(), loss, (X, Y), steps=8, folder=folder, save_every=3, eval_every=4)
+        made.resume()
+        return made
+
+    whole, again = trainer(tmp_path / "whole"), tmp_path / "killed"
+    whole.run(quiet, progress=False)
+    with pytest.raises(MemoryError):
+        trainer(again, killed=True).run(quiet, progress=False)
+    trainer(again).run(quiet, progress=False)
+    logs = [tg.train.read_log(folder / "log.jsonl") for folder in (tmp_path / "whole", again)]
+    assert [r["loss"] for r in logs[0]] == [r["loss"] for r in logs[1]]
+    assert trainer(again).best == whole.best
+
+
 def test_an_iterator_is_forwarded_to_where_the_run_stopped(tmp_path: Path) -> None:
     batches = [(X[:, i : i + 4], Y[:, i : i + 4]) for i in range(8)]
     trained(iter(batches), folder=tmp_path / "run", steps=4)

@@ -24,6 +24,8 @@ FIELDS: dict[str, type] = {
     "step": int,
     "best": float,
     "waited": int,
+    "evaluated": int,
+    "losses": float,
     "stopped": str,
     "generators": list,
     "version": str,
@@ -93,6 +95,9 @@ def _check_progress(record: dict[str, Any], higher_is_better: bool, ends: Iterab
     step, best, waited, stopped = (record[name] for name in ("step", "best", "waited", "stopped"))
     expect(0 <= step < 2**63, "record.step", step, "a number of updates")
     expect(0 <= waited <= step, "record.waited", waited, f"0 to {step}, the number of updates")
+    evaluated, losses = record["evaluated"], record["losses"]
+    expect(0 <= evaluated <= step, "record.evaluated", evaluated, f"0 to {step}, the number of updates")
+    expect(abs(losses) < 1e300 and (losses == 0 or evaluated < step), "record.losses", losses, "a sum of losses")
     none_yet = -math.inf if higher_is_better else math.inf
     expect(best == none_yet or abs(best) < 1e300, "record.best", best, "a score")
     expect(stopped in ends, "record.stopped", stopped, f"one of {', '.join(ends)}")

@@ -64,7 +64,8 @@ class Trainer:
         trainer.run()
         answers = tg.train.predict(model, x_new)
 
-    With a `folder` it keeps checkpoints, a log and the best weights there, and `resume()` continues to the bit.
+    With a `folder` it keeps checkpoints, a log and the best weights there, and `resume()` continues to the bit,
+    or with a `backend` within rounding.
 
     Args:
         model: any module.
@@ -159,6 +160,8 @@ class Trainer:
         self.best = -math.inf if higher_is_better else math.inf
         self.waited = 0
         """Evaluations since the best one."""
+        self.evaluated, self.losses = 0, 0.0
+        """The step of the last evaluation, and the sum of the losses of the updates since."""
         self.stopped = "done"
         """Why it ended, if it did so before its last step."""
         self.refused: list[str] = []
@@ -222,6 +225,7 @@ class Trainer:
             generator.bit_generator.state = state
         self.step, self.best = record["step"], record["best"]
         self.waited, self.stopped = record["waited"], record["stopped"]
+        self.evaluated, self.losses = record["evaluated"], record["losses"]
         if self.stopped in ("callback", "data"):
             self.stopped = "done"
         self._newest = self.step
@@ -240,6 +244,8 @@ class Trainer:
             "step": self.step,
             "best": self.best,
             "waited": self.waited,
+            "evaluated": self.evaluated,
+            "losses": self.losses,
             "stopped": self.stopped,
             "generators": [generator.bit_generator.state for generator in self.model.generators()],
             "version": __version__,
@@ -395,9 +401,8 @@ class Trainer:
     def _run(self, say: Callable[[str], None], progress: bool | None, watched: Watched | None) -> Result:
         score = math.nan
         bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=None if progress is None else not progress)
-        time_steps, losses, since = 0, 0.0, self.step
         norm = rate = math.nan
-        began = time.perf_counter()
+        time_steps, began = 0, time.perf_counter()
         try:
             while self.step < self.steps and self.stopped == "done":
                 try:
@@ -407,22 +412,22 @@ class Trainer:
                             say(line)
                     loss, norm, read = self.advance()
                 except NoMoreBatches:
-                    if self.step > since:
-                        score = self._evaluate(losses / (self.step - since), norm, rate)
+                    if self.step > self.evaluated and not math.isnan(norm):
+                        score = self._evaluate(norm, rate)
                         say(self._line())
                     self.stopped = "data"
                     self.save()
                     break
-                time_steps, losses = time_steps + read, losses + loss
+                time_steps, self.losses = time_steps + read, self.losses + loss
                 rate = time_steps / (time.perf_counter() - began)
                 bar.set_postfix_str(f"loss {loss:.4f}, |grad| {norm:.2f}, {rate:,.0f} time steps/s", refresh=False)
                 bar.update()
                 last = self.step == self.steps
                 if self.step % self.eval_every == 0 or last:
-                    score = self._evaluate(losses / (self.step - since), norm, rate)
+                    score = self._evaluate(norm, rate)
                     with tqdm.external_write_mode():
                         say(self._line())
-                    time_steps, losses, since, began = 0, 0.0, self.step, time.perf_counter()
+                    time_steps, began = 0, time.perf_counter()
                 if self.step % self.save_every == 0 or last or self.stopped != "done":
                     self.save()
         except KeyboardInterrupt:
@@ -483,8 +488,10 @@ class Trainer:
                     generator.bit_generator.state = cast(Any, generator.bit_generator).jumped(self.ranks.rank).state
 
     # ------------------------------------------------------------------ evaluation
-    def _evaluate(self, loss: float, norm: float, rate: float) -> float:
+    def _evaluate(self, norm: float, rate: float) -> float:
         """Score the model, keep it if it is the best so far, and put a record into history and log."""
+        loss = self.losses / (self.step - self.evaluated)
+        self.evaluated, self.losses = self.step, 0.0
         own = loss if self.score_of is None else self._score() if self.ranks.rank == 0 else None
         score = float(self.ranks.first(own))
         self._judge(score)
