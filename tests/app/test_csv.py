@@ -53,12 +53,13 @@ def test_columns_of_numbers_are_read_whatever_separates_them(tmp_path: Path, del
     [
         ("", "a first row of different names"),
         ("a,b\n", "a first row of different names"),
-        ("a,a\n1,2\n", "a first row of different names"),
+        ("a,a\n1,2\n", "two columns are named 'a'; give them different names"),
+        (",\n1,2\n", "a first row of different names"),
         ("a,wave\n1,2\n1\n", "row 3 has 1 cells, expected 2"),
         ("a,wave\n1,2\n2,\n", "row 3: wave is '', expected a finite number"),
         ("a,wave\n1,nan\n2,3\n", "row 2: wave is 'nan'"),
         ("a,b\n1,2\n", "no numbers named wave; there are a, b"),
-        ("a,wave\n1,x\n", "no numbers named wave; there are a"),
+        ("a,wave\n1,x\n", "no numbers named wave; there are a; for a column of words add one of 0 and 1 for each word"),
         ("a,wave\n1,2\n", "has 1 rows, expected at least 20"),
         ("a,wave\n" + "1,1e200\n" * 30, r"wave has numbers above 1e\+100"),
         ('a,wave\n"1,2\n', "no CSV file"),
@@ -83,6 +84,7 @@ def test_a_run_is_trained_sampled_scored_and_looked_at(tmp_path: Path, capsys: p
     options = ["--file", str(path), "--target", "wave", "--columns", "wave", "--lr", "0.02"]
     assert main(["train", "csv", *options, *small, "--out", run]) == 0
     said = capsys.readouterr().out
+    assert said.startswith("reads wave; leaves out day, noise, flat\n")
     assert "error in wave" in said
     error = float(said.rsplit("error in wave ", 1)[1].split()[0])
     assert error < float(said.rsplit("guess: ", 1)[1].split(")")[0])
@@ -113,6 +115,14 @@ def test_a_run_is_trained_sampled_scored_and_looked_at(tmp_path: Path, capsys: p
         printed = capsys.readouterr()
         assert "is not the file that this run began with" in printed.err
         assert "secret" not in printed.out + printed.err
+
+
+def test_what_is_read_and_what_not_is_said(tmp_path: Path) -> None:
+    path = wave(tmp_path / "a.csv")
+    assert task(path).about() == "reads wave, noise, flat; leaves out day"
+    assert task(path, columns="noise").about() == "reads noise, wave; leaves out day, flat"
+    with pytest.raises(tg.InputError, match=r"no numbers named wave,noise; .*--target takes one column"):
+        task(path, target="wave,noise")
 
 
 def test_what_is_not_of_csv_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

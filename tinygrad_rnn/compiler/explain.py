@@ -8,11 +8,17 @@ from ..escape import terminal
 from .ir import Loop, Node, Part
 from .statements import Code, For
 
+SAID = 20
+"""So many operations that did not roll are named."""
 
-def explain(schedule: Sequence[Part], code: Code, misfits: Sequence[str], notes: Sequence[str]) -> str:
+
+def explain(
+    schedule: Sequence[Part], code: Code, misfits: Sequence[str], notes: Sequence[str], by_rows: bool = False
+) -> str:
     """One line for each loop, then what runs once for all steps, then what did not roll and why.
 
-    The `code` of a general program tells the steps of its loops: from 0 to T - 1.
+    The `code` of a general program tells the steps of its loops: from 0 to T - 1. `by_rows`: they were found by the
+    rows that are read.
     """
     lines, at_once, single = [], [], 0
     loops = (each for each in code.body if isinstance(each, For))
@@ -26,9 +32,14 @@ def explain(schedule: Sequence[Part], code: Code, misfits: Sequence[str], notes:
         elif part.primitive is not None:
             single += 1
     lines += [*at_once, f"{single} operations run once, outside of time", *notes]
-    lines += [f"not rolled: {what}" for what in misfits[:20]]
-    if len(misfits) > 20:
-        lines.append(f"... and {len(misfits) - 20} more")
+    if by_rows and len(misfits) > SAID:
+        lines.append(
+            "most of it runs step by step: without tg.steps a loop is found by the rows that it reads; write each loop "
+            "over time as `for t, x in tg.steps(xs)`, or `tg.steps(xs, reverse=True)` from the last to the first"
+        )
+    lines += [f"not rolled: {what}" for what in misfits[:SAID]]
+    if len(misfits) > SAID:
+        lines.append(f"... and {len(misfits) - SAID} more")
     return "\n".join(lines)
 
 

@@ -139,7 +139,8 @@ def _generalise(
             cut = resized(given, pattern, point)  # memory may be large: all of it is shared, and loops of any length
             programs.append(Program(loss_fn, cut, backend, least=0, sure=len(names) == 1))
         if len(programs[-1].misfits) > _MISFITS:
-            raise NotRolledError(f"{len(programs[-1].misfits)} operations do not roll")
+            where = ", ".join(f"{name} = {n}" for name, n in point.items())
+            raise NotRolledError(f"{len(programs[-1].misfits)} operations do not roll at {where}")
         if len({repr(program.extra) for program in programs}) > 1:
             raise NotGeneralError("what it returns beside the loss is of another form at another length")
         if len(programs) == 2:  # what differs already needs no third trace

@@ -84,6 +84,8 @@ class Ops:
         self.site_of, self.params_of, self.name_of = array("i"), array("i"), array("i")
         self.step = array("i")
         self.backward_of = array("i")
+        self.by_rows = False
+        """Whether no operation had a step: those of loops are told by the rows that they read."""
         self.starts, self.operands = array("i", [0]), array("i")
 
     def __len__(self) -> int:

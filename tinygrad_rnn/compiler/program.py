@@ -71,6 +71,7 @@ class Program:
         with _no_collection(), OneThread():
             traced = trace(loss_fn, filled, tensors, named, count, generators(loss_fn.function, arguments))
             self.ir, self.misfits = build(traced)
+            self._by_rows = traced.ops.by_rows
             self._least = least
             self._write: Callable[[], Source] = partial(written, self.ir, least)
             self._forms: dict[int | None, Native] = {}
@@ -183,7 +184,7 @@ class Program:
 
     def explain(self) -> str:
         """See `Compiled.explain`."""
-        told = explain(self.ir.schedule, self.source.code, self.misfits, self._notes)
+        told = explain(self.ir.schedule, self.source.code, self.misfits, self._notes, self._by_rows)
         return "\n".join(filter(None, [self.limits, told]))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..core.context import Draw, context
 from ..core.tensor import NO_ATTRS, Array, Tensor, release
 from ..debug.origin import place
-from .afterwards import row_read
+from .rows import row_read
 
 
 class Signatures:

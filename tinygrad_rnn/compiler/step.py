@@ -39,6 +39,9 @@ def compile(
         loss, grads = step(params, xs, targets)
         print(step.source)
 
+    A loop over time is `for t, x in tg.steps(xs)`. One without it, such as `for x in xs` or `range(len(xs))` with
+    `xs[t]`, is found by the rows that it reads, if it reads some; `explain()` says where that was not enough.
+
     `loss_fn(params, *batch)` gets tensors in the containers that `step` was called with and returns a
     scalar tensor. It must do the same operations whatever the numbers in its arrays are: a Python `if` on
     a value, a random number or an array taken from `tensor.data` is refused (but `dropout`

@@ -23,8 +23,9 @@ from ..debug.origin import Origin, Place, assigned_name, place
 from ..errors import GraphError
 from ..ops import relu, sigmoid, tanh
 from ..ops.indexing import getitem_p
-from .afterwards import row_read, steps_afterwards
+from .afterwards import steps_afterwards
 from .operations import NOWHEN, Drawing, Ops, Params, Site, total
+from .rows import row_read
 from .vocabulary import is_known
 
 _TRACKS = 64  # how many sites of the same code are looked through for the neighbour of a new operation
@@ -301,12 +302,13 @@ class Tape:
         self._row = None
 
     # ------------------------------------------------------------------ backward
-    def turn(self) -> None:
-        """The forward pass is over."""
+    def turn(self, weights: Sequence[int]) -> None:
+        """The forward pass is over; `weights`: the inputs that are parameters."""
         if self._row is not None:
             self._name_row()
         ops = self.ops
-        for n, step in steps_afterwards(ops).items():
+        ops.by_rows = all(step == NOWHEN for step in ops.step)
+        for n, step in steps_afterwards(ops, weights).items():
             self.move(n, step)
         self._same = {key: n for key, n in self._same.items() if not self.flows(n)}  # backward, nothing does
         used = bytearray(len(ops))

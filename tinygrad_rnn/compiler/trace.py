@@ -102,7 +102,7 @@ def trace(
         results = [tape.op_of(tensor) for tensor in tensors_in([extra] if count is None else [loss, extra])]
         if not results:
             raise GraphError("compile: the function returned no tensors, so there is nothing to compute")
-        tape.turn()
+        tape.turn(named[: count or 0])
         with np.errstate(all="ignore"):
             gradients = {} if count is None else _backward(tape, results[0])
     for op, tensor in zip(named[: count or 0], inputs, strict=False):

@@ -134,7 +134,7 @@ def _train(arguments: argparse.Namespace, given: dict[str, Any], folder: Path, r
             say(f"continuing {terminal(str(folder))} at step {trainer.step}")
         else:
             trainer = TaskTrainer(Settings.of(arguments.task, **given), folder, ranks.comm)
-            say(trainer.model.summary())
+            say("\n".join(filter(None, [terminal(trainer.task.about()), trainer.model.summary()])))
         result = trainer.run(watch="auto" if arguments.watch == "auto" else int(arguments.watch))
     say(
         {

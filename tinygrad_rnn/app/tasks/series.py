@@ -7,6 +7,7 @@ import hashlib
 import io
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ class Csv(Series):
         chosen = None if columns is None else [*(name.strip() for name in columns.split(",")), target]
         if known is not None:
             chosen = known["columns"]
-        found = read_csv(file, chosen)
+        found, header = _columns(file, chosen)
         if not found:
             raise InputError(
                 f"{file} has no column of numbers; a number is written with a point, such as 10.5, not 10,5"
@@ -153,7 +154,9 @@ class Csv(Series):
         self.names = list(dict.fromkeys(chosen or [*found, target]))
         lacking = [name for name in self.names if name not in found]
         if lacking:
-            raise InputError(f"{file} has no numbers named {', '.join(lacking)}; there are {', '.join(found)}")
+            hint = _hint(lacking, header)
+            raise InputError(f"{file} has no numbers named {', '.join(lacking)}; there are {', '.join(found)}{hint}")
+        self.unread = [name for name in header if name not in self.names]
         numbers = np.stack([found[name] for name in self.names], axis=1)
         if len(numbers) < 20:
             raise InputError(f"{file} has {len(numbers)} rows, expected at least 20")
@@ -168,9 +171,23 @@ class Csv(Series):
         if known is not None and known["file"] != self.digest:
             self.split = 1  # nothing of it has been trained on
 
+    def about(self) -> str:
+        """Which columns are read, and which are not."""
+        words = f"reads {', '.join(self.names)}"
+        return f"{words}; leaves out {', '.join(self.unread)}" if self.unread else words
+
     def record(self) -> dict[str, Any]:
         mean, std = (numbers.tolist() for numbers in self.scale)
         return {"columns": self.names, "means": mean, "deviations": std, "file": self.digest}
+
+
+def _hint(lacking: list[str], header: list[str]) -> str:
+    """What to do about columns that were asked for and are not there, as far as it can be guessed."""
+    if set(lacking) & set(header):
+        return "; for a column of words add one of 0 and 1 for each word"
+    if any(set(name.split(",")) <= set(header) for name in lacking):
+        return "; --target takes one column, and several targets need some lines of Python (docs/howto/own_data.md)"
+    return ""
 
 
 def digest_of(path: str | Path) -> str:
@@ -194,6 +211,11 @@ def read_csv(path: str | Path, wanted: Sequence[str] | None = None) -> dict[str,
     Raises:
         InputError: the file cannot be read, rows are of different lengths, or a cell among numbers is none.
     """
+    return _columns(path, wanted)[0]
+
+
+def _columns(path: str | Path, wanted: Sequence[str] | None) -> tuple[dict[str, Array], list[str]]:
+    """The columns of numbers, and the names of all columns."""
     try:
         text = _content(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -205,7 +227,10 @@ def read_csv(path: str | Path, wanted: Sequence[str] | None = None) -> dict[str,
     except csv.Error as error:
         raise InputError(f"{path} is no CSV file: {error}; give another one") from error
     names = [name.strip() for name in rows[0]] if rows else []
-    if len(rows) < 2 or len(set(names)) < len(names) or not all(name.isprintable() and name for name in names):
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if len(rows) > 1 and twice and all(twice):
+        raise InputError(f"{path}: two columns are named {', '.join(map(repr, twice))}; give them different names")
+    if len(rows) < 2 or twice or not all(name.isprintable() and name for name in names):
         raise InputError(f"{path}: expected a first row of different names, and rows of numbers below it")
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
@@ -223,7 +248,7 @@ def read_csv(path: str | Path, wanted: Sequence[str] | None = None) -> dict[str,
                     "leave their rows out, or read other columns (--columns)"
                 )
             columns[name] = np.array(numbers, np.float64)
-    return columns
+    return columns, names
 
 
 def _number(cell: str) -> float | None:

@@ -44,7 +44,9 @@ class Settings:
     text: str | None = option(None, "char: a UTF-8 file (default: the help topics that come with Python)")
     file: str | None = option(None, "csv: a file with the names of its columns in the first row")
     target: str | None = option(None, "csv: the name of the column to predict, one row ahead")
-    columns: str | None = option(None, "csv: the columns to read, by commas (default: all that hold numbers)")
+    columns: str | None = option(
+        None, "csv: the columns to read beside the target, by commas (default: all that hold numbers)"
+    )
     lag: SizeOrZero = option(
         100,
         "adding, copying, order: how many steps lie between cause and effect; csv: rows in a training window, or all "

@@ -79,6 +79,10 @@ class Task:
         right, said = self.answers(model)
         return as_csv(("sequence", "right", "model"), zip(itertools.count(), _words(right[:rows]), _words(said[:rows])))
 
+    def about(self) -> str:
+        """What is read, where that is not plain."""
+        return ""
+
     def details(self, score: float) -> str:
         """The score in words."""
         return f"{self.metric} {score:.4f}"
