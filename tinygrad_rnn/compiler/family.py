@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ from ..core.tensor import Array
 from .agreement import FrozenError, by_gradients, by_steps
 from .containers import Arguments, Function, own_tensors
 from .general import General, between, generalise, guessed, resized
+from .latest import keep
 from .program import Program
 from .randomness import States, generators, rewound, wind_back
 from .reader import Reader
@@ -33,13 +33,13 @@ class Family:
         self.loss_fn, self.backend = loss_fn, backend
         self.reader: Reader | None = None  # of its arguments, when there were a few
         self.general: list[General] = []
-        self.exact: OrderedDict[Any, Program] = OrderedDict()
+        self.exact: dict[Any, Program] = {}
         self.settled: tuple[Any, Program, Mapping[str, int]] | None = None  # the last that needs no comparison again
         self.refused: dict[Any, str] = {}  # patterns for which there is no program, and why
 
     def programs(self) -> Iterator[Program]:
-        yield from (general.program for general in self.general)
-        yield from self.exact.values()
+        yield from [general.program for general in self.general]
+        yield from list(self.exact.values())
 
     def run(self, given: Arguments) -> tuple[Program, Sequence[Array]]:
         """The program that ran, and its results.
@@ -61,13 +61,13 @@ class Family:
                 found = general.program(given.leaves, sizes)
                 wrong = self._compared(general, sizes, found, given, before)
                 if not wrong:
-                    if general.checked == 2:
+                    if general.checked >= 2:
                         self.settled = shapes, general.program, sizes
                     self.exact.pop(shapes, None)
                     return general.program, found
                 wind_back(before)
                 self.settled = None
-                self.general.remove(general)
+                self.general = [each for each in self.general if each is not general]
                 self.refused[general.key] = f"at {_words(sizes)} {wrong}"
         return self._alone(given, shapes)
 
@@ -79,13 +79,11 @@ class Family:
             if self.refused:
                 reason = list(self.refused.values())[-1]
                 program.limits = f"for these shapes alone, as lengths cannot vary: {reason}"
-        self.exact.pop(shapes, None)
-        self.exact[shapes] = program
-        while len(self.exact) > _KEPT:
-            self.exact.popitem(last=False)
+        keep(self.exact, shapes, program, _KEPT)
         before = self._states(program, given)
         found = program(given.leaves, {})
-        if program.calls == 2:
+        if program.calls > 1 and not program.compared:
+            program.compared = True
             wrong = by_gradients(self.loss_fn, given, found, before)
             if wrong:
                 raise FrozenError(wrong)
@@ -110,7 +108,7 @@ class Family:
             if program.calls != 1 or program.eager_bytes < _LARGE:
                 return
             steps = max(node.steps or 0 for node in program.ir.nodes)
-        yield from list(self.general)
+        yield from self.general
         known = [*self.exact, *(tuple(general.shapes) for general in self.general)]
         own = [tensor for value in given.values for tensor in own_tensors(value)]
         batch = [tensor is None and i >= (given.parameters or 0) for i, tensor in enumerate(own)]
@@ -124,7 +122,7 @@ class Family:
         if isinstance(made, str):
             self.refused[str(pattern)] = made
             return
-        self.general.insert(0, made)
+        self.general = [made, *self.general]
         yield made
 
     def _compared(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import math
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +20,7 @@ from .allocate import WORTH_SHARING
 from .build import Native, build, native, written
 from .containers import Arguments, Function, names, unflatten
 from .explain import explain
+from .latest import keep
 from .native.call import NativeLoop
 from .randomness import Generators, States, generators, states_of
 from .sizes import NotGeneralError, at
@@ -84,11 +84,12 @@ class Program:
         self.signatures = set(traced.signatures.of_step.values())
         self.eager_bytes = sum((n.steps or 1) * math.prod(n.shape) * n.dtype.itemsize for n in self.ir.nodes)
         self.calls = 0
+        self.compared = False  # with the loss function, as its second call is
         self.limits = ""
         self._drew_from = generators(loss_fn.function, arguments)
         self._now: dict[int, np.random.Generator] = {}
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
-        self._idle: OrderedDict[Any, list[_Run]] = OrderedDict()
+        self._idle: dict[Any, list[_Run]] = {}
 
     @cached
     def source(self) -> Source:
@@ -130,11 +131,13 @@ class Program:
             sizes: those that the source runs at, if it is general.
         """
         key = tuple(sizes.values())
-        idle = self._idle.pop(key, [])
-        self._idle[key] = idle  # the last one; other threads may take it out or put it in at any time
-        while len(self._idle) > _SIZES:
-            self._idle.popitem(last=False)
-        run, random, small = made = idle.pop() if idle else self._make(sizes)
+        idle = self._idle.get(key, [])
+        keep(self._idle, key, idle, _SIZES)
+        try:
+            made = idle.pop()
+        except IndexError:  # none was made, or other threads have them all
+            made = self._make(sizes)
+        run, random, small = made
         self.calls += 1
         if self.draws and (self.calls > 1 or sizes):  # the first call runs on what tracing drew
             self._draw(random, sizes)

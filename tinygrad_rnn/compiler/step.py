@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from ..escape import preformatted_source, xml
 from .agreement import FrozenError
 from .containers import Arguments, Function, flatten, unflatten
 from .family import Family
+from .latest import keep
 from .picture import dot
 from .program import Program
 from .reader import Reader
@@ -91,7 +91,7 @@ class Compiled:
 
     def __init__(self, loss_fn: Callable[..., Any], backend: str = "numpy", gradients: bool = True) -> None:
         self.loss_fn, self._wanted, self._gradients = loss_fn, backend, gradients
-        self._families: OrderedDict[Any, Family] = OrderedDict()
+        self._families: dict[Any, Family] = {}
         self._surroundings: Surroundings | None = None
         self._last: Program | None = None
         self._latest: Family | None = None  # if there is a reader of its arguments
@@ -125,10 +125,7 @@ class Compiled:
         family = self._families.get(key)
         if family is None:
             family = Family(Function(self.loss_fn, names), self._wanted)
-        self._families.pop(key, None)  # the latest are the last ones, whatever other threads do meanwhile
-        self._families[key] = family
-        while len(self._families) > _KEPT:
-            self._families.popitem(last=False)
+        keep(self._families, key, family, _KEPT)
         program, results = self._run(family, Arguments(arguments, leaves, count))
         if program.calls >= 3:
             if family.reader is None:
@@ -163,7 +160,7 @@ class Compiled:
     @property
     def programs(self) -> list[Program]:
         """Those that are kept: one for all lengths where that is possible, else one for each of the latest shapes."""
-        return [program for family in self._families.values() for program in family.programs()]
+        return [program for family in list(self._families.values()) for program in family.programs()]
 
     @property
     def program(self) -> Program:
