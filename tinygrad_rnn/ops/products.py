@@ -23,6 +23,8 @@ def _by_left(g: Any, y: Any, a: Any, b: Any) -> Any:
         return ThroughWeight(g, b) if type(g) is np.ndarray else g @ b.T
     if b.ndim == 1:
         return np.expand_dims(g, -1) * b
+    if a.ndim == 1 and b.ndim == 2:
+        return g @ b.T
     if a.ndim == 1:
         return (np.expand_dims(g, -2) @ matrix_transpose(b))[..., 0, :]
     return g @ matrix_transpose(b)

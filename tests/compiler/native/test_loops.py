@@ -288,6 +288,32 @@ def test_memory_of_results_that_nobody_has_is_used_again() -> None:
     assert len({machine.address(flat(results)[2]) for results in held}) == 6
 
 
+def test_one_sequence_whose_state_is_a_vector_is_native_in_both_directions() -> None:
+    rng = np.random.default_rng(0)
+    p = {"W": rng.normal(size=(3, 5)), "R": 0.4 * rng.normal(size=(5, 5)), "b": rng.normal(size=5)}
+    params = {name: tg.Tensor(array, requires_grad=True) for name, array in p.items()}
+
+    def loss_fn(p: Any, xs: Any) -> Any:
+        h, loss = np.zeros(5), 0.0
+        for _, x in tg.steps(xs):
+            h = np.tanh(x @ p["W"] + h @ p["R"] + p["b"])
+            loss = loss + (h * h).sum()
+        return loss
+
+    step = tg.compile(loss_fn, "native")
+    for length in (9, 9, 14, 30):
+        xs = rng.normal(size=(length, 3))
+        found = step(params, xs)[1]
+        for tensor in params.values():
+            tensor.grad = None
+        loss_fn(params, xs).backward()
+        for name, tensor in params.items():
+            np.testing.assert_allclose(found[name], tensor.grad, rtol=1e-10, atol=1e-12)
+    told = [line for line in step.explain().splitlines() if "native" in line]
+    assert len(told) == 2
+    assert not any("not native" in line for line in told)
+
+
 def test_what_does_not_fit_runs_in_numpy_and_is_told() -> None:
     def loss_fn(params: Any, xs: Any) -> Any:
         h, loss = np.zeros((2, 3)), 0.0
