@@ -33,6 +33,8 @@ def _by_left(g: Any, y: Any, a: Any, b: Any) -> Any:
 def _by_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     if a.ndim == b.ndim == 2:
         return ToWeight(a, g) if type(g) is np.ndarray else a.T @ g
+    if a.ndim == 2 and b.ndim == 1:
+        return a.T @ g
     if b.ndim == 1:
         return np.expand_dims(g, -1) * a
     if a.ndim == 1:

@@ -314,6 +314,24 @@ def test_one_sequence_whose_state_is_a_vector_is_native_in_both_directions() -> 
     assert not any("not native" in line for line in told)
 
 
+def test_weights_on_the_left_are_told_how_to_be_native() -> None:
+    def told(product: Any) -> str:
+        def loss_fn(W: Any, xs: Any) -> Any:
+            h = np.zeros(4)
+            for _, x in tg.steps(xs):
+                h = np.tanh(product(W, h) + x)
+            return (h * h).sum()
+
+        step = tg.compile(loss_fn, "native")
+        W, xs = tg.Tensor(0.5 * np.eye(4) + 0.1, requires_grad=True), np.ones((9, 4))
+        loss_fn(W, xs).backward()
+        np.testing.assert_allclose(step(W, xs)[1], W.grad, rtol=1e-12)
+        return step.explain()
+
+    assert "a product W @ h is native as h @ W.T" in told(lambda W, h: W @ h)
+    assert "not native" not in told(lambda W, h: h @ W.T)
+
+
 def test_what_does_not_fit_runs_in_numpy_and_is_told() -> None:
     def loss_fn(params: Any, xs: Any) -> Any:
         h, loss = np.zeros((2, 3)), 0.0

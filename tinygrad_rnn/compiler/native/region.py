@@ -183,7 +183,8 @@ class Region:
     ) -> Operand:
         """Columns of a node, of that shape, as an operand for rows of some width."""
         if shape and (len(shape) > self.ndim or shape[-1] not in (1, width)):
-            raise MisfitError(f"an operand of shape {shape} where rows have {width} columns")
+            hint = "; a product W @ h is native as h @ W.T" if self.ndim == 1 < len(shape) else ""
+            raise MisfitError(f"an operand of shape {shape} where rows have {width} columns{hint}")
         single = not shape or (shape[-1] == 1 and width != 1)
         many = self.ndim == 2 and len(shape) == 2 and shape[0] != 1
         if many and shape[0] != self.batch:
