@@ -248,6 +248,14 @@ def test_a_layer_that_another_one_reads_whole_looks_back_over_all_of_it():
     np.testing.assert_allclose(found.last, sizes, rtol=1e-9)
 
 
+def test_a_loss_of_both_final_states_is_one_loss():
+    net = tg.nn.RNN(2, 4, bidirectional=True, rng=0)
+    loss = net(np.random.default_rng(0).normal(size=(15, 3, 2)))[1].sum()
+    for one in tg.diagnose(loss).layers:
+        silent = [finding.words for finding in one.findings if finding.kind == "silent losses"]
+        assert silent == ["at 1 of the 2 steps at which the loss enters it sends nothing to this layer"]
+
+
 def test_the_last_output_holds_the_first_state_of_the_backward_direction():
     net = tg.nn.GRU(2, 4, bidirectional=True, rng=0)
     loss = net(np.random.default_rng(0).normal(size=(15, 3, 2)))[0][-1].sum()

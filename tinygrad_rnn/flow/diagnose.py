@@ -271,7 +271,7 @@ def _layer(
     whole = reach([(None, [(flow.loss, np.ones(flow.loss.shape, flow.loss.dtype))])], shape)
     total = norms(whole.norms, (0, 1)) if whole.losses else np.zeros(len(states))
     looks = Memory.of(whole.curves.values, thresholds).verdict
-    special = findings(found, together, flow.structure, thresholds)
+    special = findings(found, together, flow.structure, thresholds, whole=len(losses) == 1)
     return Layer(
         name=states[0][0].scope,
         verdict=verdict,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from ..core.backprop import edge_gradients
 from ..core.tensor import Tensor
 from ..debug.origin import place
+from ..escape import terminal
 from ..ops import maximum
 from .along import change, chaos, jumps, planted
 from .layout import Layout, jacobian
@@ -22,7 +25,9 @@ WIDTH = 64
 """The directions of larger states are not counted: it takes a backward pass for each."""
 
 
-def findings(reach: Reach, memory: Memory, graph: Structure, thresholds: Thresholds) -> list[Finding]:
+def findings(
+    reach: Reach, memory: Memory, graph: Structure, thresholds: Thresholds, whole: bool = False
+) -> list[Finding]:
     """All that is found, the causes first.
 
     Args:
@@ -30,6 +35,7 @@ def findings(reach: Reach, memory: Memory, graph: Structure, thresholds: Thresho
         memory: what its curves say together.
         graph: of the loss.
         thresholds: of the verdicts.
+        whole: whether the losses are one, taken apart by the steps that it enters at.
     """
     layout = reach.layout
     found = [*(_cuts(layout, graph) or _late(layout, graph)), *_begins(layout, memory), *activations(layout)]
@@ -44,7 +50,10 @@ def findings(reach: Reach, memory: Memory, graph: Structure, thresholds: Thresho
     if rates is not None:
         found += chaos(layout, rates)
     if reach.silent:
-        words = f"{reach.silent} of {reach.silent + len(reach.losses)} losses have no gradient and do not count"
+        of = reach.silent + len(reach.losses)
+        words = f"{reach.silent} of {of} losses have no gradient and do not count"
+        if whole and of > 1:
+            words = f"at {reach.silent} of the {of} steps at which the loss enters it sends nothing to this layer"
         found.append(Finding("silent losses", reach.silent, words))
     return found
 
@@ -91,7 +100,9 @@ def activations(layout: Layout) -> list[Finding]:
                 site = place(node.origin), node.primitive.name, bounds
                 places.setdefault(site, []).append(node)
     found = []
+    often = Counter(name for _, name, _ in places)
     for (_, name, (low, high)), nodes in places.items():
+        name = name if often[name] == 1 else _called(nodes[0], name)
         values = np.stack([node._array for node in nodes])
         if np.isfinite(low) and np.isfinite(high):
             share = float((np.abs(values - (low + high) / 2) > CLOSE * (high - low) / 2).mean())
@@ -106,6 +117,14 @@ def activations(layout: Layout) -> list[Finding]:
                 words = f"{dead:.0%} of the units of {name} are dead (let nothing through at any step)"
                 found.append(Finding("dead units", dead, words))
     return found
+
+
+def _called(node: Tensor, name: str) -> str:
+    """Which of several activations of a kind it is, by its variable or that of its operand."""
+    if node.name:
+        return f"{terminal(node.name)} = {name}"
+    operand = next((x.name for x in node.inputs if type(x) is Tensor and x.name), None)
+    return f"{name}({terminal(operand)})" if operand else name
 
 
 # ------------------------------------------------------------------ directions and paths

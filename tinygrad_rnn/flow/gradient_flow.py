@@ -32,7 +32,13 @@ _COLOURS = {"vanishing": "34", "healthy": "32", "exploding": "33"}
 
 
 class GradientFlow(Gradients):
-    """The gradients of one loss, as data; `print` it for a line per step and a verdict per layer."""
+    """The gradients of one loss, as data; `print` it for a line per step and a verdict per layer.
+
+    The columns of a line: |dL/dh| is the gradient of the state, `injected` its part that comes from within the step,
+    `later` its part that comes through later steps, and `gain` the factor of the one edge to that state's next: all of
+    the loss. |dL_T/dh|, also as a bar, is what arrives of the last step's own loss, h and c of an LSTM together.
+    `share` is how much the step adds to the gradients of the shared weights, of the sum of these sizes over all steps.
+    """
 
     def __repr__(self) -> str:
         return table(self)

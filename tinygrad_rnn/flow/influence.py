@@ -29,7 +29,11 @@ CALLS = 100
 
 @dataclass(frozen=True, eq=False)
 class Influence:
-    """How many answers change, and by how much, when an input some lags before them is replaced."""
+    """How many answers change, and by how much, when an input some lags before them is replaced.
+
+    `changed[i]` is the share of the answers that change with the input `lags[i]` steps before, and `moved[i]` how far
+    the outputs move. An answer that is a number changes if it moves by more than a hundredth of its spread.
+    """
 
     lags: Array
     """How many steps lie between the replaced input and the answer, ascending: (L,)."""
