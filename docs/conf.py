@@ -6,6 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+import nbformat
+from myst_nb.core.read import read_myst_markdown_notebook
 from sphinx.application import Sphinx
 
 import tinygrad_rnn
@@ -67,5 +69,18 @@ def as_text(app: Sphinx, what: str, name: str, obj: object, options: object, lin
     lines[:] = found
 
 
+def as_notebooks(app: Sphinx, error: Exception | None) -> None:
+    """Each chapter of the textbook as a Jupyter notebook, in `notebooks` of the site."""
+    if error is None and app.builder.name == "html":
+        for chapter in sorted((Path(app.srcdir) / "textbook").glob("[0-9]_*.md")):
+            text = re.sub(r"(\]\(\d_\w+)\.md", r"\1.ipynb", chapter.read_text(encoding="utf-8"))
+            notebook = read_myst_markdown_notebook(text)
+            notebook.metadata.pop("jupytext")  # it is no longer that file
+            target = Path(app.outdir) / "notebooks" / f"{chapter.stem}.ipynb"
+            target.parent.mkdir(exist_ok=True)
+            nbformat.write(notebook, target)
+
+
 def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", as_text, priority=400)  # before napoleon
+    app.connect("build-finished", as_notebooks)
