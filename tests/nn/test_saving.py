@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import safetensors.numpy
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.nn.from_torch import Converted
+from tinygrad_rnn.train import saved
 
 
 class Forecaster(tg.nn.Module):
@@ -98,3 +100,20 @@ def test_the_parts_of_a_model_from_elsewhere_are_kept(tmp_path: Path) -> None:
     assert again.kind == "Net"
     assert np.array_equal(again.rnn(XS)[0].data, parts.rnn(XS)[0].data)
     assert np.array_equal(again.heads[0].weight.data, parts.heads[0].weight.data)
+
+
+def test_without_the_package_of_the_format_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Forecaster(3)
+    model.save(tmp_path / "model.safetensors")
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)  # as on a Python that has no wheel of it
+    for use in (
+        lambda: model.save(tmp_path / "other.safetensors"),
+        lambda: Forecaster.load(tmp_path / "model.safetensors"),
+        lambda: tg.nn.load_weights(tmp_path / "model.safetensors"),
+        lambda: saved.load(tmp_path / "model.safetensors"),
+        lambda: saved.save(tmp_path / "checkpoint.safetensors", saved.Checkpoint({}, {})),
+    ):
+        with pytest.raises(tg.InputError, match=r"safetensors cannot be imported.*pip install safetensors.*npz"):
+            use()
+    tg.nn.save_weights(model, tmp_path / "model.npz")
+    assert tg.nn.load_weights(tmp_path / "model.npz").keys() == model.state_dict().keys()

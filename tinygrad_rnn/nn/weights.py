@@ -18,14 +18,13 @@ from tokenize import TokenError
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
 
 from ..core.arguments import checked
 from ..core.tensor import Array, numeric, raw
 from ..errors import InputError
 from ..escape import is_plain
 from ..files import as_path, read_file, write_file
+from . import tensorfile
 
 FORMATS = (".safetensors", ".npz")
 
@@ -41,7 +40,7 @@ LARGEST_RATIO = 100
 """An archive of more bytes for each of its own, above 64 MiB, holds no weights: it is made to fill the memory."""
 
 UNREADABLE = (
-    SafetensorError, zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, TypeError, SyntaxError,
+    zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, TypeError, SyntaxError,
     OverflowError, NotImplementedError, RuntimeError, struct.error, TokenError, MemoryError,
 )  # fmt: skip
 """What the readers raise for files that are not what they say: damaged, encrypted, of an unknown kind, too large."""
@@ -75,7 +74,7 @@ def save_weights(weights: Any, path: str | Path) -> Path:
                 raise InputError(f"save_weights: {name} is {array.dtype}, which safetensors lacks; save as .npz")
         if "__metadata__" in arrays:
             raise InputError("save_weights: safetensors uses the name __metadata__ itself; rename it, or save as .npz")
-        return write_file(target, safetensors.numpy.save(arrays, metadata={DIGEST: digest(arrays)}))
+        return write_file(target, tensorfile.write(arrays, {DIGEST: digest(arrays)}))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:  # np.savez takes names as keywords, and has some of its own
         for name, array in arrays.items():
@@ -114,7 +113,7 @@ def pack(arrays: Mapping[str, Array], record: Any, entry: str) -> bytes:
     """
     text = json.dumps(record, sort_keys=True)
     both = json.dumps({"digest": digest(arrays, text), "record": text})
-    return safetensors.numpy.save(dict(arrays), metadata={entry: both})
+    return tensorfile.write(arrays, {entry: both})
 
 
 def unpack(content: bytes, entry: str) -> tuple[dict[str, Array], Any]:
@@ -124,7 +123,7 @@ def unpack(content: bytes, entry: str) -> tuple[dict[str, Array], Any]:
         KeyError: there is no such entry.
         ValueError: the digest is another one; what is no such file raises one of `UNREADABLE`.
     """
-    arrays = dict(safetensors.numpy.load(content))  # which also checks the header, read for the record
+    arrays = tensorfile.read(content)  # which also checks the header, read for the record
     both = json.loads(metadata(content)[entry])
     if both["digest"] != digest(arrays, both["record"]):
         raise ValueError("its contents do not match its digest")
@@ -161,7 +160,7 @@ def load_weights(path: str | Path) -> dict[str, Array]:
 
 def _parse(content: bytes) -> dict[str, Array]:
     """Every array of a safetensors file; other writers leave no digest in it."""
-    arrays = dict(safetensors.numpy.load(content))
+    arrays = tensorfile.read(content)
     if metadata(content).get(DIGEST, found := digest(arrays)) != found:
         raise ValueError("its arrays do not match its digest")
     return arrays
@@ -202,6 +201,8 @@ def checked_path(path: str | Path, what: str, formats: Sequence[str] = FORMATS) 
     target = as_path(path, what)
     if target.suffix not in formats:
         raise InputError(f"{what}: got {target}, expected a name that ends in {' or '.join(formats)}")
+    if target.suffix == ".safetensors":
+        tensorfile.require()
     return target
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
 
 from ..core.tensor import Array
 from ..errors import InputError
 from ..escape import is_plain
 from ..files import as_path, read_file, write_file
+from ..nn.tensorfile import require
 from ..nn.weights import pack, unpack
 
 KEPT = 2
@@ -38,6 +38,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> Path:
     Raises:
         InputError: the place cannot be written to, or the disk is full; older files are untouched.
     """
+    require()
     arrays = {name: np.array(array, order="C") for name, array in checkpoint.arrays.items()}
     return write_file(path, pack(arrays, checkpoint.record, "checkpoint"))
 
@@ -48,6 +49,7 @@ def load(path: str | Path) -> Checkpoint:
     Raises:
         InputError: it cannot be read, is truncated, or any bit of it changed since it was written.
     """
+    require()
     try:
         arrays, record = unpack(read_file(as_path(path, "checkpoint")), "checkpoint")
     except FileNotFoundError as error:
@@ -60,7 +62,7 @@ def load(path: str | Path) -> Checkpoint:
         raise InputError(
             f"{path} is not a checkpoint of a training run (it has no {error.args[0]}); {others(Path(path))}"
         ) from error
-    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"checkpoint {path} is damaged or not one: {error}; {others(Path(path))}") from error
     for name in arrays:
         if not is_plain(name):
