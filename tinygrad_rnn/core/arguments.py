@@ -142,12 +142,13 @@ def checked(fn: F) -> F:
         InputError: it is out of the range, or none of the texts, that the hint says.
     """
     signature = inspect.signature(fn)
-    hints: dict[str, Any] = {}
+    hints: dict[str, Any] | None = None
 
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not hints:
-            hints.update(_hints(fn))
+        nonlocal hints
+        if hints is None:
+            hints = _hints(fn)
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError:  # too few, too many or unknown: Python says which
@@ -196,12 +197,12 @@ class Kinds:
         if self._hints is None:  # once, and not when the package is imported
             hints = _hints(self.function)
             hints = {key: hint for key, hint in hints.items() if hint not in self.elsewhere}
-            self._hints = {key: hint for key, hint in hints.items() if not fits(_OPERAND, hint)}
-            self.says_more = bool(self._hints)
+            hints = {key: hint for key, hint in hints.items() if not fits(_OPERAND, hint)}
             listed = inspect.signature(self.function).parameters.values()
             self._names = [one.name for one in listed if one.kind <= one.POSITIONAL_OR_KEYWORD]
-            self._certain = {key: _certain(self._hints[key]) if key in self._hints else USUAL for key in self._names}
-            self._certain |= {key: _certain(hint) for key, hint in self._hints.items()}
+            self._certain = dict.fromkeys(self._names, USUAL) | {key: _certain(hint) for key, hint in hints.items()}
+            self.says_more = bool(hints)
+            self._hints = hints  # the last one: other threads compare as soon as there are hints
         certain = self._certain
         for name, value in zip(self._names, args, strict=False):
             if type(value) not in certain[name]:

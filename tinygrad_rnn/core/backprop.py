@@ -23,6 +23,7 @@ from .operation import Vjp
 from .products import ENOUGH, Carrier, ThroughWeight, ToWeight, Waiting
 from .seal import SEALED, Seal
 from .tensor import Array, Tensor, check_seals, numeric, raw, registry
+from .turn import Turn
 
 Rules = tuple[Sequence[Any], Sequence[Vjp | None], Sequence[Any]]
 """Operands, the rule of each or None, and the arguments of the rules."""
@@ -50,11 +51,15 @@ def backward(output: Tensor, gradient: ArrayLike | None = None) -> None:
     """Add d output / d leaf to `.grad` of every leaf that requires it; see `Tensor.backward`."""
     seed = seed_of(output, gradient, "backward")
     found = backprop([output], [seed])
-    for tensor, g in found:
-        if tensor.grad is not None and np.shape(tensor.grad) != g.shape:
-            raise messages.other_grad(tensor, np.shape(tensor.grad))
-    for tensor, g in found:
-        tensor.grad = g if tensor.grad is None else np.asarray(tensor.grad + g)  # of 0-d arrays NumPy makes a scalar
+    with _ADDING:  # else of what two threads add to one weight, one part is lost
+        for tensor, g in found:
+            if tensor.grad is not None and np.shape(tensor.grad) != g.shape:
+                raise messages.other_grad(tensor, np.shape(tensor.grad))
+        for tensor, g in found:  # of 0-d arrays NumPy makes a scalar
+            tensor.grad = g if tensor.grad is None else np.asarray(tensor.grad + g)
+
+
+_ADDING = Turn()
 
 
 @checked

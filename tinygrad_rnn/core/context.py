@@ -96,6 +96,8 @@ class Context(NamedTuple):
     """Draws random numbers: called with the generator, the function that draws from it, and the shape."""
     loop: Tag | None = None
     """The `steps` loop that gives the step, or None outside any."""
+    entered: tuple[context, Context] | None = None
+    """The innermost block that is under way, and the record to put back after it."""
 
 
 def effective(now: Context, running: FrameType | None = None) -> tuple[int | None, Tag | None]:
@@ -132,17 +134,21 @@ class context:  # noqa: N801 (used as a function is)
 
     def __init__(self, **changes: Any) -> None:
         self.changes = changes
-        self.outer: list[Context] = []
 
     def __enter__(self) -> Context:
         outer = current.get()
-        self.outer.append(outer)
-        inner = outer._replace(**self.changes)
+        inner = outer._replace(**self.changes, entered=(self, outer))
         current.set(inner)
         return inner
 
     def __exit__(self, *error: object) -> None:
-        current.set(self.outer.pop())
+        entered = current.get().entered  # and not an attribute: several threads may be within the same object
+        while entered is not None:
+            block, outer = entered
+            if block is self:
+                current.set(outer)
+                return
+            entered = outer.entered  # a block within it that was never left, as in a generator that stands still
 
     def __call__(self, function: F) -> F:
         if isgeneratorfunction(function):

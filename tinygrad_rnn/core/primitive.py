@@ -81,7 +81,7 @@ class Primitive(Operation):
 
         The user's line is two frames above, or further if functions of the table stand between.
         """
-        recording, tracing, step, scope, watch, _, loop = now = current.get()
+        recording, tracing, step, scope, watch, _, loop, _ = now = current.get()
         if tracing and self.traits.parts is not None:
             return self.traits.parts(*operands, **attrs)
         found = False

@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .context import next_index
+from .turn import Turn
+
+_GIVING = Turn()
 
 _SMALL = 1024
 """Arrays of so many bytes are compared as they are."""
@@ -52,12 +55,20 @@ class Seal:
         """The array for somebody who may write to it; the same one as long as it is held."""
         given = None if self.given is None else self.given()
         if given is None:
-            assert self.array is not None
-            if not self.open and self.fingerprint is None:
-                self.fingerprint = fingerprint(self.array)
-            given = np.asarray(self.array.data)  # so views of it keep it alive, not only the array behind it
-            self.given = ref(given)
-            self.open = True
+            with _GIVING:  # else each of two threads gets an array of its own, and only one of these is watched
+                given = None if self.given is None else self.given()
+                if given is None:
+                    given = self._give()
+        return given
+
+    def _give(self) -> NDArray[Any]:
+        """Another array to hand out; `close` in another thread finds it, or leaves `open` False to be seen here."""
+        assert self.array is not None
+        given = np.asarray(self.array.data)  # so views of it keep it alive, not only the array behind it
+        self.given = ref(given)
+        used, self.open = not self.open, True
+        if used and self.fingerprint is None:
+            self.fingerprint = fingerprint(self.array)
         return given
 
     def close(self) -> None:
@@ -68,7 +79,9 @@ class Seal:
             if self.fingerprint is not None and found != self.fingerprint:
                 self.changed_at = next_index()
             self.fingerprint = found
-        self.open = exposed
+        if not exposed:
+            self.open = False
+            self.open = self.exposed  # another thread may have got the array meanwhile
 
     def change(self) -> NDArray[Any]:
         """The array for somebody who will write to it at once, and keep nothing of it."""
