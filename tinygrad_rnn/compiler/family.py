@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..core.tensor import Array
+from ..core.turn import Turn
 from .agreement import FrozenError, by_gradients, by_steps
 from .containers import Arguments, Function, own_tensors
 from .general import General, between, generalise, guessed, resized
@@ -36,6 +37,7 @@ class Family:
         self.exact: dict[Any, Program] = {}
         self.settled: tuple[Any, Program, Mapping[str, int]] | None = None  # the last that needs no comparison again
         self.refused: dict[Any, str] = {}  # patterns for which there is no program, and why
+        self._turn = Turn()
 
     def programs(self) -> Iterator[Program]:
         yield from [general.program for general in self.general]
@@ -54,6 +56,32 @@ class Family:
             if known.draws:
                 known.draw_from(generators(self.loss_fn.function, given.values))
             return known, known(given.leaves, at)
+        proven = self._proven(shapes)
+        if proven is None:
+            with self._turn:  # one thread makes and compares a program; the others wait for it
+                return self._found(given, shapes)
+        known, at = proven
+        if known.draws:
+            known.draw_from(generators(self.loss_fn.function, given.values))
+        results = known(given.leaves, at)
+        if shapes in self.exact:
+            keep(self.exact, shapes, known, _KEPT)
+        self.settled = shapes, known, at
+        return known, results
+
+    def _proven(self, shapes: Any) -> tuple[Program, Mapping[str, int]] | None:
+        """The program for these shapes and its sizes, if there is one that needs no comparison again."""
+        program = self.exact.get(shapes)
+        if program is not None:
+            return (program, {}) if program.compared else None
+        for general in self.general:
+            sizes = general.sizes(shapes)
+            if sizes is not None:
+                return (general.program, sizes) if general.checked == 2 and general.is_proven(sizes) else None
+        return None
+
+    def _found(self, given: Arguments, shapes: Any) -> tuple[Program, Sequence[Array]]:
+        """The same as `run` of a program that may have to be made and compared."""
         for general in self._candidates(given, shapes):
             sizes = general.sizes(shapes)
             if sizes is not None:
@@ -61,7 +89,7 @@ class Family:
                 found = general.program(given.leaves, sizes)
                 wrong = self._compared(general, sizes, found, given, before)
                 if not wrong:
-                    if general.checked >= 2:
+                    if general.checked == 2:
                         self.settled = shapes, general.program, sizes
                     self.exact.pop(shapes, None)
                     return general.program, found
@@ -83,11 +111,10 @@ class Family:
         before = self._states(program, given)
         found = program(given.leaves, {})
         if program.calls > 1 and not program.compared:
-            program.compared = True
             wrong = by_gradients(self.loss_fn, given, found, before)
             if wrong:
                 raise FrozenError(wrong)
-        if program.calls > 1:
+            program.compared = True
             self.settled = shapes, program, {}
         return program, found
 

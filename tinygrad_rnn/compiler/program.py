@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -50,6 +51,7 @@ class Program:
         extra: what the loss function returned beside the loss; without gradients, all that it returned.
         misfits: operations that were taken out of a loop, each with the reason, in words.
         calls: how often it ran.
+        compared: whether a call was compared with the loss function, gradients and all.
         signatures: of the steps of the loss function; see `signature`.
         eager_bytes: about what all results of an eager pass take.
         limits: for which shapes it is, in words.
@@ -84,10 +86,10 @@ class Program:
         self.signatures = set(traced.signatures.of_step.values())
         self.eager_bytes = sum((n.steps or 1) * math.prod(n.shape) * n.dtype.itemsize for n in self.ir.nodes)
         self.calls = 0
-        self.compared = False  # with the loss function, as its second call is
+        self.compared = False
         self.limits = ""
         self._drew_from = generators(loss_fn.function, arguments)
-        self._now: dict[int, np.random.Generator] = {}
+        self._own = threading.local()
         self._modules = [x for x in arguments if isinstance(x, Module)]  # while they live, nobody else has their id
         self._idle: dict[Any, list[_Run]] = {}
 
@@ -172,7 +174,12 @@ class Program:
     def draw_from(self, found: Generators) -> None:
         """Draw from the generators that the loss function has now: a module may have been given another."""
         if len(found) == len(self._drew_from):
-            self._now = {id(old): new for old, new in zip(self._drew_from, found, strict=True)}
+            self._own.now = {id(old): new for old, new in zip(self._drew_from, found, strict=True)}
+
+    @property
+    def _now(self) -> dict[int, np.random.Generator]:
+        """In this thread: the generator to draw from instead of one of those that the trace drew from."""
+        return self._own.__dict__.get("now", {})
 
     @cached
     def draws(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ..core.arguments import checked
 from ..core.tensor import Array
+from ..core.turn import Turn
 from ..errors import GraphError, InputError
 from ..escape import preformatted_source, xml
 from .agreement import FrozenError
@@ -96,6 +97,7 @@ class Compiled:
         self._last: Program | None = None
         self._latest: Family | None = None  # if there is a reader of its arguments
         self._refused = ""
+        self._turn = Turn()
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         if self._refused:
@@ -114,27 +116,29 @@ class Compiled:
 
     def _described(self, arguments: tuple[Any, ...], names: tuple[str, ...]) -> Any:
         """A call with arguments of any kind: the family for what they, and what is around, are described as."""
-        self._surroundings = surroundings = self._surroundings or Surroundings(self.loss_fn)
         leaves: list[Array] = []
         structure, count = [], None
-        if self._gradients:
-            structure, count = [flatten(arguments[0], leaves, surroundings.describe, "params")], len(leaves)
-        structure += [flatten(x, leaves, surroundings.describe, "batch") for x in arguments[len(structure) :]]
-        around, rest = surroundings(), (*structure, *names)
-        key = (*around.items(), *rest)
-        family = self._families.get(key)
-        if family is None:
-            family = Family(Function(self.loss_fn, names), self._wanted)
-        keep(self._families, key, family, _KEPT)
+        with self._turn:  # what is around is learned while it is described
+            self._surroundings = surroundings = self._surroundings or Surroundings(self.loss_fn)
+            if self._gradients:
+                structure, count = [flatten(arguments[0], leaves, surroundings.describe, "params")], len(leaves)
+            structure += [flatten(x, leaves, surroundings.describe, "batch") for x in arguments[len(structure) :]]
+            around, rest = surroundings(), (*structure, *names)
+            key = (*around.items(), *rest)
+            family = self._families.get(key)
+            if family is None:
+                family = Family(Function(self.loss_fn, names), self._wanted)
+            keep(self._families, key, family, _KEPT)
         program, results = self._run(family, Arguments(arguments, leaves, count))
-        if program.calls >= 3:
-            if family.reader is None:
-                family.reader = Reader(arguments, names, count, surroundings.watch(around))
-            self._latest = family if family.reader.fits else None
-        elif surroundings.settle(around):
-            new = (*surroundings().items(), *rest)
-            self._families.pop(key, None)
-            self._families[new] = family
+        with self._turn:
+            if program.calls >= 3:
+                if family.reader is None:
+                    family.reader = Reader(arguments, names, count, surroundings.watch(around))
+                self._latest = family if family.reader.fits else None
+            elif surroundings.settle(around):
+                new = (*surroundings().items(), *rest)
+                self._families.pop(key, None)
+                self._families[new] = family
         return results
 
     def _run(self, family: Family, given: Arguments) -> tuple[Program, Any]:

@@ -1,7 +1,6 @@
-"""What is kept: the latest entries of a dict, and a property that is computed once.
+"""A property that is computed once, without the lock of `functools.cached_property` before Python 3.12.
 
-The property does without the lock of `functools.cached_property` before Python 3.12. That lock belongs to the class: a
-process that forks while another thread computes would leave it taken in the child.
+That lock belongs to the class. A process that forks while another thread computes would leave it taken in the child.
 """
 
 from __future__ import annotations
@@ -10,16 +9,6 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-
-
-def keep(latest: dict[Any, Any], count: int) -> None:
-    """Let go of the oldest entries but `count`, whatever other threads put in or take out meanwhile.
-
-    For a plain dict: an `OrderedDict` is not safe in threads where there is no interpreter's lock.
-    """
-    if len(latest) > count:
-        for old in [*latest][:-count]:
-            latest.pop(old, None)
 
 
 class cached(Generic[T]):  # noqa: N801 - it is read as a decorator
