@@ -69,6 +69,17 @@ def as_text(app: Sphinx, what: str, name: str, obj: object, options: object, lin
     lines[:] = found
 
 
+INSTALL = """\
+# Where the package is not installed: from its wheel beside this notebook, which `pip wheel --no-deps .` makes
+import glob
+import subprocess
+import sys
+from importlib.util import find_spec
+
+if find_spec("tinygrad_rnn") is None:
+    subprocess.run([sys.executable, "-m", "pip", "install", *glob.glob("tinygrad_rnn-*.whl")], check=True)"""
+
+
 def as_notebooks(app: Sphinx, error: Exception | None) -> None:
     """Each chapter of the textbook as a Jupyter notebook, in `notebooks` of the site."""
     if error is None and app.builder.name == "html":
@@ -76,6 +87,7 @@ def as_notebooks(app: Sphinx, error: Exception | None) -> None:
             text = re.sub(r"(\]\(\d_\w+)\.md", r"\1.ipynb", chapter.read_text(encoding="utf-8"))
             notebook = read_myst_markdown_notebook(text)
             notebook.metadata.pop("jupytext")  # it is no longer that file
+            notebook.cells.insert(0, nbformat.v4.new_code_cell(INSTALL))
             target = Path(app.outdir) / "notebooks" / f"{chapter.stem}.ipynb"
             target.parent.mkdir(exist_ok=True)
             nbformat.write(notebook, target)
