@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from array import array
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -62,3 +64,40 @@ def test_the_second_call_is_compared_also_where_two_threads_make_it_at_once(monk
     monkeypatch.setattr(Program, "__call__", meeting)
     found = together(*[lambda: step(np.ones(3), np.ones(3))] * 2)
     assert all("the loss function itself gives 4" in str(each) for each in found), found
+
+
+def elsewhere(inherits: bool) -> Callable[[Callable[[], Any]], Any]:
+    """Runs a function in another thread, which has this one's context where Python 3.14 lets it inherit that."""
+
+    def run(work: Callable[[], Any]) -> Any:
+        within = contextvars.copy_context().run if inherits else lambda f: f()
+        (found,) = together(lambda: within(work))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return run
+
+
+def watched(work: Callable[[], Any]) -> Any:
+    with tg.detect_anomaly():
+        return work()
+
+
+@pytest.mark.parametrize(
+    ("run", "error"),
+    [
+        (elsewhere(inherits=False), "where that is not written down: in a thread of its own"),
+        (elsewhere(inherits=True), "in a thread of its own, so the order of its operations differs"),
+        (watched, "where that is not written down: .* under detect_anomaly"),
+    ],
+)
+def test_what_a_loss_function_computes_unseen_is_refused(run: Callable[..., Any], error: str) -> None:
+    """It was taken for a constant, and its gradient for zero, until the second call was compared."""
+
+    def loss(w: Any, x: Any) -> Any:
+        h = run(lambda: np.tanh(x @ w))
+        return (h * h).sum()
+
+    with pytest.raises(tg.GraphError, match=error):
+        tg.compile(loss)(np.ones((2, 2)), np.ones(2))

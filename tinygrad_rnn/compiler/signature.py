@@ -8,6 +8,7 @@ when it first matters.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from ..core.context import Draw, context
 from ..core.tensor import NO_ATTRS, Array, Tensor, release
 from ..debug.origin import place
+from ..errors import GraphError
 from .rows import row_read
 
 
@@ -34,12 +36,18 @@ class Signatures:
         self.hidden = False
         self._known: dict[Any, tuple[int, Any]] = {}  # the hash of what has been seen, and what it must keep alive
         self._parameters = {id(x): i for i, x in enumerate(parameters, 2)}  # True is 1
+        self._thread = get_ident()
         self._home: dict[int, Any] = {}  # for results outside of steps the only step or row that they come from
 
     def note(self, result: Tensor) -> None:
         primitive, array, step, flows = result.primitive, result._array, result.step, []
         if primitive is None:
             return
+        if get_ident() != self._thread:
+            raise GraphError(
+                f"compile: the function computes {result.describe()} in a thread of its own, so the order of its "
+                "operations differs from call to call; compute it in the thread that calls, or do not compile it"
+            )
         for x in result.inputs:
             if type(x) is Tensor:
                 flows.append(self._parameters.get(id(x), x.requires_grad))

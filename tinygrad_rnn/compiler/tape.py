@@ -177,6 +177,12 @@ class Tape:
                         "arguments: the program would keep its numbers of today and give no gradient for it. Pass it, "
                         "or the module that it belongs to, as an argument; or read a detached copy, if it is constant"
                     )
+                if tensor.requires_grad and tensor.primitive is not None:
+                    raise GraphError(
+                        f"compile: the function reads {tensor.describe()}, which it computed where that is not written "
+                        "down: in a thread of its own, or under detect_anomaly. Compute it in the calling thread, and "
+                        "look for anomalies in the function as it is, not compiled"
+                    )
                 n = self.constant(tensor._array)
                 if self._script is not None:
                     self._script.own(n)
