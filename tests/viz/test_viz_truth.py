@@ -271,6 +271,13 @@ def test_the_title_of_a_few_steps_says_what_there_is_to_see() -> None:
     share = f"{100 * layer.last[0] / layer.last[3]:.2g}%"
     title = tg.viz.unrolled(tg.gradient_flow(loss)).scene.title
     assert title.startswith(f"3 steps back {share} of the gradient arrives, ×")
+    assert " from lag " not in title  # the factor is that of all three
+    long = network(7)
+    (layer,) = tg.diagnose(long).layers
+    curve = layer.last[::-1] / layer.last[-1]
+    slope = np.exp(np.polyfit(np.arange(1, 7), np.log(curve[1:]), 1)[0])
+    title = tg.viz.unrolled(tg.gradient_flow(long)).scene.title
+    assert f" of the gradient arrives, ×{slope:.2f} a step from lag 1 on (" in title
     assert tg.viz.unrolled(tg.gradient_flow(network(2))).scene.title.startswith("1 step back ")
 
 
@@ -334,3 +341,51 @@ def test_the_legend_says_which_loss_is_the_last_of_a_layer_that_runs_backward() 
         out, _ = tg.nn.RNN(2, 3, bidirectional=bidirectional, rng=0)(np.ones((4, 1, 2)))
         legend = " ".join(labels_of(tg.viz.unrolled(tg.gradient_flow((out * out).sum())).scene).values())
         assert ("where time runs backward, the last loss is that of the earliest step" in legend) is bidirectional
+
+
+def masked(steps: int) -> tuple[Tensor, Tensor]:
+    """Through a mask goes one recurrent weight, by the input is multiplied another; every other step has a loss."""
+    W = Tensor(np.full((2, 2), 0.3), requires_grad=True)
+    A = Tensor(np.full((1, 2, 2), 0.3), requires_grad=True)
+    mask, h, loss = np.tril(np.ones((2, 2))), np.zeros(2), 0.0
+    for t, x in tg.steps(np.ones((steps, 1))):
+        h = np.tanh(h @ (W * mask) + np.einsum("i,j,ijk->k", x, h + 1, A))
+        if t % 2:
+            loss = loss + (h * h).sum()
+    return loss, A
+
+
+def test_an_array_that_all_steps_read_is_no_input_of_each_and_every_operation_names_its_weight() -> None:
+    loss, _ = masked(4)
+    scene = tg.viz.unrolled(loss, "op").scene
+    said = [" ".join(line.text for line in box.lines) for box in scene.boxes]
+    assert said.count("W ⊙ const") == said.count("einsum A") == 4
+    assert not any(words.startswith("data") for words in said)
+    nodes = tg.viz.unrolled(loss, "op", "nodes").scene
+    assert [" ".join(line.text for line in box.lines) for box in nodes.boxes].count("einsum") == 4  # an edge says it
+
+
+def test_gains_between_two_kinds_of_steps_say_which_way_each_goes() -> None:
+    loss, _ = masked(6)
+    flow = tg.gradient_flow(loss)
+    scene = tg.viz.rolled(flow).scene
+    gains = [record.gain for record in flow.states() if record.gain is not None]
+    onward, around = (number(float(np.exp(np.mean(np.log(gains[first::2]))))) for first in (0, 1))  # no loss, a loss
+    said = {label.line.text for label in scene.labels if label.id.startswith("between")}
+    assert said == {f"→ ×{onward}", f"← ×{around}"}
+    assert any("which way the state is handed on" in label.line.text for label in scene.labels)
+
+
+def test_a_worksheet_has_a_gap_for_every_entry_and_no_gradient() -> None:
+    loss, _ = masked(2)
+    loss.backward()  # whether there is one or not
+    flow = tg.gradient_flow(loss)
+    for source in (loss, flow):
+        scene = tg.viz.unrolled(source, "op", "nodes", values="gaps", title="Find it").scene
+        told = {box.id: [line.text for line in box.lines] for box in scene.boxes}
+        words = [lines[-1] for lines in told.values() if any(text.startswith("data ") for text in lines)]
+        gaps = [text for text in words if text.startswith("grad ")]
+        assert all(set(text) <= set("grad [],_") for text in gaps)
+        assert len(gaps) == len(flow.structure.nodes) + 2  # and the two weights, but neither inputs nor the first state
+        assert not any(label.kind == "gain" for label in scene.labels)
+        assert any("entry by entry" in label.line.text for label in scene.labels)

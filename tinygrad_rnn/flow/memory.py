@@ -85,6 +85,8 @@ class Memory:
     """The factor a step: for most losses up to where less than `low` or more than `high` is left; where more is left
     at all lags, over the last three quarters of them. nan where no one factor describes it, as where a
     single step does it all."""
+    since: int = 0
+    """The lag that the gain is measured from."""
     kept: float = 1.0
     """The factor over the last half of the lags, of the gradient that looks back farthest."""
     horizon: int | None = None
@@ -131,12 +133,12 @@ class Memory:
         horizon, rise = _when(fallen, 0.5), _when(risen, 0.5)
         farthest = median(values[lags == longest, : longest + 1])
         verdict = "not finite" if breaks.any() else _verdict(vanishing, exploding, longest, thresholds)
-        gain, steady, kept = _late(farthest, order)
+        gain, steady, kept, since = _late(farthest, order)
         if verdict == "vanishing" and _hardly_falls(kept, longest, thresholds):
             verdict = "weak"
         elif verdict in ("vanishing", "exploding"):
             crossed = (falls if verdict == "vanishing" else rises) & (first > 0)
-            gain = _typical(*_rates(values[crossed], first[crossed], order))
+            gain, since = _typical(*_rates(values[crossed], first[crossed], order)), 0
         elif verdict in ("mixed", "not finite"):
             gain = np.nan
         left = float(farthest[-1])
@@ -148,6 +150,7 @@ class Memory:
             lags=longest,
             left=left,
             gain=gain,
+            since=since,
             kept=kept,
             horizon=horizon,
             horizons=(_when(fallen, 0.1), _when(fallen, 0.9)),
@@ -204,22 +207,24 @@ def _back(curve: Array, thresholds: Thresholds) -> int | None:
 
 
 # ------------------------------------------------------------------ rates
-def _late(curve: Array, order: int) -> tuple[float, bool, float]:
+def _late(curve: Array, order: int) -> tuple[float, bool, float, int]:
     """Of the last three quarters of the lags the factor a step, and whether it is the same all along; of the last half
-    the factor in all."""
+    the factor in all; and the lag with which the three quarters begin."""
     lags = len(curve) - 1
     order = order if lags >= order else 1
     points = curve[lags % order :: order]
     n = len(points) - 1
     if not n:
-        return np.nan, False, 1.0
+        return np.nan, False, 1.0, 0
     late = points[n // 4 :]
     m = len(late) - 1
+    since = lags - m * order
     (rate, first), (straight, _) = _rates(np.array([late, late]), np.array([m, m // 2]), 1)
     (last,), _ = _rates(late[None, m // 2 :], np.array([m - m // 2]), 1)
     with np.errstate(all="ignore"):
         steady = m < 4 or abs(np.log(first / last)) <= max(BENDS * abs(np.log(rate)), 2 * BENT / m)
-        return float(rate ** (1 / order)) if straight else np.nan, steady, float(points[-1] / points[n // 2])
+        gain = float(rate ** (1 / order)) if straight else np.nan
+        return gain, steady, float(points[-1] / points[n // 2]), since
 
 
 def _rates(values: Array, ends: Array, order: int) -> tuple[Array, Array]:

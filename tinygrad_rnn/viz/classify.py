@@ -6,7 +6,8 @@ that use it ("@ W_hh"); numbers likewise. A running sum of losses is told apart 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
 from typing import Literal
 
 import numpy as np
@@ -31,6 +32,7 @@ class Reading:
         bands: what is drawn as a bar across the lanes -> on which side of them.
         views: weights in another form, such as W.T.
         row_of: states -> their row in `structure.rows`.
+        constants: arrays without a name, such as a mask, that several steps read.
         initial, cuts, is_node: initial states, detached leaves, and results that gradients flow through.
     """
 
@@ -46,6 +48,7 @@ class Reading:
         self._find_homes()
         self.bands = self._bands()
         self.views = self._views()
+        self.constants = self._constants()
 
     def home_of(self, tensor: Tensor) -> int | str | None:
         """The step that a tensor is drawn in, or "before" or "after" all of them."""
@@ -152,6 +155,14 @@ class Reading:
                 found.add(node.index)
         return found
 
+    def _constants(self) -> set[int]:
+        alike: dict[Hashable, list[Tensor]] = defaultdict(list)
+        for leaf in self.structure.leaves:
+            if not leaf.requires_grad and not leaf.name and leaf.step is not None and leaf.index not in self.initial:
+                alike[memory_of(leaf)].append(leaf)
+        several = (leaves for leaves in alike.values() if len({leaf.step for leaf in leaves}) > 1)
+        return {leaf.index for leaves in several for leaf in leaves}
+
     # ------------------------------------------------------------------ drawn or said
     def name_of(self, node: Tensor) -> str | None:
         """The variable that holds `node`; the last operation of a composed function has it, the others have none.
@@ -188,6 +199,7 @@ class Reading:
         """The operands that are drawn. An operation must have one, unless all it uses is said."""
         tensors = [(i, x) for i, x in enumerate(node.inputs) if isinstance(x, Tensor)]
         data = [(i, x) for i, x in tensors if x.is_leaf and self.step_of(x) is not None and not x.requires_grad]
+        data = [(i, x) for i, x in data if x.index not in self.constants]
         return [(i, x) for i, x in tensors if not self.is_said(x)] or data[:1]
 
     # ------------------------------------------------------------------ words
@@ -206,7 +218,9 @@ class Reading:
             words = ("" if i in drawn else self.mention(x) for i, x in enumerate(node.inputs))
             return traits.describe(name, tuple(words)).strip()
         if drawn or not node.inputs:
-            return traits.label(name)
+            said = [x for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and i not in drawn]
+            weights = [x for x in said if x.index in self.views or (x.is_leaf and x.requires_grad)]
+            return " ".join([traits.label(name), ", ".join(map(self.mention, weights))]).strip()
         return f"{traits.label(name)} {', '.join(self.mention(x) for x in node.inputs[:3])}"
 
     def mention(self, x: object) -> str:
@@ -232,6 +246,12 @@ def _is_same_in_another_form(node: Tensor, x: Tensor) -> bool:
     if p is None or len(node.inputs) != 1:
         return False
     return p is negative or p.traits.alias == "view" or (p.traits.moves and node.size == x.size)
+
+
+def memory_of(leaf: Tensor) -> Hashable:
+    """Equal for leaves that are views of the same entries of one NumPy array."""
+    array = leaf._array if leaf.copied_from is None else leaf.copied_from
+    return array.__array_interface__["data"][0], leaf.shape, array.strides
 
 
 def reads_slice(node: Tensor) -> bool:

@@ -13,7 +13,7 @@ from .arrange import Arrangement
 from .diagram import Box, Diagram, Link
 from .labels import Space, add_edge_numbers, moved
 from .legend import add_legend
-from .measure import BAR_HEIGHT, Gradients, face, link_words, names_of
+from .measure import BAR_HEIGHT, Gradients, Values, face, link_words, names_of
 from .route import Router, halfway, routed
 from .scene import Edge, Label, Lane, Rect, Scene, Stroke
 from .strips import add_strips
@@ -35,7 +35,7 @@ class Options:
     title: str | None = None
     tokens: Sequence[str] | None = None
     shapes: bool = False
-    values: bool = False
+    values: Values = False
     labels: bool = True
     legend: bool = True
     edge_numbers: bool = True
@@ -61,7 +61,7 @@ def compose(drawn: Diagram, gradients: Gradients, options: Options = Options()) 
     if gradients.computed:
         below = add_strips(scene, drawn, placed, gradients, below)
     if options.legend:
-        add_legend(scene, drawn, placed, gradients, below)
+        add_legend(scene, drawn, placed, gradients, below, options.values == "gaps")
     add_heading(scene)
     scene.fit(MARGIN)
     scene.description = _description(drawn, gradients)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from ..core.tensor import Tensor
 from ..flow.structure import Structure, Use
-from .classify import Reading, reads_slice
+from .classify import Reading, memory_of, reads_slice
 from .group import cells
 from .scene import Rect
 from .text import Run, name_runs, shape_of, words_runs
@@ -150,9 +150,7 @@ class Diagram:
         is_cut = leaf.index in self.read.cuts
         if is_cut and self._source_of_cut(leaf):
             return  # the link from what it was cut from says it
-        array = leaf._array if leaf.copied_from is None else leaf.copied_from
-        memory = array.__array_interface__["data"][0]
-        same: Hashable = (step, memory, leaf.shape, array.strides, leaf.requires_grad)  # such as one NumPy array
+        same: Hashable = (step, memory_of(leaf), leaf.requires_grad)  # such as one NumPy array
         if is_cut or leaf.index in self.read.initial:
             box = self._initial_box(leaf)
             same = (same, box.title, box.caption, box.align)

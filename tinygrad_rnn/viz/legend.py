@@ -14,12 +14,16 @@ from .text import line, number, words_runs, wrapped
 CELL = 54.0
 
 
-def add_legend(scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, y: float) -> None:
-    """Draw the scale and what it means below `y`."""
+def add_legend(
+    scene: Scene, drawn: Diagram, placed: Arrangement, gradients: Gradients, y: float, gaps: bool = False
+) -> None:
+    """Draw the scale and what it means below `y`; of a worksheet with gaps, what belongs in them."""
     left = placed.columns[0].x
     right = max([box.right for box in scene.boxes] + [lane.right for lane in scene.lanes])
     width = max(right - left, 440.0)
-    if not gradients.computed:
+    if gaps:
+        notes = ["grad: the gradient of the loss, entry by entry; arrows follow the data"]
+    elif not gradients.computed:
         notes = [
             "gradients: not computed (call loss.backward(), or pass tg.gradient_flow(loss)); arrows follow the data"
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from .scene import LINE_SPACING, Rect
 from .text import clean, in_line, line, number, shape_of, shorten, words_runs
 
 BAR_HEIGHT = 5.0
+Values = bool | Literal["gaps"]
+"""Whether values are written in the boxes; "gaps", with gaps for those of the gradients."""
 FEW = 6
 """Tensors of up to so many entries have their values written out."""
 _SHORT = " (too short to tell)"
@@ -166,7 +169,8 @@ def _measured(layer: Layer) -> str:
         words = layer.measured.replace(f" ({MASKED})", "; masked")  # the legend explains it, and tooltips say the rest
         return re.sub(r" \(\d+ to \d+ for most losses\)|, but from lag \d+ on more again: [^;]*", "", words)
     share = f"{100 * memory.left:.2g}%" if memory.left < 1.005 else f"{number(memory.left)} times as much"
-    rate = f", ×{memory.gain:.2f} a step" if np.isfinite(memory.gain) else ""
+    since = f" from lag {memory.since} on" if memory.since else ""
+    rate = f", ×{memory.gain:.2f} a step{since}" if np.isfinite(memory.gain) else ""
     steps = "1 step" if memory.lags == 1 else f"{memory.lags} steps"
     return f"{steps} back {share} of the gradient arrives{rate}{_SHORT}"
 
@@ -181,7 +185,7 @@ _STROKE = {kind: kind for kind in ("state", "input", "loss", "cut")}
 _STROKE |= {"cell": "state", "initial": "state", "total": "loss", "weight": "muted"}
 
 
-def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = False) -> Rect:
+def face(box: Box, gradients: Gradients, shapes: bool = False, values: Values = False) -> Rect:
     """The words, size and colours of one box, not in its place yet; text is shifted where a bar stands below it."""
     fill, stroke = FILL.get(box.kind, "paper"), _STROKE.get(box.kind, "op")
     prominent = box.kind in ("state", "cell")
@@ -199,6 +203,8 @@ def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = Fa
         lines.append(line("data ", _values(box.tensor._array), color="muted"))
         g = None if gradients.flow is None else gradients.flow.gradient(box.tensor)
         lines += [] if g is None else [line("grad ", _values(g), role="norm")]
+        if values == "gaps" and box.tensor.requires_grad:
+            lines.append(line("grad ", _gaps(box.tensor)))
     asked = box.tensors if box.kind in ("state", "cell", "initial", "input") else []
     norms = [norm for tensor in asked if (norm := gradients.norm(tensor)) is not None]
     if norms:
@@ -217,6 +223,12 @@ def face(box: Box, gradients: Gradients, shapes: bool = False, values: bool = Fa
 def _values(array: Array, limit: int = FEW) -> str:
     words = ", ".join(f"{v:.4g}" for v in array.reshape(-1)[:limit].tolist()) + (", …" if array.size > limit else "")
     return f"[{words}]" if array.ndim else words
+
+
+def _gaps(tensor: Tensor) -> str:
+    """A gap to write in for each entry."""
+    words = ", ".join(["_" * 8] * tensor.size)
+    return f"[{words}]" if tensor.ndim else words
 
 
 def _tooltip(box: Box, gradients: Gradients) -> str:

@@ -79,7 +79,10 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     space = Space([*scene.boxes, *scene.labels])
     for each in passes:  # the gain where one kind of step follows another
         if each.gains and not each.is_loop:
-            said, wished = line(f"×{number(_mean(each.gains))}", bold=True), moved(*router.label_at[each.link])
+            there, back = each.link.source, each.link.target
+            both = any((other.link.source, other.link.target) == (back, there) for other in passes)
+            way = ("→ " if there.rect.x < back.rect.x else "← ") if both else ""  # two arrows lie on each other
+            said, wished = line(f"{way}×{number(_mean(each.gains))}", bold=True), moved(*router.label_at[each.link])
             space.write(scene, f"between_{len(scene.labels)}", said, wished, _range(each.gains), must=True)
     notes = ["gains: not computed (call loss.backward(), or pass tg.gradient_flow(loss))"]
     if gradients.computed:
@@ -87,6 +90,8 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
             "×g: |message of the next state's step| / |gradient of the next state|, all losses",
             "(geometric mean)",
         ]
+        crossed = any(label.line.text.startswith(("→ ", "← ")) for label in scene.labels)
+        notes += ["→ and ←: which way the state is handed on; the gradient goes against it"] if crossed else []
     rows = {each.row for each in passes if each.is_loop}
     other = sorted({step for row, steps in full.restarts.items() if row not in rows for step in steps})
     notes += [f"{restart_words(other)}: the past before is cut off"] if other else []

@@ -12,7 +12,7 @@ from ..flow.gradient_flow import GradientFlow, gradient_flow
 from ..flow.structure import Structure, structure
 from .compose import Options, compose
 from .diagram import Diagram
-from .measure import FEW, Gradients
+from .measure import FEW, Gradients, Values
 from .render import DPI, Picture
 from .scene import Scene
 from .style import Theme
@@ -36,7 +36,7 @@ def unrolled(
     title: str | None = None,
     tokens: Sequence[str] | None = None,
     shapes: bool = False,
-    values: bool | None = None,
+    values: Values | None = None,
     reference: NotNegative | None = None,
     labels: bool = True,
     legend: bool = True,
@@ -61,7 +61,8 @@ def unrolled(
         tokens: a text for each step, such as the characters read.
         shapes: write the shapes in the boxes.
         values: write the values of tensors of up to 6 entries in the boxes, and those of their gradients; by default
-            in graphs without steps of which all tensors are so small.
+            in graphs without steps of which all tensors are so small; "gaps", for a worksheet: the values, a gap to
+            write in for each entry of a gradient, and no gradient anywhere, whether it was computed or not.
         reference: the norm at the middle of the colour scale; by default the median of what the steps' own losses
             inject.
         labels: whether there are numbers on the edges, and `legend`: whether a legend explains what occurs.
@@ -77,7 +78,9 @@ def unrolled(
     if reference == 0:
         raise InputError("unrolled: got reference=0, expected a norm above 0")
     graph, flow = resolve(loss_or_flow)
-    if of is not None:
+    if values == "gaps":
+        flow = None
+    elif of is not None:
         if not any(node is of for node in graph.nodes):
             raise InputError("unrolled: `of` is no part of the graph; pass a loss that was added into the one drawn")
         flow = gradient_flow(of)
