@@ -11,6 +11,9 @@ from .statements import Code, For
 SAID = 20
 """So many operations that did not roll are named."""
 
+MANY = 100
+"""So many operations outside of loops are more than a step and what surrounds it."""
+
 
 def explain(
     schedule: Sequence[Part], code: Code, misfits: Sequence[str], notes: Sequence[str], by_rows: bool = False
@@ -32,7 +35,7 @@ def explain(
         elif part.primitive is not None:
             single += 1
     lines += [*at_once, f"{single} operations run once, outside of time", *notes]
-    if by_rows and len(misfits) > SAID:
+    if by_rows and (len(misfits) > SAID or single > MANY):
         lines.append(
             "most of it runs step by step: without tg.steps a loop is found by the rows that it reads; write each loop "
             "over time as `for t, x in tg.steps(xs)`, or `tg.steps(xs, reverse=True)` from the last to the first"

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from ..core.operation import Operation
 from ..ops.indexing import getitem_p
 from .operations import NOWHEN, Ops
+
+_LOOPS = 8
+"""So many loops over what others made are looked for, one after the other."""
 
 Visit = tuple[int, int]
 """How many bodies there were before and with this one, and its step."""
@@ -27,8 +31,7 @@ def row_read(primitive: Operation | None, attrs: Mapping[str, Any]) -> int | Non
 def by_rows(ops: Ops, late: Sequence[int], weights: Container[int]) -> dict[int, Visit]:
     """The visit of each operation that stands in the body of a loop.
 
-    A line of a body is in the one before or after it too, and no more often: what comes after the last row, such as a
-    second loop, is not taken for its body. Where the row is read in the middle, the body begins before it.
+    A loop over what another one made, such as `for h in reversed(states):`, reads its results as the first reads rows.
 
     Args:
         ops: of the forward pass.
@@ -36,19 +39,36 @@ def by_rows(ops: Ops, late: Sequence[int], weights: Container[int]) -> dict[int,
         weights: the inputs that are parameters.
     """
     line = {n: ops.site(n).base for n in late}
-    rows = _read(ops, late, line, weights)
+    fixed = _fixed(ops, late)
+    home = _in_bodies(late, _read(ops, late, line, weights), line, fixed, 0)
+    for _ in range(_LOOPS):
+        left = [n for n in late if n not in home]
+        found = _in_bodies(left, _made(ops, left, line, home), line, fixed, len(late) + len(home))
+        if not found:
+            break
+        home.update(found)
+    return home
+
+
+def _in_bodies(
+    late: Sequence[int], rows: Mapping[int, int], line: Mapping[int, int], fixed: Container[int], first: int
+) -> dict[int, Visit]:
+    """The visit, numbered from `first` on, of operations in the bodies that the reads of rows divide them into.
+
+    A line of a body is in the one before or after it too, and no more often: what comes after the last row, such as a
+    second loop, is not taken for its body. Where the row is read in the middle, the body begins before it.
+    """
     bodies: list[list[int]] = [[]]
-    visits: list[Visit] = [(0, NOWHEN)]
+    visits: list[Visit] = [(first, NOWHEN)]
     found: dict[int, Visit] = {}
     for n in late:
         if n in rows:
             if rows[n] != visits[-1][1]:
-                visits.append((len(visits), rows[n]))
+                visits.append((first + len(visits), rows[n]))
                 bodies.append([])
             found[n] = visits[-1]
         bodies[-1].append(n)
     counts = [Counter(line[n] for n in body) for body in bodies]
-    fixed = _fixed(ops, late)
     ahead: set[int] = set()  # lines of the body that stand before the read
     home: dict[int, Visit] = {}
     for k in range(1, len(bodies)):
@@ -90,6 +110,20 @@ def _read(ops: Ops, late: Sequence[int], line: Mapping[int, int], weights: Conta
     several = [rows for rows in lines.values() if len(set(rows.values())) > 1]
     data = [rows for rows in several if not any(ops.args(n)[0] in weights for n in rows)]
     return {n: row for rows in data or several for n, row in rows.items()}
+
+
+def _made(ops: Ops, left: Sequence[int], line: Mapping[int, int], home: Mapping[int, Visit]) -> dict[int, int]:
+    """The step of the body whose result operations read, of the first line that reads one body after the other."""
+    steps: dict[tuple[int, int, int], dict[int, int]] = {}
+    for n in left:
+        for j, a in enumerate(ops.args(n)):
+            if a in home:
+                steps.setdefault((line[n], j, line[a]), {})[n] = home[a][1]
+    for read in steps.values():
+        apart = {later - earlier for earlier, later in pairwise(read.values())}
+        if len(read) > 2 and (apart == {1} or apart == {-1}):
+            return read
+    return {}
 
 
 def _fixed(ops: Ops, late: Sequence[int]) -> set[int]:
