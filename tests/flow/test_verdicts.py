@@ -390,3 +390,22 @@ def test_a_radius_by_squaring_is_that_of_the_eigenvalues():
             )
     assert spectral_radius(np.triu(np.ones((5, 5)), 1)) == 0.0
     assert np.isnan(spectral_radius(np.array([[np.inf]])))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_gradient_that_rounding_keeps_from_reaching_zero_has_vanished(dtype):
+    """0.6 and 0.9 times the smallest number there is are that number again."""
+    gains = np.array([0.6, 0.9] * (200 if dtype == np.float32 else 1300), dtype)
+    h, states = tg.Tensor(np.ones(1, dtype), requires_grad=True), []
+    for _, g in tg.steps(gains):
+        h = h * g + dtype(1)
+        states.append(h)
+    found = tg.diagnose(h.sum())
+    assert found.verdict == "vanishing"
+    np.testing.assert_allclose(found.layers[0].memory.gain, np.sqrt(0.54), rtol=1e-2)
+    (row,) = tg.credit([h.sum()], states)
+    assert row[0] == 0
+    assert row[row > 0].min() >= np.finfo(dtype).tiny
+    first = tg.gradient_flow(h.sum()).states()[0]
+    assert first.norm > 0, "as backward gives it"
+    assert first.gain is None, "not 1"

@@ -210,7 +210,11 @@ def primitive(
 
     Args:
         function: computes the output from arrays; what follows the operands are parameters.
-        vjps: a rule per operand (None: no gradient), or one variadic rule for a sequence of operands.
+        vjps: a rule for each operand, called as `rule(g, y, *operands, **parameters)`: the gradient of the result, the
+            result, all operands, and the parameters by name, whose defaults the function gives; it returns the
+            gradient of its operand, of the shape of the result (the engine sums over broadcast axes) or of the
+            operand. None: no gradient. Where the function takes a sequence of operands, one rule in place of the
+            list, `rule(g, y, operands, **parameters)`, which returns a gradient, or None, for each.
         of: the NumPy function that it stands for on tensors; a ufunc stands for itself.
         name: what errors and pictures call it; by default the function's name.
         doc: its docstring; by default the function's.

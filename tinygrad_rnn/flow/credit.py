@@ -29,7 +29,8 @@ def credit(losses: Sequence[Tensor], states: Sequence[Tensor | Sequence[Tensor]]
             one state, whose tensors are treated as independent variables.
 
     Returns:
-        (len(losses), len(states)), float64. Entries that no gradient reaches are 0.
+        (len(losses), len(states)), float64. Entries that no gradient reaches are 0; so are those of one that
+        has shrunk below the smallest normal number of its dtype.
 
     Raises:
         GraphError: a loss is not a scalar or has no graph; a state does not require a gradient.

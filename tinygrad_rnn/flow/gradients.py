@@ -46,7 +46,7 @@ class StateFlow:
     """The part that passed through other steps first: what backpropagation *through time* adds."""
     gain: float | None
     """|what the next step that reads it sends back| / |gradient of that step's state|; None where no step does, or if
-    that is 0."""
+    that is 0 or below the smallest normal number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,11 +258,15 @@ class Gradients:
     def gain(self, state: Tensor, following: Tensor) -> float | None:
         """|what the step of `following` sends back to `state`| / |gradient of `following`|.
 
-        None where it sends nothing, or has no gradient itself; nan where either is not finite.
+        None where it sends nothing, or has no gradient itself, or one below the smallest normal number, of which
+        rounding leaves no digits; nan where either is not finite.
         """
         uses = [(user, i) for user, i in self.structure.consumers(state) if user.step == following.step]
         arrived = [message for user, i in uses if (message := self.edge(user, i)) is not None]
-        return _ratio(norm(np.sum(arrived, axis=0)), self.norm(following)) if arrived else None
+        reference = self.norm(following)
+        if not arrived or reference is None or reference < np.finfo(following.dtype).tiny:
+            return None
+        return _ratio(norm(np.sum(arrived, axis=0)), reference)
 
     def passed(self, states: Sequence[State], steps: Collection[int]) -> float | None:
         """What the steps after a stretch send to its first state, through all of it, relative to the gradient there.

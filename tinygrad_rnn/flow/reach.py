@@ -194,13 +194,19 @@ def reach(starts: Sequence[Start], layout: Layout, most: int = LOSSES) -> Reach:
 
 
 def sizes(layout: Layout, sweep: ToStates, seeds: Sequence[Seed]) -> Array:
-    """The norm of each seed's gradient for each sequence at each state of a sweep: (seeds, B, states)."""
+    """The norm of each seed's gradient for each sequence at each state of a sweep: (seeds, B, states).
+
+    Of a gradient that has shrunk below the smallest normal number 0 is told: rounding keeps 5e-324 from shrinking
+    further, however small the gain.
+    """
+    kind = np.finfo(sweep.states[0][0].dtype)
     found = np.zeros((len(seeds), layout.sequences, len(sweep.states)))
     for k, arrived in sweep.gradients(seeds).items():
         for rows in arrived:
             part = found[rows.first : rows.end, :, k]
             part[...] = np.hypot(part, norms(layout.by_sequence(rows.values)))
-    return found
+    shrunk = found.max(2, keepdims=True, initial=0.0) > float(kind.tiny / kind.eps)
+    return np.where(shrunk & (found < float(kind.tiny)), 0.0, found)
 
 
 def _own(starts: Sequence[Start], layout: Layout, sweep: ToStates) -> list[int]:
