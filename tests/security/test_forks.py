@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.compiler import threads
+from tinygrad_rnn.core import threads
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,4 +78,36 @@ def test_overlapping_loops_restore_the_number_of_threads(monkeypatch: pytest.Mon
         assert library.n == 1
     first_is_out.set()
     other.join()
+    assert library.n == 4
+
+
+def test_overlapping_questions_restore_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    library, diagnosing = Library(), importlib.import_module("tinygrad_rnn.flow.diagnose")
+    monkeypatch.setattr(threads, "_libraries", lambda: [library])
+    look, first, seen = diagnosing.first_nonfinite, threading.current_thread(), []
+    second_is_in, first_is_out = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        h, W = tg.zeros(3), tg.Tensor(np.eye(3) / 2, requires_grad=True)
+        for _, x in tg.steps(np.ones((4, 3))):
+            h = np.tanh(x @ W + h @ W)
+        tg.diagnose((h * h).sum())
+
+    other = threading.Thread(target=ask)
+
+    def meeting(flow: object) -> object:
+        if threading.current_thread() is first:
+            other.start()
+            second_is_in.wait(20)
+        else:
+            second_is_in.set()
+            first_is_out.wait(20)
+        seen.append(library.n)
+        return look(flow)
+
+    monkeypatch.setattr(diagnosing, "first_nonfinite", meeting)
+    ask()
+    first_is_out.set()
+    other.join()
+    assert seen[0] == 1
     assert library.n == 4

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
+from ..core.threads import SMALL
 from . import forms
 from . import statements as st
 from .allocate import ARRAY, BUFFER, FRESH, SLAB, VIEW, Place
@@ -14,7 +15,6 @@ from .forms import Operand
 from .ir import WHOLE, At, Loop, Node, Program, Read, Shift, Span, readers_of
 from .lifts import once
 from .operations import contract
-from .threads import SMALL
 from .vocabulary import literal, uniform
 
 

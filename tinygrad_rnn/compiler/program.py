@@ -16,6 +16,7 @@ import numpy as np
 
 from ..core.cached import cached
 from ..core.tensor import Array
+from ..core.threads import OneThread
 from ..nn import Module
 from .allocate import WORTH_SHARING
 from .build import Native, build, native, written
@@ -26,7 +27,6 @@ from .native.call import NativeLoop
 from .randomness import Generators, States, generators, states_of
 from .sizes import NotGeneralError, at
 from .source import Source
-from .threads import OneThread
 from .trace import trace
 
 _ROWS = 48

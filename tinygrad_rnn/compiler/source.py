@@ -24,12 +24,12 @@ from .. import ops
 from ..core import tensor
 from ..core.cached import cached
 from ..core.primitive import Primitive, primitives
+from ..core.threads import SMALL, OneThread
 from ..escape import comment, identifier
 from . import statements as st
 from .ir import WHOLE, At, Node, Read, Shift, Span
 from .operations import total
 from .sizes import generalise
-from .threads import SMALL, OneThread
 from .vocabulary import NUMPY, called, imports, is_given, parameter, words
 from .written import HELPERS, definitions, helper, picked
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ..core.arguments import checked
 from ..core.backprop import edge_gradients
 from ..core.cached import cached
 from ..core.indexing import Patch
 from ..core.tensor import Array, Tensor
+from ..core.threads import OneThread
 from ..debug import origin
 from ..errors import GraphError
 from ..escape import terminal, xml
@@ -244,7 +244,7 @@ def diagnosis(
     remedies: bool = False,
 ) -> Diagnosis:
     """As `diagnose`, from the flow of the total loss and states that are on the path."""
-    with np.errstate(all="ignore"), threadpool_limits(1):
+    with np.errstate(all="ignore"), OneThread():
         starts = starts_of(flow, losses)
         bad = first_nonfinite(flow)
         found = [_layer(layer, starts, losses, flow, thresholds, bad is not None, remedies) for layer in layers]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ..core.arguments import Positive, checked
 from ..core.cached import cached
 from ..core.tensor import Array, Tensor
+from ..core.threads import OneThread
 from ..errors import GraphError, InputError
 from ..escape import xml
 from .credit import as_states
@@ -60,7 +60,7 @@ class Spectrum:
     @cached
     def lyapunov(self) -> Array:
         """Lyapunov exponents, descending: mean growth of the log length a step, in n directions: (B, n)."""
-        with np.errstate(all="ignore"), threadpool_limits(1):
+        with np.errstate(all="ignore"), OneThread():
             return _lyapunov(self.jacobians) * (len(self.jacobians) / self.computed.sum(0)[:, None])
 
     @cached
@@ -176,7 +176,7 @@ def _check_that_all_is_given(after: State, sweep: ToStates) -> None:
 
 def _singular_values(J: Array) -> Array:
     finite = np.all(np.isfinite(J), axis=(-1, -2))
-    with threadpool_limits(1):  # many small matrices: threads would only wait for each other
+    with OneThread():  # many small matrices: threads would only wait for each other
         values = np.linalg.svd(np.where(finite[..., None, None], J, 0.0), compute_uv=False)
     return np.where(finite[..., None], values, np.nan)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ..core.arguments import Count, checked
 from ..core.tensor import Tensor
+from ..core.threads import OneThread
 from ..escape import terminal
 from .findings import activations
 from .gradients import Gradients
@@ -117,7 +117,7 @@ class Watch:
             GraphError: as `gradient_flow`.
         """
         thresholds = Thresholds()
-        with np.errstate(all="ignore"), threadpool_limits(1):
+        with np.errstate(all="ignore"), OneThread():
             flow = Gradients(loss)
             starts = starts_of(flow, [loss])
             lasting = [states for states in flow.structure.layers if len(states) > 1]

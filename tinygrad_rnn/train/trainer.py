@@ -388,7 +388,8 @@ class Trainer:
                 stays whole.
         """
         leads = self.ranks.rank == 0
-        with self.ranks.together(), threadpool_limits(self.ranks.threads()):
+        share = self.ranks.threads()  # where there is none, nothing is set back: other threads may have lowered it now
+        with self.ranks.together(), nullcontext() if share is None else threadpool_limits(share):
             if leads and self.folder is not None:  # before the first step, so that a bad place is found out at once
                 make_folder(self.folder)
             with only_one(self.folder) if self.folder is not None and leads else nullcontext():

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...core.cached import cached
 from ...core.tensor import Array
-from ..threads import allowed
+from ...core.threads import allowed
 from . import machine
 from .loop import ARRAYS, FIT, LOOK, RESULTS, STATE, UNFIT, Written
 from .pool import POOL

@@ -13,12 +13,12 @@ from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from ...core.primitive import Primitive, primitives
+from ...core.threads import allowed
 from ...core.traits import Traits
 from .. import ir
 from ..distribute import scheduled
 from ..ir import Node, Program, Read, Shift, Span
 from ..rewrite import Rewriter
-from ..threads import allowed
 from . import machine
 from .call import NativeLoop
 from .choose import regions
