@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import Tensor
+from tinygrad_rnn.viz.route import CORNER
 from tinygrad_rnn.viz.scene import Rect, Scene
 from tinygrad_rnn.viz.text import number
 
@@ -389,3 +392,44 @@ def test_a_worksheet_has_a_gap_for_every_entry_and_no_gradient() -> None:
         assert len(gaps) == len(flow.structure.nodes) + 2  # and the two weights, but neither inputs nor the first state
         assert not any(label.kind == "gain" for label in scene.labels)
         assert any("entry by entry" in label.line.text for label in scene.labels)
+
+
+def reader_and_writer() -> Tensor:
+    """Attention over what was read: a context comes from the memory and not from the last state."""
+    rng = np.random.default_rng(5)
+    R, Q, O = (Tensor(rng.normal(size=shape), requires_grad=True) for shape in ((3, 3), (3, 3), (6, 4)))
+    h, read, loss = np.zeros(3), [], 0.0
+    for _, x in tg.steps(rng.normal(size=(3, 3))):
+        h = np.tanh(x + h @ R)
+        read.append(h)
+    memory, d = tg.stack(read), h
+    for _, word in tg.steps([1, 0, 2], start=3):
+        a = tg.softmax(memory @ (d @ Q))
+        context = a @ memory
+        d = np.tanh(context + d @ R)
+        loss = loss + tg.softmax_cross_entropy(np.concatenate([d, context]) @ O, word)
+    return loss
+
+
+@pytest.mark.parametrize("detail", ["op", "cell"])
+def test_edges_of_two_sources_do_not_run_on_one_line_between_two_lanes(detail: str) -> None:
+    scene = tg.viz.unrolled(reader_and_writer(), detail).scene
+    runs = []
+    for edge in scene.edges:
+        corners = edge.points[::3]
+        runs += [
+            (round(y0), min(x0, x1) - CORNER, max(x0, x1) + CORNER, edge.source)  # with its round corners
+            for (x0, y0), (x1, y1) in pairwise(corners)
+            if abs(y0 - y1) < 0.5 and abs(x0 - x1) > 1
+        ]
+    shared = [
+        (a, b) for a in runs for b in runs if a[3] < b[3] and a[0] == b[0] and min(a[2], b[2]) - max(a[1], b[1]) > 1
+    ]
+    assert not shared
+
+
+def test_what_is_made_of_several_steps_bears_the_number_of_none() -> None:
+    scene = tg.viz.unrolled(reader_and_writer(), "cell").scene
+    words = {words_of(box) for box in scene.boxes}
+    assert "memory" in words
+    assert not any(word.startswith("memory") and word != "memory" for word in words)

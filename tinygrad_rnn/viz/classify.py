@@ -29,6 +29,7 @@ class Reading:
     Attributes:
         sums: links of a running sum -> the step that they are drawn in.
         homes: what was made outside the steps -> "before", "after", or the step that it is drawn in.
+        gathered: what was made outside the steps of several of them, and so is that of none.
         bands: what is drawn as a bar across the lanes -> on which side of them.
         views: weights in another form, such as W.T.
         row_of: states -> their row in `structure.rows`.
@@ -45,6 +46,7 @@ class Reading:
         self.is_node = {node.index for node in structure.nodes}
         self.sums: dict[int, int] = {}
         self.homes: dict[int, int | str] = {}
+        self.gathered: set[int] = set()
         self._find_homes()
         self.bands = self._bands()
         self.views = self._views()
@@ -85,6 +87,7 @@ class Reading:
                 homes[node.index] = first
             else:
                 homes[node.index] = last if last is not None and node.index in feeds else "after"
+                self.gathered |= {node.index} if first != last else set()
         for leaf in self.structure.leaves:
             if leaf.step is None:
                 users = {user.step for user, _ in self.uses(leaf)}

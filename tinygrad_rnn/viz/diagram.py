@@ -226,7 +226,8 @@ class Diagram:
         for head in heads:
             name = read.name_of(head) or {"state": "h", "cell": "h", "loss": "L"}.get(kind)
             name = name or (node.inputs[0].name or "x" if kind == "input" else None)
-            step = read.step_of(head) if self.structure.steps and head is not self.structure.loss else None
+            of_step = self.structure.steps and head is not self.structure.loss and head.index not in read.gathered
+            step = read.step_of(head) if of_step else None
             title += [Run(", ")] if title else []
             title += name_runs(name, step) if name else words_runs(read.caption(head))
         if kind in ("total", "input"):

@@ -79,6 +79,19 @@ class Router:
                 self.tracks[gutter].setdefault(each.key, len(self.tracks[gutter]))
             if not each.enters_sideways:
                 self.channels[link.target.row].setdefault(each.channel, len(self.channels[link.target.row]))
+        self.aside: set[Link] = set()
+        """Links that meet the side of their target beside its middle."""
+        outs: dict[int, list[Crossing]] = defaultdict(list)
+        ins: dict[int, list[Crossing]] = defaultdict(list)
+        for each in self.crossing.values():
+            if each.leaves_sideways:
+                outs[each.exit].append(each)
+            if each.enters_sideways:
+                ins[each.entry].append(each)
+        for gutter, order in self.tracks.items():
+            if len(order) > 1:
+                apart = self._apart(list(order), outs[gutter], ins[gutter])
+                self.tracks[gutter] = {key: number for number, key in enumerate(apart)}
         self.ports: dict[Link, float] = {}
         entries: dict[tuple[Box, str], list[tuple[float, Link]]] = defaultdict(list)
         for link in diagram.links:
@@ -89,6 +102,28 @@ class Router:
     # ------------------------------------------------------------------ who needs what
     def _from_below(self, each: Crossing) -> tuple[float, float]:
         return -self._height(each.link, each.link.source), -each.link.target.rect.middle[1]
+
+    def _apart(self, order: list[Hashable], outs: list[Crossing], ins: list[Crossing]) -> list[Hashable]:
+        """Tracks in an order in which no edge comes in over the line on which that of another source goes out.
+
+        Where each of two would come in over the other, one meets its target beside the middle (`aside`).
+        """
+        first: dict[Hashable, list[Link]] = defaultdict(list)
+        for out in outs:
+            y = self._height(out.link, out.link.source)
+            for into in ins:
+                meets = abs(self._height(into.link, into.link.target) - y) < CHANNEL
+                if meets and into.key != out.key and into.way == out.way:
+                    first[out.key].append(into.link)
+        if not first:
+            return order
+        found: list[Hashable] = []
+        while order:
+            waits = {key: [link for link in first[key] if self.crossing[link].key in order] for key in order}
+            found.append(next((key for key in order if not waits[key]), order[0]))
+            self.aside.update(waits[found[-1]])
+            order.remove(found[-1])
+        return found
 
     def _share(self, link: Link) -> tuple[int, int]:
         """Which of its cell's states a link carries, of how many: they are handed on one above the other."""
@@ -131,7 +166,9 @@ class Router:
         least = np.arange(len(points)) * min(8.0, 2 * reach / max(len(points) - 1, 1))
         points = np.minimum(np.maximum.accumulate(points - least) + least, middle + reach - least[::-1])
         if side != "bottom" and len(points) == 1:
-            points[0] = middle
+            link = wanted[0][1]
+            beside = min(1.5 * CHANNEL, reach) if link in self.aside else 0.0
+            points[0] = middle + (beside if self._height(link, link.source) > middle else -beside)
         self.ports.update((link, point) for point, (_, link) in zip(points.tolist(), wanted, strict=True))
 
     def _track_x(self, link: Crossing, gutter: int) -> float:
