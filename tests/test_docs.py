@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import re
 import shlex
 import subprocess
 import sys
+import textwrap
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +32,23 @@ def test_every_public_name_is_in_the_reference() -> None:
     for room in (tg, tg.nn, tg.optim, tg.train, tg.bptt, tg.flow, tg.compiler, tg.viz):
         missing = [name for name in room.__all__ if name not in there and type(getattr(room, name)) is not ModuleType]
         assert missing == [], room.__name__
+
+
+def test_help_shows_what_is_said_of_a_field() -> None:
+    """A text below a field is for readers of the source and the site: `help()` shows the docstring of the class."""
+    for room in (tg.flow, tg.train):
+        for one in (getattr(room, name) for name in room.__all__):
+            if isinstance(one, type):
+                (body,) = ast.parse(textwrap.dedent(inspect.getsource(one))).body
+                assert isinstance(body, ast.ClassDef)
+                hidden = [
+                    ast.unparse(field)
+                    for field, text in pairwise(body.body)
+                    if isinstance(field, ast.AnnAssign)
+                    and isinstance(text, ast.Expr)
+                    and isinstance(text.value, ast.Constant)
+                ]
+                assert hidden == [], f"{one.__name__}: say it under Attributes: in its docstring"
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,8 @@ def checkpoint_steps(
     """Run `cell` over a sequence with memory for its segments' ends only; the exact gradient of all T steps.
 
     It computes `for t, x in tg.steps(xs): h = cell(x, h)` and returns the last `h`. A loss at every step
-    is part of the state: let the cell take and give a tuple, such as (h, loss).
+    is part of the state: let the cell take and give a tuple, such as (h, loss). The graph holds a node for each segment
+    and not its steps: to draw or diagnose them, run the loop itself on a shorter sequence.
 
     Args:
         cell: (x, h) -> h, where h is a tensor or a tuple of tensors of one dtype.

@@ -37,15 +37,18 @@ WANTING = ("vanishing", "weak", "exploding", "mixed")
 
 @dataclass(frozen=True)
 class NonFinite:
-    """The first operation, in the order of execution, that made a NaN or an infinity."""
+    """The first operation, in the order of execution, that made a NaN or an infinity.
+
+    Attributes:
+        direction: "forward" if its value is not finite, "backward" if what it sends to an operand is not.
+        line: where in the user's code it was called.
+    """
 
     op: str
     direction: str
-    """"forward" if its value is not finite, "backward" if what it sends to an operand is not."""
     step: int | None
     scope: str
     line: str
-    """Where in the user's code it was called."""
 
     def __str__(self) -> str:
         where = "" if self.step is None else f" of step {self.step}"
@@ -55,15 +58,19 @@ class NonFinite:
 
 @dataclass(frozen=True)
 class Clipping:
-    """What `clip_grad_norm_(parameters, max_norm)` would do to this gradient."""
+    """What `clip_grad_norm_(parameters, max_norm)` would do to this gradient.
+
+    Attributes:
+        total_norm: of all gradients of all leaves as one vector, before clipping.
+        factor: what every gradient would be multiplied by; 1 if it stays as it is.
+        dominant: the steps that contribute most to the shared weights' gradients, with their share of the sum over
+            steps.
+    """
 
     max_norm: float
     total_norm: float
-    """Of all gradients of all leaves as one vector, before clipping."""
     factor: float
-    """What every gradient would be multiplied by; 1 if it stays as it is."""
     dominant: list[tuple[int, float]]
-    """The steps that contribute most to the shared weights' gradients, with their share of the sum over steps."""
 
     def __str__(self) -> str:
         steps = ", ".join(f"t = {t} ({share:.0%})" for t, share in self.dominant)
@@ -74,28 +81,31 @@ class Clipping:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """What was found for one layer and direction; `print` it for the sentence."""
+    """What was found for one layer and direction; `print` it for the sentence.
+
+    Attributes:
+        name: its scope.
+        verdict: that of more than half of the sequences, as in `Memory`; "mixed" if there is none.
+        memory: what the losses of all sequences say together: gain, half-life, horizon, ...
+        sequences: the same for each sequence of the batch, within its own length.
+        findings: causes and circumstances: cuts, dead units, saturation, a single step that does it all, chaos, ...
+        masked: it vanishes, and yet |dL/dh_k| of the total loss looks healthy, because each step has a loss of its own.
+        total: |dL/dh_k| of the total loss at every state: (K,), as `states`.
+        reach: |dL_t/dh_k| of the losses one by one, for each sequence.
+        advice: what can be said without trying.
+        remedies: what was tried on a copy of the graph, the best first; None if nothing was.
+    """
 
     name: str
-    """Its scope."""
     verdict: str
-    """That of more than half of the sequences, as in `Memory`; "mixed" if there is none."""
     memory: Memory
-    """What the losses of all sequences say together: gain, half-life, horizon, ..."""
     sequences: list[Memory]
-    """The same for each sequence of the batch, within its own length."""
     findings: list[Finding]
-    """Causes and circumstances: cuts, dead units, saturation, a single step that does it all, chaos, ..."""
     masked: bool
-    """It vanishes, and yet |dL/dh_k| of the total loss looks healthy, because each step has a loss of its own."""
     total: Array
-    """|dL/dh_k| of the total loss at every state: (K,), as `states`."""
     reach: Reach
-    """|dL_t/dh_k| of the losses one by one, for each sequence."""
     advice: str
-    """What can be said without trying."""
     remedies: list[Remedy] | None
-    """What was tried on a copy of the graph, the best first; None if nothing was."""
     thresholds: Thresholds
     losses: list[Tensor] = field(repr=False)
     states: list[State] = field(repr=False)
@@ -143,13 +153,16 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What `diagnose` found; `print` it for a sentence for each layer."""
+    """What `diagnose` found; `print` it for a sentence for each layer.
+
+    Attributes:
+        influence: what was measured by `influence`, if it was given.
+    """
 
     layers: list[Layer]
     first_nonfinite: NonFinite | None
     clipping: Clipping
     influence: Influence | None = None
-    """What was measured by `influence`, if it was given."""
 
     @property
     def verdict(self) -> str:

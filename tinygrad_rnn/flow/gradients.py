@@ -29,7 +29,15 @@ from .sweep import Seed, ToStates, between, sent_to
 
 @dataclass(frozen=True, eq=False)
 class StateFlow:
-    """The gradient that one state receives, and where it comes from."""
+    """The gradient that one state receives, and where it comes from.
+
+    Attributes:
+        gradient: dL/dh_t, all paths added.
+        injected: the part that stays within this step: dL_t/dh_t, from the loss of the step itself.
+        from_future: the part that passed through other steps first: what backpropagation *through time* adds.
+        gain: |what the next step that reads it sends back| / |gradient of that step's state|; None where no step does,
+            or if that is 0 or below the smallest normal number.
+    """
 
     __repr__ = record
 
@@ -38,33 +46,32 @@ class StateFlow:
     step: int
     scope: str
     gradient: Array
-    """dL/dh_t, all paths added."""
     norm: float
     injected: Array
-    """The part that stays within this step: dL_t/dh_t, from the loss of the step itself."""
     from_future: Array
-    """The part that passed through other steps first: what backpropagation *through time* adds."""
     gain: float | None
-    """|what the next step that reads it sends back| / |gradient of that step's state|; None where no step does, or if
-    that is 0 or below the smallest normal number."""
 
 
 @dataclass(frozen=True, eq=False)
 class WeightFlow:
-    """How the steps add up to the gradient of a shared weight."""
+    """How the steps add up to the gradient of a shared weight.
+
+    Attributes:
+        norms: |G_t|, the size of each step's contribution: (T,), as `structure.steps`.
+        shares: the same as fractions of their sum.
+        total: |dL/dW|.
+        cancellation: |dL/dW| / (sum |G_t| + |part from outside the steps|): 1 if all pull the same way, near 0 if they
+            cancel.
+    """
 
     __repr__ = record
 
     tensor: Tensor
     name: str
     norms: Array
-    """|G_t|, the size of each step's contribution: (T,), as `structure.steps`."""
     shares: Array
-    """The same as fractions of their sum."""
     total: float
-    """|dL/dW|."""
     cancellation: float
-    """|dL/dW| / (sum |G_t| + |part from outside the steps|): 1 if all pull the same way, near 0 if they cancel."""
 
 
 class Gradients:

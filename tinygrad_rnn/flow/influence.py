@@ -33,21 +33,23 @@ class Influence:
 
     `changed[i]` is the share of the answers that change with the input `lags[i]` steps before, and `moved[i]` how far
     the outputs move. An answer that is a number changes if it moves by more than a hundredth of its spread.
+
+    Attributes:
+        lags: how many steps lie between the replaced input and the answer, ascending: (L,).
+        changed: the share of the answers that are another class; of answers that are numbers, that move by more than a
+            hundredth of their spread: (L,).
+        moved: the root mean square change of the outputs, relative to how far two sequences differ: (L,).
+        counted: how many answers were compared: (L,).
+        classes: whether answers are classes, the largest of several outputs, or numbers.
+        per_sequence: the share of changed answers of each sequence: (L, B); nan where nothing was compared.
     """
 
     lags: Array
-    """How many steps lie between the replaced input and the answer, ascending: (L,)."""
     changed: Array
-    """The share of the answers that are another class; of answers that are numbers, that move by more than a hundredth
-    of their spread: (L,)."""
     moved: Array
-    """The root mean square change of the outputs, relative to how far two sequences differ: (L,)."""
     counted: Array
-    """How many answers were compared: (L,)."""
     classes: bool
-    """Whether answers are classes, the largest of several outputs, or numbers."""
     per_sequence: Array = field(repr=False)
-    """The share of changed answers of each sequence: (L, B); nan where nothing was compared."""
 
     @property
     def reach(self) -> int | None:
@@ -163,17 +165,20 @@ def _donors(x: Array, alive: Array, rng: np.random.Generator) -> Array:
 # ------------------------------------------------------------------ one sequence
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """By how much each input speaks for an answer."""
+    """By how much each input speaks for an answer.
+
+    Attributes:
+        values: log p(answer), or the answer where it is a number, less its mean with other inputs in this one's place:
+            (T,). Above 0 the input speaks for the answer, below 0 against it.
+        tokens: a text for each input.
+        answer: which answer it is.
+    """
 
     __repr__ = record
 
     values: Array
-    """log p(answer), or the answer where it is a number, less its mean with other inputs in this one's place: (T,).
-    Above 0 the input speaks for the answer, below 0 against it."""
     tokens: list[str]
-    """A text for each input."""
     answer: str
-    """Which answer it is."""
 
 
 @checked

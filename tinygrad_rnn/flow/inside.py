@@ -25,18 +25,21 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, eq=False)
 class Inside:
-    """The numbers of one layer, each (T, B, H): steps in the order of running, sequences, units."""
+    """The numbers of one layer, each (T, B, H): steps in the order of running, sequences, units.
+
+    Attributes:
+        name: the layer's scope.
+        steps: the number of each step.
+        states: the tensors that a step hands to the next, by name, such as h and c.
+        gradients: dL/d of these, of the total loss.
+        gates: what the sigmoids of each step gave, by the name of the variable, such as i, f, o.
+    """
 
     name: str
-    """The layer's scope."""
     steps: list[int]
-    """The number of each step."""
     states: dict[str, Array] = field(repr=False)
-    """The tensors that a step hands to the next, by name, such as h and c."""
     gradients: dict[str, Array] = field(repr=False)
-    """dL/d of these, of the total loss."""
     gates: dict[str, Array] = field(repr=False)
-    """What the sigmoids of each step gave, by the name of the variable, such as i, f, o."""
 
     @checked
     def saturated(self, gate: str) -> tuple[float, float]:

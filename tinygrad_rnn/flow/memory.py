@@ -30,15 +30,18 @@ LEAST = 4
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where the verdicts begin; all relative to the gradient at lag 0."""
+    """Where the verdicts begin; all relative to the gradient at lag 0.
+
+    Attributes:
+        low: a state that gets less than this is out of reach: for 32 units, of 30,000 sequences to learn from. Longer
+            training makes use of less: see `for_training`.
+        high: a gradient that grows to more than this explodes.
+        lags: fewer lags than this, with neither of both within them, are too short to tell.
+    """
 
     low: Finite = 0.001
-    """A state that gets less than this is out of reach: for 32 units, of 30,000 sequences to learn from. Longer
-    training makes use of less: see `for_training`."""
     high: Finite = 100.0
-    """A gradient that grows to more than this explodes."""
     lags: Positive = 10
-    """Fewer lags than this, with neither of both within them, are too short to tell."""
 
     def __post_init__(self) -> None:
         check("Thresholds", vars(self), get_type_hints(Thresholds, include_extras=True))
@@ -66,40 +69,43 @@ class Thresholds:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What the curves of one sequence, or of all, say together. Shares are of losses, counted as above."""
+    """What the curves of one sequence, or of all, say together. Shares are of losses, counted as above.
+
+    Attributes:
+        verdict: "vanishing", "weak" (it falls below `low` and then hardly further), "exploding", "mixed", "healthy",
+            "too short to tell" or "not finite".
+        vanishing: the share of losses whose gradient falls below `low` before it grows above `high`.
+        exploding: the share of losses whose gradient grows above `high` first.
+        broken: the share of losses whose gradient is infinite or NaN before either.
+        lags: the largest lag.
+        left: what is left of the gradient at the largest lag, the median.
+        gain: the factor a step: for most losses up to where less than `low` or more than `high` is left; where more is
+            left at all lags, over the last three quarters of them. nan where no one factor describes it, as where a
+            single step does it all.
+        since: the lag that the gain is measured from.
+        kept: the factor over the last half of the lags, of the gradient that looks back farthest.
+        horizon: the first lag at which less than `low` is left, the median; None where more is left for most losses.
+        horizons: the same for the first and for the last tenth of the losses that lose it.
+        rise: the first lag at which the gradient is more than `high`, the median; None where it is not for most losses.
+        back: the lag from which on the gradient that looks back farthest is between the bounds again, after it was not.
+        expected: the lag at which less than `low` or more than `high` would be left at the same gain; inf if past or
+            never, or where the gain itself changes with the lag.
+    """
 
     verdict: str
-    """"vanishing", "weak" (it falls below `low` and then hardly further), "exploding", "mixed", "healthy", "too short
-    to tell" or "not finite"."""
     vanishing: float = 0.0
-    """The share of losses whose gradient falls below `low` before it grows above `high`."""
     exploding: float = 0.0
-    """The share of losses whose gradient grows above `high` first."""
     broken: float = 0.0
-    """The share of losses whose gradient is infinite or NaN before either."""
     lags: int = 0
-    """The largest lag."""
     left: float = 1.0
-    """What is left of the gradient at the largest lag, the median."""
     gain: float = np.nan
-    """The factor a step: for most losses up to where less than `low` or more than `high` is left; where more is left
-    at all lags, over the last three quarters of them. nan where no one factor describes it, as where a
-    single step does it all."""
     since: int = 0
-    """The lag that the gain is measured from."""
     kept: float = 1.0
-    """The factor over the last half of the lags, of the gradient that looks back farthest."""
     horizon: int | None = None
-    """The first lag at which less than `low` is left, the median; None where more is left for most losses."""
     horizons: tuple[int | None, int | None] = (None, None)
-    """The same for the first and for the last tenth of the losses that lose it."""
     rise: int | None = None
-    """The first lag at which the gradient is more than `high`, the median; None where it is not for most losses."""
     back: int | None = None
-    """The lag from which on the gradient that looks back farthest is between the bounds again, after it was not."""
     expected: float = np.inf
-    """The lag at which less than `low` or more than `high` would be left at the same gain; inf if past or never, or
-    where the gain itself changes with the lag."""
 
     @property
     def half_life(self) -> float:
@@ -162,13 +168,16 @@ class Memory:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know about a layer beside its curves."""
+    """Something to know about a layer beside its curves.
+
+    Attributes:
+        kind: "cut", "late", "begins", "jump", "change", "dead units", "saturated", "directions", "other layer", "chaos"
+            or "silent losses".
+        value: the number that it is about: a share, a factor, a doubling time, ...; see the words.
+    """
 
     kind: str
-    """"cut", "late", "begins", "jump", "change", "dead units", "saturated", "directions", "other layer", "chaos" or
-    "silent losses"."""
     value: float
-    """The number that it is about: a share, a factor, a doubling time, ...; see the words."""
     words: str
 
     def __str__(self) -> str:

@@ -46,21 +46,25 @@ class Curves(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """The gradients of the losses that were looked at, at all states of a layer."""
+    """The gradients of the losses that were looked at, at all states of a layer.
+
+    Attributes:
+        norms: |dL_t/dh_k| for each loss, sequence and state: (losses, B, K), states in the order of running.
+        losses: the numbers of the losses that were looked at and have a gradient.
+        own: (losses,): the state of each loss's own step; what comes after it, as by way of another direction, is no
+            past.
+        silent: how many were looked at and have none, at no state of no sequence.
+        seeds: where each of the losses starts.
+    """
 
     __repr__ = record
 
     layout: Layout
     norms: Array
-    """|dL_t/dh_k| for each loss, sequence and state: (losses, B, K), states in the order of running."""
     losses: list[int]
-    """The numbers of the losses that were looked at and have a gradient."""
     own: Array
-    """(losses,): the state of each loss's own step; what comes after it, as by way of another direction, is no past."""
     silent: int
-    """How many were looked at and have none, at no state of no sequence."""
     seeds: list[Seed] = field(repr=False)
-    """Where each of the losses starts."""
 
     @cached
     def curves(self) -> Curves:

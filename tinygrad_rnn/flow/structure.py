@@ -29,13 +29,16 @@ State = tuple[Tensor, ...]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Structure:
-    """The parts of the graph behind one loss, each in creation order unless it says otherwise, found when asked for."""
+    """The parts of the graph behind one loss, each in creation order unless it says otherwise, found when asked for.
+
+    Attributes:
+        nodes: results that gradients flow through.
+        leaves: leaves that the nodes use: weights, initial states, and constants such as x_t.
+    """
 
     loss: Tensor
     nodes: list[Tensor]
-    """Results that gradients flow through."""
     leaves: list[Tensor]
-    """Leaves that the nodes use: weights, initial states, and constants such as x_t."""
 
     def __repr__(self) -> str:
         parts = {"step": len(self.steps), "state": len(self.states), "shared weight": len(self.shared_weights)}

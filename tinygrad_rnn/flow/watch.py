@@ -32,35 +32,42 @@ SHRUNK = 0.5
 
 @dataclass(frozen=True)
 class LayerLook:
-    """One layer at one update."""
+    """One layer at one update.
+
+    Attributes:
+        gain: none where no one factor a step describes what was measured.
+        horizon: none where more is left at all lags.
+        reach: the median over losses and sequences of |dL_t/dh_(t-lag)| relative to lag 0, for some lags.
+        radius: the largest spectral radius of a recurrent weight matrix, of a gate's block each; None where none was
+            found.
+        saturated: for each gate by name the share of its outputs below 0.05 or above 0.95.
+        dead: the share of dead units.
+    """
 
     verdict: str
     gain: float | None
-    """None where no one factor a step describes what was measured."""
     horizon: int | None
-    """None where more is left at all lags."""
     lags: int
     reach: dict[int, float]
-    """The median over losses and sequences of |dL_t/dh_(t-lag)| relative to lag 0, for some lags."""
     radius: float | None
-    """The largest spectral radius of a recurrent weight matrix, of a gate's block each; None where none was found."""
     saturated: dict[str, float]
-    """For each gate by name the share of its outputs below 0.05 or above 0.95."""
     dead: float
-    """The share of dead units."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """All layers at one update."""
+    """All layers at one update.
+
+    Attributes:
+        norm: |dL/dW| of all parameters as one vector.
+        layers: by scope; of several in one scope the second is called "scope #2".
+        warning: what has become worse since an earlier look.
+    """
 
     update: int
     norm: float
-    """|dL/dW| of all parameters as one vector."""
     layers: dict[str, LayerLook]
-    """By scope; of several in one scope the second is called "scope #2"."""
     warning: str | None = None
-    """What has become worse since an earlier look."""
 
     def record(self) -> dict[str, Any]:
         """Plain values by name, for JSON."""

@@ -123,7 +123,7 @@ class LSTMCell(Cell):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997; forget gate by Gers et al., 2000).
 
     The gates i, f, o = sigmoid(...) and the candidate g = tanh(...) are the four parts, each (batch, H), of
-    z = W_ih x + b_ih + W_hh h + b_hh; then c' = f c + i g and h' = o tanh(c'). The state is (h, c).
+    z = W_ih x + b_ih + W_hh h + b_hh; then c' = f c + i g and h' = o tanh(c'). The state is (h, c). Arguments: `Cell`.
     """
 
     gates = 4
@@ -146,7 +146,7 @@ class GRUCell(Cell):
     """Gated recurrent unit (Cho et al., 2014), with PyTorch's place for the reset gate.
 
     With the three parts of a = W_ih x + b_ih and of u = W_hh h + b_hh, each (batch, H):
-    r = sigmoid(a_r + u_r), z = sigmoid(a_z + u_z), n = tanh(a_n + r u_n), and h' = (1 - z) n + z h.
+    r = sigmoid(a_r + u_r), z = sigmoid(a_z + u_z), n = tanh(a_n + r u_n), and h' = (1 - z) n + z h. Arguments: `Cell`.
     """
 
     gates = 3

@@ -216,7 +216,7 @@ def unroll(
 
 
 class RNN(Recurrent):
-    """The plain recurrent network; `nonlinearity` is "tanh" or "relu". Equations: `RNNCell`."""
+    """The plain recurrent network; `nonlinearity` is "tanh" or "relu". Equations: `RNNCell`; arguments: `Recurrent`."""
 
     cell_type = RNNCell
 
@@ -250,13 +250,13 @@ class RNN(Recurrent):
 
 
 class LSTM(Recurrent):
-    """Long short-term memory; its state is the pair (h, c). Equations: `LSTMCell`."""
+    """Long short-term memory; its state is the pair (h, c). Equations: `LSTMCell`; arguments: `Recurrent`."""
 
     cell_type = LSTMCell
 
 
 class GRU(Recurrent):
-    """Gated recurrent units. Equations: `GRUCell`."""
+    """Gated recurrent units. Equations: `GRUCell`; arguments: `Recurrent`."""
 
     cell_type = GRUCell
 

@@ -43,14 +43,16 @@ def _in_words(score: float) -> str:
 
 
 class Result(NamedTuple):
-    """How a run ended."""
+    """How a run ended.
+
+    `stopped` says why: "done", "early" (no better score for `patience` evaluations), "target" (as good as `stop_at`),
+    "callback", "data" (there are no more batches) or "interrupted".
+    """
 
     step: int
     score: float
     best: float
     stopped: str
-    """Why: "done", "early" (no better score for `patience` evaluations), "target" (as good as `stop_at`),
-    "callback", "data" (there are no more batches) or "interrupted"."""
 
     def _repr_html_(self) -> str:
         words = f"{self.stopped} after {self.step} updates: score {self.score:.4g}, best {self.best:.4g}"
