@@ -207,6 +207,14 @@ def test_a_state_that_goes_on_as_an_array_is_asked_about():
     assert "hands on the state itself, not its .data" in " ".join(str(tg.gradient_flow(last.sum())).split())
 
 
+def test_checkpointed_steps_are_not_asked_for_tg_steps_alone():
+    W = tg.Tensor(0.5 * np.eye(2), requires_grad=True)
+    h = tg.checkpoint_steps(lambda x, h: np.tanh(x + h @ W), np.zeros(2), np.ones((6, 2)))
+    with pytest.raises(tg.GraphError, match=r"tg\.checkpoint_steps keeps no steps"):
+        tg.diagnose(h.sum())
+    assert "tg.checkpoint_steps keeps no steps" in " ".join(str(tg.gradient_flow(h.sum())).split())
+
+
 def run_from(cut, length=30):
     """The states of an RNN, of which one is handed on otherwise."""
     W, h, hs = tg.Tensor(0.7 * np.eye(2), requires_grad=True), np.zeros((3, 2)), []

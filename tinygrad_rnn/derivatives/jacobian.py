@@ -61,6 +61,10 @@ def jvp(output: Tensor, inputs: Tensor | Sequence[Tensor], tangents: Any, create
 
     Returns:
         A tensor of the shape of `output`.
+
+    Raises:
+        GraphError: `output` has no graph, or an input does not require a gradient.
+        ShapeError: a tangent has another shape than its input, or there are more or fewer tangents than inputs.
     """
     targets, directions = _pairs("jvp", inputs, tangents)
     probe = Tensor(np.zeros(np.shape(raw(output)), getattr(output, "dtype", None)), requires_grad=True, name="probe")
@@ -80,6 +84,10 @@ def hvp(output: Tensor, inputs: Tensor | Sequence[Tensor], vectors: Any, create_
 
     Returns:
         One tensor per input, of its shape.
+
+    Raises:
+        GraphError: `output` is no scalar or has no graph, or an input does not require a gradient.
+        ShapeError: a vector has another shape than its input, or there are more or fewer vectors than inputs.
     """
     targets, directions = _pairs("hvp", inputs, vectors)
     return _push(grad(output, targets, create_graph=True), directions, targets, create_graph)

@@ -232,6 +232,7 @@ def diagnose(
     if not layers:
         is_cut = "leave out the detach or truncate that cuts the path between the steps"
         in_steps = "run the loop within `for t, x in tg.steps(xs)`, hand on the state itself, not its .data"
+        in_steps += "; tg.checkpoint_steps keeps no steps to look at"
         steps = flow.structure.steps
         alone = f", but step {steps[0]} alone" if len(steps) == 1 and not flow.structure.cuts else ""
         one = "make each state from the one before it, not from its .data or zeros, and the loss from the last one"

@@ -75,6 +75,7 @@ def table(flow: Gradients) -> str:
     head = f"gradient flow of {loss} = {flow.loss.item():.6g}: {flow.structure}"
     if not layers:
         why = "a loop has steps within `for t, x in tg.steps(xs)`, and hands on the state itself, not its .data"
+        why += "; tg.checkpoint_steps keeps no steps to look at"
         words = "no state is handed from one step to another; "
         words += "detach or truncate cuts the path" if flow.structure.cuts else why
         return _writable([*_wrapped(head), *_wrapped(words)])
