@@ -207,18 +207,27 @@ def test_a_state_that_goes_on_as_an_array_is_asked_about():
     assert "hands on the state itself, not its .data" in " ".join(str(tg.gradient_flow(last.sum())).split())
 
 
-def test_checkpointed_steps_are_not_asked_for_tg_steps_alone():
-    W = tg.Tensor(0.5 * np.eye(2), requires_grad=True)
+def test_segments_of_checkpointed_steps_are_not_taken_for_steps():
+    W, xs = tg.Tensor(0.5 * np.eye(2), requires_grad=True), np.ones((36, 2))
 
-    def cell(x, state):
-        h, loss = state
-        h = np.tanh(x + h @ W)
-        return h, loss + h.sum()
+    def cell(x, h):
+        return x + h @ W
 
-    _, loss = tg.checkpoint_steps(cell, (np.zeros(2), np.zeros(())), np.ones((6, 2)))
-    with pytest.raises(tg.GraphError, match=r"tg\.checkpoint_steps keeps no steps"):
-        tg.diagnose(loss)
-    assert "tg.checkpoint_steps keeps no steps" in " ".join(str(tg.gradient_flow(loss)).split())
+    def summed(x, state):
+        h = cell(x, state[0])
+        return h, state[1] + h.sum()
+
+    for loss in (
+        tg.checkpoint_steps(cell, np.zeros(2), xs).sum(),
+        tg.checkpoint_steps(summed, (np.zeros(2), np.zeros(())), xs)[1],
+    ):
+        with pytest.raises(tg.GraphError, match=r"tg\.checkpoint_steps keeps no steps"):
+            tg.diagnose(loss)
+        assert "tg.checkpoint_steps keeps no steps" in " ".join(str(tg.gradient_flow(loss)).split())
+    h = np.zeros(2)
+    for x in xs:
+        h = tg.checkpoint(cell)(x, h)
+    assert tg.diagnose(h.sum()).layers[0].memory.gain == pytest.approx(0.5), "one step each"
 
 
 def run_from(cut, length=30):

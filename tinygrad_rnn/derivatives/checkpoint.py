@@ -163,6 +163,14 @@ def _checkpoint(operands: Sequence[Array], segment: _Segment, value: Array) -> A
     return value
 
 
+_STEPS = "_steps_of_a_segment"
+
+
+def holds_steps(node: Tensor) -> bool:
+    """Whether a tensor is what several steps of `checkpoint_steps` gave, which are not in the graph."""
+    return node.primitive is _checkpoint and getattr(node.attrs["segment"].fn, _STEPS, 1) > 1
+
+
 @checked
 def checkpoint_steps(
     cell: Callable[[Any, Any], Any], h0: Any, xs: Any, every: int | str = "sqrt", start: int = 0
@@ -199,6 +207,7 @@ def checkpoint_steps(
             state = cell(x, state)
         return state
 
+    setattr(segment, _STEPS, size)
     several = isinstance(h0, (tuple, list))
     state = tuple(h0) if several else (h0,)
     for first in range(0, length, size):

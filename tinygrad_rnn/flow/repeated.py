@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from ..core.tensor import Tensor
 from ..debug.origin import place
+from ..derivatives.checkpoint import holds_steps
 from .structure import State, Structure, only_added
 
 LEAST = 3
@@ -20,8 +21,11 @@ def repeated(graph: Structure) -> list[list[State]]:
     """The layers of states of plain loops, as `Structure.layers` holds those of `tg.steps`.
 
     A loop is a stretch of the graph in which the same lines do the same operations on the same weights, again and
-    again, and each iteration reads what the one before has made. Where this is not so in all of them there is none.
+    again, and each iteration reads what the one before has made. Where this is not so in all of them there is none, and
+    none where an iteration stands for several steps.
     """
+    if any(map(holds_steps, graph.nodes)):
+        return []
     marks = list(map(_mark, graph.nodes))
     return list(_within(graph, marks, 0, len(marks)))
 
