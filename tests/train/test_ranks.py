@@ -139,6 +139,28 @@ def test_ranks_are_one_process_with_the_joint_batch(size: int, backend: Any) -> 
         assert (trainer.model.unused.weight.grad is None) == (backend is None)
 
 
+def test_parts_along_the_first_axis_are_one_process_with_the_joint_batch() -> None:
+    """Each part counted as the whole: gradients and losses were multiplied by the number of ranks."""
+
+    def run(comm: Any, axes: Any = (0, 0)) -> Any:
+        def of(model: Net, x: Any, y: Any) -> Any:
+            return tg.squared_error(model(x.transpose(1, 0, 2))[0], y.transpose(1, 0, 2))
+
+        batch = (X.transpose(1, 0, 2), X.transpose(1, 0, 2)[..., :2])
+        model = Net()
+        optimizer = tg.optim.SGD(model.parameters(), lr=0.1)
+        trainer = tg.train.Trainer(model, of, [batch], steps=3, optimizer=optimizer, clip=0, axes=axes, comm=comm)
+        trainer.run(lambda line: None, progress=False)
+        return trainer
+
+    alone = run(None)
+    for trainer in together(3, run):
+        np.testing.assert_allclose(weights_of(trainer), weights_of(alone), rtol=0, atol=1e-12)
+        assert trainer.history[-1]["loss"] == pytest.approx(alone.history[-1]["loss"], abs=1e-12)
+    with pytest.raises(tg.InputError, match=r"axes=\(0,\) and a batch of 2 arrays"):
+        run(None, axes=(0,))._axes((X, X))
+
+
 def test_a_run_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None:
     whole = trained(None)
     together(3, lambda comm: trained(comm, tmp_path / "run", steps=3))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.train.trainer import _count
+from tinygrad_rnn.train.batches import count_of
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((6, 20, 2))
@@ -304,7 +304,8 @@ def test_a_run_that_is_interrupted_tells_how_far_it_came() -> None:
 
 def test_what_a_batch_counts() -> None:
     """Its sequences, also where the answers are one for each."""
-    assert _count((X, Y[-1])) == 20
+    assert count_of((X, Y[-1]), (1, 0)) == count_of((3, Y[-1]), (None, 0)) == 20
+    assert count_of((X[0, 0],), (1,)) == 1
     data = tg.train.Batches(X, np.arange(20), size=8)
     assert [data.weigh(batch) for batch in data] == [8, 8, 4]
 
@@ -368,3 +369,33 @@ def test_a_model_trains_on_after_an_evaluation_that_failed() -> None:
         tg.train.Trainer(model, loss, (X, Y), validation=(X, Y), steps=1).run(quiet, progress=False)
     assert model.training
     assert model.rnn.training
+
+
+def test_tensors_that_are_not_of_the_model_are_not_adjusted_beside_it() -> None:
+    """Their gradients were added up from update to update, and no checkpoint held them."""
+    model, scale = Net(), tg.Tensor(1.0, requires_grad=True)
+    with pytest.raises(tg.InputError, match="not of this model, 1 of 11; make them attributes of the model"):
+        trained(model=model, optimizer=tg.optim.SGD([*model.parameters(), scale]))
+
+
+def test_sequences_along_the_first_axis_are_what_a_mean_counts() -> None:
+    """The score weighed batches by their steps, not by their sequences."""
+
+    def first(model: Net, x: Any, y: Any) -> tg.Tensor:
+        return tg.squared_error(model(x.transpose(1, 0, 2))[0][-1], y)
+
+    x, y = X.transpose(1, 0, 2), Y[-1]
+    trainer = trained([(x, y)], first, validation=[(x[:1], y[:1]), (x[1:], y[1:])], axes=(0, 0))
+    assert trainer.history[-1]["score"] == pytest.approx(first(trainer.model, x, y).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("axes", [(2, 0), (-1, 0), (None, None)])
+def test_axes_along_which_no_sequences_can_lie_are_refused(axes: Any) -> None:
+    with pytest.raises(tg.InputError, match="expected 0, 1 or None for each array"):
+        trained(axes=axes)
+
+
+@pytest.mark.parametrize("x", [X[:, :0], X[0, 0]])
+def test_predict_says_what_it_takes(x: Any) -> None:
+    with pytest.raises(tg.ShapeError, match=r"predict: x has shape \(.*expected \(T, N, ...\)"):
+        tg.train.predict(Net(), x)

@@ -226,6 +226,14 @@ def batch_axes(batch: Batch, what: str) -> tuple[int | None, ...]:
     return tuple(axes)
 
 
+def count_of(batch: Batch, axes: Sequence[int | None]) -> int:
+    """How many sequences there are in a batch; one where its arrays have no such axis."""
+    for array, axis in zip(batch, axes, strict=False):
+        if axis is not None:
+            return int(np.shape(array)[axis]) if axis < np.ndim(array) else 1
+    return 1
+
+
 def rows_of(batch: Batch, axes: Sequence[int | None], rows: slice) -> Batch:
     """Some sequences of a batch."""
     return tuple(a if axis is None else a[:, rows] if axis else a[rows] for a, axis in zip(batch, axes, strict=True))
@@ -286,6 +294,9 @@ def predict(model: Module, x: Any, rows: Size = 256, **options: Any) -> Any:
 
     Returns:
         An array, (steps, N, ...) or (N, ...) as the model has it; for a list, a list of arrays without the batch axis.
+
+    Raises:
+        ShapeError: x has no axis of sequences, or none of them.
     """
     with evaluating(model), no_grad():
         if isinstance(x, list):
@@ -293,6 +304,10 @@ def predict(model: Module, x: Any, rows: Size = 256, **options: Any) -> Any:
             axis = _axis(model, alone[0], options) if alone else 0
             return [np.take(_answer(model, one, options), 0, axis) for one in alone]
         array = np.asarray(raw(x))
+        if array.ndim < 2 or not array.shape[1]:
+            raise ShapeError(
+                f"predict: x has shape {array.shape}, expected (T, N, ...), time first, with one sequence or more"
+            )
         ys = [_answer(model, array[:, i : i + rows], options) for i in range(0, array.shape[1], rows)]
         if len(ys) == 1:
             return ys[0]
@@ -311,4 +326,4 @@ def _answer(model: Module, x: Array, options: dict[str, Any]) -> Array:
 
 
 __all__ = ["Batch", "Batches", "NoMoreBatches", "Source", "Stream", "as_batch", "batch_axes", "check_takes"]
-__all__ += ["evaluating", "finite", "padded", "predict", "rows_of", "source"]
+__all__ += ["count_of", "evaluating", "finite", "padded", "predict", "rows_of", "source"]

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -24,7 +25,18 @@ from ..nn import Module
 from ..nn.truncation import truncate
 from ..optim import Adam, Optimizer, Schedule, clip_grad_norm_, clip_grad_value_, constant
 from . import saved as checkpoint
-from .batches import Batch, NoMoreBatches, as_batch, batch_axes, check_takes, evaluating, finite, rows_of, source
+from .batches import (
+    Batch,
+    NoMoreBatches,
+    as_batch,
+    batch_axes,
+    check_takes,
+    count_of,
+    evaluating,
+    finite,
+    rows_of,
+    source,
+)
 from .log import Log
 from .progress import tqdm
 from .ranks import Ranks
@@ -136,10 +148,16 @@ class Trainer:
         self.steps = steps
         self.optimizer = Adam(model.parameters()) if optimizer is None else optimizer
         own = set(map(id, model.parameters()))
-        if not any(id(parameter) in own for parameter in self.optimizer.parameters):
+        strange = sum(id(parameter) not in own for parameter in self.optimizer.parameters)
+        if strange == len(self.optimizer.parameters):
             raise InputError(
                 "Trainer: the optimiser adjusts none of this model's parameters, so that nothing would be learned; "
                 "make it with model.parameters() of this very model"
+            )
+        if strange:  # their gradients would not be reset, compiled or sent to other ranks, nor they be saved
+            raise InputError(
+                f"Trainer: the optimiser adjusts tensors that are not of this model, {strange} of "
+                f"{len(self.optimizer.parameters)}; make them attributes of the model, or of a Module that holds both"
             )
         self.lr = self.optimizer.lr
         self.schedule = constant() if schedule is None else schedule
@@ -153,6 +171,8 @@ class Trainer:
         self.folder = None if folder is None else as_path(folder, "Trainer")
         self.log: Log | None = None
         self.notes = _plain(notes)
+        if axes is not None and (not set(axes) <= {0, 1, None} or set(axes) <= {None}):
+            raise InputError(f"Trainer: got axes={axes}, expected 0, 1 or None for each array, and not None for all")
         self.carry, self.axes, self.weigh = carry, axes, weigh
         self.program = None if backend is None else compiler.compile(loss, backend)
         self.ranks = Ranks(comm)
@@ -297,7 +317,7 @@ class Trainer:
         if self.ranks.size == 1:
             return self._gradients((*batch, *state))
         axes = self._axes(batch)
-        rows = self.ranks.part(np.shape(batch[0])[axes[0] or 0])
+        rows = self.ranks.part(count_of(batch, axes))
         mine = rows_of(batch, axes, rows)
         loss, share = None, 0.0
         if rows.stop > rows.start:
@@ -569,15 +589,13 @@ class Trainer:
             return self._plain_loss(rows_of(batch, self._axes(batch), slice(SEQUENCES)))
 
     def _axes(self, batch: Batch) -> Sequence[int | None]:
-        return self.axes or getattr(self.data, "axes", None) or batch_axes(batch, "Trainer")
+        axes = self.axes or getattr(self.data, "axes", None) or batch_axes(batch, "Trainer")
+        if len(axes) != len(batch):
+            raise InputError(f"Trainer: got axes={axes} and a batch of {len(batch)} arrays, expected one for each")
+        return axes
 
     def _weigh(self, data: Any) -> Callable[[Batch], float]:
-        return self.weigh or getattr(data, "weigh", None) or _count
-
-
-def _count(batch: Batch) -> float:
-    """How many sequences there are in a batch."""
-    return float((*np.shape(batch[0]), 1)[:2][-1])
+        return self.weigh or getattr(data, "weigh", None) or partial(count_of, axes=self.axes or (1,))
 
 
 def _check_finite(batch: Batch, update: int) -> None:
