@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.app.cli import main
+from tinygrad_rnn.app.tasks.model import SequenceModel
+from tinygrad_rnn.app.tasks.settings import Settings
 from tinygrad_rnn.app.tasks.sweep import draw, grouped, sweep, table
 
 SMALL = ["--lag", "10", "--batch", "4", "--steps", "4", "--eval-every", "2", "--save-every", "2"]
@@ -31,6 +36,45 @@ def test_a_sweep_runs_every_combination_once(tmp_path: Path, capsys: pytest.Capt
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert main([*command, "--lr", "0.5"]) == 2
     assert "other settings" in capsys.readouterr().err
+
+
+def test_a_run_without_enough_memory_is_a_row_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = Settings.build_model
+
+    def limited(settings: Settings, *sizes: int) -> SequenceModel:
+        if settings.hidden > 3:
+            raise MemoryError("Unable to allocate 2 TiB")
+        return build(settings, *sizes)
+
+    monkeypatch.setattr(Settings, "build_model", limited)
+    choices = {"lag": 10, "batch": 4, "steps": 2, "seed": 0}
+    rows = sweep("adding", {"hidden": [4, 3]}, tmp_path, 1, str, **choices)
+    large, small = rows
+    assert [[name for name, _ in grouped(rows, higher)] for higher in (True, False)] == [["hidden=3", "hidden=4"]] * 2
+    assert large["stopped"] == "failed (Unable to allocate 2 TiB)"
+    assert np.isnan(large["best"])
+    assert small["stopped"] == "done"
+
+
+def test_a_process_that_is_ended_from_outside_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pool:
+        """Of processes that an operating system without memory ends."""
+
+        def __init__(self, *arguments: object) -> None: ...
+        def __enter__(self) -> Pool:
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+        def submit(self, *arguments: object) -> Future[object]:
+            broken: Future[object] = Future()
+            broken.set_exception(BrokenProcessPool())
+            return broken
+
+    monkeypatch.setattr("tinygrad_rnn.app.tasks.sweep.ProcessPoolExecutor", Pool)
+    with pytest.raises(tg.InputError, match=r"ended from outside.*the same command again goes on, with fewer --jobs"):
+        sweep("adding", {"seed": [0, 1]}, tmp_path, 2, str)
 
 
 @pytest.mark.slow

@@ -29,6 +29,9 @@ LIMIT = 256 * 2**20
 LARGEST = 1e100
 """The largest number in a file that is trained on."""
 
+SMALLEST = 1e-100
+"""The least difference of the largest and the smallest number of a column that is trained on, if they differ."""
+
 
 class Series(Task):
     """One of several numbers, one step ahead from all of them so far; the last fifth of the time is held out.
@@ -164,6 +167,13 @@ class Csv(Series):
         if large:
             raise InputError(
                 f"{file}: {', '.join(large)} has numbers above {LARGEST:g}, which squared are infinite; scale it"
+            )
+        ranges = np.ptp(numbers[: len(numbers) * 4 // 5], axis=0)
+        small = [name for name, extent in zip(self.names, ranges, strict=True) if 0 < extent < SMALLEST]
+        if small and known is None:
+            raise InputError(
+                f"{file}: the numbers of {', '.join(small)} differ by less than {SMALLEST:g}, which squared is 0; "
+                "scale it"
             )
         scale = None if known is None else (np.array(known["means"]), np.array(known["deviations"]))
         at = self.names.index(target)

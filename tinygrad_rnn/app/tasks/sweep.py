@@ -7,6 +7,7 @@ import multiprocessing
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -80,24 +81,37 @@ def _results(plan: Mapping[str, Settings], place: Path, jobs: int) -> Iterator[t
         runs = {pool.submit(_run, settings, place / name): name for name, settings in plan.items()}
         try:
             yield from ((runs[done], done.result()) for done in as_completed(runs))
+        except BrokenProcessPool as error:
+            raise InputError(
+                "sweep: a process of it was ended from outside, most often as memory ran out; the same command again "
+                "goes on, with fewer --jobs in less memory"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def _run(settings: Settings, folder: Path) -> Row:
-    """One run from where it is; a gradient that is not finite is how it ended."""
+    """One run from where it is; a gradient that is not finite, or too little memory, is how it ended."""
     begun = any(folder.glob("step-*.safetensors"))
-    trainer = TaskTrainer.of(folder) if begun else TaskTrainer(settings, folder)
+    try:
+        trainer = TaskTrainer.of(folder) if begun else TaskTrainer(settings, folder)
+    except MemoryError as error:
+        return _failed(0, np.nan, error)
     if trainer.settings != settings:
         raise InputError(f"{folder} holds a run with other settings; choose another folder for this sweep")
     try:
         result = trainer.run(lambda line: None, progress=False)
-    except GraphError as error:
-        return {"step": trainer.step, "score": np.nan, "best": trainer.best, "stopped": f"failed ({error})"}
+    except (GraphError, MemoryError) as error:
+        return _failed(trainer.step, trainer.best, error)
     if result.stopped == "interrupted":
         raise KeyboardInterrupt
     return result._asdict()
+
+
+def _failed(step: int, best: float, error: Exception) -> Row:
+    why = str(error) or "not enough memory"
+    return {"step": step, "score": np.nan, "best": best, "stopped": f"failed ({why})"}
 
 
 def grouped(rows: Sequence[Row], higher_is_better: bool) -> list[tuple[str, list[float]]]:
@@ -106,7 +120,12 @@ def grouped(rows: Sequence[Row], higher_is_better: bool) -> list[tuple[str, list
     for row in rows:
         own = [f"{key}={value}" for key, value in row.items() if key not in ("seed", *ENDED)]
         groups.setdefault(" ".join(own) or "all", []).append(row["best"])
-    return sorted(groups.items(), key=lambda group: -np.median(group[1]) if higher_is_better else np.median(group[1]))
+
+    def place(group: tuple[str, list[float]]) -> float:
+        median = float(np.median(group[1]))  # nan where a run had no score: the last place
+        return np.inf if np.isnan(median) else -median if higher_is_better else median
+
+    return sorted(groups.items(), key=place)
 
 
 def table(groups: Sequence[tuple[str, list[float]]], metric: str) -> str:
