@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import flow as tgflow
+from tinygrad_rnn.flow.structure import paces
 
 
 def orthogonal(n, rng):
@@ -432,3 +434,43 @@ def test_what_a_prompt_shows_of_a_result_is_short():
         assert len(repr(each)) < 1500, repr(each)
         assert "\n" not in repr(each)
     assert "W_hh': ndarray (12, 12)" in repr(by_bptt)
+
+
+def clockwork(T=12):
+    """A fast state, and a slow one that is renewed at every third step."""
+    rng = np.random.default_rng(0)
+    A, B, C = (tg.Tensor(0.5 * orthogonal(4, rng), requires_grad=True) for _ in range(3))
+    fast, slow, loss = np.zeros(4), np.ones(4), 0.0
+    for t, x in tg.steps(rng.normal(size=(T, 4))):
+        if t % 3 == 0:
+            slow = np.tanh(x + slow @ A)
+        fast = np.tanh(x + fast @ B + slow @ C)
+        loss = loss + (fast * fast).sum()
+    return loss
+
+
+def test_layers_without_a_scope_are_told_apart_by_their_states_and_a_slow_one_says_how_long_its_step_is():
+    loss = clockwork()
+    found = tg.diagnose(loss)
+    slow, fast = str(found).splitlines()
+    assert slow.startswith("slow: ")
+    assert "(one step of this state is 3 time steps)" in slow
+    assert fast.startswith("fast: ")
+    assert "time steps" not in fast
+    assert "one step of this state is 3 time steps" in " ".join(str(tg.gradient_flow(loss)).split())
+
+
+def test_a_slow_profile_is_labelled_with_its_own_name_and_pace():
+    loss = clockwork()
+    upper, lower = tg.viz.plots.profile(tg.gradient_flow(loss), tg.diagnose(loss))
+    labels = [line.get_label() for line in upper.lines]
+    assert labels[::2] == ["|∂L/∂slow_k|, all losses", "|∂L_T/∂slow_k|, the last loss"]
+    assert lower.lines[0].get_label() == "gain from the next state to k"
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [([0, 1, 2], (1, 1)), ([4, 2, 0], (2, 2)), ([0, 1, 2, 0, 1], (1, 1)), ([0, 3, 4], (1, 3)), ([None, None], (1, 1))],
+)
+def test_paces_count_time_steps_in_the_direction_of_the_states(steps, expected):
+    assert paces([(SimpleNamespace(step=step),) for step in steps]) == expected

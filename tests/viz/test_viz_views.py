@@ -581,3 +581,30 @@ def test_fifty_steps_are_fluent(browser: Any, tmp_path: Path) -> None:
     assert time.perf_counter() - start < 3
     assert a_step < 0.1, "at least ten operations a second"
     context.close()
+
+
+# ---------------------------------------------------------------------- a network of two clocks, and small numbers
+def test_a_slow_state_has_its_index_below_and_the_lanes_hold_their_words() -> None:
+    W = Tensor(0.5 * np.eye(2), requires_grad=True, name="W")
+    fast, slow, loss = np.zeros(2), np.zeros(2), 0.0
+    for t, x in tg.steps(np.ones((20, 2))):
+        if t % 2 == 0:
+            slow = np.tanh(x + slow @ W)
+        fast = np.tanh(x + fast @ W + slow)
+        loss = loss + (fast * fast).sum()
+    for lane in tg.viz.rolled(tg.gradient_flow(loss)).scene.lanes:
+        assert lane.label.width < lane.width
+        assert "10" in lane.label.text
+    assert [run.text for run in words_runs("|∂L_T/∂slow_k|: x") if run.subscript] == ["T", "k"]
+
+
+def test_zero_has_no_sign_in_boxes_and_on_the_page() -> None:
+    a = Tensor([1.0, 2.0], requires_grad=True, name="a")
+    flow = tg.gradient_flow((a * np.array([0.0, -1.0]) * -1.0).sum())
+    assert np.signbit(flow.gradient(a)[0])
+    words = [each.text for box in tg.viz.unrolled(flow, values=True).scene.boxes for each in box.lines]
+    assert "grad [0, 1]" in words
+    assert not [each for each in words if "-0" in each]
+    told = str(story_of(tg.viz.page(flow).html()))
+    assert "'0', '1'" in told
+    assert "'-0'" not in told

@@ -29,7 +29,7 @@ from .reach import Reach, Start, measure, reach, starts_of
 from .remedies import Remedy, tried
 from .repeated import repeated
 from .sentence import MASKED, QUIET, advice, in_words
-from .structure import State
+from .structure import State, paces
 
 WANTING = ("vanishing", "weak", "exploding", "mixed")
 """Verdicts for which remedies are tried."""
@@ -121,6 +121,19 @@ class Layer:
         return self.reach.last[_numbers(self.states)]
 
     @property
+    def called(self) -> str:
+        """The names of its tensors: "h", or "c,h" of an LSTM."""
+        return ",".join(terminal(tensor.name or "h") for tensor in self.states[0])
+
+    @property
+    def pace(self) -> str:
+        """In words, how many time steps lie between its states where it is not one, as a slow one has them; else ""."""
+        least, most = paces(self.states)
+        if most == 1:
+            return ""
+        return f"one step of this state is {least if least == most else f'{least} to {most}'} time steps"
+
+    @property
     def verdicts(self) -> dict[str, int]:
         """How many sequences have each verdict, the most first."""
         return dict(Counter(memory.verdict for memory in self.sequences).most_common())
@@ -141,6 +154,7 @@ class Layer:
         said = self.verdict if self.memory.verdict == "weak" else self.memory.verdict
         text += ": " if said == self.verdict else f"; all together {said}: "
         text += in_words(said, self.memory, self.thresholds)
+        text += f" ({self.pace})" if self.pace else ""
         return text + (f" ({MASKED})" if self.masked else "")
 
     def __repr__(self) -> str:
@@ -172,14 +186,26 @@ class Diagnosis:
 
     def __repr__(self) -> str:
         lines = [
-            f"{terminal(layer.name)}: {layer}" if len(self.layers) > 1 and layer.name else str(layer)
-            for layer in self.layers
+            f"{name}: {layer}" if name else str(layer) for name, layer in zip(self._names, self.layers, strict=True)
         ]
         if self.first_nonfinite is not None:
             lines[0] = f"first not finite: {self.first_nonfinite}; {lines[0]}"
         if self.influence is not None:
             lines = [f"does it use its past: {self.influence}.", *(f"can it learn to: {line}" for line in lines)]
         return "\n".join(lines)
+
+    @property
+    def _names(self) -> list[str]:
+        """What tells the layers apart: the scope; where several share it, the names of their states as well."""
+        if len(self.layers) == 1:
+            return [""]
+        scopes = Counter(layer.name for layer in self.layers)
+        return [
+            terminal(layer.name)
+            if layer.name and scopes[layer.name] == 1
+            else " ".join(filter(None, [terminal(layer.name), layer.called]))
+            for layer in self.layers
+        ]
 
     def _repr_html_(self) -> str:
         lines = [f"<p style='margin:.3em 0'>{xml(line)}</p>" for line in str(self).split("\n")]

@@ -15,7 +15,6 @@ from ..escape import preformatted, terminal
 from .diagnose import Layer, diagnosis
 from .gradients import Gradients, StateFlow, WeightFlow
 from .norms import norm
-from .structure import State
 
 ROWS, COLUMNS = 40, 80
 """The table is never longer or wider."""
@@ -93,8 +92,7 @@ def table(flow: Gradients) -> str:
         if room >= 3:
             for row in flow.structure.rows:
                 if any(row[0] is tensor for tensor in layer.states[0]):
-                    names = _names(layer.states)
-                    lines += _steps([records[tensor.index] for tensor in row], names, layer.last, shares, room)
+                    lines += _steps([records[tensor.index] for tensor in row], layer.called, layer.last, shares, room)
     if len(layers) > ROWS // 4:
         lines += ["", f"and {len(layers) - ROWS // 4} more layers; tg.diagnose(loss) for all of them"]
     return _writable(lines[:ROWS])
@@ -118,13 +116,9 @@ def _writable(lines: list[str]) -> str:
 
 def _verdict(layer: Layer) -> list[str]:
     scope = f"{_short(terminal(layer.name), NAME)} " if layer.name else ""
-    name = f"{scope}{_short(_names(layer.states), NAME)}: "
+    name = f"{scope}{_short(layer.called, NAME)}: "
     first, *rest = _wrapped(name + layer.measured)
     return [first.replace(f": {layer.verdict}", f": {_coloured(layer.verdict)}", 1), *rest]
-
-
-def _names(layer: list[State]) -> str:
-    return ",".join(terminal(tensor.name or "h") for tensor in layer[0])
 
 
 def _coloured(verdict: str) -> str:

@@ -8,8 +8,9 @@ a leaf used in several steps.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Hashable
+from collections.abc import Callable, Container, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import attrgetter
 
 from ..core.arguments import checked
@@ -25,6 +26,18 @@ Use = tuple[Tensor, int]
 
 State = tuple[Tensor, ...]
 """What a cell hands to the next step: one tensor, or several such as (c, h)."""
+
+
+def paces(states: Sequence[State]) -> tuple[int, int]:
+    """The least and the most time steps from one state to the next; 1 and 1 without steps.
+
+    Where the numbers start again, as in a second loop from 0, nothing is counted.
+    """
+    steps = [state[0].step for state in states]
+    apart = [after - before for before, after in pairwise(steps) if before is not None and after is not None]
+    way = 1 if sum(gap > 0 for gap in apart) >= sum(gap < 0 for gap in apart) else -1
+    onward = [gap * way for gap in apart if gap * way > 0]
+    return (min(onward), max(onward)) if onward else (1, 1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -298,4 +311,4 @@ def _is_sequence(uses: list[Use]) -> bool:
     return True
 
 
-__all__ = ["Structure", "Use", "only_added", "structure"]
+__all__ = ["Structure", "Use", "only_added", "paces", "structure"]

@@ -89,7 +89,7 @@ def _notes(scene: Scene, gradients: Gradients) -> list[str]:
     if any(label.id == "strips_total" for label in scene.labels):
         notes.append("sum; left: |Σ G_t|, and what share of Σ |G_t| that is; the rest cancels")
     if any(edge.kind == "cut" for edge in scene.edges):
-        notes.append("✂: cut by detach; no gradient passes")
+        notes.append("✂: cut by truncate or detach; no gradient passes")
     marks = {edge.dash for edge in scene.edges if edge.kind != "cut"}
     said = {"dotted": "dotted: zero", "double": "double: not finite", "dashed": "dashed: no gradient flows"}
     found = [words for mark, words in said.items() if mark in marks]

@@ -172,7 +172,8 @@ def _measured(layer: Layer) -> str:
     since = f" from lag {memory.since} on" if memory.since else ""
     rate = f", ×{memory.gain:.2f} a step{since}" if np.isfinite(memory.gain) else ""
     steps = "1 step" if memory.lags == 1 else f"{memory.lags} steps"
-    return f"{steps} back {share} of the gradient arrives{rate}{_SHORT}"
+    pace = f" ({layer.pace})" if layer.pace else ""
+    return f"{steps} back {share} of the gradient arrives{rate}{pace}{_SHORT}"
 
 
 def _called(layer: Layer) -> str:
@@ -221,7 +222,9 @@ def face(box: Box, gradients: Gradients, shapes: bool = False, values: Values = 
 
 
 def _values(array: Array, limit: int = FEW) -> str:
-    words = ", ".join(f"{v:.4g}" for v in array.reshape(-1)[:limit].tolist()) + (", …" if array.size > limit else "")
+    words = ", ".join(f"{v + 0:.4g}" for v in array.reshape(-1)[:limit].tolist()) + (
+        ", …" if array.size > limit else ""
+    )
     return f"[{words}]" if array.ndim else words
 
 
@@ -261,7 +264,7 @@ def link_words(link: Link, norm: float | None, gradients: Gradients) -> str:
     """The tooltip of an edge."""
     ends = " → ".join("".join(map(in_line, box.title)) or "hidden steps" for box in (link.source, link.target))
     if link.kind == "cut":
-        return f"{ends}: cut by detach; no gradient passes"
+        return f"{ends}: cut by truncate or detach; no gradient passes"
     if not gradients.computed:
         return f"{ends}: gradient not computed"
     return f"{ends}: " + ("no gradient flows here" if norm is None else f"gradient sent back {number(norm)}")

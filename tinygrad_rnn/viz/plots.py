@@ -25,9 +25,10 @@ from ..flow.inside import Inside
 from ..flow.memory import Thresholds
 from ..flow.norms import norm as norm_of
 from ..flow.spectrum import Spectrum
+from ..flow.structure import State, paces
 from ..flow.watch import Look
 from . import style
-from .measure import followed, verdict_of
+from .measure import followed, names_of, verdict_of
 from .text import number, shorten
 
 if TYPE_CHECKING:
@@ -156,17 +157,19 @@ def profile(
     records = sorted((s for s in flow.states() if s.tensor.index in wanted), key=lambda s: s.step)
     steps = [record.step for record in records]
     injected = [norm_of(record.injected) for record in records]
-    upper.plot(steps, _positive([r.norm for r in records]), **_ALL_LOSSES)
+    own = [(record.tensor,) for record in records]
+    upper.plot(steps, _positive([r.norm for r in records]), **_called(_ALL_LOSSES, own))
     upper.plot(steps, _positive(injected), color=_TOTAL, ls="--", lw=1.2, label="of it injected at step k")
     words, line = "", None if isinstance(last, Diagnosis) else last
     found = _layer_of(last, rows[row]) if isinstance(last, Diagnosis) else None
     if isinstance(last, Diagnosis) and found is not None:
         words, line = verdict_of(last.layers, found), found.last
     if line is not None and np.size(line) == len(steps):
-        upper.plot(steps, _positive(line).ravel(), **_LAST_LOSS)
+        upper.plot(steps, _positive(line).ravel(), **_called(_LAST_LOSS, own if found is None else found.states))
     _dress(upper, "", "gradient norm", words, log=True, columns=2)
     gains = [(record.step, record.gain) for record in records if record.gain is not None]
-    top = _gains(lower, gains)
+    slow = paces(own)[1] > 1
+    top = _gains(lower, gains, *(["gain from the next state to k"] if slow else []))
     lower.axhline(1.0, color="black", lw=0.8)
     if W_hh is not None:
         bound = float(np.linalg.norm(np.asarray(getattr(W_hh, "_array", W_hh)), 2))
@@ -180,7 +183,12 @@ def profile(
     return upper, lower
 
 
-def _gains(ax: Axes, gains: Sequence[tuple[int, float]]) -> float:
+def _called(look: dict[str, Any], states: Sequence[State]) -> dict[str, Any]:
+    """A line's look, with the states' own name in its label."""
+    return look | {"label": look["label"].replace("h_k", f"{plot_label(names_of(states))}_k")}
+
+
+def _gains(ax: Axes, gains: Sequence[tuple[int, float]], label: str = "gain from k + 1 to k") -> float:
     """Draw gains; the y that the axis ends at. A few that are far above all others are arrows with their number."""
     values = np.array([gain for _, gain in gains])
     known = values[np.isfinite(values)]
@@ -190,7 +198,7 @@ def _gains(ax: Axes, gains: Sequence[tuple[int, float]]) -> float:
     top = 1.1 * max(1.0, float(known.max()) if np.sum(known > usual) > 5 else float(known[known <= usual].max()))
     shown = np.where(values <= top, values, np.nan)
     steps = [step for step, _ in gains]
-    ax.plot(steps, shown, color=_LAST, marker="s", ms=3, lw=1.2, label="gain from k + 1 to k")
+    ax.plot(steps, shown, color=_LAST, marker="s", ms=3, lw=1.2, label=label)
     for step, gain in gains:
         if not gain <= top:
             words = f"×{number(gain)}"

@@ -71,7 +71,8 @@ def rolled(loss_or_flow: Tensor | GradientFlow, title: str | None = None) -> Pic
     for lane, steps in zip(scene.lanes, kinds, strict=True):
         lane.label, lane.tooltip = line(_ranges(steps, full.steps)), f"t = {', '.join(map(str, steps))}"
         if lane.label.width >= lane.width:
-            lane.label = line(f"{len(steps)} of {len(full.steps)} steps")
+            words = f"{len(steps)} of {len(full.steps)} steps", f"{len(steps)} step{'s' * (len(steps) > 1)}"
+            lane.label = next(filter(lambda said: said.width < lane.width, map(line, words)), line(str(len(steps))))
     add_boxes(scene, drawn, gradients)
     add_edges(scene, drawn, router, Gradients(None))
     for box, found in loops.items():

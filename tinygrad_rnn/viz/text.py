@@ -135,7 +135,12 @@ def words_runs(words: str) -> tuple[Run, ...]:
     """Several words, each set as a name: "@ W_hh", "W_xh, W_hh", "|∂L_T/∂h_k|"."""
     runs: list[Run] = []
     for word in re.split(r"([\s,ᵀ|/∂:]+)", words):
-        runs += name_runs(word, length=40) if _INDEXED.fullmatch(word) else (Run(word),)
+        if _INDEXED.fullmatch(word):
+            runs += name_runs(word, length=40)
+        elif word.endswith("_k") and runs and runs[-1].text.endswith("∂"):  # a state of any name at step k: ∂slow_k
+            runs += Run(word.removesuffix("_k")), Run("k", subscript=True)
+        else:
+            runs.append(Run(word))
     return tuple(runs)
 
 

@@ -193,4 +193,4 @@ def _values(array: Array | None) -> list[list[str]] | None:
     """Rows of short numbers, or None where there are too many."""
     if array is None or not 0 < array.size <= SMALL or array.ndim > 2:
         return None
-    return [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row] for row in np.atleast_2d(array).tolist()]
+    return [[f"{v + 0:.3g}" if isinstance(v, float) else str(v) for v in row] for row in np.atleast_2d(array).tolist()]
