@@ -460,6 +460,19 @@ def test_layers_without_a_scope_are_told_apart_by_their_states_and_a_slow_one_sa
     assert "one step of this state is 3 time steps" in " ".join(str(tg.gradient_flow(loss)).split())
 
 
+def test_an_encoder_and_a_decoder_of_one_name_are_told_apart_by_their_steps():
+    rng = np.random.default_rng(0)
+    A, B = (tg.Tensor(0.5 * orthogonal(4, rng), requires_grad=True) for _ in range(2))
+    s = np.zeros(4)
+    for _, x in tg.steps(rng.normal(size=(4, 4))):
+        s = np.tanh(x + s @ A)
+    for _, x in tg.steps(rng.normal(size=(3, 4)), start=4):
+        s = np.tanh(x + s @ B)
+    encoder, decoder = str(tg.diagnose((s * s).sum())).splitlines()
+    assert encoder.startswith("s of steps 0 to 3: ")
+    assert decoder.startswith("s of steps 4 to 6: ")
+
+
 def test_a_slow_profile_is_labelled_with_its_own_name_and_pace():
     loss = clockwork()
     upper, lower = tg.viz.plots.profile(tg.gradient_flow(loss), tg.diagnose(loss))

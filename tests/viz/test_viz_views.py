@@ -592,7 +592,9 @@ def test_a_slow_state_has_its_index_below_and_the_lanes_hold_their_words() -> No
             slow = np.tanh(x + slow @ W)
         fast = np.tanh(x + fast @ W + slow)
         loss = loss + (fast * fast).sum()
-    for lane in tg.viz.rolled(tg.gradient_flow(loss)).scene.lanes:
+    scene = tg.viz.rolled(tg.gradient_flow(loss)).scene
+    assert any(re.fullmatch(r"slow: ×\S+ in 2 time steps", label.line.text) for label in scene.labels)
+    for lane in scene.lanes:
         assert lane.label.width < lane.width
         assert "10" in lane.label.text
     assert [run.text for run in words_runs("|∂L_T/∂slow_k|: x") if run.subscript] == ["T", "k"]

@@ -196,15 +196,20 @@ class Diagnosis:
 
     @property
     def _names(self) -> list[str]:
-        """What tells the layers apart: the scope; where several share it, the names of their states as well."""
+        """What tells the layers apart: the scope; where several share it, the states' names, and then their steps."""
         if len(self.layers) == 1:
             return [""]
         scopes = Counter(layer.name for layer in self.layers)
-        return [
+        names = [
             terminal(layer.name)
             if layer.name and scopes[layer.name] == 1
             else " ".join(filter(None, [terminal(layer.name), layer.called]))
             for layer in self.layers
+        ]
+        ends = [(layer.states[0][0].step, layer.states[-1][0].step) for layer in self.layers]
+        return [
+            f"{name} of steps {first} to {last}" if names.count(name) > 1 and first is not None else name
+            for name, (first, last) in zip(names, ends, strict=True)
         ]
 
     def _repr_html_(self) -> str:

@@ -16,6 +16,7 @@ from ..core.arguments import checked
 from ..core.tensor import Tensor
 from ..errors import GraphError
 from ..flow.gradient_flow import GradientFlow
+from ..flow.structure import paces
 from .compose import MARGIN, add_boxes, add_edges, add_heading, restart_words, stroke
 from .diagram import Box, Diagram, Link
 from .labels import Space, moved
@@ -210,7 +211,9 @@ def _words(full: Diagram, found: _Pass, cut: list[int]) -> list[Line]:
     gains = found.gains
     name = Run(", ".join(run.text for run in name_runs(full.structure.rows[found.row][0].name or "h")))
     late = "" if found.lag == 1 else f", {found.lag} steps on"
-    said = [line(name, late, f": ×{number(_mean(gains))} a step" if gains else "", bold=bool(gains))]
+    least, most = paces([(state,) for state in full.structure.rows[found.row]])
+    each = "a step" if most == 1 else f"in {least if least == most else f'{least} to {most}'} time steps"
+    said = [line(name, late, f": ×{number(_mean(gains))} {each}" if gains else "", bold=bool(gains))]
     said += [line(_range(gains), color="muted")] if gains else []
     return said + ([line(restart_words(cut), color="cut")] if cut and found.lag == 1 else [])
 
