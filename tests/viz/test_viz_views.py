@@ -610,3 +610,4 @@ def test_zero_has_no_sign_in_boxes_and_on_the_page() -> None:
     told = str(story_of(tg.viz.page(flow).html()))
     assert "'0', '1'" in told
     assert "'-0'" not in told
+    assert "shape of g: (2)" in told

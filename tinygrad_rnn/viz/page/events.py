@@ -130,7 +130,11 @@ class _Teller:
             sent.append([f"to {words[i]}: {rule}", _shape(x), number(self.flow.edge_norm(node, i))])
             if x.is_leaf and x.size <= SMALL:
                 values.append((f"to {words[i]}", self.flow.edge(node, i)))
-        event = {"eq": f"g = {called}, norm {number(self.flow.norm(node))}", "sh": _shape(node), "v": _tables(values)}
+        event = {
+            "eq": f"g = {called}, norm {number(self.flow.norm(node))}",
+            "sh": f"shape of g: {_shape(node)}",
+            "v": _tables(values),
+        }
         more = {"out": sent, "in": self._incoming(node), "n": self._notice(node, bool(moment.fill))}
         return self._place(node) | event | more
 
