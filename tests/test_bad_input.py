@@ -214,6 +214,7 @@ CALLS: list[Bad] = [
         tg.ShapeError,
         r"jvp: .*\(3,\), expected \(2, 3",
     ),
+    ("an hvp of no scalar", lambda: tg.hvp(x * x, x, x), tg.GraphError, "hvp: .* is not a scalar; reduce it"),
     ("an hvp along too few", lambda: tg.hvp(x.sum(), [x, v], [x]), tg.ShapeError, "hvp: got 1 vectors for 2 inputs"),
     (
         "a jacobian of an array",

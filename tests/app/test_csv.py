@@ -60,7 +60,7 @@ def test_columns_of_numbers_are_read_whatever_separates_them(tmp_path: Path, del
         ("a,wave\n1,nan\n2,3\n", "row 2: wave is 'nan'"),
         ("a,b\n1,2\n", "no numbers named wave; there are a, b"),
         ("a,wave\n1,x\n", "no numbers named wave; there are a; for a column of words add one of 0 and 1 for each word"),
-        ("a,wave\n1,2\n", "has 1 rows, expected at least 20"),
+        ("a,wave\n1,2\n", "got 1 rows of numbers, expected at least 20"),
         ("a,wave\n" + "1,1e-200\n2,2e-200\n" * 15, "wave differ by less than 1e-100, which squared is 0; scale it"),
         ("a,wave\n" + "1,1e200\n" * 30, r"wave has numbers above 1e\+100"),
         ('a,wave\n"1,2\n', "no CSV file"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..core.arguments import checked
-from ..core.backprop import grad
+from ..core.backprop import grad, seed_of
 from ..core.tensor import Tensor, numeric, raw
 from ..errors import ShapeError
 
@@ -90,7 +90,8 @@ def hvp(output: Tensor, inputs: Tensor | Sequence[Tensor], vectors: Any, create_
         ShapeError: a vector has another shape than its input, or there are more or fewer vectors than inputs.
     """
     targets, directions = _pairs("hvp", inputs, vectors)
-    return _push(grad(output, targets, create_graph=True), directions, targets, create_graph)
+    gradients = grad(output, targets, create_graph=True, grad_output=seed_of(output, None, "hvp"))
+    return _push(gradients, directions, targets, create_graph)
 
 
 def _push(gradients: list[Tensor], directions: list[Any], targets: list[Tensor], create_graph: bool) -> list[Tensor]:

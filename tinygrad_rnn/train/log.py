@@ -66,7 +66,9 @@ def read_lines(path: Path, read: Callable[[Any], T]) -> list[T]:
     try:
         lines = read_file(path, LIMIT).decode("utf-8").split("\n")[:-1]
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; give the log of a run") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror}; give the log of a run, log.jsonl in its folder"
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}); move it away to begin another log") from error
     records = []

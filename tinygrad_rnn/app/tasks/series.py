@@ -162,7 +162,7 @@ class Csv(Series):
         self.unread = [name for name in header if name not in self.names]
         numbers = np.stack([found[name] for name in self.names], axis=1)
         if len(numbers) < 20:
-            raise InputError(f"{file} has {len(numbers)} rows, expected at least 20")
+            raise InputError(f"{file}: got {len(numbers)} rows of numbers, expected at least 20")
         large = [name for name, column in zip(self.names, np.abs(numbers).max(axis=0), strict=True) if column > LARGEST]
         if large:
             raise InputError(
